@@ -1,0 +1,312 @@
+"""How a step is taken: Nesterov's accelerated gradient (AGD), and PPRS = smoothing + AGD."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, ParamsT
+
+from pprs.smoothing import (
+    Closure,
+    Noise,
+    check_finite,
+    checked_parameters,
+    fresh_seed,
+    losses_at,
+    perturb,
+    repeat,
+)
+
+Momentum: TypeAlias = float | Literal["nesterov"]
+
+
+class AGD(Optimizer):
+    r"""Nesterov's accelerated gradient descent, in the two-sequence form of Algorithm 1.
+
+    With $x_0 = y_0$ and a gradient $G_t$ taken at $x_t$:
+
+    $$ y_{t+1} = x_t - \eta\, G_t, \qquad x_{t+1} = (1 + \mu_t)\, y_{t+1} - \mu_t\, y_t. $$
+
+    While training, the parameters hold $x_t$. The result of the method is $y_t$: evaluate and save
+    inside :meth:`evaluating`, or between :meth:`eval` and :meth:`train`.
+
+    Args:
+        params: parameters, named parameters or param groups, as for any torch optimizer.
+        lr: step size $\eta \ge 0$.
+        momentum: a constant $\mu \ge 0$ (0 is gradient descent), or ``"nesterov"`` for
+            $\mu_t = (\lambda_t - 1)/\lambda_{t+1}$ with $\lambda_0 = 0$ and
+            $\lambda_t = (1 + \sqrt{1 + 4\lambda_{t-1}^2})/2$ (Lemma 1). Since $\mu_0 = -1$, the
+            first step of that sequence returns $x_1 = x_0$, as the source has it.
+        foreach: update all parameters of a group by torch's fused list operations (the default),
+            or one by one, which needs less memory.
+
+    Raises:
+        ValueError: for an empty parameter list, or an ``lr`` or ``momentum`` out of range.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float,
+        momentum: Momentum = 0.9,
+        *,
+        foreach: bool = True,
+    ) -> None:
+        _initialise(self, params, {"lr": lr, "momentum": momentum, "foreach": foreach})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; every group counts its own steps, and so its own momentum sequence."""
+        group = {**self.defaults, **param_group}
+        _check_lr(group["lr"])
+        _check_momentum(group["momentum"])
+        super().add_param_group({"step": 0, "lambda": 0.0, "evaluating": False, **param_group})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step from the gradients in ``.grad``; parameters without one stay.
+
+        Args:
+            closure: recomputes the loss and the gradients, as for any torch optimizer.
+
+        Returns:
+            What the closure returned, or ``None``.
+
+        Raises:
+            RuntimeError: while evaluating, or for sparse gradients.
+        """
+        return self._step(closure)
+
+    # Apart from step(), which torch wraps with its hooks: PPRS must not run them twice.
+    def _step(self, closure: Callable[[], Any] | None) -> Any:
+        if any(group["evaluating"] for group in self.param_groups):
+            raise RuntimeError(
+                f"{type(self).__name__}.step() was called while the parameters hold y_t for "
+                f"evaluation: call train() or leave `with optimizer.evaluating()` first"
+            )
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            momentum = _advance(group)
+            parameters = [p for p in group["params"] if p.grad is not None]
+            lists = [parameters] if group["foreach"] else [[p] for p in parameters]
+            for some in lists:
+                if some:
+                    self._update(some, group["lr"], momentum)
+        return loss
+
+    def _update(self, xs: list[Tensor], lr: float, momentum: float) -> None:
+        gradients = [x.grad for x in xs if x.grad is not None]
+        if any(gradient.is_sparse for gradient in gradients):
+            raise RuntimeError(
+                f"{type(self).__name__} does not take sparse gradients: build the embedding "
+                f"with sparse=False"
+            )
+        ys = [self._y(x) for x in xs]
+        torch._foreach_add_(xs, gradients, alpha=-lr)  # y_{t+1}
+        differences = torch._foreach_sub(xs, ys)
+        torch._foreach_copy_(ys, xs)
+        torch._foreach_add_(xs, differences, alpha=momentum)  # x_{t+1}
+
+    def _y(self, x: Tensor) -> Tensor:
+        state = self.state[x]
+        if "y" not in state:
+            state["y"] = x.clone(memory_format=torch.preserve_format)
+        y: Tensor = state["y"]
+        return y
+
+    @torch.no_grad()
+    def eval(self) -> None:
+        """Put $y_t$, the result of the method, into the parameters; a second call does nothing."""
+        for group in self.param_groups:
+            if not group["evaluating"]:
+                group["evaluating"] = True
+                for p in group["params"]:
+                    if "y" in self.state[p]:
+                        self.state[p]["x"] = p.clone(memory_format=torch.preserve_format)
+                        p.copy_(self.state[p]["y"])
+
+    @torch.no_grad()
+    def train(self) -> None:
+        """Put $x_t$ back, bit for bit, where the next gradient is taken."""
+        for group in self.param_groups:
+            if group["evaluating"]:
+                group["evaluating"] = False
+                for p in group["params"]:
+                    if "x" in self.state[p]:
+                        p.copy_(self.state[p].pop("x"))
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The parameters hold $y_t$ inside the block, and what they held before after it."""
+        training = [not group["evaluating"] for group in self.param_groups]
+        self.eval()
+        try:
+            yield
+        finally:
+            if any(training):
+                self.train()
+
+
+class PPRS(AGD):
+    r"""Algorithm 1: a Nesterov step from the mean of K gradients at Gaussian perturbations.
+
+    $G_t = \frac1K \sum_k \nabla f(x_t + \sigma X_k)$ with $X_k \sim N(0, I_d)$, then the update of
+    :class:`AGD`. Evaluate and save inside :meth:`~AGD.evaluating`.
+
+    Args:
+        model: whose trainable parameters are perturbed and updated.
+        lr: step size $\eta \ge 0$.
+        momentum: $\mu \ge 0$, or ``"nesterov"``, as for :class:`AGD`.
+        sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units.
+            It stands in ``param_groups[0]["sigma"]`` and may be changed between steps.
+        samples: number $K \ge 1$ of perturbations per step.
+        seed: makes the run repeatable; ``None`` draws one from the operating system.
+        foreach: as for :class:`AGD`.
+
+    Raises:
+        ValueError: for arguments out of range, or a model without trainable parameters.
+
+    Example:
+        >>> import torch, pprs
+        >>> import torch.nn.functional as F
+        >>> model = torch.nn.Linear(4, 3)
+        >>> x, y = torch.randn(8, 4), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+        >>> optimizer = pprs.PPRS(model, lr=0.1, momentum=0.9, sigma=0.03, samples=16)
+        >>> loss = optimizer.step(lambda: F.cross_entropy(model(x), y))
+        >>> with optimizer.evaluating():
+        ...     accuracy = (model(x).argmax(1) == y).float().mean()
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float,
+        momentum: Momentum = 0.9,
+        *,
+        sigma: float,
+        samples: int,
+        seed: int | None = None,
+        foreach: bool = True,
+    ) -> None:
+        parameters = checked_parameters(model, sigma, samples)
+        defaults = {"lr": lr, "momentum": momentum, "foreach": foreach, "sigma": sigma}
+        defaults |= {"samples": samples, "seed": fresh_seed() if seed is None else seed}
+        self.model = model
+        self._vectorised = True
+        _initialise(self, parameters.items(), defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Tensor:
+        """Draw K perturbations, average the K gradients, and take one step.
+
+        Args:
+            closure: either returns the loss, ``lambda: F.cross_entropy(model(x), y)``, and then all
+                perturbations run together under vmap; or is torch's usual closure, which clears
+                the gradients, calls ``backward()`` and returns the loss, and then runs K times.
+
+        Returns:
+            The mean of the K losses, a scalar without graph. ``.grad`` holds $G_t$.
+
+        Raises:
+            ValueError: without a closure, or if its loss is not a scalar tensor.
+            RuntimeError: while evaluating, for a loss that is not finite, or BatchNorm in training
+                mode. After any error parameters and gradients are what they were.
+        """
+        if closure is None:
+            raise ValueError(
+                "PPRS.step needs a closure, since it takes K gradients per step: "
+                "optimizer.step(lambda: loss_function(model(x), y))"
+            )
+        group = self.param_groups[0]
+        loss: Tensor = self._step(lambda: self._gradient(closure, group))
+        return loss
+
+    def _gradient(self, closure: Closure, group: dict[str, Any]) -> Tensor:
+        """Leave the mean gradient in ``.grad``; return the mean loss."""
+        parameters = checked_parameters(self.model, group["sigma"], group["samples"])
+        noise = Noise(group["seed"], group["step"])
+        kept = [parameter.grad for parameter in parameters.values()]
+        try:
+            for parameter in parameters.values():
+                parameter.grad = None
+            return self._losses(closure, parameters, noise, group).mean()
+        except BaseException:
+            for parameter, gradient in zip(parameters.values(), kept, strict=True):
+                parameter.grad = gradient
+            raise
+
+    def _losses(
+        self,
+        closure: Closure,
+        parameters: dict[str, nn.Parameter],
+        noise: Noise,
+        group: dict[str, Any],
+    ) -> Tensor:
+        sigma, samples = group["sigma"], group["samples"]
+        refusal = None
+        if self._vectorised:
+            try:
+                losses = losses_at(closure, self.model, perturb(parameters, sigma, samples, noise))
+            except Exception as error:
+                # What vmap cannot run may still run K times; what is wrong fails there too.
+                refusal = error
+            else:
+                check_finite(losses, sigma)
+                losses.mean().backward()  # type: ignore[no-untyped-call]
+                return losses.detach()
+        losses = repeat(closure, parameters, sigma, samples, noise)
+        if refusal is not None:
+            self._vectorised = False
+            _explain(refusal, samples)
+        return losses
+
+
+def _initialise(optimizer: Optimizer, params: Any, defaults: dict[str, Any]) -> None:
+    params = list(params)
+    if not params:
+        raise ValueError(
+            f"{type(optimizer).__name__} got an empty parameter list: pass model.parameters() of a "
+            f"model that has some (a generator can be read only once)"
+        )
+    Optimizer.__init__(optimizer, params, defaults)
+
+
+def _check_lr(lr: float) -> None:
+    if not (math.isfinite(lr) and lr >= 0):
+        raise ValueError(f"lr is the step size: it must be finite and at least 0, got {lr!r}")
+
+
+def _check_momentum(momentum: Momentum) -> None:
+    number = isinstance(momentum, (int, float)) and math.isfinite(momentum) and momentum >= 0
+    if not (number or momentum == "nesterov"):
+        raise ValueError(
+            f'momentum must be a finite number of at least 0 or "nesterov", got {momentum!r}'
+        )
+
+
+def _advance(group: dict[str, Any]) -> float:
+    """The momentum of this step; counts the group's step and moves its sequence on."""
+    group["step"] += 1
+    if group["momentum"] != "nesterov":
+        return float(group["momentum"])
+    current = group["lambda"]
+    group["lambda"] = following = (1 + math.sqrt(1 + 4 * current**2)) / 2
+    return float((current - 1) / following)
+
+
+def _explain(error: Exception, samples: int) -> None:
+    # A closure that calls backward() asks for this; any other would like to know.
+    if "backward" not in str(error):
+        warnings.warn(
+            f"torch.func.vmap could not run the closure ({type(error).__name__}: {error}): PPRS "
+            f"runs it {samples} times one by one from now on, which is slower",
+            stacklevel=2,
+        )
