@@ -1,0 +1,122 @@
+"""Start one process per stage with torch's elastic launcher, or join those that torchrun started."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+# How long the ranks that are left get to leave by themselves once one has failed.
+_SHUTDOWN_SECONDS = "5"
+
+
+class LaunchError(RuntimeError):
+    """A rank failed, and all others were stopped; the message names the rank and the reason."""
+
+
+def joined() -> bool:
+    """Whether torchrun, or another launcher of its kind, has started this process as a rank."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+
+
+def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
+    """Run ``worker(*args)`` in one process per stage, with torch.distributed's process group set up.
+
+    Started by hand, this starts the processes on this machine and returns when all have ended.
+    Started by torchrun, this process is one of them already.
+
+    Args:
+        worker: a function at the top of a module.
+        stages: the number of processes, at least 1.
+        args: what can be pickled.
+
+    Raises:
+        LaunchError: if a rank fails; no process is left behind.
+        ValueError: if torchrun started another number of processes.
+    """
+    if joined():
+        world = int(os.environ["WORLD_SIZE"])
+        if world != stages:
+            raise ValueError(
+                f"torchrun started {world} processes, but the network is cut into {stages} stages: "
+                f"use --stages {world}, or torchrun --nproc-per-node {stages}"
+            )
+        _member(worker, *args)
+        return
+    _use_loopback()
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SHUTDOWN_SECONDS)
+    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
+        # What failed is said once, in the error below.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=stages,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, _member)(worker, *args)
+    except ChildFailedError as error:
+        raise LaunchError(_describe(error, stages)) from None
+
+
+def device() -> torch.device:
+    """Where this rank computes: a GPU of its own if every rank of the machine has one, else the CPU."""
+    local, ranks = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return (
+        torch.device("cuda", local) if torch.cuda.device_count() >= ranks else torch.device("cpu")
+    )
+
+
+def _member(worker: Callable[..., None], *args: Any) -> None:
+    here = device()
+    if here.type == "cuda":
+        torch.cuda.set_device(here)
+    else:
+        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks))
+    dist.init_process_group("nccl" if here.type == "cuda" else "gloo")
+    worker(*args)
+    # Only after success: a rank that fails must not wait for the others.
+    dist.destroy_process_group()
+
+
+def _use_loopback() -> None:
+    # All ranks are on this machine; its host name may resolve to nothing that works.
+    names = {name for _, name in socket.if_nameindex()}
+    for loopback in ("lo", "lo0"):
+        if loopback in names:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+
+
+def _describe(error: ChildFailedError, stages: int) -> str:
+    """The rank that failed by itself; the others only lost their connection to it."""
+    rank, failure = min(
+        error.failures.items(), key=lambda item: (not _killed(item[1]), item[1].timestamp)
+    )
+    who = f"rank {rank} (of {stages}, process {failure.pid})"
+    others = "all ranks were stopped"
+    if _killed(failure):
+        return f"{who} was killed by {signal.Signals(-failure.exitcode).name}; {others}"
+    said = failure.error_file_data.get("message", {})
+    if not isinstance(said, dict):
+        return f"{who} left with exit code {failure.exitcode}; {others}"
+    stack = said.get("extraInfo", {}).get("py_callstack", "")
+    return f"{who} failed with {said.get('message')}; {others}. Its stack:\n{stack}"
+
+
+def _killed(failure: ProcessFailure) -> bool:
+    return failure.exitcode < 0
