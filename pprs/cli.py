@@ -1,0 +1,72 @@
+"""The command line: `pprs <command>`, one thin function per command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+USAGE = """usage: pprs <command> [options]
+
+commands:
+  train    train a few-shot classifier through a pipeline, several methods at equal pipeline time
+
+`pprs <command> --help` lists a command's options."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0 after success, 1 if the run failed, 2 for wrong arguments, 130 after an interrupt.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE)
+        return 0
+    if arguments[:1] != ["train"]:
+        got = f"unknown command {arguments[0]!r}" if arguments else "no command given"
+        return _say(f"{got}\n{USAGE}", 2)
+    try:
+        return _train(arguments[1:])
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("pprs"):
+            raise
+        return _say(f"the command line needs {error.name}: pip install 'pprs[train]'", 2)
+    except KeyboardInterrupt:
+        return _say("interrupted; what was logged so far is kept", 130)
+
+
+def _train(arguments: Sequence[str]) -> int:
+    import tyro
+
+    from pprs.pipeline import LaunchError
+    from pprs.training import TrainConfig, read_config, train
+
+    try:
+        path, rest = _config_file(arguments)
+        default = read_config(path) if path else TrainConfig()
+        config = tyro.cli(
+            TrainConfig, prog="pprs train [--config FILE]", args=rest, default=default
+        )
+        train(config)
+    except ValueError as error:
+        return _say(str(error), 2)
+    except LaunchError as error:
+        return _say(str(error), 1)
+    return 0
+
+
+def _config_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Take `--config FILE` out of the arguments: its values are the defaults of all others."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="pprs train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    known, rest = parser.parse_known_args(arguments)
+    return known.config, rest
+
+
+def _say(message: str, code: int) -> int:
+    print(f"pprs: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,1 @@
+"""Data sets, networks and losses that the command line knows."""

@@ -1,0 +1,165 @@
+"""The settings of `pprs train`: their defaults, their checks, and the TOML file that may hold them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_type_hints
+
+from pprs.pipeline import ScheduleName, default_microbatches, schedule_class
+from pprs.smoothing import check_smoothing
+from pprs.tasks.losses import LossName
+from pprs.theory import pipeline_time
+
+MethodName: TypeAlias = Literal["gd", "agd", "adam", "pprs", "adam-smoothed"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a few-shot classifier through a pipeline with several methods, at equal pipeline time.
+
+    Every method's step size is chosen on held-out training images; then every method is trained
+    with every seed, and a table, a summary, curves and the weights are written.
+    """
+
+    name: str = "digits"
+    """Folder under --out that the run is written to; if it exists, the next free name is used."""
+    out: Path = Path("runs")
+    """Where the runs are."""
+
+    methods: tuple[MethodName, ...] = ("gd", "agd", "adam", "pprs", "adam-smoothed")
+    """What is compared."""
+    seeds: int = 3
+    """How often each method is trained: each seed draws examples, initial weights and noise."""
+    seed: int = 0
+    """Names the whole experiment; the same seed gives the same numbers."""
+
+    shots: int = 5
+    """Labelled images per class for training; all others are for testing."""
+    loss: LossName = "hinge"
+    """Training loss."""
+    depth: int = 20
+    """Layers of the ReLU network; also the depth of the pipeline that pipeline time is counted for."""
+    width: int = 64
+    """Features of each hidden layer."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of parameters and data."""
+
+    budget: int = 12_000
+    """Pipeline time of each run; a step costs 2(samples + depth - 1), and samples is 1 without smoothing."""
+    samples: int = 10
+    """Perturbations per step of the smoothed methods (K)."""
+    sigma: float = 0.03
+    """Standard deviation of the perturbations, in the parameters' units."""
+    momentum: float | Literal["nesterov"] = 0.9
+    """Momentum of AGD and PPRS: a number, or "nesterov" for the sequence of the convex theory."""
+    lr: tuple[float, ...] = ()
+    """Step sizes to choose from; by default each method's own grid. One step size needs no search."""
+    search_seeds: int = 1
+    """How many of the seeds' training sets are used to choose the step sizes."""
+
+    stages: int = 2
+    """Consecutive pieces the network is cut into, one process each."""
+    schedule: ScheduleName = "gpipe"
+    """Order in which the microbatches run."""
+    microbatches: int | None = None
+    """Pieces of a step that travel through the pipeline, a divisor of samples; by default the
+    smallest that gives every stage one."""
+
+    points: int = 20
+    """How often in a run the loss and the accuracy are measured and logged."""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "width", "points", "shots", "search_seeds", "stages"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods must name each method once, got {self.methods}")
+        if self.depth < max(2, self.stages):
+            raise ValueError(
+                f"depth must be at least 2 and at least the number of stages: got depth "
+                f"{self.depth} and {self.stages} stages"
+            )
+        check_smoothing(self.sigma, self.samples)
+        self._check_step_sizes()
+        if self.momentum != "nesterov" and not 0 <= self.momentum < math.inf:
+            raise ValueError(f'momentum must be at least 0 or "nesterov", got {self.momentum}')
+        schedule_class(self.schedule, self.stages, self.samples, self.smoothed_microbatches)
+        if self.budget < pipeline_time(self.samples, self.depth):
+            raise ValueError(
+                f"budget must pay for a step, 2(samples + depth - 1) = "
+                f"{pipeline_time(self.samples, self.depth)}, got {self.budget}"
+            )
+        if not self.name or Path(self.name).name != self.name:
+            raise ValueError(f"name must be a single folder's name, got {self.name!r}")
+
+    def _check_step_sizes(self) -> None:
+        for lr in self.lr:
+            if not 0 < lr < math.inf:
+                raise ValueError(f"lr must hold positive step sizes, got {lr}")
+        if self.search_seeds > self.seeds:
+            raise ValueError(
+                f"search_seeds uses the training sets of the seeds: it must be at most "
+                f"seeds={self.seeds}, got {self.search_seeds}"
+            )
+        if self.shots == 1 and len(self.lr) != 1:
+            raise ValueError(
+                "shots=1 leaves no training image to hold out for choosing the step size: give one "
+                "step size with lr, or more shots"
+            )
+
+    @property
+    def smoothed_microbatches(self) -> int:
+        """The microbatches of a smoothed step."""
+        if self.microbatches is not None:
+            return self.microbatches
+        return default_microbatches(self.samples, self.stages)
+
+    def as_toml(self) -> dict[str, Any]:
+        """What a TOML file holds for these settings; unset ones are left out."""
+        values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in values.items() if v is not None}
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read settings from a TOML file; what it does not name keeps its default.
+
+    Raises:
+        ValueError: if the file cannot be read, or holds an unknown key or a value of a wrong type.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(f"cannot read the config file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from None
+    try:
+        return TrainConfig(**{key: _checked(key, value) for key, value in values.items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _checked(key: str, value: Any) -> Any:
+    from typeguard import TypeCheckError, check_type
+
+    names = [field.name for field in fields(TrainConfig)]
+    if key not in names:
+        near = difflib.get_close_matches(key, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+        raise ValueError(f"unknown key {key!r}: {hint}")
+    hint = get_type_hints(TrainConfig)[key]
+    if isinstance(value, list):
+        value = tuple(value)
+    if hint is Path and isinstance(value, str):
+        value = Path(value)
+    try:
+        if isinstance(value, bool):  # Python counts it as an integer, a user does not
+            raise TypeCheckError("is a boolean")
+        return check_type(value, hint)
+    except TypeCheckError:
+        wanted = str(hint).replace("typing.", "").replace("pathlib.", "")
+        wanted = hint.__name__ if isinstance(hint, type) else wanted
+        raise ValueError(f"{key} must be {wanted}, got {type(value).__name__} {value!r}") from None

@@ -1,0 +1,91 @@
+"""The main job: search the step sizes, train every method with every seed, write what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch.distributed as dist
+from torch import Tensor
+
+from pprs.pipeline import joined, launch
+from pprs.training.config import MethodName, TrainConfig
+from pprs.training.folder import claim
+from pprs.training.reporter import Reporter
+from pprs.training.run import Run, examples
+from pprs.training.search import Choice, Trial, candidates, choose, try_candidates
+
+
+def train(config: TrainConfig) -> None:
+    """Run the experiment in one process per stage.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ValueError: if nothing can be written to ``config.out``, or torchrun started another number
+            of processes than there are stages.
+        LaunchError: if a rank fails.
+    """
+    launch(_rank, config.stages, config, None if joined() else claim(config.out, config.name))
+
+
+def _rank(config: TrainConfig, folder: Path | None) -> None:
+    rank, last = dist.get_rank(), dist.get_world_size() - 1
+    alone = [dist.new_group([i]) for i in range(last + 1)][rank]
+    assert alone is not None
+    if rank < last:
+        _experiment(config, alone, None)
+        return
+    # The last stage has the losses, so its process is the one that reports.
+    with Reporter(config, folder or claim(config.out, config.name), _work(config)) as reporter:
+        _experiment(config, alone, reporter)
+        reporter.finish()
+
+
+def _experiment(config: TrainConfig, alone: dist.ProcessGroup, reporter: Reporter | None) -> None:
+    choices = _search(config, alone, reporter)
+    for run in _runs(config, choices):
+        _train(run, reporter)
+
+
+def _search(
+    config: TrainConfig, alone: dist.ProcessGroup, reporter: Reporter | None
+) -> dict[MethodName, Choice]:
+    rank, world = dist.get_rank(), dist.get_world_size()
+    mine: list[Trial] = []
+    for trial in try_candidates(candidates(config)[rank::world], alone):
+        mine.append(trial)
+        if reporter:
+            reporter.trial(trial, share=world)
+    shares: list[list[Trial]] = [[] for _ in range(world)]
+    dist.all_gather_object(shares, mine)
+    trials = [trial for share in shares for trial in share]
+    choices = choose(config, trials)
+    if reporter:
+        reporter.choices(trials, choices)
+    return choices
+
+
+def _train(run: Run, reporter: Reporter | None) -> None:
+    weights: dict[str, Tensor] = {}
+    for point in run.execute(*examples(run.config, run.seed), weights=weights):
+        if reporter and point:
+            reporter.point(run, point)
+    last = dist.get_world_size() - 1
+    shares: list[dict[str, Tensor]] | None = [{} for _ in range(last + 1)] if reporter else None
+    dist.gather_object(weights, shares, dst=last)
+    if reporter and shares:
+        reporter.weights(run, {name: value for share in shares for name, value in share.items()})
+
+
+def _runs(config: TrainConfig, choices: dict[MethodName, Choice]) -> list[Run]:
+    return [
+        Run(config, method, choices[method].lr, seed)
+        for method in config.methods
+        for seed in range(config.seeds)
+    ]
+
+
+def _work(config: TrainConfig) -> int:
+    runs = [*candidates(config), *_runs(config, {m: Choice(0.0, {}) for m in config.methods})]
+    return sum(run.steps * run.step_time for run in runs)

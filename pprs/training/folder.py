@@ -1,0 +1,59 @@
+"""The folder of a run: never overwritten, written as the run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+
+def claim(out: Path, name: str) -> Path:
+    """Make the folder ``out/name``, or the next free of ``name-2``, ``name-3``, …
+
+    Raises:
+        ValueError: if nothing can be written there.
+    """
+    for i in count(1):
+        folder = out / (name if i == 1 else f"{name}-{i}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if out.exists() and not out.is_dir():
+                raise ValueError(f"cannot write runs to {out}: it is not a folder") from None
+            continue
+        except OSError as error:
+            raise ValueError(f"cannot write runs to {out}: {error.strerror}") from None
+        return folder
+    raise AssertionError("unreachable")
+
+
+class Log:
+    """Appends one JSON object per line, and leaves no line behind in a buffer."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", buffering=1)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append a record; numbers that are not finite become ``null``."""
+        self._file.write(to_json(record) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Strict JSON: what is not finite becomes ``null``, since JSON has no word for it."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value

@@ -1,0 +1,54 @@
+"""The methods that `pprs train` compares: an optimizer, and whether its gradient is smoothed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import Adam, Optimizer
+
+from pprs.optim import AGD, Momentum
+from pprs.training.config import MethodName
+
+Parameters = Iterable[tuple[str, nn.Parameter]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of optimization.
+
+    Args:
+        label: what tables and plots call it.
+        smoothed: whether its gradient is the mean over K perturbations, or the plain one.
+        optimizer: from parameters, step size and momentum.
+        lr: the step sizes that the search tries unless others are given.
+    """
+
+    label: str
+    smoothed: bool
+    optimizer: Callable[[Parameters, float, Momentum], Optimizer]
+    lr: tuple[float, ...]
+
+
+def _gd(parameters: Parameters, lr: float, momentum: Momentum) -> Optimizer:
+    return AGD(parameters, lr, momentum=0)
+
+
+def _adam(parameters: Parameters, lr: float, momentum: Momentum) -> Optimizer:
+    return Adam(parameters, lr, foreach=True)
+
+
+METHODS: Mapping[MethodName, Method] = {
+    "gd": Method("GD", False, _gd, (0.03, 0.1, 0.3, 1.0)),
+    "agd": Method("AGD", False, AGD, (0.01, 0.03, 0.1, 0.3)),
+    "adam": Method("Adam", False, _adam, (0.0003, 0.001, 0.003, 0.01)),
+    "pprs": Method("PPRS", True, AGD, (0.01, 0.03, 0.1, 0.3)),
+    "adam-smoothed": Method("Adam, smoothed", True, _adam, (0.0003, 0.001, 0.003, 0.01)),
+}
+
+
+def evaluating(optimizer: Optimizer) -> AbstractContextManager[None]:
+    """The parameters hold the method's result inside the block: $y_t$ for AGD."""
+    return optimizer.evaluating() if isinstance(optimizer, AGD) else nullcontext()

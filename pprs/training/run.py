@@ -1,0 +1,137 @@
+"""One training run: one method, one step size, one seed, through a pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pprs.pipeline import Pipeline, device
+from pprs.smoothing import derive_seed
+from pprs.tasks.digits import CLASSES, PIXELS, Examples, few_shot_digits
+from pprs.tasks.losses import LOSSES
+from pprs.tasks.networks import relu_network
+from pprs.theory import pipeline_time
+from pprs.training.config import MethodName, TrainConfig
+from pprs.training.methods import METHODS, evaluating
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is measured in a run after ``step`` steps; on the last stage only."""
+
+    step: int
+    pipeline_time: int
+    wall_time: float  # seconds spent in steps
+    train_loss: float
+    accuracy: float  # on the examples held against the run
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method with a step size on the examples, initial weights and noise of a seed."""
+
+    config: TrainConfig
+    method: MethodName
+    lr: float
+    seed: int  # 0 to config.seeds - 1
+
+    @property
+    def samples(self) -> int:
+        """Perturbations per step."""
+        return self.config.samples if METHODS[self.method].smoothed else 1
+
+    @property
+    def step_time(self) -> int:
+        """Pipeline time of a step."""
+        return pipeline_time(self.samples, self.config.depth)
+
+    @property
+    def steps(self) -> int:
+        """The steps that the budget pays for."""
+        return self.config.budget // self.step_time
+
+    @property
+    def logged_steps(self) -> list[int]:
+        """After which steps to measure: evenly spread, the last one among them."""
+        points = min(self.config.points, self.steps)
+        return sorted({round(self.steps * i / points) for i in range(1, points + 1)})
+
+    def execute(
+        self,
+        train: Examples,
+        held: Examples,
+        group: dist.ProcessGroup | None = None,
+        weights: dict[str, Tensor] | None = None,
+    ) -> Iterator[Point | None]:
+        """Train; a collective call of the group's processes.
+
+        Args:
+            train: examples to train on.
+            held: examples to measure the accuracy on.
+            group: processes that share the run, a stage each; all by default.
+            weights: filled at the end with this process's share of the result.
+
+        Yields:
+            After each logged step a point on the last stage, ``None`` on the others.
+        """
+        pipeline = self._pipeline(group)
+        method = METHODS[self.method]
+        optimizer = method.optimizer(
+            pipeline.named_parameters().items(), self.lr, self.config.momentum
+        )
+        done, wall_time = 0, 0.0
+        for logged in self.logged_steps:
+            start = time.perf_counter()
+            for _ in range(done, logged):
+                pipeline.step(train.x, train.y)
+                optimizer.step()
+            wall_time += time.perf_counter() - start
+            done = logged
+            with evaluating(optimizer):
+                loss, accuracy = self._measure(pipeline, train, held)
+            if pipeline.is_last:
+                yield Point(done, done * self.step_time, wall_time, loss, accuracy)
+            else:
+                yield None
+        if weights is not None:
+            with evaluating(optimizer):
+                weights |= {
+                    n: p.detach().cpu().clone() for n, p in pipeline.named_parameters().items()
+                }
+
+    def _pipeline(self, group: dist.ProcessGroup | None) -> Pipeline:
+        config = self.config
+        weights = torch.Generator().manual_seed(derive_seed(config.seed, self.seed, "weights"))
+        dtype = getattr(torch, config.dtype)
+        smoothed = METHODS[self.method].smoothed
+        return Pipeline(
+            relu_network(PIXELS, config.width, CLASSES, config.depth, weights, dtype),
+            LOSSES[config.loss],
+            sigma=config.sigma if smoothed else 0.0,
+            samples=self.samples,
+            microbatches=config.smoothed_microbatches if smoothed else 1,
+            schedule=config.schedule,
+            seed=derive_seed(config.seed, self.seed, "noise"),
+            device=device(),
+            group=group,
+        )
+
+    def _measure(self, pipeline: Pipeline, train: Examples, held: Examples) -> tuple[float, float]:
+        scores = pipeline(torch.cat([train.x, held.x]))
+        if scores is None:
+            return 0.0, 0.0
+        scores = scores.cpu()
+        loss = LOSSES[self.config.loss](scores[: len(train)], train.y)
+        correct = scores[len(train) :].argmax(1) == held.y
+        return loss.item(), correct.double().mean().item()
+
+
+def examples(config: TrainConfig, seed: int) -> tuple[Examples, Examples]:
+    """The training and test examples of a seed, the same for every method."""
+    generator = torch.Generator().manual_seed(derive_seed(config.seed, seed, "examples"))
+    return few_shot_digits(config.shots, generator, getattr(torch, config.dtype))

@@ -1,0 +1,106 @@
+"""Choose each method's step size on held-out training images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from pprs.smoothing import derive_seed
+from pprs.tasks.digits import Examples
+from pprs.training.config import MethodName, TrainConfig
+from pprs.training.methods import METHODS
+from pprs.training.run import Point, Run, examples
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run of the search, and what it reached on the held-out images."""
+
+    method: MethodName
+    lr: float
+    seed: int
+    point: Point
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The step size chosen for a method, and the mean held-out accuracy of every one tried."""
+
+    lr: float
+    accuracy: Mapping[float, float]
+
+
+def candidates(config: TrainConfig) -> list[Run]:
+    """The runs of the search; none for a method with a single step size."""
+    return [
+        Run(config, method, lr, seed)
+        for method in config.methods
+        for seed in range(config.search_seeds)
+        for lr in grid(config, method)
+        if len(grid(config, method)) > 1
+    ]
+
+
+def grid(config: TrainConfig, method: MethodName) -> tuple[float, ...]:
+    """The step sizes that are tried for a method."""
+    return config.lr or METHODS[method].lr
+
+
+def try_candidates(runs: Sequence[Run], group: dist.ProcessGroup) -> Iterator[Trial]:
+    """Train each candidate in this process alone.
+
+    The candidates do not depend on each other, so the processes share them instead of sharing
+    each one; since a pipeline is transparent, the results are those of the pipeline.
+
+    Args:
+        runs: this process's share.
+        group: a group of this process only.
+    """
+    for run in runs:
+        train, held = hold_out(run.config, run.seed)
+        *_, last = run.execute(train, held, group)
+        assert last is not None  # the only stage is the last
+        yield Trial(run.method, run.lr, run.seed, last)
+
+
+def hold_out(config: TrainConfig, seed: int) -> tuple[Examples, Examples]:
+    """Split a seed's training images: two fifths of each class, at least one, are held out."""
+    train, _ = examples(config, seed)
+    generator = torch.Generator().manual_seed(derive_seed(config.seed, seed, "held out"))
+    return train.split(config.shots - max(1, config.shots * 2 // 5), generator)
+
+
+def choose(config: TrainConfig, trials: Sequence[Trial]) -> dict[MethodName, Choice]:
+    """For each method the step size of the highest mean held-out accuracy.
+
+    Step sizes whose training loss is not finite are out; of equals, the one with the lower mean
+    training loss is taken.
+
+    Raises:
+        RuntimeError: if every step size of a method diverged.
+    """
+    return {method: _choose(config, method, trials) for method in config.methods}
+
+
+def _choose(config: TrainConfig, method: MethodName, trials: Sequence[Trial]) -> Choice:
+    tried = grid(config, method)
+    if len(tried) == 1:
+        return Choice(tried[0], {})
+    points = {lr: [t.point for t in trials if t.method == method and t.lr == lr] for lr in tried}
+    accuracy = {lr: _mean([p.accuracy for p in of_lr]) for lr, of_lr in points.items()}
+    loss = {lr: _mean([p.train_loss for p in of_lr]) for lr, of_lr in points.items()}
+    converged = [lr for lr in tried if math.isfinite(loss[lr])]
+    if not converged:
+        raise RuntimeError(
+            f"{METHODS[method].label} diverged with every step size tried "
+            f"({', '.join(map(str, tried))}): give smaller ones with lr"
+        )
+    return Choice(max(converged, key=lambda lr: (accuracy[lr], -loss[lr])), accuracy)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,123 @@
+"""What a run comes to: one row per method, as data and as a table."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from pprs.training.config import MethodName, TrainConfig
+from pprs.training.methods import METHODS
+from pprs.training.run import Point
+from pprs.training.search import Choice, grid
+
+Curves = Mapping[MethodName, Sequence[Sequence[Point]]]  # method -> seed -> points
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's result: means over seeds; the spread is the standard deviation over seeds."""
+
+    method: MethodName
+    label: str
+    lr: float
+    steps: int
+    pipeline_time: int
+    wall_time: float
+    train_loss: float
+    test_accuracy: float
+    test_accuracy_spread: float
+    test_accuracies: list[float]
+
+
+def rows(choices: Mapping[MethodName, Choice], curves: Curves) -> list[Row]:
+    """A row per method, from the last point of each seed."""
+    return [_row(method, choices[method], of_seeds) for method, of_seeds in curves.items()]
+
+
+def _row(method: MethodName, choice: Choice, of_seeds: Sequence[Sequence[Point]]) -> Row:
+    last = [points[-1] for points in of_seeds]
+    accuracies = [point.accuracy for point in last]
+    return Row(
+        method=method,
+        label=METHODS[method].label,
+        lr=choice.lr,
+        steps=last[0].step,
+        pipeline_time=last[0].pipeline_time,
+        wall_time=statistics.fmean(point.wall_time for point in last),
+        train_loss=statistics.fmean(point.train_loss for point in last),
+        test_accuracy=statistics.fmean(accuracies),
+        test_accuracy_spread=statistics.stdev(accuracies) if len(accuracies) > 1 else math.nan,
+        test_accuracies=accuracies,
+    )
+
+
+def as_data(
+    config: TrainConfig, choices: Mapping[MethodName, Choice], result: Sequence[Row], wall: float
+) -> dict[str, Any]:
+    """What `summary.json` holds."""
+    return {
+        "config": config.as_toml(),
+        "search": {
+            method: {"chosen": choice.lr, "held_out_accuracy": choice.accuracy}
+            for method, choice in choices.items()
+        },
+        "methods": {
+            row.method: {k: v for k, v in vars(row).items() if k != "method"} for row in result
+        },
+        "wall_time": wall,
+    }
+
+
+def search_table(config: TrainConfig, choices: Mapping[MethodName, Choice]) -> Table:
+    """The accuracy of each step size on the held-out images; the chosen one stands out."""
+    table = Table(
+        title="Step sizes: accuracy on held-out training images, the chosen one in brackets"
+    )
+    table.add_column("method")
+    widest = max(len(grid(config, method)) for method in choices)
+    for i in range(widest):
+        table.add_column(f"step size {i + 1}", justify="right")
+    for method, choice in choices.items():
+        cells = []
+        for lr in grid(config, method):
+            text = f"{lr:g}: {choice.accuracy[lr]:.3f}" if choice.accuracy else f"{lr:g}: given"
+            cells.append(f"[bold]\\[{text}][/bold]" if lr == choice.lr else text)
+        table.add_row(METHODS[method].label, *cells)
+    return table
+
+
+def result_table(config: TrainConfig, result: Sequence[Row]) -> Table:
+    """The table that a run ends with."""
+    seeds = f"{config.seeds} seed" + "s" * (config.seeds > 1)
+    table = Table(
+        title=f"{config.shots} images per class, mean over {seeds} (± standard deviation)"
+    )
+    for name in (
+        "method",
+        "step size",
+        "steps",
+        "pipeline time",
+        "wall time",
+        "train loss",
+        "test accuracy",
+    ):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for row in result:
+        spread = (
+            "" if math.isnan(row.test_accuracy_spread) else f" ± {row.test_accuracy_spread:.3f}"
+        )
+        table.add_row(
+            row.label,
+            f"{row.lr:g}",
+            f"{row.steps:,}",
+            f"{row.pipeline_time:,}",
+            f"{row.wall_time:.1f} s",
+            f"{row.train_loss:.4f}" if math.isfinite(row.train_loss) else "diverged",
+            f"{row.test_accuracy:.3f}{spread}",
+        )
+    return table
