@@ -204,7 +204,7 @@ class PPRS(AGD):
         _initialise(self, parameters.items(), defaults)
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Tensor:
+    def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
         """Draw K perturbations, average the K gradients, and take one step.
 
         Args:

@@ -1,4 +1,4 @@
-"""Start one process per stage with torch's elastic launcher, or join those that torchrun started."""
+"""Start one process per stage with torch's elastic launcher, or join what torchrun started."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def joined() -> bool:
 
 
 def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
-    """Run ``worker(*args)`` in one process per stage, with torch.distributed's process group set up.
+    """Run ``worker(*args)`` in one process per stage, inside torch.distributed's process group.
 
     Started by hand, this starts the processes on this machine and returns when all have ended.
     Started by torchrun, this process is one of them already.
@@ -74,8 +74,8 @@ def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
 
 
 def device() -> torch.device:
-    """Where this rank computes: a GPU of its own if every rank of the machine has one, else the CPU."""
-    local, ranks = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    """Where this rank computes: its own GPU if every rank of the machine has one, else the CPU."""
+    local, ranks = int(os.environ.get("LOCAL_RANK", "0")), _local_ranks()
     return (
         torch.device("cuda", local) if torch.cuda.device_count() >= ranks else torch.device("cpu")
     )
@@ -86,12 +86,21 @@ def _member(worker: Callable[..., None], *args: Any) -> None:
     if here.type == "cuda":
         torch.cuda.set_device(here)
     else:
-        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks))
+        torch.set_num_threads(max(1, _cores() // _local_ranks()))
     dist.init_process_group("nccl" if here.type == "cuda" else "gloo")
     worker(*args)
     # Only after success: a rank that fails must not wait for the others.
     dist.destroy_process_group()
+
+
+def _local_ranks() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _cores() -> int:
+    # Those this process may use, where the system can say so.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _use_loopback() -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
+from torch.distributed.pipelining.schedules import PipelineScheduleSingle
 from torch.func import vmap
 
 from pprs.pipeline.partition import partition
@@ -23,8 +24,8 @@ class Pipeline:
     consecutive piece, balanced by number of parameters. Any optimizer over :meth:`parameters` can
     follow :meth:`step`: with :class:`pprs.AGD` it is Algorithm 1.
 
-    For a fixed seed and number of microbatches the result does not depend on the number of stages nor
-    on the schedule.
+    For a fixed seed and number of microbatches the result does not depend on the number of stages
+    nor on the schedule.
 
     Args:
         network: layers that run one after the other.
@@ -101,7 +102,8 @@ class Pipeline:
         parameters, replacing what was there. A collective call: all processes must make it.
 
         Args:
-            x: the inputs, shape ``(m, ...)``; read by the first stage. The shape must stay the same from step to step.
+            x: the inputs, shape ``(m, ...)``; read by the first stage. The shape must stay the same
+                from step to step.
             y: the targets, shape ``(m, ...)``; read by the last stage.
 
         Returns:
@@ -121,7 +123,7 @@ class Pipeline:
         return torch.stack(losses).detach().mean() if self.is_last else None
 
     def __call__(self, x: Tensor) -> Tensor | None:
-        """The network's outputs at the unperturbed parameters, on the last stage; a collective call.
+        """The outputs at the unperturbed parameters, on the last stage; a collective call.
 
         Args:
             x: inputs, shape ``(m, ...)``; read by the first stage, and everywhere for its shape.
@@ -134,7 +136,7 @@ class Pipeline:
             )
         return output
 
-    def _training_schedule(self) -> ScheduleGPipe:
+    def _training_schedule(self) -> PipelineScheduleSingle:
         return self._schedule_class(
             self._stage(self.stage), self.microbatches, loss_fn=self._mean_loss
         )

@@ -41,7 +41,8 @@ class PerturbedStage(nn.Module):
             Shape ``(perturbations, *output)``.
         """
         if len(x) == 1 and self.sigma == 0:
-            return self.chain(x[0])[None]
+            plain: Tensor = self.chain(x[0])
+            return plain[None]
         noise = Noise(self.seed, self.step, int(microbatch))
         perturbed = perturb(self.trainable(), self.sigma, len(x), noise)
 

@@ -24,7 +24,7 @@ def repeat(
 
     For closures that vmap cannot run: those that call ``backward()`` themselves, as torch's
     optimizers take them, or that read values (``loss.item()``). The perturbations are those that
-    :func:`perturb` gives for the same noise, one at a time, so that the memory is that of one pass. The
+    :func:`perturb` gives for the same noise, one at a time, so the memory is that of one pass. The
     closure sees every parameter at its perturbed value with ``.grad`` cleared; afterwards, and
     after any error, the parameters hold the very tensors they held before.
 

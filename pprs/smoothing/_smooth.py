@@ -27,12 +27,12 @@ def smooth(
     seed: int | None = None,
     step: int | None = None,
 ) -> Tensor:
-    r"""The Gaussian-smoothed loss $\frac1K \sum_k f(\theta + \sigma X_k)$, $X_k \sim N(0, I_d)$.
+    r"""The Gaussian-smoothed loss, the mean of $f(\theta + \sigma X_k)$ with $X_k \sim N(0, I)$.
 
     Its gradient is the $G_t$ of Algorithm 1, an unbiased estimate of the gradient of
-    $f^\sigma(\theta) = \mathbb{E}\, f(\theta + \sigma X)$. Every trainable parameter of ``model`` is perturbed; all K
-    perturbations run together under ``torch.func.vmap``. Each call draws fresh noise from
-    generators of its own; torch's global generator is not touched.
+    $f^\sigma(\theta) = \mathbb{E}\, f(\theta + \sigma X)$. Every trainable parameter of ``model`` is
+    perturbed; all K perturbations run together under ``torch.func.vmap``. Each call draws fresh
+    noise from generators of its own; torch's global generator is not touched.
 
     Args:
         closure: computes the loss, a scalar tensor. It must reach the parameters through ``model``.

@@ -39,6 +39,10 @@ class Examples:
         rank = torch.cat([torch.arange(int(n)) for n in self.y.bincount(minlength=CLASSES)])
         return self[by_class[rank < first]], self[by_class[rank >= first]]
 
+    def scaled(self, mean: Tensor, deviation: Tensor) -> Examples:
+        """The same examples with pixels ``(x - mean) / deviation``."""
+        return Examples((self.x - mean) / deviation, self.y)
+
     def __getitem__(self, index: Tensor) -> Examples:
         return Examples(self.x[index], self.y[index])
 
@@ -64,4 +68,4 @@ def few_shot_digits(
     everything = Examples(torch.tensor(images, dtype=dtype), torch.tensor(labels))
     train, test = everything.split(shots, generator)
     mean, deviation = train.x.mean(), train.x.std()
-    return tuple(Examples((part.x - mean) / deviation, part.y) for part in (train, test))
+    return train.scaled(mean, deviation), test.scaled(mean, deviation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -11,6 +13,7 @@ def relu_network(
     width: int,
     outputs: int,
     depth: int,
+    *,
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Sequential:
@@ -28,9 +31,15 @@ def relu_network(
     """
     widths = [inputs, *[width] * (depth - 1), outputs]
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
-        linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out, dtype=dtype)
+    for fan_in, fan_out in pairwise(widths):
+        linear = _undrawn(fan_in, fan_out, dtype)
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu", generator=generator)
         nn.init.zeros_(linear.bias)
         layers.append(linear if len(layers) == depth - 1 else nn.Sequential(linear, nn.ReLU()))
     return nn.Sequential(*layers)
+
+
+def _undrawn(fan_in: int, fan_out: int, dtype: torch.dtype) -> nn.Linear:
+    # nn.Linear's own initialisation would draw from torch's global generator.
+    linear = nn.Linear(fan_in, fan_out, device="meta", dtype=dtype)
+    return linear.to_empty(device="cpu")

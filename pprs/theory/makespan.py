@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def pipeline_time(samples: int, depth: int) -> int:
-    r"""Time of K forward and backward passes through a chain of $\Delta$ nodes, each pass costing 1.
+    r"""Time of K forward and backward passes through a chain of $\Delta$ unit-time nodes.
 
-    $2(K + \Delta - 1)$, as in Eq. (14): the passes follow each other one unit apart. (The line above
-    that equation has a slip in the sign of $\Delta$; see ``docs/errata.md``.)
+    $2(K + \Delta - 1)$, as in Eq. (14): the passes follow each other one unit apart. (The line
+    above that equation has a slip in the sign of $\Delta$; see ``docs/errata.md``.)
 
     Args:
         samples: number K of passes, at least 1.

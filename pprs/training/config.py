@@ -1,4 +1,4 @@
-"""The settings of `pprs train`: their defaults, their checks, and the TOML file that may hold them."""
+"""The settings of `pprs train`: defaults, checks, and the TOML file that may hold them."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class TrainConfig:
     loss: LossName = "hinge"
     """Training loss."""
     depth: int = 20
-    """Layers of the ReLU network; also the depth of the pipeline that pipeline time is counted for."""
+    """Layers of the ReLU network; pipeline time counts each as a node of the pipeline."""
     width: int = 64
     """Features of each hidden layer."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of parameters and data."""
 
     budget: int = 12_000
-    """Pipeline time of each run; a step costs 2(samples + depth - 1), and samples is 1 without smoothing."""
+    """Pipeline time of each run; a step costs 2(samples + depth - 1), or 2 depth unsmoothed."""
     samples: int = 10
     """Perturbations per step of the smoothed methods (K)."""
     sigma: float = 0.03
@@ -57,7 +57,7 @@ class TrainConfig:
     momentum: float | Literal["nesterov"] = 0.9
     """Momentum of AGD and PPRS: a number, or "nesterov" for the sequence of the convex theory."""
     lr: tuple[float, ...] = ()
-    """Step sizes to choose from; by default each method's own grid. One step size needs no search."""
+    """Step sizes to choose from, instead of each method's grid; a single one needs no search."""
     search_seeds: int = 1
     """How many of the seeds' training sets are used to choose the step sizes."""
 
@@ -66,8 +66,7 @@ class TrainConfig:
     schedule: ScheduleName = "gpipe"
     """Order in which the microbatches run."""
     microbatches: int | None = None
-    """Pieces of a step that travel through the pipeline, a divisor of samples; by default the
-    smallest that gives every stage one."""
+    """Pieces of a step, a divisor of samples; by default the smallest that fills every stage."""
 
     points: int = 20
     """How often in a run the loss and the accuracy are measured and logged."""

@@ -110,7 +110,9 @@ class Run:
         dtype = getattr(torch, config.dtype)
         smoothed = METHODS[self.method].smoothed
         return Pipeline(
-            relu_network(PIXELS, config.width, CLASSES, config.depth, weights, dtype),
+            relu_network(
+                PIXELS, config.width, CLASSES, config.depth, generator=weights, dtype=dtype
+            ),
             LOSSES[config.loss],
             sigma=config.sigma if smoothed else 0.0,
             samples=self.samples,

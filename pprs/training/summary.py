@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from pprs.training.config import MethodName, TrainConfig
@@ -76,12 +77,13 @@ def as_data(
 def search_table(config: TrainConfig, choices: Mapping[MethodName, Choice]) -> Table:
     """The accuracy of each step size on the held-out images; the chosen one stands out."""
     table = Table(
-        title="Step sizes: accuracy on held-out training images, the chosen one in brackets"
+        title="Step sizes tried: accuracy on held-out training images, \\[the chosen one]",
+        box=box.SIMPLE,
     )
     table.add_column("method")
     widest = max(len(grid(config, method)) for method in choices)
     for i in range(widest):
-        table.add_column(f"step size {i + 1}", justify="right")
+        table.add_column("step size" if i == 0 else "", justify="right", no_wrap=True)
     for method, choice in choices.items():
         cells = []
         for lr in grid(config, method):
@@ -95,7 +97,9 @@ def result_table(config: TrainConfig, result: Sequence[Row]) -> Table:
     """The table that a run ends with."""
     seeds = f"{config.seeds} seed" + "s" * (config.seeds > 1)
     table = Table(
-        title=f"{config.shots} images per class, mean over {seeds} (± standard deviation)"
+        title=f"{config.shots} images per class, mean over {seeds} (± standard deviation)",
+        box=box.SIMPLE,
+        padding=(0, 0),
     )
     for name in (
         "method",
