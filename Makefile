@@ -7,7 +7,7 @@ run: .venv/installed
 	$(BIN)/pprs train $(ARGS)
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: .venv/installed
 	$(BIN)/ruff check .
