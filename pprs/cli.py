@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 after success, 1 if the run failed, 2 for wrong arguments, 130 after an interrupt.
+        0 after success, 1 if the run failed, 2 for wrong arguments, 128 + n after signal n.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] in (["-h"], ["--help"]):
@@ -34,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _say(f"the command line needs {error.name}: pip install 'pprs[train]'", 2)
     except KeyboardInterrupt:
-        return _say("interrupted; what was logged so far is kept", 130)
+        return _say("interrupted", 130)
 
 
 def _train(arguments: Sequence[str]) -> int:
     import tyro
 
-    from pprs.pipeline import LaunchError
+    from pprs.pipeline import LaunchError, LaunchInterrupted
     from pprs.training import TrainConfig, read_config, train
 
     try:
@@ -54,6 +54,8 @@ def _train(arguments: Sequence[str]) -> int:
         return _say(str(error), 2)
     except LaunchError as error:
         return _say(str(error), 1)
+    except LaunchInterrupted as error:
+        return _say(f"{error}; what was logged so far is kept", 128 + error.signal)
     return 0
 
 

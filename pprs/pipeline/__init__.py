@@ -1,12 +1,13 @@
 """Where it runs: a network cut into stages, one process each, on torch.distributed.pipelining."""
 
-from pprs.pipeline.launch import LaunchError, device, joined, launch
+from pprs.pipeline.launch import LaunchError, LaunchInterrupted, device, joined, launch
 from pprs.pipeline.partition import partition
 from pprs.pipeline.pipeline import Pipeline
 from pprs.pipeline.schedule import ScheduleName, default_microbatches, schedule_class
 
 __all__ = [
     "LaunchError",
+    "LaunchInterrupted",
     "Pipeline",
     "ScheduleName",
     "default_microbatches",

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -21,6 +22,14 @@ _SHUTDOWN_SECONDS = "5"
 
 class LaunchError(RuntimeError):
     """A rank failed, and all others were stopped; the message names the rank and the reason."""
+
+
+class LaunchInterrupted(RuntimeError):
+    """A signal to this process ended the launch; all ranks were stopped."""
+
+    def __init__(self, received: signal.Signals) -> None:
+        super().__init__(f"interrupted by {received.name}; all ranks were stopped")
+        self.signal = received
 
 
 def joined() -> bool:
@@ -41,6 +50,7 @@ def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
 
     Raises:
         LaunchError: if a rank fails; no process is left behind.
+        LaunchInterrupted: after SIGINT, SIGTERM, SIGHUP or SIGQUIT; no process is left behind.
         ValueError: if torchrun started another number of processes.
     """
     if joined():
@@ -54,9 +64,7 @@ def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
         return
     _use_loopback()
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SHUTDOWN_SECONDS)
-    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
-        # What failed is said once, in the error below.
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence("torch.distributed.elastic", "torch.multiprocessing")
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -71,6 +79,8 @@ def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
         elastic_launch(config, _member)(worker, *args)
     except ChildFailedError as error:
         raise LaunchError(_describe(error, stages)) from None
+    except SignalException as error:
+        raise LaunchInterrupted(error.sigval) from None
 
 
 def device() -> torch.device:
@@ -101,6 +111,14 @@ def _cores() -> int:
     # Those this process may use, where the system can say so.
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _silence(*packages: str) -> None:
+    # What happened is said once, in the error that launch raises. The launcher gives each of its
+    # loggers a level of its own, so the parents' level does not matter.
+    for name in [*packages, *logging.root.manager.loggerDict]:
+        if name.startswith(packages):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _use_loopback() -> None:

@@ -30,8 +30,8 @@ def smooth(
     r"""The Gaussian-smoothed loss, the mean of $f(\theta + \sigma X_k)$ with $X_k \sim N(0, I)$.
 
     Its gradient is the $G_t$ of Algorithm 1, an unbiased estimate of the gradient of
-    $f^\sigma(\theta) = \mathbb{E}\, f(\theta + \sigma X)$. Every trainable parameter of ``model`` is
-    perturbed; all K perturbations run together under ``torch.func.vmap``. Each call draws fresh
+    $f^\sigma(\theta) = \mathbb{E}\, f(\theta + \sigma X)$. Every trainable parameter of ``model``
+    is perturbed; all K perturbations run together under ``torch.func.vmap``. Each call draws fresh
     noise from generators of its own; torch's global generator is not touched.
 
     Args:

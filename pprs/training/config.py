@@ -48,7 +48,7 @@ class TrainConfig:
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of parameters and data."""
 
-    budget: int = 12_000
+    budget: int = 10_000
     """Pipeline time of each run; a step costs 2(samples + depth - 1), or 2 depth unsmoothed."""
     samples: int = 10
     """Perturbations per step of the smoothed methods (K)."""
@@ -58,8 +58,6 @@ class TrainConfig:
     """Momentum of AGD and PPRS: a number, or "nesterov" for the sequence of the convex theory."""
     lr: tuple[float, ...] = ()
     """Step sizes to choose from, instead of each method's grid; a single one needs no search."""
-    search_seeds: int = 1
-    """How many of the seeds' training sets are used to choose the step sizes."""
 
     stages: int = 2
     """Consecutive pieces the network is cut into, one process each."""
@@ -72,7 +70,7 @@ class TrainConfig:
     """How often in a run the loss and the accuracy are measured and logged."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "width", "points", "shots", "search_seeds", "stages"):
+        for name in ("seeds", "width", "points", "shots", "stages"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.methods or len(set(self.methods)) < len(self.methods):
@@ -99,11 +97,6 @@ class TrainConfig:
         for lr in self.lr:
             if not 0 < lr < math.inf:
                 raise ValueError(f"lr must hold positive step sizes, got {lr}")
-        if self.search_seeds > self.seeds:
-            raise ValueError(
-                f"search_seeds uses the training sets of the seeds: it must be at most "
-                f"seeds={self.seeds}, got {self.search_seeds}"
-            )
         if self.shots == 1 and len(self.lr) != 1:
             raise ValueError(
                 "shots=1 leaves no training image to hold out for choosing the step size: give one "

@@ -41,11 +41,11 @@ def _adam(parameters: Parameters, lr: float, momentum: Momentum) -> Optimizer:
 
 
 METHODS: Mapping[MethodName, Method] = {
-    "gd": Method("GD", False, _gd, (0.03, 0.1, 0.3, 1.0)),
-    "agd": Method("AGD", False, AGD, (0.01, 0.03, 0.1, 0.3)),
-    "adam": Method("Adam", False, _adam, (0.0003, 0.001, 0.003, 0.01)),
-    "pprs": Method("PPRS", True, AGD, (0.01, 0.03, 0.1, 0.3)),
-    "adam-smoothed": Method("Adam, smoothed", True, _adam, (0.0003, 0.001, 0.003, 0.01)),
+    "gd": Method("GD", False, _gd, (0.03, 0.1, 0.3)),
+    "agd": Method("AGD", False, AGD, (0.01, 0.03, 0.1)),
+    "adam": Method("Adam", False, _adam, (0.001, 0.003, 0.01)),
+    "pprs": Method("PPRS", True, AGD, (0.01, 0.03, 0.1)),
+    "adam-smoothed": Method("smoothed Adam", True, _adam, (0.001, 0.003, 0.01)),
 }
 
 

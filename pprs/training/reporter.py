@@ -21,7 +21,7 @@ from pprs.training.methods import METHODS
 from pprs.training.plot import plot_curves
 from pprs.training.run import Point, Run
 from pprs.training.search import Choice, Trial
-from pprs.training.summary import as_data, result_table, rows, search_table
+from pprs.training.summary import as_data, heading, result_table, rows, search_table
 
 
 class Reporter:
@@ -77,7 +77,11 @@ class Reporter:
         for trial in trials:
             self._write("search", Run(self.config, trial.method, trial.lr, trial.seed), trial.point)
         self._choices = dict(choices)
-        self.console.print(search_table(self.config, choices))
+        if trials:
+            self.console.print(
+                "accuracy on held-out training images by step size, [bold]\\[best][/bold]:"
+            )
+            self.console.print(search_table(self.config, choices))
 
     def point(self, run: Run, point: Point) -> None:
         """A run was measured."""
@@ -101,7 +105,8 @@ class Reporter:
         summary = as_data(self.config, self._choices, result, wall)
         (self.folder / "summary.json").write_text(to_json(summary, indent=2) + "\n")
         plot_curves(self.config, self._curves, self.folder / "curves.png")
-        self.console.print(result_table(self.config, result))
+        self.console.print(heading(self.config), highlight=False)
+        self.console.print(result_table(result))
         self.console.print(
             f"{wall:.0f} s; {self.folder} has summary.json, metrics.jsonl, curves.png and weights",
             highlight=False,

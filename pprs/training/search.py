@@ -39,7 +39,7 @@ def candidates(config: TrainConfig) -> list[Run]:
     return [
         Run(config, method, lr, seed)
         for method in config.methods
-        for seed in range(config.search_seeds)
+        for seed in range(config.seeds)
         for lr in grid(config, method)
         if len(grid(config, method)) > 1
     ]

@@ -75,11 +75,8 @@ def as_data(
 
 
 def search_table(config: TrainConfig, choices: Mapping[MethodName, Choice]) -> Table:
-    """The accuracy of each step size on the held-out images; the chosen one stands out."""
-    table = Table(
-        title="Step sizes tried: accuracy on held-out training images, \\[the chosen one]",
-        box=box.SIMPLE,
-    )
+    """The accuracy of each step size on the held-out images, the chosen one in brackets."""
+    table = Table(box=box.SIMPLE, padding=(0, 0))
     table.add_column("method")
     widest = max(len(grid(config, method)) for method in choices)
     for i in range(widest):
@@ -93,14 +90,18 @@ def search_table(config: TrainConfig, choices: Mapping[MethodName, Choice]) -> T
     return table
 
 
-def result_table(config: TrainConfig, result: Sequence[Row]) -> Table:
-    """The table that a run ends with."""
+def heading(config: TrainConfig) -> str:
+    """What the table shows."""
     seeds = f"{config.seeds} seed" + "s" * (config.seeds > 1)
-    table = Table(
-        title=f"{config.shots} images per class, mean over {seeds} (± standard deviation)",
-        box=box.SIMPLE,
-        padding=(0, 0),
+    return (
+        f"digits, {config.shots} images per class, {config.loss} loss, {config.depth} layers, "
+        f"mean of {seeds} (± standard deviation):"
     )
+
+
+def result_table(result: Sequence[Row]) -> Table:
+    """The table that a run ends with."""
+    table = Table(box=box.SIMPLE, padding=(0, 0))
     for name in (
         "method",
         "step size",

@@ -32,7 +32,7 @@ THETA, SIGMA, SAMPLES = [0.5, -0.2, 0.0, 2.0], 0.3, 50_000
 
 
 def l1_z_scores(assumed_sigma):
-    """z-scores of loss and gradient of the smoothed 1-norm, sampled at SIGMA, against its closed form.
+    """z-scores of the smoothed 1-norm and its gradient, sampled at SIGMA, against closed forms.
 
     E|u + sX| = s sqrt(2/pi) exp(-u^2/2s^2) + u (2 Phi(u/s) - 1), with derivative 2 Phi(u/s) - 1.
     """

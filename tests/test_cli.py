@@ -1,0 +1,184 @@
+"""The command line as a user meets it: real processes, real signals."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pprs.tasks.networks import relu_network
+from pprs.training import read_config
+
+TINY = [
+    "train", "--methods", "gd", "adam-smoothed", "--depth", "4", "--width", "8", "--seeds", "2",
+    "--budget", "120", "--samples", "4", "--points", "3", "--lr", "0.01", "0.02",
+]  # fmt: skip
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "pprs", *arguments]
+
+
+def pprs(*arguments, **options):
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=300, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A tiny run, the same again, and one with another seed, all into one folder."""
+    out = tmp_path_factory.mktemp("runs")
+    done = [pprs(*TINY, "--out", str(out), *more) for more in ([], [], ["--seed", "1"])]
+    return out, done
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def numbers(folder):
+    """The result without what depends on the machine's speed."""
+    methods = summary(folder)["methods"]
+    return {m: {k: v for k, v in row.items() if k != "wall_time"} for m, row in methods.items()}
+
+
+def test_a_run_writes_its_folder_and_shows_its_table(runs):
+    out, done = runs
+    assert [d.returncode for d in done] == [0, 0, 0], done[0].stderr
+    folder = out / "digits"
+    assert str(folder) in done[0].stdout.replace("\n", "")
+    assert "\x1b" not in done[0].stdout  # no progress bar and no colours in a file
+    data = summary(folder)
+    for row in data["methods"].values():
+        assert f"{row['test_accuracy']:.3f}" in done[0].stdout
+        assert f"{row['train_loss']:.4f}" in done[0].stdout
+    assert (data["methods"]["gd"]["steps"], data["methods"]["gd"]["pipeline_time"]) == (15, 120)
+    smoothed = data["methods"]["adam-smoothed"]
+    assert (smoothed["steps"], smoothed["pipeline_time"]) == (8, 112)
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert read_config(folder / "config.toml").width == 8
+
+
+def test_the_log_has_every_point_and_the_summary_its_last(runs):
+    folder = runs[0] / "digits"
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    trained = [x for x in lines if x["phase"] == "train" and x["method"] == "gd"]
+    assert [(x["seed"], x["step"]) for x in trained] == [
+        (s, t) for s in (0, 1) for t in (5, 10, 15)
+    ]
+    last = [x["test_accuracy"] for x in trained if x["step"] == 15]
+    row = summary(folder)["methods"]["gd"]
+    assert row["test_accuracies"] == last
+    assert row["test_accuracy"] == pytest.approx(sum(last) / 2)
+    tried = {
+        x["lr"]: x["held_out_accuracy"]
+        for x in lines
+        if (x["phase"], x["method"]) == ("search", "gd")
+    }
+    chosen = summary(folder)["search"]["gd"]["chosen"]
+    assert set(tried) == {0.01, 0.02}
+    assert tried[chosen] == max(tried.values())
+    assert {x["lr"] for x in trained} == {chosen}
+
+
+def test_the_weights_are_those_of_the_whole_network(runs):
+    weights = load_file(runs[0] / "digits" / "weights" / "gd-seed1.safetensors")
+    network = relu_network(64, 8, 10, 4, generator=torch.Generator())
+    network.load_state_dict(weights)
+
+
+def test_the_seed_makes_the_numbers_and_no_run_is_overwritten(runs):
+    out, _ = runs
+    assert sorted(p.name for p in out.iterdir()) == ["digits", "digits-2", "digits-3"]
+    assert numbers(out / "digits") == numbers(out / "digits-2")
+    assert numbers(out / "digits") != numbers(out / "digits-3")
+
+
+def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
+    file = tmp_path / "c.toml"
+    text = (runs[0] / "digits" / "config.toml").read_text()
+    file.write_text(text + "microbatches = 2\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+         "-m", "pprs", "train", "--config", str(file), "--name", "joined", "--lr", "0.02",
+         "--out", str(tmp_path)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    config = summary(tmp_path / "joined")["config"]
+    assert (config["lr"], config["width"], config["microbatches"]) == ([0.02], 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no command given"),
+        (["trian"], "unknown command 'trian'"),
+        (["train", "--sigma", "-1"], "sigma .* got -1.0"),
+        (["train", "--sgima", "1"], "--sgima"),
+        (["train", "--samples", "ten"], "samples"),
+        (["train", "--config", "nowhere.toml"], "nowhere.toml: No such file"),
+        (["train", "--microbatches", "3"], "divide samples=10: got 3"),
+    ],
+)
+def test_wrong_arguments_end_in_a_sentence_and_code_2(arguments, message, tmp_path):
+    done = pprs(*arguments, cwd=tmp_path)
+    said = re.sub(r"[│╭╮╰╯─\s]+", " ", done.stdout + done.stderr)
+    assert done.returncode == 2
+    assert re.search(message, said)
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def children(pid):
+    """The processes below a process, as Linux tells."""
+    direct = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return direct + [c for child in direct for c in children(child)]
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def is_rank(pid):
+    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("signalled", ["rank", "command"])
+def test_a_kill_or_an_interrupt_ends_everything_within_30_seconds(signalled, tmp_path):
+    long = [*TINY, "--budget", "10000000", "--points", "100000", "--lr", "0.01"]
+    process = subprocess.Popen(
+        command(*long, "--out", str(tmp_path)),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    log = tmp_path / "digits" / "metrics.jsonl"
+    try:
+        while not (log.exists() and log.stat().st_size):  # training is under way
+            assert process.poll() is None, process.communicate()
+        family = children(process.pid)
+        if signalled == "rank":
+            os.kill(next(pid for pid in family if is_rank(pid)), signal.SIGKILL)
+        else:
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert not [pid for pid in family if running(pid)]
+    assert "Traceback" not in said
+    if signalled == "rank":
+        assert process.returncode == 1
+        assert re.search(r"rank \d .* was killed by SIGKILL; all ranks were stopped", said)
+    else:
+        assert process.returncode == 130
+        assert said.startswith("pprs: interrupted by SIGINT; all ranks were stopped")

@@ -1,0 +1,52 @@
+import math
+
+import pytest
+import torch
+
+from pprs.training import TrainConfig
+from pprs.training.run import Point, examples
+from pprs.training.search import Trial, candidates, choose, hold_out
+
+
+def trial(method, lr, accuracy, loss=0.1, seed=0):
+    return Trial(method, lr, seed, Point(1, 1, 0.0, loss, accuracy))
+
+
+def config(**options):
+    return TrainConfig(**{"methods": ("gd",), "lr": (0.1, 0.2, 0.3)} | options)
+
+
+def test_the_highest_mean_accuracy_wins_and_equals_go_to_the_lower_loss():
+    trials = [trial("gd", 0.1, 0.5, 0.2), trial("gd", 0.2, 0.7, 0.3), trial("gd", 0.3, 0.7, 0.1)]
+    assert choose(config(), trials)["gd"].lr == 0.3
+    more = [
+        trial("gd", 0.1, 0.9, seed=1),
+        trial("gd", 0.2, 0.1, seed=1),
+        trial("gd", 0.3, 0.1, seed=1),
+    ]
+    assert choose(config(), trials + more)["gd"].lr == 0.1
+
+
+def test_diverged_step_sizes_are_out():
+    trials = [trial("gd", lr, 0.9 - lr, math.nan if lr < 0.3 else 0.1) for lr in (0.1, 0.2, 0.3)]
+    assert choose(config(), trials)["gd"].lr == 0.3
+    lost = [trial("gd", lr, 0.5, math.inf) for lr in (0.1, 0.2, 0.3)]
+    with pytest.raises(
+        RuntimeError, match=r"GD diverged with every step size tried \(0.1, 0.2, 0.3"
+    ):
+        choose(config(), lost)
+
+
+def test_a_single_step_size_needs_no_search():
+    assert candidates(config(lr=(0.1,))) == []
+    assert choose(config(lr=(0.1,)), [])["gd"].lr == 0.1
+    assert len(candidates(config(seeds=2))) == 6
+
+
+def test_held_out_images_are_training_images_that_the_search_does_not_train_on():
+    train, _ = examples(TrainConfig(), 0)
+    first, held = hold_out(TrainConfig(), 0)
+    assert first.y.bincount().tolist() == [3] * 10
+    assert held.y.bincount().tolist() == [2] * 10
+    together = torch.cat([first.x, held.x])
+    assert len(torch.cat([together, train.x]).unique(dim=0)) == len(train)
