@@ -84,7 +84,10 @@ class TrainConfig:
         self._check_step_sizes()
         if self.momentum != "nesterov" and not 0 <= self.momentum < math.inf:
             raise ValueError(f'momentum must be at least 0 or "nesterov", got {self.momentum}')
-        schedule_class(self.schedule, self.stages, self.samples, self.smoothed_microbatches)
+        microbatches = self.microbatches
+        if microbatches is None:
+            microbatches = default_microbatches(self.samples, self.stages)
+        schedule_class(self.schedule, self.stages, self.samples, microbatches)
         if self.budget < pipeline_time(self.samples, self.depth):
             raise ValueError(
                 f"budget must pay for a step, 2(samples + depth - 1) = "
@@ -102,13 +105,6 @@ class TrainConfig:
                 "shots=1 leaves no training image to hold out for choosing the step size: give one "
                 "step size with lr, or more shots"
             )
-
-    @property
-    def smoothed_microbatches(self) -> int:
-        """The microbatches of a smoothed step."""
-        if self.microbatches is not None:
-            return self.microbatches
-        return default_microbatches(self.samples, self.stages)
 
     def as_toml(self) -> dict[str, Any]:
         """What a TOML file holds for these settings; unset ones are left out."""

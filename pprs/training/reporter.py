@@ -114,8 +114,8 @@ class Reporter:
 
     def _write(self, phase: str, run: Run, point: Point) -> None:
         values: dict[str, Any] = asdict(point)
-        accuracy = values.pop("accuracy")
-        values["held_out_accuracy" if phase == "search" else "test_accuracy"] = accuracy
+        held = "held_out" if phase == "search" else "test"
+        values |= {f"{held}_{name}": values.pop(name) for name in ("loss", "accuracy")}
         key = {"phase": phase, "method": run.method, "seed": run.seed, "lr": run.lr}
         self._log.write(key | values)
 

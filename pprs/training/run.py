@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class Point:
     pipeline_time: int
     wall_time: float  # seconds spent in steps
     train_loss: float
-    accuracy: float  # on the examples held against the run
+    loss: float  # this and the accuracy: on the examples that the run does not train on
+    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,9 @@ class Run:
             wall_time += time.perf_counter() - start
             done = logged
             with evaluating(optimizer):
-                loss, accuracy = self._measure(pipeline, train, held)
+                measured = self._measure(pipeline, train, held)
             if pipeline.is_last:
-                yield Point(done, done * self.step_time, wall_time, loss, accuracy)
+                yield Point(done, done * self.step_time, wall_time, *measured)
             else:
                 yield None
         if weights is not None:
@@ -116,21 +118,24 @@ class Run:
             LOSSES[config.loss],
             sigma=config.sigma if smoothed else 0.0,
             samples=self.samples,
-            microbatches=config.smoothed_microbatches if smoothed else 1,
+            microbatches=config.microbatches if smoothed else 1,
             schedule=config.schedule,
             seed=derive_seed(config.seed, self.seed, "noise"),
             device=device(),
             group=group,
         )
 
-    def _measure(self, pipeline: Pipeline, train: Examples, held: Examples) -> tuple[float, float]:
+    def _measure(
+        self, pipeline: Pipeline, train: Examples, held: Examples
+    ) -> tuple[float, float, float]:
         scores = pipeline(torch.cat([train.x, held.x]))
         if scores is None:
-            return 0.0, 0.0
+            return math.nan, math.nan, math.nan
         scores = scores.cpu()
-        loss = LOSSES[self.config.loss](scores[: len(train)], train.y)
-        correct = scores[len(train) :].argmax(1) == held.y
-        return loss.item(), correct.double().mean().item()
+        on_train, on_held = scores[: len(train)], scores[len(train) :]
+        loss = LOSSES[self.config.loss]
+        accuracy = (on_held.argmax(1) == held.y).double().mean()
+        return loss(on_train, train.y).item(), loss(on_held, held.y).item(), accuracy.item()
 
 
 def examples(config: TrainConfig, seed: int) -> tuple[Examples, Examples]:

@@ -53,8 +53,8 @@ def grid(config: TrainConfig, method: MethodName) -> tuple[float, ...]:
 def try_candidates(runs: Sequence[Run], group: dist.ProcessGroup) -> Iterator[Trial]:
     """Train each candidate in this process alone.
 
-    The candidates do not depend on each other, so the processes share them instead of sharing
-    each one; since a pipeline is transparent, the results are those of the pipeline.
+    The candidates do not depend on each other, so the processes share them out instead of running
+    each one together.
 
     Args:
         runs: this process's share.
@@ -77,8 +77,8 @@ def hold_out(config: TrainConfig, seed: int) -> tuple[Examples, Examples]:
 def choose(config: TrainConfig, trials: Sequence[Trial]) -> dict[MethodName, Choice]:
     """For each method the step size of the highest mean held-out accuracy.
 
-    Step sizes whose training loss is not finite are out; of equals, the one with the lower mean
-    training loss is taken.
+    Step sizes with a loss that is not finite are out; of equals, the one with the lower mean
+    held-out loss is taken.
 
     Raises:
         RuntimeError: if every step size of a method diverged.
@@ -92,7 +92,7 @@ def _choose(config: TrainConfig, method: MethodName, trials: Sequence[Trial]) ->
         return Choice(tried[0], {})
     points = {lr: [t.point for t in trials if t.method == method and t.lr == lr] for lr in tried}
     accuracy = {lr: _mean([p.accuracy for p in of_lr]) for lr, of_lr in points.items()}
-    loss = {lr: _mean([p.train_loss for p in of_lr]) for lr, of_lr in points.items()}
+    loss = {lr: _mean([p.loss for p in of_lr]) for lr, of_lr in points.items()}
     converged = [lr for lr in tried if math.isfinite(loss[lr])]
     if not converged:
         raise RuntimeError(

@@ -95,7 +95,7 @@ def heading(config: TrainConfig) -> str:
     seeds = f"{config.seeds} seed" + "s" * (config.seeds > 1)
     return (
         f"digits, {config.shots} images per class, {config.loss} loss, {config.depth} layers, "
-        f"mean of {seeds} (± standard deviation):"
+        f"mean of {seeds} ± deviation:"
     )
 
 

@@ -9,7 +9,7 @@ from pprs.training.search import Trial, candidates, choose, hold_out
 
 
 def trial(method, lr, accuracy, loss=0.1, seed=0):
-    return Trial(method, lr, seed, Point(1, 1, 0.0, loss, accuracy))
+    return Trial(method, lr, seed, Point(1, 1, 0.0, 0.0, loss, accuracy))
 
 
 def config(**options):
