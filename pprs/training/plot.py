@@ -30,7 +30,7 @@ def plot_curves(config: TrainConfig, curves: Curves, path: Path) -> None:
     accuracy.legend(frameon=False, loc="lower right")
     figure.suptitle(
         f"Digits, {config.shots} images per class, {config.depth}-layer ReLU network, "
-        f"K = {config.samples}: mean and range of {config.seeds} seed(s)",
+        f"K = {config.samples}: mean and range of {config.seeds} seed{'s' * (config.seeds > 1)}",
         fontsize=11,
     )
     figure.savefig(path, dpi=150)
