@@ -126,6 +126,7 @@ def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
         (["train", "--samples", "ten"], "samples"),
         (["train", "--config", "nowhere.toml"], "nowhere.toml: No such file"),
         (["train", "--microbatches", "3"], "divide samples=10: got 3"),
+        (["train", "--shots", "500"], "cannot take 500 images .* smallest class has 174"),
     ],
 )
 def test_wrong_arguments_end_in_a_sentence_and_code_2(arguments, message, tmp_path):

@@ -8,7 +8,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
-from torch.distributed.pipelining.schedules import PipelineScheduleSingle
 from torch.func import vmap
 
 from pprs.pipeline.partition import partition
@@ -69,7 +68,7 @@ class Pipeline:
         check_normalisation(network)
         if microbatches is None:
             microbatches = default_microbatches(samples, self.stages)
-        self._schedule_class = schedule_class(schedule, self.stages, samples, microbatches)
+        chosen = schedule_class(schedule, self.stages, samples, microbatches)
         self.samples, self.microbatches = samples, microbatches
         self.device, self._group = torch.device(device), group
         self.loss = loss
@@ -78,7 +77,7 @@ class Pipeline:
         self.stage = PerturbedStage(
             {name: children[name] for name in names}, sigma, fresh_seed() if seed is None else seed
         ).to(self.device)
-        self._training = self._training_schedule()
+        self._training = chosen(self._stage(self.stage), microbatches, loss_fn=self._mean_loss)
         self._evaluation: dict[torch.Size, ScheduleGPipe] = {}
 
     @property
@@ -113,7 +112,7 @@ class Pipeline:
             parameter.grad = None
         losses: list[Tensor] = []
         self._training.step(
-            *self._inputs(x),
+            *((self._repeated(x),) if self.is_first else ()),
             target=self._repeated(y) if self.is_last else None,
             losses=losses if self.is_last else None,
             return_outputs=False,
@@ -136,16 +135,8 @@ class Pipeline:
             )
         return output
 
-    def _training_schedule(self) -> PipelineScheduleSingle:
-        return self._schedule_class(
-            self._stage(self.stage), self.microbatches, loss_fn=self._mean_loss
-        )
-
     def _stage(self, module: nn.Module) -> PipelineStage:
         return PipelineStage(module, self.index, self.stages, self.device, group=self._group)
-
-    def _inputs(self, x: Tensor) -> tuple[Tensor, ...]:
-        return (self._repeated(x),) if self.is_first else ()
 
     def _repeated(self, batch: Tensor) -> Tensor:
         # A view: the K copies that the engine chunks into microbatches share their memory.

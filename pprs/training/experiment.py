@@ -22,10 +22,11 @@ def train(config: TrainConfig) -> None:
         config: the settings.
 
     Raises:
-        ValueError: if nothing can be written to ``config.out``, or torchrun started another number
-            of processes than there are stages.
+        ValueError: if the data set has too few examples, nothing can be written to ``config.out``,
+            or torchrun started another number of processes than there are stages.
         LaunchError: if a rank fails.
     """
+    examples(config, seed=0)  # fails here once, before there are a folder and processes
     launch(_rank, config.stages, config, None if joined() else claim(config.out, config.name))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,7 +39,7 @@ def plot_curves(config: TrainConfig, curves: Curves, path: Path) -> None:
 
 
 def _draw(axes: Axes, curves: Curves, value: Callable[[Point], float]) -> None:
-    for (method, of_seeds), colour in zip(curves.items(), _COLOURS, strict=False):
+    for (method, of_seeds), colour in zip(curves.items(), cycle(_COLOURS), strict=False):
         times = [point.pipeline_time for point in of_seeds[0]]
         at_each = list(zip(*([value(p) for p in points] for points in of_seeds), strict=True))
         axes.fill_between(
@@ -48,10 +50,6 @@ def _draw(axes: Axes, curves: Curves, value: Callable[[Point], float]) -> None:
             alpha=0.15,
             lw=0,
         )
-        axes.plot(times, [_mean(v) for v in at_each], color=colour, label=METHODS[method].label)
+        axes.plot(times, [fmean(v) for v in at_each], color=colour, label=METHODS[method].label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -69,13 +69,13 @@ class Reporter:
 
     def trial(self, trial: Trial, share: int) -> None:
         """A candidate of the search has ended; ``share`` processes each end one at a time."""
-        run = Run(self.config, trial.method, trial.lr, trial.seed)
+        run = trial.run
         self._advance(f"step size search: {_name(run)}", run.steps * run.step_time * share)
 
     def choices(self, trials: Sequence[Trial], choices: Mapping[MethodName, Choice]) -> None:
         """The search has ended."""
         for trial in trials:
-            self._write("search", Run(self.config, trial.method, trial.lr, trial.seed), trial.point)
+            self._write("search", trial.run, trial.point)
         self._choices = dict(choices)
         if trials:
             self.console.print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 import torch.distributed as dist
@@ -20,9 +21,7 @@ from pprs.training.run import Point, Run, examples
 class Trial:
     """A run of the search, and what it reached on the held-out images."""
 
-    method: MethodName
-    lr: float
-    seed: int
+    run: Run
     point: Point
 
 
@@ -64,7 +63,7 @@ def try_candidates(runs: Sequence[Run], group: dist.ProcessGroup) -> Iterator[Tr
         train, held = hold_out(run.config, run.seed)
         *_, last = run.execute(train, held, group)
         assert last is not None  # the only stage is the last
-        yield Trial(run.method, run.lr, run.seed, last)
+        yield Trial(run, last)
 
 
 def hold_out(config: TrainConfig, seed: int) -> tuple[Examples, Examples]:
@@ -90,9 +89,11 @@ def _choose(config: TrainConfig, method: MethodName, trials: Sequence[Trial]) ->
     tried = grid(config, method)
     if len(tried) == 1:
         return Choice(tried[0], {})
-    points = {lr: [t.point for t in trials if t.method == method and t.lr == lr] for lr in tried}
-    accuracy = {lr: _mean([p.accuracy for p in of_lr]) for lr, of_lr in points.items()}
-    loss = {lr: _mean([p.loss for p in of_lr]) for lr, of_lr in points.items()}
+    points = {
+        lr: [t.point for t in trials if (t.run.method, t.run.lr) == (method, lr)] for lr in tried
+    }
+    accuracy = {lr: fmean([p.accuracy for p in of_lr]) for lr, of_lr in points.items()}
+    loss = {lr: fmean([p.loss for p in of_lr]) for lr, of_lr in points.items()}
     converged = [lr for lr in tried if math.isfinite(loss[lr])]
     if not converged:
         raise RuntimeError(
@@ -100,7 +101,3 @@ def _choose(config: TrainConfig, method: MethodName, trials: Sequence[Trial]) ->
             f"({', '.join(map(str, tried))}): give smaller ones with lr"
         )
     return Choice(max(converged, key=lambda lr: (accuracy[lr], -loss[lr])), accuracy)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -84,7 +84,7 @@ def search_table(config: TrainConfig, choices: Mapping[MethodName, Choice]) -> T
     for method, choice in choices.items():
         cells = []
         for lr in grid(config, method):
-            text = f"{lr:g}: {choice.accuracy[lr]:.3f}" if choice.accuracy else f"{lr:g}: given"
+            text = f"{lr:g}: {choice.accuracy[lr]:.3f}"
             cells.append(f"[bold]\\[{text}][/bold]" if lr == choice.lr else text)
         table.add_row(METHODS[method].label, *cells)
     return table

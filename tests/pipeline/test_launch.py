@@ -27,6 +27,7 @@ def fails(how):
     ("how", "message"),
     [
         ("killed", r"rank 1 \(of 2, process \d+\) was killed by SIGKILL"),
+        ("left", r"rank 1 .* left with exit code 3; all ranks were stopped"),
         ("raised", r"rank 1 .* failed with ArithmeticError: no such step(.|\n)*in fails"),
     ],
 )

@@ -75,7 +75,7 @@ def test_quadratic_has_its_closed_form():
 
 
 def test_quadratic_test_rejects_a_wrong_sigma():
-    # The trace term of the loss grows with sigma squared: 30 % is 20 standard errors here.
+    # The trace term of the loss grows with sigma squared: 30 % is 29 standard errors here.
     z = quadratic_z_scores(SIGMA * 1.3)
     assert (z > z_limit(len(z))).any()
 
@@ -118,13 +118,6 @@ def test_the_global_generator_is_not_touched():
 
 def test_each_parameter_and_perturbation_has_noise_of_its_own():
     model = nn.Sequential(nn.Linear(50, 50), nn.Linear(50, 50)).double()
-    seen = []
-
-    def closure():
-        seen.extend(p for p in model.parameters())
-        return model(torch.ones(1, 50).double()).sum()
-
-    pprs.smooth(closure, model, 1.0, 2, seed=0)
     noise = pprs.smoothing.perturb(
         {n: torch.zeros_like(p) for n, p in model.named_parameters()},
         1.0,
@@ -132,9 +125,8 @@ def test_each_parameter_and_perturbation_has_noise_of_its_own():
         pprs.smoothing.Noise(0, 0),
     )
     rows = torch.stack([*noise["0.weight"].flatten(1), *noise["1.weight"].flatten(1)])
-    # 2,500 entries per row: a correlation beyond 0.12 has probability below 1e-8.
+    # 2,500 entries per row: one of six correlations beyond 0.12 has probability below 2e-8.
     assert (torch.corrcoef(rows) - torch.eye(4)).abs().max() < 0.12
-    assert seen
 
 
 def test_sigma_zero_and_one_sample_are_plain():

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from pprs.training import TrainConfig
-from pprs.training.run import Point, examples
+from pprs.training.run import Point, Run, examples
 from pprs.training.search import Trial, candidates, choose, hold_out
 
 
 def trial(method, lr, accuracy, loss=0.1, seed=0):
-    return Trial(method, lr, seed, Point(1, 1, 0.0, 0.0, loss, accuracy))
+    return Trial(Run(config(), method, lr, seed), Point(1, 1, 0.0, 0.0, loss, accuracy))
 
 
 def config(**options):
