@@ -13,7 +13,7 @@ from torch.func import vmap
 from pprs.pipeline.partition import partition
 from pprs.pipeline.schedule import ScheduleName, default_microbatches, schedule_class
 from pprs.pipeline.stage import PerturbedStage
-from pprs.smoothing import check_normalisation, check_smoothing, fresh_seed
+from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fresh_seed
 
 
 class Pipeline:
@@ -29,8 +29,14 @@ class Pipeline:
     Args:
         network: layers that run one after the other.
         loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar.
-        sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient.
+        sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
+            number, a function of the step, or a dictionary from names to these, as for
+            :func:`pprs.smooth`.
         samples: number K of perturbations per step.
+        noise: ``"shared"`` by the whole batch, or ``"example"``, which is right for losses that
+            are means over examples.
+        antithetic: draw perturbations in pairs X, -X; a microbatch holds whole pairs.
+        scale: ``"filter"`` multiplies sigma by the norm of each filter.
         microbatches: pieces that travel through the pipeline, a divisor of ``samples``; by default
             the smallest that gives every stage one.
         schedule: ``"gpipe"`` or ``"1f1b"``.
@@ -48,8 +54,11 @@ class Pipeline:
         network: nn.Sequential,
         loss: Callable[[Tensor, Tensor], Tensor],
         *,
-        sigma: float = 0.0,
+        sigma: Sigma = 0.0,
         samples: int = 1,
+        noise: NoiseLaw = "shared",
+        antithetic: bool = False,
+        scale: Scale | None = None,
         microbatches: int | None = None,
         schedule: ScheduleName = "gpipe",
         seed: int | None = None,
@@ -62,21 +71,22 @@ class Pipeline:
                 "torch.distributed.init_process_group() first, under torchrun"
             )
         self.index, self.stages = dist.get_rank(group), dist.get_world_size(group)
-        if seed is None and self.stages > 1 and sigma > 0:
+        law = Law(sigma, samples, noise, antithetic, scale)
+        names = [name for name, p in network.named_parameters() if p.requires_grad]
+        if seed is None and self.stages > 1 and any(law.sigmas(names, 0).values()):
             raise ValueError(f"{self.stages} processes must draw the noise of one seed: pass seed=")
-        check_smoothing(sigma, samples)
         check_normalisation(network)
         if microbatches is None:
             microbatches = default_microbatches(samples, self.stages)
         chosen = schedule_class(schedule, self.stages, samples, microbatches)
+        _check_pairs(law, microbatches)
         self.samples, self.microbatches = samples, microbatches
         self.device, self._group = torch.device(device), group
         self.loss = loss
-        names = _cut(network, self.stages)[self.index]
         children = dict(network.named_children())
-        self.stage = PerturbedStage(
-            {name: children[name] for name in names}, sigma, fresh_seed() if seed is None else seed
-        ).to(self.device)
+        layers = {name: children[name] for name in _cut(network, self.stages)[self.index]}
+        seed = fresh_seed() if seed is None else seed
+        self.stage = PerturbedStage(layers, law, names, seed).to(self.device)
         self._training = chosen(self._stage(self.stage), microbatches, loss_fn=self._mean_loss)
         self._evaluation: dict[torch.Size, ScheduleGPipe] = {}
 
@@ -143,8 +153,18 @@ class Pipeline:
         return batch.to(self.device).expand(self.samples, *batch.shape)
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        losses: Tensor = vmap(self.loss)(outputs, targets)
+        law = self.stage.law
+        losses: Tensor = vmap(self.loss)(law.spread(outputs), law.spread(targets))
         return losses.mean()
+
+
+def _check_pairs(law: Law, microbatches: int) -> None:
+    each = law.samples // microbatches
+    if law.antithetic and each % 2:
+        raise ValueError(
+            f"antithetic perturbations come in pairs, and each of the {microbatches} microbatches "
+            f"would carry {each}: choose samples/microbatches even"
+        )
 
 
 def _cut(network: nn.Sequential, stages: int) -> list[list[str]]:

@@ -6,9 +6,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
-from pprs.smoothing import Noise, perturb
+from pprs.smoothing import Law, Noise, at_perturbed
 
 
 class PerturbedStage(nn.Module):
@@ -19,14 +18,18 @@ class PerturbedStage(nn.Module):
 
     Args:
         layers: consecutive layers of the network, by their names in it.
-        sigma: standard deviation of the perturbations, at least 0.
+        law: of the perturbations.
+        names: of all parameters of the whole network, which the law's groups refer to.
         seed: names the run.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], sigma: float, seed: int) -> None:
+    def __init__(
+        self, layers: Mapping[str, nn.Module], law: Law, names: list[str], seed: int
+    ) -> None:
         super().__init__()
         self.chain = nn.Sequential(OrderedDict(layers))
-        self.sigma = sigma
+        self.law = law
+        self.names = names
         self.seed = seed
         self.step = 0  # keys the noise; the pipeline counts it
 
@@ -34,26 +37,21 @@ class PerturbedStage(nn.Module):
         """Run one microbatch.
 
         Args:
-            x: shape ``(perturbations, *input)``.
+            x: shape ``(perturbations, batch, ...)``.
             microbatch: its index, shape ``(1,)``.
 
         Returns:
-            Shape ``(perturbations, *output)``.
+            Shape ``(perturbations, batch, ...)``.
         """
-        if len(x) == 1 and self.sigma == 0:
+        samples, batch = x.shape[:2]
+        lanes = self.law.lanes(Noise(self.seed, self.step, int(microbatch)), samples, batch)
+        sigmas = self.law.sigmas(self.names, self.step)
+        targets = self.law.targets(self.trainable(), sigmas, lanes)
+        if samples == 1 and not targets:
             plain: Tensor = self.chain(x[0])
             return plain[None]
-        noise = Noise(self.seed, self.step, int(microbatch))
-        perturbed = perturb(self.trainable(), self.sigma, len(x), noise)
-
-        def run(parameters: dict[str, Tensor], row: Tensor) -> Tensor:
-            output: Tensor = functional_call(self.chain, parameters, (row,))
-            return output
-
-        if len(x) == 1:  # vmap's own cost shows where there is nothing to vectorise
-            return run({name: value[0] for name, value in perturbed.items()}, x[0])[None]
-        output: Tensor = vmap(run, randomness="different")(perturbed, x)
-        return output
+        rows = at_perturbed(self.chain, targets, lanes, self.law.spread(x))
+        return self.law.gather(rows, samples)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""

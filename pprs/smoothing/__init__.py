@@ -1,27 +1,31 @@
 """What is averaged: a loss closure becomes its Gaussian-smoothed loss."""
 
-from pprs.smoothing._checks import (
-    check_finite,
-    check_normalisation,
-    check_smoothing,
-    checked_parameters,
-)
-from pprs.smoothing._noise import Noise, derive_seed, fresh_seed
-from pprs.smoothing._perturb import perturb
+from pprs.smoothing._checks import check_finite, check_model, check_normalisation
+from pprs.smoothing._compiled import available as compiled
+from pprs.smoothing._cost import always
+from pprs.smoothing._law import Law, NoiseLaw, Scale, Sigma
+from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._repeat import repeat
-from pprs.smoothing._smooth import Closure, losses_at, smooth
+from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
 
 __all__ = [
+    "Batch",
     "Closure",
+    "Law",
     "Noise",
+    "NoiseLaw",
+    "Role",
+    "Scale",
+    "Sigma",
+    "always",
+    "at_perturbed",
     "check_finite",
+    "check_model",
     "check_normalisation",
-    "check_smoothing",
-    "checked_parameters",
+    "compiled",
     "derive_seed",
     "fresh_seed",
     "losses_at",
-    "perturb",
     "repeat",
     "smooth",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 # These change their statistics, or normalise by them, on every pass in training mode: the K
@@ -12,24 +13,10 @@ _RUNNING_STATISTICS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBa
 _RUNNING_STATISTICS_IF_TRACKED = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
-def check_smoothing(sigma: float, samples: int) -> None:
-    """Raise ``ValueError`` unless sigma is finite and at least 0, and samples an integer >= 1."""
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise ValueError(
-            f"sigma is the standard deviation of the perturbations: it must be finite and at "
-            f"least 0, got {sigma!r}"
-        )
-    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-        raise ValueError(
-            f"samples is the number of perturbations averaged per step: it must be an integer "
-            f"of at least 1, got {samples!r}"
-        )
-
-
-def checked_parameters(model: nn.Module, sigma: float, samples: int) -> dict[str, nn.Parameter]:
+def check_model(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters to perturb, by full name, after every check that needs no forward pass."""
-    check_smoothing(sigma, samples)
     check_normalisation(model)
+    check_plain(model)
     return trainable(model)
 
 
@@ -70,6 +57,37 @@ def check_normalisation(model: nn.Module) -> None:
             )
 
 
+def check_plain(model: nn.Module) -> None:
+    """Raise ``RuntimeError`` if a module runs its parameters where they cannot be perturbed."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise RuntimeError(
+                f"module {name!r} is compiled by torch.jit: its parameters cannot be perturbed "
+                f"there. Use the plain Python module"
+            )
+
+
+def check_batch(batch: Sequence[Tensor] | None, noise: str) -> Sequence[Tensor]:
+    """The tensors of a batch, or ``ValueError`` if they cannot be taken example by example."""
+    if batch is None:
+        if noise == "example":
+            raise ValueError(
+                'noise="example" runs the closure on one example at a time: pass the batch, '
+                "smooth(lambda x, y: loss(model(x), y), ..., batch=(x, y))"
+            )
+        return ()
+    if isinstance(batch, Tensor):
+        raise ValueError("batch must be a sequence of tensors, got one: write batch=(x,)")
+    if noise == "example":
+        sizes = [tuple(tensor.shape[:1]) for tensor in batch]
+        if not sizes or len(set(sizes)) > 1 or sizes[0] in {(), (0,)}:
+            raise ValueError(
+                f"the tensors of the batch must have the same first dimension, the examples: got "
+                f"shapes {[tuple(tensor.shape) for tensor in batch]}"
+            )
+    return batch
+
+
 def check_scalar(loss: object) -> Tensor:
     """The loss of one perturbation, or ``ValueError`` if it is not a tensor without dimensions."""
     if not isinstance(loss, Tensor):
@@ -85,7 +103,7 @@ def check_scalar(loss: object) -> Tensor:
     return loss
 
 
-def check_finite(losses: Tensor, sigma: float) -> None:
+def check_finite(losses: Tensor, sigma: object) -> None:
     """Raise ``RuntimeError`` if the loss of a perturbation is infinite or not a number."""
     finite = losses.detach().isfinite()
     if finite.all():

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import torch
+from torch import Tensor
+
+from pprs.smoothing import _compiled, _philox
+from pprs.smoothing._philox import Segments
+
+
+class Role(IntEnum):
+    """What a draw is for; the draws of different roles are independent."""
+
+    PARAMETER = 0  # the parameter's part of X_k, element by element
+    FORWARD = 1  # an implicit linear map's noise, on the way forward
+    BACKWARD = 2  # and on the way back
+    RESIDUAL = 3  # what the jitter of a factor adds
 
 
 def fresh_seed() -> int:
@@ -24,9 +41,9 @@ def derive_seed(*words: int | str) -> int:
 class Noise:
     r"""The noise of one microbatch of one step.
 
-    Each parameter has a stream of standard normals of its own, keyed by ``(seed, step, microbatch,
-    parameter name)``; the k-th draw of the stream is the parameter's part of $X_k$. So the
-    noise does not depend on how a model is cut into stages, nor on the order in which they run.
+    Every parameter has streams of standard normals of its own, keyed by ``(seed, step, microbatch,
+    parameter name)``, one for each perturbation and role. So the noise does not depend on how a
+    model is cut into stages, nor on the order in which they run.
 
     Args:
         seed: any integer; names the run.
@@ -38,7 +55,63 @@ class Noise:
     step: int
     microbatch: int = 0
 
-    def stream(self, name: str, device: torch.device) -> torch.Generator:
-        """A new generator at the start of the stream of the parameter called ``name``."""
-        key = derive_seed(self.seed, self.step, self.microbatch, name)
-        return torch.Generator(device=device).manual_seed(key)
+    def normals(
+        self,
+        name: str,
+        role: Role,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        first: int = 0,
+    ) -> Tensor:
+        """Draws for the parameter called ``name``.
+
+        Args:
+            name: the parameter's full name.
+            role: what they are for.
+            shape: ``(streams, ...)``; each row holds the first elements of a stream.
+            dtype: a real floating-point type; those below 32 bits are rounded from float32.
+            device: where to draw.
+            first: the number of the stream of row 0.
+        """
+        streams, *rest = shape
+        if device.type == "cuda" and role is not Role.PARAMETER:
+            # Only parameters' streams are read from the middle; torch's own kernel is faster.
+            generator = torch.Generator(device).manual_seed(derive_seed(self._key(name), role))
+            return torch.randn(shape, generator=generator, dtype=dtype, device=device)
+        segments = Segments(_origin(device), math.prod(rest), streams, first)
+        return self._draw(name, role, segments, dtype).view(shape)
+
+    def rows(self, name: str, index: Tensor, width: int, dtype: torch.dtype, share: int) -> Tensor:
+        r"""Rows of the draws with the role ``PARAMETER`` for a parameter of two dimensions.
+
+        Args:
+            name: the parameter's full name.
+            index: which rows of each lane, int64, shape ``(lanes, ...)``.
+            width: the length of a row.
+            dtype: as for :meth:`normals`.
+            share: so many consecutive lanes read the same stream.
+
+        Returns:
+            Shape ``(*index.shape, width)``.
+        """
+        starts = index.flatten(1) * width
+        segments = Segments(starts, width, len(starts), share=share)
+        return self._draw(name, Role.PARAMETER, segments, dtype).view(*index.shape, width)
+
+    def _draw(self, name: str, role: Role, segments: Segments, dtype: torch.dtype) -> Tensor:
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        key = self._key(name)
+        drawn = _compiled.normals(key, role, segments, wide)
+        if drawn is None:
+            drawn = _philox.normals(key, role, segments, wide)
+        return drawn.to(dtype)
+
+    def _key(self, name: str) -> int:
+        return derive_seed(self.seed, self.step, self.microbatch, name)
+
+
+@functools.cache
+def _origin(device: torch.device) -> Tensor:
+    return torch.zeros((1, 1), dtype=torch.int64, device=device)

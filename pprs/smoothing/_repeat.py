@@ -2,72 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from pprs.smoothing._checks import check_finite, check_scalar
+from pprs.smoothing._checks import check_batch, check_finite, check_scalar
+from pprs.smoothing._draws import Target
+from pprs.smoothing._law import Law
 from pprs.smoothing._noise import Noise
-from pprs.smoothing._smooth import Closure
+from pprs.smoothing._smooth import Batch, Closure
 
 
 def repeat(
     closure: Closure,
     parameters: Mapping[str, nn.Parameter],
-    sigma: float,
-    samples: int,
+    law: Law,
+    sigmas: Mapping[str, float],
     noise: Noise,
+    batch: Batch | None,
 ) -> Tensor:
     r"""Run a closure at $\theta + \sigma X_k$ for each k; leave the mean gradient in ``.grad``.
 
     For closures that vmap cannot run: those that call ``backward()`` themselves, as torch's
-    optimizers take them, or that read values (``loss.item()``). The perturbations are those that
-    :func:`perturb` gives for the same noise, one at a time, so the memory is that of one pass. The
-    closure sees every parameter at its perturbed value with ``.grad`` cleared; afterwards, and
-    after any error, the parameters hold the very tensors they held before.
+    optimizers take them, or that read values (``loss.item()``). The perturbations come one at a
+    time, so the memory is that of one pass. The closure sees every parameter at its perturbed value
+    with ``.grad`` cleared; afterwards, and after any error, the parameters hold the very tensors
+    they held before.
 
     Returns:
-        The losses, shape ``(samples,)``, without graph.
+        The losses, shape ``(lanes,)``, without graph.
     """
-    streams = {name: noise.stream(name, p.device) for name, p in parameters.items()}
+    examples = check_batch(batch, law.noise)
+    lanes = law.lanes(noise, law.samples, len(examples[0]) if examples else 1)
+    targets = law.targets(parameters, sigmas, lanes)
+    if law.noise == "shared":
+        rows: list[Sequence[Tensor]] = [examples] * lanes.count
+    else:
+        spread = [law.spread(example.expand(law.samples, *example.shape)) for example in examples]
+        rows = list(zip(*spread, strict=True))
     total: dict[str, Tensor] = {}
     losses = []
-    for _ in range(samples):
-        with _perturbed(parameters, sigma, streams):
-            losses.append(_run(closure, parameters))
-        check_finite(losses[-1], sigma)
+    for lane, row in enumerate(rows):
+        with _perturbed(targets, lane):
+            losses.append(_run(closure, row, parameters))
+        check_finite(losses[-1], law.sigma)
         for name, parameter in parameters.items():
             if parameter.grad is not None:
                 total[name] = total[name].add_(parameter.grad) if name in total else parameter.grad
     for name, parameter in parameters.items():
-        parameter.grad = total[name].div_(samples) if name in total else None
+        parameter.grad = total[name].div_(lanes.count) if name in total else None
     return torch.stack(losses)
 
 
 @contextmanager
-def _perturbed(
-    parameters: Mapping[str, nn.Parameter], sigma: float, streams: Mapping[str, torch.Generator]
-) -> Iterator[None]:
+def _perturbed(targets: Sequence[Target], lane: int) -> Iterator[None]:
     # Swapping the data, instead of adding and subtracting, restores every bit.
-    kept = {name: parameter.data for name, parameter in parameters.items()}
+    kept = [target.parameter.data for target in targets]
+    values = [target.at(lane) for target in targets]
     try:
-        if sigma > 0:
-            for name, parameter in parameters.items():
-                draw = torch.empty(parameter.shape, dtype=parameter.dtype, device=parameter.device)
-                draw.normal_(generator=streams[name])
-                parameter.data = torch.add(parameter.data, draw, alpha=sigma)
+        for target, value in zip(targets, values, strict=True):
+            target.parameter.data = value
         yield
     finally:
-        for name, parameter in parameters.items():
-            parameter.data = kept[name]
+        for target, data in zip(targets, kept, strict=True):
+            target.parameter.data = data
 
 
-def _run(closure: Closure, parameters: Mapping[str, nn.Parameter]) -> Tensor:
+def _run(
+    closure: Closure, row: Sequence[Tensor], parameters: Mapping[str, nn.Parameter]
+) -> Tensor:
     for parameter in parameters.values():
         parameter.grad = None
-    loss = check_scalar(closure())
+    loss = check_scalar(closure(*row))
     if all(parameter.grad is None for parameter in parameters.values()):
         loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()

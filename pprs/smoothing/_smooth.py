@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
-from pprs.smoothing._checks import check_finite, check_scalar, checked_parameters
+from pprs.smoothing._checks import check_batch, check_finite, check_model, check_scalar
+from pprs.smoothing._draws import Lanes, Target
+from pprs.smoothing._law import Law, NoiseLaw, Scale, Sigma
 from pprs.smoothing._noise import Noise, fresh_seed
-from pprs.smoothing._perturb import perturb
+from pprs.smoothing._pass import Smoothed
+from pprs.smoothing._rules import RULES
 
-Closure = Callable[[], Tensor]
+Closure = Callable[..., Tensor]
+Batch = Sequence[Tensor]
 
 # How often smooth was called on a model: the step that keys the next call's noise.
 _calls: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
@@ -21,24 +26,39 @@ _calls: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 def smooth(
     closure: Closure,
     model: nn.Module,
-    sigma: float,
+    sigma: Sigma,
     samples: int,
     *,
+    noise: NoiseLaw = "shared",
+    antithetic: bool = False,
+    scale: Scale | None = None,
+    batch: Batch | None = None,
     seed: int | None = None,
     step: int | None = None,
 ) -> Tensor:
     r"""The Gaussian-smoothed loss, the mean of $f(\theta + \sigma X_k)$ with $X_k \sim N(0, I)$.
 
     Its gradient is the $G_t$ of Algorithm 1, an unbiased estimate of the gradient of
-    $f^\sigma(\theta) = \mathbb{E}\, f(\theta + \sigma X)$. Every trainable parameter of ``model``
-    is perturbed; all K perturbations run together under ``torch.func.vmap``. Each call draws fresh
-    noise from generators of its own; torch's global generator is not touched.
+    $f^\sigma(\theta) = \mathbb{E}\, f(\theta + \sigma X)$, with exactly the distribution of K
+    passes at perturbed parameters. Every trainable parameter of ``model`` is perturbed; all K
+    perturbations run together under ``torch.func.vmap``. Each call draws fresh noise from streams
+    of its own; torch's global generator is not touched.
 
     Args:
-        closure: computes the loss, a scalar tensor. It must reach the parameters through ``model``.
+        closure: computes the loss, a scalar tensor; called with the tensors of ``batch``. It must
+            reach the parameters through ``model``.
         model: whose trainable parameters $\theta$ are perturbed.
-        sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units.
+        sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units: a
+            number, a function of the step, or a dictionary from names of modules or parameters to
+            these.
         samples: number $K \ge 1$ of perturbations.
+        noise: ``"shared"``: one $X_k$ for the whole batch, as in the source. ``"example"``: one for
+            every perturbation and example, with the variance of $K m$ perturbations; the closure
+            then sees one example at a time, a batch of one, and its loss must be a mean over
+            examples for the smoothed function to be the same.
+        antithetic: draw $X_k$ in pairs X, -X; ``samples`` must be even.
+        scale: ``"filter"`` multiplies sigma by the norm of each filter.
+        batch: tensors of shape ``(m, ...)``; needed with ``noise="example"``.
         seed: makes the sequence of calls on this model repeatable; ``None`` draws one per call.
         step: keys the noise together with the seed; by default the number of earlier calls of
             ``smooth`` on this model.
@@ -49,7 +69,8 @@ def smooth(
     Raises:
         ValueError: for a negative or infinite ``sigma``, ``samples`` below 1, a model without
             trainable parameters, or a loss that is not a scalar tensor.
-        RuntimeError: for BatchNorm in training mode, or a loss that is not finite.
+        RuntimeError: for BatchNorm in training mode, a parameter that is used in a way that cannot
+            be perturbed, or a loss that is not finite.
 
     Example:
         >>> import torch, pprs
@@ -63,32 +84,63 @@ def smooth(
     if step is None:
         step = _calls.get(model, 0)
         _calls[model] = step + 1
-    parameters = checked_parameters(model, sigma, samples)
-    noise = Noise(fresh_seed() if seed is None else seed, step)
-    losses = losses_at(closure, model, perturb(parameters, sigma, samples, noise))
+    law = Law(sigma, samples, noise, antithetic, scale)
+    parameters = check_model(model)
+    sigmas = law.sigmas(parameters, step)
+    keyed = Noise(fresh_seed() if seed is None else seed, step)
+    losses = losses_at(closure, parameters, law, sigmas, keyed, batch)
     check_finite(losses, sigma)
     return losses.mean()
 
 
-def losses_at(closure: Closure, model: nn.Module, perturbed: Mapping[str, Tensor]) -> Tensor:
-    """The losses of a closure at K stacked parameters, shape ``(K,)``, in one pass under vmap."""
-    whole = _WithClosure(model, closure)
+def losses_at(
+    closure: Closure,
+    parameters: Mapping[str, Tensor],
+    law: Law,
+    sigmas: Mapping[str, float],
+    noise: Noise,
+    batch: Batch | None,
+) -> Tensor:
+    """The losses of a closure at every lane's parameters, shape ``(lanes,)``."""
+    examples = check_batch(batch, law.noise)
+    lanes = law.lanes(noise, law.samples, len(examples[0]) if examples else 1)
+    targets = law.targets(parameters, sigmas, lanes)
+    if law.noise == "shared":
+        return at_perturbed(lambda: check_scalar(closure(*examples)), targets, lanes)
+    rows = [law.spread(example.expand(law.samples, *example.shape)) for example in examples]
+    return at_perturbed(lambda *row: check_scalar(closure(*row)), targets, lanes, *rows)
 
-    def loss_at(parameters: Mapping[str, Tensor]) -> Tensor:
-        named = {f"model.{name}": value for name, value in parameters.items()}
-        return check_scalar(functional_call(whole, named, ()))
 
-    losses: Tensor = vmap(loss_at, randomness="different")(perturbed)
-    return losses
+def at_perturbed(
+    function: Callable[..., Tensor], targets: Sequence[Target], lanes: Lanes, *inputs: Tensor
+) -> Tensor:
+    """Run a function at every lane's parameters.
+
+    Args:
+        function: of one lane's inputs; meets the parameters by itself.
+        targets: the parameters.
+        lanes: the perturbations.
+        inputs: shape ``(lanes, ...)``.
+
+    Returns:
+        The results, shape ``(lanes, ...)``.
+    """
+    passes: list[Smoothed] = []
+
+    def at_lane(lane: Tensor, *rows: Tensor) -> Tensor:
+        passes.append(Smoothed(targets, lane, RULES))
+        with passes[-1]:
+            return function(*rows)
+
+    # What all lanes share is kept apart: the first layer then meets it once.
+    same = [tensor.stride(0) == 0 and lanes.count > 1 for tensor in inputs]
+    rows = [tensor[0] if shared else tensor for tensor, shared in zip(inputs, same, strict=True)]
+    in_dims = (0, *(None if shared else 0 for shared in same))
+    lane = torch.arange(lanes.count, device=_device(targets))
+    result: Tensor = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
+    passes[-1].close(result)
+    return result
 
 
-class _WithClosure(nn.Module):
-    """Lets ``functional_call`` swap the parameters of a model while a closure runs."""
-
-    def __init__(self, model: nn.Module, closure: Closure) -> None:
-        super().__init__()
-        self.model = model
-        self.closure = closure
-
-    def forward(self) -> Tensor:
-        return self.closure()
+def _device(targets: Sequence[Target]) -> torch.device | None:
+    return targets[0].parameter.device if targets else None

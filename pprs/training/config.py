@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_type_hints
 
 from pprs.pipeline import ScheduleName, default_microbatches, schedule_class
-from pprs.smoothing import check_smoothing
+from pprs.smoothing import Law
 from pprs.tasks.losses import LossName
 from pprs.theory import pipeline_time
 
@@ -80,7 +80,7 @@ class TrainConfig:
                 f"depth must be at least 2 and at least the number of stages: got depth "
                 f"{self.depth} and {self.stages} stages"
             )
-        check_smoothing(self.sigma, self.samples)
+        Law(self.sigma, self.samples)
         self._check_step_sizes()
         if self.momentum != "nesterov" and not 0 <= self.momentum < math.inf:
             raise ValueError(f'momentum must be at least 0 or "nesterov", got {self.momentum}')

@@ -1,27 +1,15 @@
-"""How a step is taken: Nesterov's accelerated gradient (AGD), and PPRS = smoothing + AGD."""
+"""Nesterov's accelerated gradient descent as a torch optimizer."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
-
-from pprs.smoothing import (
-    Closure,
-    Noise,
-    check_finite,
-    checked_parameters,
-    fresh_seed,
-    losses_at,
-    perturb,
-    repeat,
-)
 
 Momentum: TypeAlias = float | Literal["nesterov"]
 
@@ -58,7 +46,7 @@ class AGD(Optimizer):
         *,
         foreach: bool = True,
     ) -> None:
-        _initialise(self, params, {"lr": lr, "momentum": momentum, "foreach": foreach})
+        initialise(self, params, {"lr": lr, "momentum": momentum, "foreach": foreach})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; every group counts its own steps, and so its own momentum sequence."""
@@ -155,121 +143,8 @@ class AGD(Optimizer):
                 self.train()
 
 
-class PPRS(AGD):
-    r"""Algorithm 1: a Nesterov step from the mean of K gradients at Gaussian perturbations.
-
-    $G_t = \frac1K \sum_k \nabla f(x_t + \sigma X_k)$ with $X_k \sim N(0, I_d)$, then the update of
-    :class:`AGD`. Evaluate and save inside :meth:`~AGD.evaluating`.
-
-    Args:
-        model: whose trainable parameters are perturbed and updated.
-        lr: step size $\eta \ge 0$.
-        momentum: $\mu \ge 0$, or ``"nesterov"``, as for :class:`AGD`.
-        sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units.
-            It stands in ``param_groups[0]["sigma"]`` and may be changed between steps.
-        samples: number $K \ge 1$ of perturbations per step.
-        seed: makes the run repeatable; ``None`` draws one from the operating system.
-        foreach: as for :class:`AGD`.
-
-    Raises:
-        ValueError: for arguments out of range, or a model without trainable parameters.
-
-    Example:
-        >>> import torch, pprs
-        >>> import torch.nn.functional as F
-        >>> model = torch.nn.Linear(4, 3)
-        >>> x, y = torch.randn(8, 4), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
-        >>> optimizer = pprs.PPRS(model, lr=0.1, momentum=0.9, sigma=0.03, samples=16)
-        >>> loss = optimizer.step(lambda: F.cross_entropy(model(x), y))
-        >>> with optimizer.evaluating():
-        ...     accuracy = (model(x).argmax(1) == y).float().mean()
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        lr: float,
-        momentum: Momentum = 0.9,
-        *,
-        sigma: float,
-        samples: int,
-        seed: int | None = None,
-        foreach: bool = True,
-    ) -> None:
-        parameters = checked_parameters(model, sigma, samples)
-        defaults = {"lr": lr, "momentum": momentum, "foreach": foreach, "sigma": sigma}
-        defaults |= {"samples": samples, "seed": fresh_seed() if seed is None else seed}
-        self.model = model
-        self._vectorised = True
-        _initialise(self, parameters.items(), defaults)
-
-    @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
-        """Draw K perturbations, average the K gradients, and take one step.
-
-        Args:
-            closure: either returns the loss, ``lambda: F.cross_entropy(model(x), y)``, and then all
-                perturbations run together under vmap; or is torch's usual closure, which clears
-                the gradients, calls ``backward()`` and returns the loss, and then runs K times.
-
-        Returns:
-            The mean of the K losses, a scalar without graph. ``.grad`` holds $G_t$.
-
-        Raises:
-            ValueError: without a closure, or if its loss is not a scalar tensor.
-            RuntimeError: while evaluating, for a loss that is not finite, or BatchNorm in training
-                mode. After any error parameters and gradients are what they were.
-        """
-        if closure is None:
-            raise ValueError(
-                "PPRS.step needs a closure, since it takes K gradients per step: "
-                "optimizer.step(lambda: loss_function(model(x), y))"
-            )
-        group = self.param_groups[0]
-        loss: Tensor = self._step(lambda: self._gradient(closure, group))
-        return loss
-
-    def _gradient(self, closure: Closure, group: dict[str, Any]) -> Tensor:
-        """Leave the mean gradient in ``.grad``; return the mean loss."""
-        parameters = checked_parameters(self.model, group["sigma"], group["samples"])
-        noise = Noise(group["seed"], group["step"])
-        kept = [parameter.grad for parameter in parameters.values()]
-        try:
-            for parameter in parameters.values():
-                parameter.grad = None
-            return self._losses(closure, parameters, noise, group).mean()
-        except BaseException:
-            for parameter, gradient in zip(parameters.values(), kept, strict=True):
-                parameter.grad = gradient
-            raise
-
-    def _losses(
-        self,
-        closure: Closure,
-        parameters: dict[str, nn.Parameter],
-        noise: Noise,
-        group: dict[str, Any],
-    ) -> Tensor:
-        sigma, samples = group["sigma"], group["samples"]
-        refusal = None
-        if self._vectorised:
-            try:
-                losses = losses_at(closure, self.model, perturb(parameters, sigma, samples, noise))
-            except Exception as error:
-                # What vmap cannot run may still run K times; what is wrong fails there too.
-                refusal = error
-            else:
-                check_finite(losses, sigma)
-                losses.mean().backward()  # type: ignore[no-untyped-call]
-                return losses.detach()
-        losses = repeat(closure, parameters, sigma, samples, noise)
-        if refusal is not None:
-            self._vectorised = False
-            _explain(refusal, samples)
-        return losses
-
-
-def _initialise(optimizer: Optimizer, params: Any, defaults: dict[str, Any]) -> None:
+def initialise(optimizer: Optimizer, params: Any, defaults: dict[str, Any]) -> None:
+    """Set up an optimizer; raise ``ValueError`` where there is nothing to optimize."""
     params = list(params)
     if not params:
         raise ValueError(
@@ -300,13 +175,3 @@ def _advance(group: dict[str, Any]) -> float:
     current = group["lambda"]
     group["lambda"] = following = (1 + math.sqrt(1 + 4 * current**2)) / 2
     return float((current - 1) / following)
-
-
-def _explain(error: Exception, samples: int) -> None:
-    # A closure that calls backward() asks for this; any other would like to know.
-    if "backward" not in str(error):
-        warnings.warn(
-            f"torch.func.vmap could not run the closure ({type(error).__name__}: {error}): PPRS "
-            f"runs it {samples} times one by one from now on, which is slower",
-            stacklevel=2,
-        )

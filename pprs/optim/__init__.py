@@ -1,0 +1,6 @@
+"""How a step is taken: Nesterov's accelerated gradient (AGD), and PPRS = smoothing + AGD."""
+
+from pprs.optim._agd import AGD, Momentum
+from pprs.optim._pprs import PPRS
+
+__all__ = ["AGD", "PPRS", "Momentum"]

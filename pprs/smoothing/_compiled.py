@@ -1,0 +1,115 @@
+"""Builds ``_normal.c`` with the machine's C compiler, once, and calls it."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pprs.smoothing._philox import Segments
+
+_SOURCE = Path(__file__).with_name("_normal.c")
+_PORTABLE = ["-O2", "-ftree-vectorize", "-fno-trapping-math", "-fno-math-errno", "-fPIC"]
+# Tried in this order. OpenMP's symbols stay undefined in the library: torch's own runtime, already
+# loaded, gives them, so both share one pool of threads and torch.set_num_threads holds.
+_FLAGS = [
+    [*_PORTABLE, "-fopenmp", "-march=native", "-mprefer-vector-width=512"],
+    [*_PORTABLE, "-fopenmp", "-mcpu=native"],
+    [*_PORTABLE, "-fopenmp"],
+    _PORTABLE,
+]
+
+
+def normals(key: int, role: int, segments: Segments, dtype: torch.dtype) -> Tensor | None:
+    """As :func:`pprs.smoothing._philox.normals`, or ``None`` where there is no compiled code."""
+    library = _library()
+    starts = segments.starts
+    if library is None or starts.device.type != "cpu":
+        return None
+    fill = library.normal_f32 if dtype == torch.float32 else library.normal_f64
+    lanes, pieces, count = segments.lanes, starts.shape[1], segments.count
+    out = torch.empty((lanes, pieces, count), dtype=dtype)
+    starts = starts.contiguous()
+    own = pieces if len(starts) > 1 else 0
+    where = (starts.data_ptr(), own, segments.first, segments.share)
+    fill(out.data_ptr(), lanes, pieces, count, *where, key, role)
+    return out
+
+
+def available() -> bool:
+    """Whether this machine has a compiler and normals are drawn by compiled code on the CPU."""
+    return _library() is not None
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    for flags in _FLAGS if compiler else []:
+        try:
+            return _declared(ctypes.CDLL(str(_built(compiler or "", flags))))
+        except (OSError, subprocess.CalledProcessError):
+            continue
+    return None
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    integer, pointer = ctypes.c_int64, ctypes.c_void_p
+    sizes, where = [pointer, integer, integer, integer], [pointer, integer, integer, integer]
+    arguments = [*sizes, *where, ctypes.c_uint64, ctypes.c_uint32]
+    for function in (library.normal_f32, library.normal_f64):
+        function.argtypes, function.restype = arguments, None
+    return library
+
+
+def _built(compiler: str, flags: list[str]) -> Path:
+    """The shared library, from the cache or built now; raises if the compiler refuses."""
+    words = [_SOURCE.read_text(), compiler, *flags, platform.machine(), _processor()]
+    name = f"normal-{hashlib.blake2b('/'.join(words).encode(), digest_size=12).hexdigest()}.so"
+    folder = _cache()
+    if (folder / name).exists():
+        return folder / name
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        compiled, linked = Path(scratch, "normal.o"), Path(scratch, name)
+        _run([compiler, *flags, "-c", str(_SOURCE), "-o", str(compiled)])
+        _run([compiler, "-shared", str(compiled), "-lm", "-o", str(linked)])
+        linked.replace(folder / name)  # atomic: another process may be building the same
+    return folder / name
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+
+def _cache() -> Path:
+    """A folder of this user, to write to; a machine's own temporary one where there is no home."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(root) / "pprs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except (OSError, RuntimeError):
+        pass
+    folder = Path(tempfile.gettempdir()) / f"pprs-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():  # what others may write is not loaded
+        raise OSError(f"{folder} belongs to somebody else")
+    return folder
+
+
+def _processor() -> str:
+    """What -march=native depends on: a home may be shared between unlike machines."""
+    information = Path("/proc/cpuinfo")
+    if not information.exists():
+        return platform.processor()
+    lines = information.read_text().splitlines()
+    return "".join(line for line in lines if line.startswith(("model name", "flags")))[:4096]

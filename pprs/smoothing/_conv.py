@@ -1,0 +1,95 @@
+"""Convolutions at perturbed filters, all lanes at once: the lanes become groups of channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pprs.smoothing._draws import Target
+
+
+@dataclass(frozen=True)
+class ConvUse:
+    """A use of a parameter as the filters of a convolution, arguments as torch's.
+
+    Args:
+        target: the parameter, shape ``(out, in / groups, *kernel)``.
+        shared: the inputs ``(n, in, *space)`` are the same for all lanes, else they are
+            ``(lanes, n, in, *space)``.
+        stride: per dimension of space, and so on.
+    """
+
+    target: Target
+    shared: bool
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def convolve(self, inputs: Tensor, weight: Tensor, groups: int) -> Tensor:
+        """The convolution, without bias, with so many groups."""
+        turned = (False, [0] * len(self.stride))
+        options = (self.stride, self.padding, self.dilation, *turned, groups)
+        return torch.convolution(inputs, weight, None, *options)
+
+    def gradient(
+        self, grad: Tensor, inputs: Tensor, weight: Tensor, groups: int, of_weight: bool
+    ) -> Tensor:
+        """The gradient of the inputs, or that of the weight."""
+        turned = (False, [0] * len(self.stride))
+        options = (self.stride, self.padding, self.dilation, *turned, groups)
+        mask = [not of_weight, of_weight, False]
+        gradients = torch.ops.aten.convolution_backward(grad, inputs, weight, None, *options, mask)
+        chosen: Tensor = gradients[1 if of_weight else 0]
+        return chosen
+
+
+class Conv(torch.autograd.Function):
+    """``forward(inputs, weight, use)``: the output has the shape ``(lanes, n, out, *space)``.
+
+    The gradient of the filters is one ordinary convolution over the examples of all lanes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, use: ConvUse) -> Tensor:
+        weights = use.target.stacked().to(inputs.dtype)
+        ctx.use = use
+        ctx.save_for_backward(inputs, weight, weights)
+        lanes = use.target.lanes.count
+        if use.shared:
+            if use.groups == 1:  # one convolution with the filters of all lanes
+                return _apart(use.convolve(inputs, weights.flatten(0, 1), 1), lanes)
+            inputs = inputs.expand(lanes, *inputs.shape)
+        outputs = use.convolve(_beside(inputs), weights.flatten(0, 1), lanes * use.groups)
+        return _apart(outputs, lanes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        inputs, weight, weights = ctx.saved_tensors
+        use: ConvUse = ctx.use
+        for_inputs = for_weight = None
+        if ctx.needs_input_grad[0]:
+            lanes = use.target.lanes.count
+            arguments = (_beside(grad), _beside(inputs), weights.flatten(0, 1))
+            beside = use.gradient(*arguments, lanes * use.groups, of_weight=False)
+            for_inputs = _apart(beside, lanes)
+        if ctx.needs_input_grad[1]:
+            merged = (grad.sum(0), inputs) if use.shared else (grad.flatten(0, 1), inputs.flatten(0, 1))
+            for_weight = use.gradient(
+                *merged, weight.to(grad.dtype), use.groups, of_weight=True
+            ).to(weight.dtype)
+        return for_inputs, for_weight, None
+
+
+def _beside(lanes: Tensor) -> Tensor:
+    """``(lanes, n, channels, ...)`` to ``(n, lanes * channels, ...)``."""
+    return lanes.transpose(0, 1).flatten(1, 2)
+
+
+def _apart(beside: Tensor, lanes: int) -> Tensor:
+    return beside.unflatten(1, (lanes, -1)).transpose(0, 1).contiguous()

@@ -1,0 +1,136 @@
+"""The perturbations of one pass: how many, in which pairs, and of which size for each parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pprs.smoothing._noise import Noise, Role
+
+if TYPE_CHECKING:
+    from pprs.smoothing._linear import Drawn
+
+
+@dataclass(frozen=True)
+class Lanes:
+    r"""The perturbations that run side by side under vmap, and where their noise comes from.
+
+    Args:
+        noise: keys the draws.
+        count: the number of lanes.
+        antithetic: lanes $2j$ and $2j + 1$ are at $\theta + \sigma X_j$ and $\theta - \sigma X_j$.
+    """
+
+    noise: Noise
+    count: int
+    antithetic: bool = False
+
+    @property
+    def share(self) -> int:
+        """How many lanes read one stream: 2 in antithetic pairs."""
+        return 2 if self.antithetic else 1
+
+    @property
+    def streams(self) -> int:
+        """How many independent X there are."""
+        return self.count // self.share
+
+    def signed(self, drawn: Tensor) -> Tensor:
+        """What every lane sees of one draw per stream: ``(streams, ...)`` to ``(lanes, ...)``."""
+        if not self.antithetic:
+            return drawn
+        return torch.stack([drawn, -drawn], 1).flatten(0, 1)
+
+    def signs(self, like: Tensor, dimensions: int) -> Tensor:
+        """The sign of each lane, shape ``(lanes, 1, ...)``."""
+        signs = torch.ones(self.count, dtype=like.dtype, device=like.device)
+        if self.antithetic:
+            signs[1::2] = -1
+        return signs.view(-1, *[1] * (dimensions - 1))
+
+
+@dataclass(eq=False)
+class Target:
+    r"""One parameter's share of a pass: its law, and what of its noise has been drawn.
+
+    Args:
+        name: full name, which keys the noise.
+        parameter: $\theta$.
+        sigma: standard deviation of its perturbation, above 0.
+        filters: whether each of its filters (rows of dimension 0; all of a vector) is perturbed in
+            proportion to its norm.
+        lanes: the perturbations.
+    """
+
+    name: str
+    parameter: Tensor
+    sigma: float
+    filters: bool
+    lanes: Lanes
+    # An implicit use that came first: what it drew of X, to be completed if X is needed.
+    drawn: Drawn | None = field(default=None, init=False)
+    touched: bool = field(default=False, init=False)  # parts of X were read from its own stream
+    open: bool = field(default=True, init=False)  # the forward pass may still use the parameter
+    _stacked: Tensor | None = field(default=None, init=False)
+
+    @cached_property
+    def scale(self) -> Tensor | None:
+        """Norms of the filters, constant for the gradient: ``(d0, 1, ...)`` or ``()``; or None."""
+        if not self.filters:
+            return None
+        parameter = self.parameter.detach()
+        if parameter.dim() < 2:
+            return torch.linalg.vector_norm(parameter)
+        return torch.linalg.vector_norm(
+            parameter, dim=tuple(range(1, parameter.dim())), keepdim=True
+        )
+
+    @property
+    def materialised(self) -> bool:
+        """Whether the perturbed parameters exist as tensors."""
+        return self._stacked is not None
+
+    def stacked(self) -> Tensor:
+        r"""The perturbed parameters, shape ``(lanes, *parameter.shape)``, without graph."""
+        if self._stacked is None:
+            parameter = self.parameter.detach()
+            noise = self._draw()
+            if self.scale is not None:
+                noise *= self.scale
+            self._stacked = torch.add(parameter, self.lanes.signed(noise), alpha=self.sigma)
+            self.drawn = None
+        return self._stacked
+
+    def at(self, lane: int) -> Tensor:
+        """The perturbed parameter of one lane, as in :meth:`stacked`, by itself."""
+        parameter, share = self.parameter.detach(), self.lanes.share
+        shape, first = (1, *parameter.shape), lane // share
+        noise = self.lanes.noise.normals(
+            self.name, Role.PARAMETER, shape, parameter.dtype, parameter.device, first=first
+        )[0]
+        if self.scale is not None:
+            noise *= self.scale
+        return torch.add(parameter, noise if lane % share == 0 else -noise, alpha=self.sigma)
+
+    def _draw(self) -> Tensor:
+        parameter, lanes = self.parameter, self.lanes
+        shape = (lanes.streams, *parameter.shape)
+        drawn = lanes.noise.normals(
+            self.name, Role.PARAMETER, shape, parameter.dtype, parameter.device
+        )
+        return drawn if self.drawn is None else self.drawn.complete(drawn)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The perturbations, times sigma and scale, of rows ``(lanes, ...)`` of a matrix."""
+        self.touched = True
+        lanes, width = self.lanes, self.parameter.shape[1]
+        noise = lanes.noise.rows(self.name, index, width, self.parameter.dtype, lanes.share)
+        if self.scale is not None:
+            noise *= self.scale[index, 0, None]
+        if lanes.antithetic:
+            noise *= lanes.signs(noise, noise.dim())
+        return noise.mul_(self.sigma)

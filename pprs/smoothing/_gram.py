@@ -1,0 +1,138 @@
+r"""Parts of a Gaussian matrix, sampled from what is known of it, without the matrix.
+
+X stands for a matrix $(o, i)$ of independent standard normals. For rows A $(n, i)$ the products
+$S = A X^T$ $(n, o)$ have covariance $G = A A^T$ over the rows, independently for each column; for
+rows D $(q, o)$ the products $D X$ given S follow from Matheron's rule. docs/sampler.md derives both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Added to the Gram matrix of rows scaled to unit length, which may be singular (duplicates, more
+# rows than columns): the forward noise gains a variance of this fraction, 1e-5 in size, and the way
+# back knows it.
+_JITTER = 1e-10
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A root of the Gram matrix of rows, in float64: its rows are ``lengths * unit``.
+
+    Args:
+        unit: Cholesky factor for rows scaled to length 1, shape ``(..., n, n)``.
+        lengths: of the rows, shape ``(..., n, 1)``; 0 is allowed.
+    """
+
+    unit: Tensor
+    lengths: Tensor
+
+    @property
+    def lower(self) -> Tensor:
+        """L with $L L^T = G$, shape ``(..., n, n)``."""
+        return self.unit * self.lengths
+
+    def inverse(self) -> Tensor:
+        """The inverse of L, with 0 for rows that are 0, shape ``(..., n, n)``."""
+        inverse = torch.where(self.lengths > 0, 1 / self.lengths, 0.0)
+        if self.unit.shape[-1] == 1:
+            return inverse
+        return torch.linalg.solve_triangular(self.unit, torch.diag_embed(inverse[..., 0]), upper=False)
+
+    @property
+    def jitter(self) -> Tensor:
+        """Standard deviation of what the jitter added to each row's noise, shape (..., n, 1)."""
+        return self.lengths * (_JITTER**0.5 if self.unit.shape[-1] > 1 else 0.0)
+
+
+def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
+    """Factorise the Gram matrices of ``rows * signs``.
+
+    Args:
+        rows: shape ``(..., n, i)``, any real floating-point type.
+        signs: 1 or -1 for each row, shape ``(n, 1)``, float64; all 1 by default.
+    """
+    wide = rows.double()
+    if rows.shape[-2] == 1:
+        lengths = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        return Factor(torch.ones_like(lengths), lengths)
+    gram = wide @ wide.mT
+    lengths = gram.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(-1)
+    inverse = torch.where(lengths > 0, 1 / lengths, 0.0)
+    if signs is not None:
+        inverse = inverse * signs
+    gram *= inverse
+    gram *= inverse.mT
+    gram.diagonal(dim1=-2, dim2=-1).add_(_JITTER)
+    return Factor(torch.linalg.cholesky_ex(gram).L, lengths)
+
+
+@dataclass(frozen=True)
+class Known:
+    r"""The noise $S = A X^T$ that independent matrices X gave to rows A, and what follows from it.
+
+    Args:
+        rows: A, shape ``(streams, n, i)``, or ``(1, n, i)`` where all X meet the same rows.
+        signs: of the rows, shape ``(n, 1)``, float64, or ``None``: X met ``signs * A``.
+        factor: of the signed rows.
+        normals: Z with $S = L Z$, shape ``(streams, n, o)``.
+    """
+
+    rows: Tensor
+    signs: Tensor | None
+    factor: Factor
+    normals: Tensor
+
+    def noise(self) -> Tensor:
+        """S, shape ``(streams, n, o)``, in the rows' type."""
+        return self.factor.lower.to(self.normals.dtype) @ self.normals
+
+    def product(
+        self, left: Tensor, signs: Tensor | None, draw: Callable[[int], tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        r"""Sample $D X$ given S.
+
+        Args:
+            left: D, shape ``(streams, q, o)``.
+            signs: of its rows, as for A; then the result is that of ``signs * D``.
+            draw: from q, standard normals of the shapes ``(streams, q, i)`` and ``(streams, q, n)``.
+
+        Returns:
+            Shape ``(streams, q, i)``.
+        """
+        free, residual = draw(left.shape[1])
+        root = factor(left, signs).lower
+        inverse = self.factor.inverse()
+        # P = M U is a sample of D X that knows nothing of S; P A^T is what it would have given.
+        guessed = (free @ self.rows.mT).double()
+        told = (left @ self.normals.mT).double()
+        if self.signs is not None:
+            guessed *= self.signs.mT
+        if signs is not None:
+            told *= signs
+        if self.factor.unit.shape[-1] > 1:
+            guessed += residual * self.factor.jitter.mT
+        weights = (told - (root @ guessed) @ inverse.mT) @ inverse
+        if self.signs is not None:
+            weights *= self.signs.mT
+        product = root.to(left.dtype) @ free
+        if len(self.rows) == 1:
+            return product.add_(weights.to(left.dtype) @ self.rows)
+        return product.baddbmm_(weights.to(left.dtype), self.rows)
+
+    def complete(self, free: Tensor, residual: Tensor) -> Tensor:
+        r"""Sample X given S.
+
+        Args:
+            free: standard normals, shape ``(streams, o, i)``.
+            residual: standard normals, shape ``(streams, n, o)``.
+        """
+        signed = self.rows if self.signs is None else self.rows * self.signs.to(self.rows.dtype)
+        inverse = self.factor.inverse()
+        guessed = (signed @ free.mT).double() + residual * self.factor.jitter
+        weights = inverse.mT @ (self.normals - inverse @ guessed)
+        return free + weights.mT.to(free.dtype) @ signed

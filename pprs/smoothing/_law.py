@@ -1,0 +1,150 @@
+"""The law of the perturbations: how large, how many, shared by what, in which pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from pprs.smoothing._draws import Lanes, Target
+from pprs.smoothing._noise import Noise
+
+Schedule: TypeAlias = float | Callable[[int], float]
+Sigma: TypeAlias = Schedule | Mapping[str, Schedule]
+NoiseLaw: TypeAlias = Literal["shared", "example"]
+Scale: TypeAlias = Literal["filter"]
+
+
+@dataclass(frozen=True)
+class Law:
+    r"""How parameters are perturbed.
+
+    Args:
+        sigma: standard deviation, at least 0: a number; a function of the step; or one of these for
+            each group of parameters, by the name of the module or parameter (the longest that fits
+            holds, ``""`` fits all).
+        samples: number K of perturbations.
+        noise: ``"shared"``: an X for each of the K perturbations, shared by the whole batch.
+            ``"example"``: an X for each perturbation and example; the same smoothed function only
+            where the loss is a mean over examples.
+        antithetic: perturbations come in pairs X, -X; K must be even.
+        scale: ``None``: sigma is in the parameters' own units. ``"filter"``: in units of the norm
+            of each filter (row of the first dimension; all of a vector or scalar).
+
+    Raises:
+        ValueError: for values out of range.
+    """
+
+    sigma: Sigma
+    samples: int
+    noise: NoiseLaw = "shared"
+    antithetic: bool = False
+    scale: Scale | None = None
+
+    def __post_init__(self) -> None:
+        settings = self.sigma.values() if isinstance(self.sigma, Mapping) else [self.sigma]
+        for setting in settings:
+            if not callable(setting):
+                _checked_sigma(setting)
+        samples = self.samples
+        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+            raise ValueError(
+                f"samples is the number of perturbations averaged per step: it must be an integer "
+                f"of at least 1, got {samples!r}"
+            )
+        if self.antithetic and samples % 2:
+            raise ValueError(f"antithetic perturbations come in pairs: samples={samples} is odd")
+        for name, values in (("noise", ("shared", "example")), ("scale", (None, "filter"))):
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
+
+    def groups(self, names: Iterable[str]) -> list[tuple[list[str], Schedule]]:
+        """The parameters of each group, and its sigma.
+
+        Raises:
+            ValueError: if a parameter belongs to no group, or none to a group.
+        """
+        settings = self.sigma if isinstance(self.sigma, Mapping) else {"": self.sigma}
+        members: dict[str, list[str]] = {group: [] for group in settings}
+        for name in names:
+            members[_group(name, settings)].append(name)
+        for group, names_of_group in members.items():
+            if not names_of_group:
+                raise ValueError(
+                    f"sigma names {group!r}, but no trainable parameter is called or lies under it"
+                )
+        return [(members[group], setting) for group, setting in settings.items()]
+
+    def sigmas(self, names: Iterable[str], step: int) -> dict[str, float]:
+        """The sigma of each parameter at a step.
+
+        Args:
+            names: full names of all parameters of the model.
+            step: number of the step, for annealed sigmas.
+
+        Raises:
+            ValueError: if a parameter has none, or a group no parameter.
+        """
+        values: dict[str, float] = {}
+        for members, setting in self.groups(names):
+            sigma = _checked_sigma(setting(step) if callable(setting) else setting)
+            values |= dict.fromkeys(members, sigma)
+        return values
+
+    def targets(
+        self, parameters: Mapping[str, Tensor], sigmas: Mapping[str, float], lanes: Lanes
+    ) -> list[Target]:
+        """The shares of a pass of the parameters that are perturbed at all."""
+        filters = self.scale == "filter"
+        return [
+            Target(name, parameter, sigmas[name], filters, lanes)
+            for name, parameter in parameters.items()
+            if sigmas[name] > 0
+        ]
+
+    def lanes(self, noise: Noise, samples: int, batch: int) -> Lanes:
+        """The lanes of so many perturbations of so many examples."""
+        return Lanes(noise, samples * (batch if self.noise == "example" else 1), self.antithetic)
+
+    def spread(self, examples: Tensor) -> Tensor:
+        """Lay out ``(samples, batch, ...)`` for the lanes, a batch for each: ``(lanes, m, ...)``.
+
+        With noise per example a lane has a batch of one, and lanes of a pair stand side by side.
+        """
+        if self.noise == "shared":
+            return examples
+        if self.antithetic:
+            examples = examples.unflatten(0, (-1, 2)).transpose(1, 2)
+            return examples.flatten(0, 2).unsqueeze(1)
+        return examples.flatten(0, 1).unsqueeze(1)
+
+    def gather(self, rows: Tensor, samples: int) -> Tensor:
+        """Undo :meth:`spread`: ``(lanes, m, ...)`` to ``(samples, batch, ...)``."""
+        if self.noise == "shared":
+            return rows
+        if self.antithetic:
+            rows = rows.squeeze(1).unflatten(0, (samples // 2, -1, 2))
+            return rows.transpose(1, 2).flatten(0, 1)
+        return rows.squeeze(1).unflatten(0, (samples, -1))
+
+
+def _group(name: str, groups: Mapping[str, Schedule]) -> str:
+    fitting = [g for g in groups if g in {"", name} or name.startswith(f"{g}.")]
+    if not fitting:
+        raise ValueError(
+            f"sigma has no value for parameter {name!r}: it names {', '.join(map(repr, groups))}; "
+            f"add '' for all others"
+        )
+    return max(fitting, key=len)
+
+
+def _checked_sigma(sigma: float) -> float:
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise ValueError(
+            f"sigma is the standard deviation of the perturbations: it must be finite and at "
+            f"least 0, got {sigma!r}"
+        )
+    return float(sigma)

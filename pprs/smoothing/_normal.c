@@ -1,0 +1,122 @@
+/* Standard normals from counters, at memory speed: the stream that _philox.py defines. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define BLOCKS 16 /* counters that advance together: one vector of 32-bit words */
+#define CHUNK 64  /* groups of blocks per parallel task */
+
+typedef struct {
+    uint32_t key[2], lane, role;
+} Stream;
+
+static inline void philox(uint64_t group, Stream s, uint32_t w[4][BLOCKS])
+{
+    uint32_t k0 = s.key[0], k1 = s.key[1];
+    for (int j = 0; j < BLOCKS; j++) {
+        uint64_t block = group * BLOCKS + j;
+        w[0][j] = (uint32_t)block;
+        w[1][j] = (uint32_t)(block >> 32);
+        w[2][j] = s.lane;
+        w[3][j] = s.role;
+    }
+    for (int round = 0; round < 10; round++) {
+        for (int j = 0; j < BLOCKS; j++) {
+            uint64_t p0 = (uint64_t)0xD2511F53u * w[0][j];
+            uint64_t p1 = (uint64_t)0xCD9E8D57u * w[2][j];
+            w[0][j] = (uint32_t)(p1 >> 32) ^ w[1][j] ^ k0;
+            w[2][j] = (uint32_t)(p0 >> 32) ^ w[3][j] ^ k1;
+            w[1][j] = (uint32_t)p1;
+            w[3][j] = (uint32_t)p0;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+}
+
+/* ln of a normal positive float, by the series of atanh on [sqrt(1/2), sqrt(2)). */
+static inline float log_f32(float u)
+{
+    int32_t bits;
+    memcpy(&bits, &u, 4);
+    int32_t e = (bits - 0x3F3504F3) >> 23;
+    bits -= e * (1 << 23);
+    float m;
+    memcpy(&m, &bits, 4);
+    float s = (m - 1.0f) / (m + 1.0f), q = s * s;
+    float series = 1.0f + q * (1.0f / 3 + q * (1.0f / 5 + q * (1.0f / 7 + q * (1.0f / 9))));
+    return (float)e * 0.693147180559945f + 2.0f * s * series;
+}
+
+/* Two normals from two words: radius from the first, angle from the second. */
+static inline void box_muller_f32(uint32_t a, uint32_t b, float *z0, float *z1)
+{
+    float u = (float)(int32_t)(a >> 1) * 0x1p-31f + 0x1p-33f;
+    float r = sqrtf(-2.0f * log_f32(u < 1.0f ? u : 1.0f));
+    /* The nearest quarter turn, and the angle from it, |t| <= pi/4. */
+    uint32_t quarter = (b + 0x20000000u) >> 30;
+    float t = (float)(int32_t)(b - (quarter << 30)) * (1.57079632679490f * 0x1p-30f), q = t * t;
+    float c = 1.0f + q * (-1.0f / 2 + q * (1.0f / 24 + q * (-1.0f / 720 + q * (1.0f / 40320))));
+    float s = t * (1.0f + q * (-1.0f / 6 + q * (1.0f / 120 + q * (-1.0f / 5040))));
+    float x = quarter & 1 ? s : c, y = quarter & 1 ? c : s;
+    *z0 = r * ((quarter + 1) & 2 ? -x : x);
+    *z1 = r * (quarter & 2 ? -y : y);
+}
+
+static inline void group_f32(uint64_t index, Stream s, float *out)
+{
+    uint32_t w[4][BLOCKS];
+    philox(index, s, w);
+    for (int j = 0; j < BLOCKS; j++)
+        box_muller_f32(w[0][j], w[1][j], out + j, out + BLOCKS + j);
+    for (int j = 0; j < BLOCKS; j++)
+        box_muller_f32(w[2][j], w[3][j], out + 2 * BLOCKS + j, out + 3 * BLOCKS + j);
+}
+
+static inline void group_f64(uint64_t index, Stream s, double *out)
+{
+    uint32_t w[4][BLOCKS];
+    philox(index, s, w);
+    for (int j = 0; j < BLOCKS; j++) {
+        uint64_t a = (uint64_t)w[1][j] << 32 | w[0][j], b = (uint64_t)w[3][j] << 32 | w[2][j];
+        double u = (double)(a >> 12) * 0x1p-52 + 0x1p-53, v = (double)(b >> 11) * 0x1p-53;
+        double r = sqrt(-2.0 * log(u)), t = 6.283185307179586 * v;
+        out[j] = r * cos(t);
+        out[BLOCKS + j] = r * sin(t);
+    }
+}
+
+/* out[l][g][i] = element starts[l * own + g] + i of stream first + l / share, for 0 <= i < count. */
+#define FILL(NAME, TYPE, GROUP, SIZE)                                                              \
+    void NAME(TYPE *out, int64_t lanes, int64_t segments, int64_t count, const int64_t *starts,    \
+              int64_t own, int64_t first, int64_t share, uint64_t key, uint32_t role)              \
+    {                                                                                              \
+        const int64_t step = (int64_t)CHUNK * SIZE, pieces = (count + step - 1) / step;            \
+        const int64_t tasks = lanes * segments * pieces;                                           \
+        _Pragma("omp parallel for schedule(static) if (lanes * segments * count > 16384)")         \
+        for (int64_t task = 0; task < tasks; task++) {                                             \
+            int64_t row = task / pieces, from = task % pieces * step;                              \
+            int64_t to = count < from + step ? count : from + step;                                \
+            int64_t lane = row / segments, start = starts[lane * own + row % segments];            \
+            int64_t at = start + from, end = start + to;                                           \
+            Stream s = {{(uint32_t)key, (uint32_t)(key >> 32)}, (uint32_t)(first + lane / share), role}; \
+            TYPE *p = out + row * count + from;                                                    \
+            while (at < end) {                                                                     \
+                int64_t skip = at % SIZE, left = end - at;                                         \
+                int64_t take = SIZE - skip < left ? SIZE - skip : left;                            \
+                if (take == SIZE) {                                                                \
+                    GROUP((uint64_t)(at / SIZE), s, p);                                            \
+                } else {                                                                           \
+                    TYPE part[SIZE];                                                               \
+                    GROUP((uint64_t)(at / SIZE), s, part);                                         \
+                    memcpy(p, part + skip, (size_t)take * sizeof(TYPE));                           \
+                }                                                                                  \
+                at += take;                                                                        \
+                p += take;                                                                         \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+FILL(normal_f32, float, group_f32, (4 * BLOCKS))
+FILL(normal_f64, double, group_f64, (2 * BLOCKS))
