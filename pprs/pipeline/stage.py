@@ -50,8 +50,11 @@ class PerturbedStage(nn.Module):
         if samples == 1 and not targets:
             plain: Tensor = self.chain(x[0])
             return plain[None]
+        if x.requires_grad:  # the engine sends contiguous tensors only, this way and back
+            x = x.view_as(x)
+            x.register_hook(Tensor.contiguous)
         rows = at_perturbed(self.chain, targets, lanes, self.law.spread(x))
-        return self.law.gather(rows, samples)
+        return self.law.gather(rows, samples).contiguous()
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""

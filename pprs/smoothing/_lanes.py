@@ -30,16 +30,16 @@ class Operand(NamedTuple):
     shared: bool
 
 
-Body = Callable[..., Tensor]
+Body = Callable[..., Any]
 
 
-def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None) -> Tensor:
+def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None) -> Any:
     """Call ``body(*operands)`` once, outside vmap, where a lane's values stand in a first dimension.
 
     Args:
-        body: takes an :class:`Operand` (or ``None``) for each operand; returns a tensor whose first
-            dimension are the lanes. Its first operand may have more leading dimensions: those of
-            vmaps inside this one.
+        body: takes an :class:`Operand` (or ``None``) for each operand; returns a tensor, or a tuple
+            of tensors, whose first dimension are the lanes. Its first operand may have more leading
+            dimensions: those of vmaps inside this one.
         lane: the number of the lane, a scalar tensor that vmap maps over.
         operands: tensors as the lanes see them.
 
@@ -48,19 +48,20 @@ def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None) -> Tensor:
     """
     if _direct and _vmap.get_dynamic_layer_stack_depth() == 1:
         return _directly(body, lane, operands)
-    result: Tensor = _AllLanes.apply(body, lane, *operands)  # type: ignore[no-untyped-call]
-    return result
+    return _AllLanes.apply(body, lane, *operands)  # type: ignore[no-untyped-call]
 
 
-def _directly(body: Body, lane: Tensor, operands: tuple[Tensor | None, ...]) -> Tensor:
+def _directly(body: Body, lane: Tensor, operands: tuple[Tensor | None, ...]) -> Any:
     seen = [None if tensor is None else _unwrapped(tensor) for tensor in operands]
     layer = _vmap.pop_dynamic_layer_stack()
     try:
         result = body(*seen)
     finally:
         _vmap.push_dynamic_layer_stack(layer)
-    wrapped: Tensor = _vmap._add_batch_dim(result, 0, _vmap.maybe_get_level(lane))
-    return wrapped
+    level = _vmap.maybe_get_level(lane)
+    if isinstance(result, tuple):
+        return tuple(_vmap._add_batch_dim(part, 0, level) for part in result)
+    return _vmap._add_batch_dim(result, 0, level)
 
 
 def _unwrapped(tensor: Tensor) -> Operand:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from pprs.smoothing._draws import Target
+from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._lanes import Operand, on_all_lanes
 
 
@@ -39,15 +39,21 @@ class Smoothed(TorchFunctionMode):
 
     Args:
         targets: the parameters' shares of the pass.
+        lanes: the perturbations.
         lane: the number of the lane, a scalar tensor that vmap maps over.
         rules: by function.
     """
 
     def __init__(
-        self, targets: Iterable[Target], lane: Tensor, rules: dict[Callable[..., Any], Rule]
+        self,
+        targets: Iterable[Target],
+        lanes: Lanes,
+        lane: Tensor,
+        rules: dict[Callable[..., Any], Rule],
     ) -> None:
         super().__init__()
         self.targets = tuple(targets)
+        self.lanes = lanes
         self.lane = lane
         self._rules = rules
         self._weights = {id(t.parameter): Weight(t, transposed=False) for t in self.targets}

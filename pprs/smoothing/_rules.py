@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.smoothing._conv import Conv, ConvUse
 from pprs.smoothing._cost import LinearShape, choose
@@ -210,6 +211,25 @@ def _per_dimension(setting: Any, space: int) -> tuple[int, ...]:
     return (setting,) * space if isinstance(setting, int) else tuple(setting) * (space // len(setting))
 
 
+def _one_by_one(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """For functions that vmap has no rule for: once for each lane."""
+    leaves, structure = tree_flatten((mode.valued(args), mode.valued(kwargs)))
+    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+
+    def body(*operands: Operand) -> Any:
+        results = []
+        for lane in range(mode.lanes.count):
+            for place, operand in zip(places, operands, strict=True):
+                leaves[place] = operand.value if operand.shared else operand.value[lane]
+            lane_args, lane_kwargs = tree_unflatten(leaves, structure)
+            results.append(func(*lane_args, **lane_kwargs))
+        if isinstance(results[0], Tensor):
+            return torch.stack(results)
+        return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+
+    return on_all_lanes(body, mode.lane, *(leaves[place] for place in places))
+
+
 def _transposed(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     used = mode.weight(args[0])
     if used is None or args[0].dim() != 2:
@@ -239,6 +259,8 @@ def _body(func: Func) -> Func:
     return body
 
 
+_WITHOUT_VMAP = """lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
+bilinear""".split()
 _METADATA = """shape dtype device layout ndim requires_grad is_leaf grad grad_fn is_cuda is_cpu is_sparse
 is_quantized is_meta is_nested is_mkldnn is_xpu itemsize nbytes names retains_grad output_nr
 _version""".split()
@@ -253,9 +275,11 @@ def _rules() -> dict[Func, Rule]:
         F.linear: _linear,
         F.embedding: _embedding,
         F.multi_head_attention_forward: _composite,
+        F.embedding_bag: _one_by_one,
         tensor.__rmatmul__: _rmatmul,
     }
     rules |= dict.fromkeys([F.conv1d, F.conv2d, F.conv3d], _conv)
+    rules |= dict.fromkeys([getattr(torch, name) for name in _WITHOUT_VMAP], _one_by_one)
     rules |= dict.fromkeys([torch.addmm, tensor.addmm], _addmm)
     products = [torch.mm, tensor.mm, torch.matmul, tensor.matmul, tensor.__matmul__]
     rules |= dict.fromkeys(products, _matmul)

@@ -128,7 +128,7 @@ def at_perturbed(
     passes: list[Smoothed] = []
 
     def at_lane(lane: Tensor, *rows: Tensor) -> Tensor:
-        passes.append(Smoothed(targets, lane, RULES))
+        passes.append(Smoothed(targets, lanes, lane, RULES))
         with passes[-1]:
             return function(*rows)
 
