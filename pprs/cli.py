@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 USAGE = """usage: pprs <command> [options]
 
 commands:
-  train    train a few-shot classifier through a pipeline, several methods at equal pipeline time
+  train            train a few-shot classifier through a pipeline, several methods at equal
+                   pipeline time
+  bench gradient   time a smoothed gradient against a plain one, the literal loop and vmap
 
 `pprs <command> --help` lists a command's options."""
 
@@ -24,17 +26,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] in (["-h"], ["--help"]):
         print(USAGE)
         return 0
-    if arguments[:1] != ["train"]:
+    command, rest = _command(arguments)
+    if command is None:
         got = f"unknown command {arguments[0]!r}" if arguments else "no command given"
         return _say(f"{got}\n{USAGE}", 2)
     try:
-        return _train(arguments[1:])
+        return command(rest)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pprs"):
             raise
         return _say(f"the command line needs {error.name}: pip install 'pprs[train]'", 2)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
+
+
+def _command(
+    arguments: list[str],
+) -> tuple[Callable[[Sequence[str]], int] | None, list[str]]:
+    """The function of the command that the arguments begin with, and the rest of them."""
+    if arguments[:1] == ["train"]:
+        return _train, arguments[1:]
+    if arguments[:2] == ["bench", "gradient"]:
+        return _bench_gradient, arguments[2:]
+    return None, arguments
+
+
+def _bench_gradient(arguments: Sequence[str]) -> int:
+    import tyro
+
+    from pprs.bench import GradientBench, bench_gradient
+
+    try:
+        bench_gradient(tyro.cli(GradientBench, prog="pprs bench gradient", args=arguments))
+    except ValueError as error:
+        return _say(str(error), 2)
+    return 0
 
 
 def _train(arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Builds ``_normal.c`` with the machine's C compiler, once, and calls it."""
+"""Builds ``_kernels.c`` with the machine's C compiler, once, and calls it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from pprs.smoothing._philox import Segments
 
-_SOURCE = Path(__file__).with_name("_normal.c")
+_SOURCE = Path(__file__).with_name("_kernels.c")
+_GRAM = {torch.float32: "gram_f32", torch.float64: "gram_f64"}
 _PORTABLE = ["-O2", "-ftree-vectorize", "-fno-trapping-math", "-fno-math-errno", "-fPIC"]
 # Tried in this order. OpenMP's symbols stay undefined in the library: torch's own runtime, already
 # loaded, gives them, so both share one pool of threads and torch.set_num_threads holds.
@@ -45,8 +46,19 @@ def normals(key: int, role: int, segments: Segments, dtype: torch.dtype) -> Tens
     return out
 
 
+def gram(rows: Tensor) -> Tensor | None:
+    """The Gram matrices, in float64, of a few long rows ``(streams, n, i)``; or ``None``."""
+    library = _library()
+    few = rows.shape[1] <= 32  # beyond, a product in float64 is faster
+    if library is None or rows.device.type != "cpu" or not few or rows.dtype not in _GRAM:
+        return None
+    out = torch.empty((*rows.shape[:2], rows.shape[1]), dtype=torch.float64)
+    getattr(library, _GRAM[rows.dtype])(rows.contiguous().data_ptr(), *rows.shape, out.data_ptr())
+    return out
+
+
 def available() -> bool:
-    """Whether this machine has a compiler and normals are drawn by compiled code on the CPU."""
+    """Whether this machine has a compiler, so that noise on the CPU is drawn by compiled code."""
     return _library() is not None
 
 
@@ -67,18 +79,20 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     arguments = [*sizes, *where, ctypes.c_uint64, ctypes.c_uint32]
     for function in (library.normal_f32, library.normal_f64):
         function.argtypes, function.restype = arguments, None
+    for function in (library.gram_f32, library.gram_f64):
+        function.argtypes, function.restype = [pointer, integer, integer, integer, pointer], None
     return library
 
 
 def _built(compiler: str, flags: list[str]) -> Path:
     """The shared library, from the cache or built now; raises if the compiler refuses."""
     words = [_SOURCE.read_text(), compiler, *flags, platform.machine(), _processor()]
-    name = f"normal-{hashlib.blake2b('/'.join(words).encode(), digest_size=12).hexdigest()}.so"
+    name = f"kernels-{hashlib.blake2b('/'.join(words).encode(), digest_size=12).hexdigest()}.so"
     folder = _cache()
     if (folder / name).exists():
         return folder / name
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        compiled, linked = Path(scratch, "normal.o"), Path(scratch, name)
+        compiled, linked = Path(scratch, "kernels.o"), Path(scratch, name)
         _run([compiler, *flags, "-c", str(_SOURCE), "-o", str(compiled)])
         _run([compiler, "-shared", str(compiled), "-lm", "-o", str(linked)])
         linked.replace(folder / name)  # atomic: another process may be building the same

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pprs.smoothing import _compiled
+
 # Added to the Gram matrix of rows scaled to unit length, which may be singular (duplicates, more
 # rows than columns): the forward noise gains a variance of this fraction, 1e-5 in size, and the way
 # back knows it.
@@ -56,11 +58,12 @@ def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
         rows: shape ``(..., n, i)``, any real floating-point type.
         signs: 1 or -1 for each row, shape ``(n, 1)``, float64; all 1 by default.
     """
-    wide = rows.double()
+    gram = _compiled.gram(rows)
+    if gram is None:
+        wide = rows.double()
+        gram = wide @ wide.mT
     if rows.shape[-2] == 1:
-        lengths = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-        return Factor(torch.ones_like(lengths), lengths)
-    gram = wide @ wide.mT
+        return Factor(torch.ones_like(gram), gram.sqrt_())
     lengths = gram.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(-1)
     inverse = torch.where(lengths > 0, 1 / lengths, 0.0)
     if signs is not None:

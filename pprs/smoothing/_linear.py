@@ -23,11 +23,13 @@ class LinearUse:
         transposed: the parameter is ``(in, out)``, not ``(out, in)``.
         shared: the inputs ``(n, in)`` are the same for all lanes, else they are
             ``(lanes, n, in)``.
+        bias: the parameter that is the bias, if that is perturbed too.
     """
 
     target: Target
     transposed: bool
     shared: bool
+    bias: Target | None = None
 
     @property
     def scale_out(self) -> Tensor | None:
@@ -76,10 +78,10 @@ class ImplicitLinear(torch.autograd.Function):
     ) -> Tensor:
         known = _know(inputs, use, weight.shape[0])
         ctx.use, ctx.known = use, known
-        ctx.bias_shape = None if bias is None else bias.shape
+        ctx.bias_by_lane = bias is not None and bias.dim() == 2
         ctx.save_for_backward(inputs, weight)
         use.target.drawn = Drawn(known, use)
-        return _noisy(inputs, weight.to(inputs.dtype), bias, use, known)
+        return _noisy(inputs, weight.to(inputs.dtype), _offset(bias, use, inputs), use, known)
 
     @staticmethod
     @once_differentiable
@@ -104,17 +106,18 @@ class MaterialisedLinear(torch.autograd.Function):
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
         ctx.use = use
-        ctx.bias_shape = None if bias is None else bias.shape
+        ctx.bias_by_lane = bias is not None and bias.dim() == 2
         weights = use.weights().to(inputs.dtype)
         ctx.save_for_backward(inputs, weight, weights)
+        offset = _offset(bias, use, inputs)
         if use.shared:
             lanes, out = weights.shape[:2]
             flat = inputs @ weights.reshape(lanes * out, -1).T
             outputs = flat.view(len(inputs), lanes, out).transpose(0, 1)
-            return outputs.contiguous() if bias is None else outputs + _by_lane(bias)
-        if bias is None:
+            return outputs.contiguous() if offset is None else outputs + offset
+        if offset is None:
             return inputs @ weights.mT
-        return torch.baddbmm(_by_lane(bias).to(inputs.dtype), inputs, weights.mT)
+        return torch.baddbmm(offset, inputs, weights.mT)
 
     @staticmethod
     @once_differentiable
@@ -152,23 +155,23 @@ def _know(inputs: Tensor, use: LinearUse, out: int) -> Known:
 
 
 def _noisy(
-    inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse, known: Known
+    inputs: Tensor, weight: Tensor, offset: Tensor | None, use: LinearUse, known: Known
 ) -> Tensor:
     lanes, sigma = use.target.lanes, use.target.sigma
     normals = known.normals if use.scale_out is None else known.normals * use.scale_out
     lower = known.factor.lower.to(inputs.dtype)
     out = weight.shape[0]
     if use.shared:
-        clean = inputs @ weight.T if bias is None else inputs @ weight.T + _by_lane(bias)
-        clean = clean.expand(lanes.count, -1, -1).to(inputs.dtype)
+        clean = inputs @ weight.T if offset is None else inputs @ weight.T + offset
+        clean = clean.expand(lanes.count, -1, -1)
         if lanes.antithetic:
             return torch.add(clean, lanes.signed(lower @ normals), alpha=sigma)
         return torch.baddbmm(clean, lower.expand(lanes.count, -1, -1), normals, alpha=sigma)
     # The rows of a pair are drawn with their signs, so nothing is left to turn here.
-    if bias is None:
+    if offset is None:
         noisy = torch.bmm(lower * sigma, normals)
     else:
-        offset = _by_lane(bias).to(inputs.dtype).expand(lanes.count, inputs.shape[1], out)
+        offset = offset.expand(lanes.count, inputs.shape[1], out)
         noisy = torch.baddbmm(offset.reshape(*normals.shape), lower, normals, alpha=sigma)
     flat = noisy.view(-1, out).addmm_(inputs.reshape(-1, inputs.shape[-1]), weight.T)
     return flat.view(lanes.count, -1, out)
@@ -199,9 +202,14 @@ def _parameter_gradients(
         left = grad.sum(0) if ctx.use.shared else grad.reshape(-1, grad.shape[-1])
         for_weight = (left.T @ inputs.reshape(-1, inputs.shape[-1])).to(weight.dtype)
     if ctx.needs_input_grad[2]:
-        for_bias = grad.sum(1) if len(ctx.bias_shape) == 2 else grad.sum((0, 1))
+        for_bias = grad.sum(1) if ctx.bias_by_lane else grad.sum((0, 1))
     return for_weight, for_bias
 
 
-def _by_lane(bias: Tensor) -> Tensor:
-    return bias[:, None, :] if bias.dim() == 2 else bias
+def _offset(bias: Tensor | None, use: LinearUse, inputs: Tensor) -> Tensor | None:
+    """The bias as it is added to outputs ``(lanes, n, out)``."""
+    if use.bias is not None:
+        bias = use.bias.stacked()
+    if bias is None:
+        return None
+    return (bias[:, None, :] if bias.dim() == 2 else bias).to(inputs.dtype)

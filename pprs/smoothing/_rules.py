@@ -72,25 +72,33 @@ def _turned(used: Weight) -> Weight:
 
 
 def _apply_linear(mode: Smoothed, inputs: Any, used: Weight, bias: Any) -> Any:
-    inputs, bias = mode.valued(inputs), mode.valued(bias)
+    own = mode.weight(bias)  # a bias that is a parameter is perturbed where it is added
+    inputs, bias = mode.valued(inputs), mode.valued(bias) if own is None else bias
     parameter = used.target.parameter
     device = inputs.device.type
-    cast = torch.is_autocast_enabled(device) and inputs.dtype != torch.float64
-    if cast:
+    casts = torch.is_autocast_enabled(device) and inputs.dtype != torch.float64
+    if casts:
         dtype = torch.get_autocast_dtype(device)
-        inputs, bias = inputs.to(dtype), None if bias is None else bias.to(dtype)
+        inputs, bias = inputs.to(dtype), None if bias is None or own else bias.to(dtype)
     elif inputs.dtype != parameter.dtype:
         return NotImplemented  # torch's own error says it best
     width = parameter.shape[0 if used.transposed else 1]
     if inputs.dim() == 0 or inputs.shape[-1] != width or inputs.numel() == 0:
         return NotImplemented
-    body = functools.partial(_linear_on_all_lanes, mode, used)
+    body = functools.partial(_linear_on_all_lanes, mode, used, None if own is None else own.target)
+    if not casts:
+        return on_all_lanes(body, mode.lane, inputs, parameter, bias)
     with torch.autocast(device, enabled=False):
         return on_all_lanes(body, mode.lane, inputs, parameter, bias)
 
 
 def _linear_on_all_lanes(
-    mode: Smoothed, used: Weight, inputs: Operand, parameter: Operand, bias: Operand | None
+    mode: Smoothed,
+    used: Weight,
+    own_bias: Target | None,
+    inputs: Operand,
+    parameter: Operand,
+    bias: Operand | None,
 ) -> Tensor:
     target, value = used.target, inputs.value
     count = target.lanes.count
@@ -102,7 +110,7 @@ def _linear_on_all_lanes(
     weight = parameter.value
     if used.transposed:
         weight = mode.enter(weight.T)
-    use = LinearUse(target, used.transposed, shared)
+    use = LinearUse(target, used.transposed, shared, own_bias)
     function = ImplicitLinear if _goes_implicit(target, flat, weight, shared) else MaterialisedLinear
     result: Tensor = function.apply(flat, weight, None if bias is None else bias.value, use)  # type: ignore[no-untyped-call]
     return mode.enter(result).view(count, *leading, -1)
