@@ -30,8 +30,20 @@ _FLAGS = [
 ]
 
 
-def normals(key: int, role: int, segments: Segments, dtype: torch.dtype) -> Tensor | None:
-    """As :func:`pprs.smoothing._philox.normals`, or ``None`` where there is no compiled code."""
+def normals(
+    key: int,
+    role: int,
+    segments: Segments,
+    dtype: torch.dtype,
+    *,
+    base: Tensor | None = None,
+    sigma: float = 1.0,
+) -> Tensor | None:
+    """As :func:`pprs.smoothing._philox.normals`, or ``None`` where there is no compiled code.
+
+    With a ``base``, whose elements are numbered as those of the streams, the result is that plus
+    sigma times the normals, and minus for every second lane that shares a stream.
+    """
     library = _library()
     starts = segments.starts
     if library is None or starts.device.type != "cpu":
@@ -42,7 +54,8 @@ def normals(key: int, role: int, segments: Segments, dtype: torch.dtype) -> Tens
     starts = starts.contiguous()
     own = pieces if len(starts) > 1 else 0
     where = (starts.data_ptr(), own, segments.first, segments.share)
-    fill(out.data_ptr(), lanes, pieces, count, *where, key, role)
+    start = None if base is None else base.data_ptr()
+    fill(out.data_ptr(), lanes, pieces, count, *where, key, role, start, sigma)
     return out
 
 
@@ -53,7 +66,8 @@ def gram(rows: Tensor) -> Tensor | None:
     if library is None or rows.device.type != "cpu" or not few or rows.dtype not in _GRAM:
         return None
     out = torch.empty((*rows.shape[:2], rows.shape[1]), dtype=torch.float64)
-    getattr(library, _GRAM[rows.dtype])(rows.contiguous().data_ptr(), *rows.shape, out.data_ptr())
+    rows = rows.contiguous()  # named, so that it lives until the call has read it
+    getattr(library, _GRAM[rows.dtype])(rows.data_ptr(), *rows.shape, out.data_ptr())
     return out
 
 
@@ -76,7 +90,8 @@ def _library() -> ctypes.CDLL | None:
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
     sizes, where = [pointer, integer, integer, integer], [pointer, integer, integer, integer]
-    arguments = [*sizes, *where, ctypes.c_uint64, ctypes.c_uint32]
+    keys = [ctypes.c_uint64, ctypes.c_uint32]
+    arguments = [*sizes, *where, *keys, pointer, ctypes.c_double]
     for function in (library.normal_f32, library.normal_f64):
         function.argtypes, function.restype = arguments, None
     for function in (library.gram_f32, library.gram_f64):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -29,6 +30,25 @@ class ConvUse:
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
+
+    @property
+    def unfolds(self) -> bool:
+        """Whether torch can list the patches that the filters meet."""
+        return self.groups == 1 and len(self.stride) == 2
+
+    def output_space(self, inputs: Tensor) -> tuple[int, ...]:
+        """The size of the output along each dimension of space."""
+        kernel = self.target.parameter.shape[2:]
+        sizes = inputs.shape[-len(kernel) :]
+        settings = zip(sizes, kernel, self.stride, self.padding, self.dilation, strict=True)
+        return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in settings)
+
+    def unfold(self, inputs: Tensor) -> Tensor:
+        """The patches, one a row: ``(n * positions, in * kernel)``, for each lane if not shared."""
+        images = inputs if self.shared else inputs.flatten(0, 1)
+        kernel = self.target.parameter.shape[2:]
+        patches = F.unfold(images, kernel, self.dilation, self.padding, self.stride).mT
+        return patches.reshape(*(() if self.shared else inputs.shape[:1]), -1, patches.shape[-1])
 
     def convolve(self, inputs: Tensor, weight: Tensor, groups: int) -> Tensor:
         """The convolution, without bias, with so many groups."""

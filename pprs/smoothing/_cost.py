@@ -24,6 +24,7 @@ class LinearShape:
         outputs: width of an output.
         input_gradient: whether the gradient of the inputs is needed.
         cuda: whether it runs on a CUDA device.
+        patches: whether it is a convolution, whose patches would have to be listed.
     """
 
     streams: int
@@ -32,13 +33,20 @@ class LinearShape:
     outputs: int
     input_gradient: bool
     cuda: bool
+    patches: bool = False
+
+    @property
+    def huge(self) -> bool:
+        """Whether a Gram matrix would take more memory than anything else."""
+        return self.rows > 1024 and self.rows > 4 * max(self.inputs, self.outputs)
 
 
 @contextmanager
 def always(way: Way) -> Iterator[None]:
     """Smooth every linear map this way inside the block, where it is possible.
 
-    "implicit" is refused where the parameter was already needed as a tensor in the same pass.
+    "implicit" is not where the parameter was already needed as a tensor in the same pass, nor for
+    very many rows.
     """
     token = _forced.set(way)
     try:
@@ -50,25 +58,32 @@ def always(way: Way) -> Iterator[None]:
 def choose(shape: LinearShape) -> Way:
     """The cheaper way, unless :func:`always` names one."""
     forced = _forced.get()
-    if forced is not None:
+    if forced == "materialised" or (forced == "implicit" and not shape.huge):
         return forced
-    return "implicit" if _implicit(shape) < _materialised(shape) else "materialised"
+    constants = _CONVOLUTION if shape.patches else _LINEAR
+    implicit, materialised = (
+        sum(c * f for c, f in zip(fitted, done, strict=True))
+        for fitted, done in zip(constants, features(shape), strict=True)
+    )
+    return "implicit" if implicit < materialised else "materialised"
 
 
-# Nanoseconds on a CPU with four threads, see benchmarks/gradient.
-_NORMAL = 1.0
-_FLOP = 0.008
-_BYTE = 0.1
+# Nanoseconds for each of `features`, fitted by benchmarks/cost_model on a CPU with four threads.
+# Only their relations matter, and those are used on other devices too.
+_LINEAR = ((3.71, 0.0179, 0.0, 0.00879, 1.87e6), (1.48, 0.0105, 1.17e6))
+_CONVOLUTION = ((13.7, 0.00584, 0.0529, 0.00449, 3.97e6), (2.56, 0.00643, 2.35e6))
 
 
-def _implicit(shape: LinearShape) -> float:
-    n, i, o = shape.rows, shape.inputs, shape.outputs
-    normals = n * o + (n * i if shape.input_gradient else 0)
-    products = 2 * n * n * (2 * i + o) + (2 * n * n * (4 * i + 3 * o) if shape.input_gradient else 0)
-    factors = 4 * n**3
-    return normals * _NORMAL + (products + factors) * _FLOP
-
-
-def _materialised(shape: LinearShape) -> float:
-    n, i, o = shape.rows, shape.inputs, shape.outputs
-    return i * o * (_NORMAL + 16 * _BYTE) + 0 * n
+def features(shape: LinearShape) -> tuple[list[int], list[int]]:
+    """What the two ways do: normals, multiplications of each kind, and being called at all."""
+    lanes, n, i, o = shape.streams, shape.rows, shape.inputs, shape.outputs
+    back = 1 if shape.input_gradient else 0
+    implicit = [
+        lanes * n * (o + back * i),
+        lanes * n * n * (1 + 3 * back) * i + lanes * n * n * (1 + 2 * back) * o,
+        lanes * n**3 * (1 + back),
+        lanes * n * i * o * (2 + back),
+        1,
+    ]
+    materialised = [lanes * i * o, lanes * n * i * o * (2 + back), 1]
+    return implicit, materialised

@@ -97,13 +97,22 @@ class Target:
     def stacked(self) -> Tensor:
         r"""The perturbed parameters, shape ``(lanes, *parameter.shape)``, without graph."""
         if self._stacked is None:
-            parameter = self.parameter.detach()
-            noise = self._draw()
-            if self.scale is not None:
-                noise *= self.scale
-            self._stacked = torch.add(parameter, self.lanes.signed(noise), alpha=self.sigma)
+            self._stacked = self._perturbed()
             self.drawn = None
         return self._stacked
+
+    def _perturbed(self) -> Tensor:
+        parameter, lanes = self.parameter.detach(), self.lanes
+        if self.drawn is None and self.scale is None:
+            at_once = lanes.noise.perturbed(
+                self.name, parameter, self.sigma, lanes.count, lanes.share
+            )
+            if at_once is not None:
+                return at_once
+        noise = self._draw()
+        if self.scale is not None:
+            noise *= self.scale
+        return torch.add(parameter, lanes.signed(noise), alpha=self.sigma)
 
     def at(self, lane: int) -> Tensor:
         """The perturbed parameter of one lane, as in :meth:`stacked`, by itself."""

@@ -16,8 +16,7 @@ from torch import Tensor
 from pprs.smoothing import _compiled
 
 # Added to the Gram matrix of rows scaled to unit length, which may be singular (duplicates, more
-# rows than columns): the forward noise gains a variance of this fraction, 1e-5 in size, and the way
-# back knows it.
+# rows than columns): the forward noise gains a variance of this fraction, and the way back knows it.
 _JITTER = 1e-10
 
 
@@ -28,10 +27,12 @@ class Factor:
     Args:
         unit: Cholesky factor for rows scaled to length 1, shape ``(..., n, n)``.
         lengths: of the rows, shape ``(..., n, 1)``; 0 is allowed.
+        added: variance that the jitter adds to the noise of a row of length 1.
     """
 
     unit: Tensor
     lengths: Tensor
+    added: float
 
     @property
     def lower(self) -> Tensor:
@@ -48,7 +49,7 @@ class Factor:
     @property
     def jitter(self) -> Tensor:
         """Standard deviation of what the jitter added to each row's noise, shape (..., n, 1)."""
-        return self.lengths * (_JITTER**0.5 if self.unit.shape[-1] > 1 else 0.0)
+        return self.lengths * self.added**0.5
 
 
 def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
@@ -63,7 +64,7 @@ def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
         wide = rows.double()
         gram = wide @ wide.mT
     if rows.shape[-2] == 1:
-        return Factor(torch.ones_like(gram), gram.sqrt_())
+        return Factor(torch.ones_like(gram), gram.sqrt_(), 0.0)
     lengths = gram.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(-1)
     inverse = torch.where(lengths > 0, 1 / lengths, 0.0)
     if signs is not None:
@@ -71,7 +72,7 @@ def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
     gram *= inverse
     gram *= inverse.mT
     gram.diagonal(dim1=-2, dim2=-1).add_(_JITTER)
-    return Factor(torch.linalg.cholesky_ex(gram).L, lengths)
+    return Factor(torch.linalg.cholesky_ex(gram).L, lengths, _JITTER)
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Known:
             guessed *= self.signs.mT
         if signs is not None:
             told *= signs
-        if self.factor.unit.shape[-1] > 1:
+        if self.factor.added:
             guessed += residual * self.factor.jitter.mT
         weights = (told - (root @ guessed) @ inverse.mT) @ inverse
         if self.signs is not None:

@@ -88,10 +88,12 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
     }
 }
 
-/* out[l][g][i] = element starts[l * own + g] + i of stream first + l / share, for 0 <= i < count. */
+/* out[l][g][i] = element e = starts[l * own + g] + i of stream first + l / share, i < count; or, with
+   a base, base[e] plus that times sigma, of which every second lane of a pair takes the negative. */
 #define FILL(NAME, TYPE, GROUP, SIZE)                                                              \
     void NAME(TYPE *out, int64_t lanes, int64_t segments, int64_t count, const int64_t *starts,    \
-              int64_t own, int64_t first, int64_t share, uint64_t key, uint32_t role)              \
+              int64_t own, int64_t first, int64_t share, uint64_t key, uint32_t role,              \
+              const TYPE *base, double sigma)                                                      \
     {                                                                                              \
         const int64_t step = (int64_t)CHUNK * SIZE, pieces = (count + step - 1) / step;            \
         const int64_t tasks = lanes * segments * pieces;                                           \
@@ -102,16 +104,20 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
             int64_t lane = row / segments, start = starts[lane * own + row % segments];            \
             int64_t at = start + from, end = start + to;                                           \
             Stream s = {{(uint32_t)key, (uint32_t)(key >> 32)}, (uint32_t)(first + lane / share), role}; \
-            TYPE *p = out + row * count + from;                                                    \
+            TYPE *p = out + row * count + from, by = (TYPE)(lane % share ? -sigma : sigma);        \
             while (at < end) {                                                                     \
                 int64_t skip = at % SIZE, left = end - at;                                         \
                 int64_t take = SIZE - skip < left ? SIZE - skip : left;                            \
-                if (take == SIZE) {                                                                \
+                if (take == SIZE && !base) {                                                       \
                     GROUP((uint64_t)(at / SIZE), s, p);                                            \
                 } else {                                                                           \
                     TYPE part[SIZE];                                                               \
                     GROUP((uint64_t)(at / SIZE), s, part);                                         \
-                    memcpy(p, part + skip, (size_t)take * sizeof(TYPE));                           \
+                    if (base)                                                                      \
+                        for (int64_t j = 0; j < take; j++)                                         \
+                            p[j] = base[at + j] + by * part[skip + j];                             \
+                    else                                                                           \
+                        memcpy(p, part + skip, (size_t)take * sizeof(TYPE));                       \
                 }                                                                                  \
                 at += take;                                                                        \
                 p += take;                                                                         \

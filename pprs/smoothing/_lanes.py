@@ -46,9 +46,14 @@ def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None) -> Any:
     Returns:
         The result as the lanes see it.
     """
-    if _direct and _vmap.get_dynamic_layer_stack_depth() == 1:
+    if innermost():
         return _directly(body, lane, operands)
     return _AllLanes.apply(body, lane, *operands)  # type: ignore[no-untyped-call]
+
+
+def innermost() -> bool:
+    """Whether the vmap over the lanes is known to be the only one here."""
+    return _direct and _vmap.get_dynamic_layer_stack_depth() == 1
 
 
 def _directly(body: Body, lane: Tensor, operands: tuple[Tensor | None, ...]) -> Any:

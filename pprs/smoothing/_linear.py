@@ -35,17 +35,17 @@ class LinearUse:
     def scale_out(self) -> Tensor | None:
         """The noise's scale along the outputs, shape ``(out,)``."""
         scale = self.target.scale
-        return None if scale is None or self.transposed else scale[:, 0]
+        return None if scale is None or self.transposed else scale.flatten()
 
     @property
     def scale_in(self) -> Tensor | None:
         """The noise's scale along the inputs, shape ``(in,)``."""
         scale = self.target.scale
-        return scale[:, 0] if scale is not None and self.transposed else None
+        return scale.flatten() if scale is not None and self.transposed else None
 
     def weights(self) -> Tensor:
         """The materialised weights, shape ``(lanes, out, in)``."""
-        stacked = self.target.stacked()
+        stacked = self.target.stacked().flatten(2)
         return stacked.mT if self.transposed else stacked
 
     def signs(self, rows: int) -> Tensor | None:
@@ -138,8 +138,9 @@ class Drawn:
         """X, from standard normals of its shape ``(streams, *parameter.shape)``."""
         known, transposed = self.known, self.use.transposed
         residual = self.use.normals(Role.RESIDUAL, *known.normals.shape[1:], like=known.normals)
-        completed = known.complete(free.mT if transposed else free, residual)
-        return completed.mT if transposed else completed
+        matrix = free.flatten(2)  # a convolution's filters are rows
+        completed = known.complete(matrix.mT if transposed else matrix, residual)
+        return (completed.mT if transposed else completed).reshape(free.shape)
 
 
 def _know(inputs: Tensor, use: LinearUse, out: int) -> Known:

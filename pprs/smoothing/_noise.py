@@ -83,6 +83,22 @@ class Noise:
         segments = Segments(_origin(device), math.prod(rest), streams, first)
         return self._draw(name, role, segments, dtype).view(shape)
 
+    def perturbed(
+        self, name: str, parameter: Tensor, sigma: float, lanes: int, share: int
+    ) -> Tensor | None:
+        """Add the draws with the role ``PARAMETER``, times sigma, to a parameter, in one go.
+
+        Returns:
+            Shape ``(lanes, *parameter.shape)``, or ``None`` where that cannot be done at once.
+        """
+        if parameter.dtype not in {torch.float32, torch.float64}:
+            return None
+        base = parameter.contiguous()
+        segments = Segments(_origin(base.device), base.numel(), lanes, share=share)
+        key, role = self._key(name), Role.PARAMETER
+        drawn = _compiled.normals(key, role, segments, base.dtype, base=base, sigma=sigma)
+        return None if drawn is None else drawn.view(lanes, *parameter.shape)
+
     def rows(self, name: str, index: Tensor, width: int, dtype: torch.dtype, share: int) -> Tensor:
         r"""Rows of the draws with the role ``PARAMETER`` for a parameter of two dimensions.
 

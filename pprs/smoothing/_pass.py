@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,19 +29,21 @@ class Weight:
 
 
 Rule = Callable[["Smoothed", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+Rules = Mapping[Callable[..., Any], Rule]
 
 
 class Smoothed(TorchFunctionMode):
     """Inside the block, functions see the parameters perturbed, each lane of a vmap its own way.
 
-    A function that receives a parameter follows the rule for it in ``rules``, which may decline by
-    returning ``NotImplemented``; all others get the perturbed parameter as a tensor.
+    A function that receives a parameter follows its rule, which may decline by returning
+    ``NotImplemented``; all others get the perturbed parameter as a tensor.
 
     Args:
         targets: the parameters' shares of the pass.
         lanes: the perturbations.
         lane: the number of the lane, a scalar tensor that vmap maps over.
-        rules: by function.
+        rules: for functions that receive a parameter.
+        without_parameters: for functions that do not.
     """
 
     def __init__(
@@ -49,13 +51,14 @@ class Smoothed(TorchFunctionMode):
         targets: Iterable[Target],
         lanes: Lanes,
         lane: Tensor,
-        rules: dict[Callable[..., Any], Rule],
+        rules: Rules,
+        without_parameters: Rules,
     ) -> None:
         super().__init__()
         self.targets = tuple(targets)
         self.lanes = lanes
         self.lane = lane
-        self._rules = rules
+        self._rules, self._without_parameters = rules, without_parameters
         self._weights = {id(t.parameter): Weight(t, transposed=False) for t in self.targets}
         self._values: dict[str, Tensor] = {}
         self._views: list[Tensor] = []  # kept alive: their ids are keys
@@ -65,12 +68,13 @@ class Smoothed(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not self._received(args) and not (kwargs and self._received(kwargs.values())):
-            return func(*args, **kwargs)
-        rule = self._rules.get(func)
+        received = self._received(args) or (kwargs and self._received(kwargs.values()))
+        rule = (self._rules if received else self._without_parameters).get(func)
         result = NotImplemented if rule is None else rule(self, func, args, kwargs)
         if result is not NotImplemented:
             return result
+        if not received:
+            return func(*args, **kwargs)
         self._refuse_changes(func, args, kwargs)
         return func(*self.valued(args), **self.valued(kwargs))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -15,7 +16,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from pprs.smoothing._conv import Conv, ConvUse
 from pprs.smoothing._cost import LinearShape, choose
 from pprs.smoothing._draws import Target
-from pprs.smoothing._lanes import Operand, on_all_lanes
+from pprs.smoothing._lanes import Operand, innermost, on_all_lanes
 from pprs.smoothing._linear import ImplicitLinear, LinearUse, MaterialisedLinear
 from pprs.smoothing._pass import Rule, Smoothed, Weight
 
@@ -116,13 +117,22 @@ def _linear_on_all_lanes(
     return mode.enter(result).view(count, *leading, -1)
 
 
-def _goes_implicit(target: Target, inputs: Tensor, weight: Tensor, shared: bool) -> bool:
+def _goes_implicit(
+    target: Target, inputs: Tensor, weight: Tensor, shared: bool, positions: int | None = None
+) -> bool:
+    """Whether a linear map of ``(..., n, in)``, or a convolution with n outputs, forms no X."""
     if target.drawn is not None or target.materialised or target.touched:
         return False  # X is known in part: one more use must agree with it
     lanes = target.lanes
-    rows = inputs.shape[-2] * (1 if shared else lanes.share)
+    rows = inputs.shape[-2] if positions is None else positions
     shape = LinearShape(
-        lanes.streams, rows, weight.shape[1], weight.shape[0], inputs.requires_grad, inputs.is_cuda
+        lanes.streams,
+        rows * (1 if shared else lanes.share),
+        weight[0].numel(),
+        len(weight),
+        inputs.requires_grad,
+        inputs.is_cuda,
+        positions is not None,
     )
     return choose(shape) == "implicit"
 
@@ -196,8 +206,7 @@ def _read_conv(
         bias = None if bias is None else bias.to(inputs.dtype)
     elif inputs.dtype != target.parameter.dtype:
         return NotImplemented
-    options = (_per_dimension(stride, space), _per_dimension(padding, space))
-    options += (_per_dimension(dilation, space),)
+    options = [_per_dimension(setting, space) for setting in (stride, padding, dilation)]
 
     def body(inputs: Operand, parameter: Operand) -> Tensor:
         value = inputs.value
@@ -207,12 +216,26 @@ def _read_conv(
         lead = value.shape[: -space - 1] if shared else value.shape[1 : -space - 1]
         value = value.reshape(*(() if shared else value.shape[:1]), -1, *value.shape[-space - 1 :])
         use = ConvUse(target, shared, *options, groups)
-        result: Tensor = Conv.apply(value, parameter.value, use)  # type: ignore[no-untyped-call]
-        return mode.enter(result).reshape(len(result), *lead, *result.shape[2:])
+        positions = value.shape[-space - 2] * math.prod(use.output_space(value))
+        weight = parameter.value
+        if use.unfolds and _goes_implicit(target, value, weight, shared, positions):
+            result = _unfolded_conv(mode, use, value, weight)
+        else:
+            result = mode.enter(Conv.apply(value, weight, use))  # type: ignore[no-untyped-call]
+        return result.reshape(len(result), *lead, *result.shape[2:])
 
     with torch.autocast(device, enabled=False):
         result = on_all_lanes(body, mode.lane, inputs, target.parameter)
     return result if bias is None else result + bias.view(-1, *[1] * space)
+
+
+def _unfolded_conv(mode: Smoothed, use: ConvUse, inputs: Tensor, weight: Tensor) -> Tensor:
+    """A convolution as a linear map of patches, which few positions make cheaper."""
+    rows = use.unfold(inputs)
+    flat = mode.enter(weight.flatten(1))
+    outputs = ImplicitLinear.apply(rows, flat, None, LinearUse(use.target, False, use.shared))  # type: ignore[no-untyped-call]
+    space = use.output_space(inputs)
+    return mode.enter(outputs).unflatten(1, (-1, *space)).movedim(-1, 2).contiguous()
 
 
 def _per_dimension(setting: Any, space: int) -> tuple[int, ...]:
@@ -236,6 +259,40 @@ def _one_by_one(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
         return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
 
     return on_all_lanes(body, mode.lane, *(leaves[place] for place in places))
+
+
+def _attention(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """Lanes become part of the batch: vmap has no rule for the fast attention of CPUs."""
+    return _read_attention(*args, **kwargs, mode=mode) if innermost() else NotImplemented
+
+
+def _read_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    *options: Any,
+    mode: Smoothed,
+    **more: Any,
+) -> Any:
+    if query.dim() != 4:
+        return NotImplemented
+    batch, count = query.shape[0], mode.lanes.count
+
+    def merged(operand: Operand, batch: int) -> Tensor:
+        lanes = operand.value.expand(count, *operand.value.shape) if operand.shared else operand.value
+        return lanes.expand(count, batch, *lanes.shape[2:]).flatten(0, 1)
+
+    def body(*operands: Operand) -> Tensor:
+        mask = operands[3]
+        if mask is not None and not (mask.shared and mask.value.dim() == 2):
+            padded = mask.value[(slice(None),) * (not mask.shared) + (None,) * (4 - attn_mask.dim())]
+            mask = Operand(merged(Operand(padded, mask.shared), batch), shared=False)
+        parts = [merged(operand, batch) for operand in operands[:3]]
+        result = F.scaled_dot_product_attention(*parts, mask and mask.value, *options, **more)
+        return result.unflatten(0, (count, batch))
+
+    return on_all_lanes(body, mode.lane, query, key, value, attn_mask)
 
 
 def _transposed(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
@@ -302,3 +359,4 @@ def _rules() -> dict[Func, Rule]:
 
 
 RULES = _rules()
+WITHOUT_PARAMETERS = {F.scaled_dot_product_attention: _attention}

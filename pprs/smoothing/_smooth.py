@@ -14,7 +14,7 @@ from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._law import Law, NoiseLaw, Scale, Sigma
 from pprs.smoothing._noise import Noise, fresh_seed
 from pprs.smoothing._pass import Smoothed
-from pprs.smoothing._rules import RULES
+from pprs.smoothing._rules import RULES, WITHOUT_PARAMETERS
 
 Closure = Callable[..., Tensor]
 Batch = Sequence[Tensor]
@@ -128,7 +128,7 @@ def at_perturbed(
     passes: list[Smoothed] = []
 
     def at_lane(lane: Tensor, *rows: Tensor) -> Tensor:
-        passes.append(Smoothed(targets, lanes, lane, RULES))
+        passes.append(Smoothed(targets, lanes, lane, RULES, WITHOUT_PARAMETERS))
         with passes[-1]:
             return function(*rows)
 

@@ -1,0 +1,85 @@
+"""Fit the constants of pprs/smoothing/_cost.py to times measured on this machine."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from torch import Tensor, nn
+from torch.func import vmap
+
+from pprs.smoothing import Law, Noise, always, at_perturbed
+from pprs.smoothing._cost import LinearShape, features
+
+REPEATS = 5
+
+
+def timed(layer: nn.Module, x: Tensor, lanes: int, way: str) -> float:
+    law = Law(0.01, lanes)
+    parameters = dict(layer.named_parameters())
+    places = law.lanes(Noise(0, 0), lanes, 1)
+
+    def run() -> None:
+        targets = law.targets(parameters, law.sigmas(parameters, 0), places)
+        with always(way):
+            at_perturbed(lambda row: layer(row), targets, places, x).sum().backward()
+
+    run()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def linear_case() -> tuple[LinearShape, nn.Module, Tensor]:
+    lanes, rows = random.choice([4, 16, 32]), random.choice([1, 4, 8, 16, 32, 64, 128, 256])
+    inputs, outputs = random.choices([64, 128, 256, 512, 1024, 2048], k=2)
+    needed = random.random() < 0.8
+    x = torch.randn(lanes, rows, inputs, requires_grad=needed)
+    layer = nn.Linear(inputs, outputs, bias=False)
+    return LinearShape(lanes, rows, inputs, outputs, needed, False), layer, x
+
+
+def conv_case() -> tuple[LinearShape, nn.Module, Tensor]:
+    lanes, batch = random.choice([(4, 8), (16, 8), (32, 1), (64, 1), (128, 1)])
+    side, channels = random.choice([(2, 256), (4, 128), (4, 256), (8, 64), (8, 128), (16, 32)])
+    kernel = random.choice([1, 3])
+    x = torch.randn(lanes, batch, channels, side, side, requires_grad=True)
+    layer = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
+    rows = batch * side * side
+    return LinearShape(lanes, rows, channels * kernel**2, channels, True, False, True), layer, x
+
+
+def main(cases: int = 60) -> None:
+    random.seed(0)
+    torch.manual_seed(0)
+    for name, draw in (("linear", linear_case), ("convolution", conv_case)):
+        measured = []
+        for _ in range(cases):
+            shape, layer, x = draw()
+            if shape.streams * shape.rows * max(shape.inputs, shape.outputs) > 3e7:
+                continue
+            if shape.streams * shape.inputs * shape.outputs > 8e7 or shape.rows > 512:
+                continue
+            measured.append((shape, [timed(layer, x, shape.streams, w) for w in ("implicit", "materialised")]))
+        chosen = []
+        for way in (0, 1):
+            rows = np.array([features(shape)[way] for shape, _ in measured], dtype=float)
+            seconds = np.array([times[way] for _, times in measured])
+            constants, _ = nnls(rows / seconds[:, None], np.ones(len(seconds)))
+            print(name, ("implicit", "materialised")[way], "ns:", [f"{c * 1e9:.3g}" for c in constants])
+            chosen.append(rows @ constants)
+        best = sum(min(times) for _, times in measured)
+        took = sum(
+            times[0 if a < b else 1] for (_, times), a, b in zip(measured, *chosen, strict=True)
+        )
+        print(f"{name}: the chosen ways take {took / best:.3f} of the best ones ({len(measured)} shapes)")
+
+
+if __name__ == "__main__":
+    main()
