@@ -49,10 +49,11 @@ def repeat(
             losses.append(_run(closure, row, parameters))
         check_finite(losses[-1], law.sigma)
         for name, parameter in parameters.items():
-            if parameter.grad is not None:
-                total[name] = total[name].add_(parameter.grad) if name in total else parameter.grad
+            grad = parameter.grad
+            if grad is not None:  # never in place: autograd may let gradients share their memory
+                total[name] = total[name] + grad if name in total else grad
     for name, parameter in parameters.items():
-        parameter.grad = total[name].div_(lanes.count) if name in total else None
+        parameter.grad = total[name] / lanes.count if name in total else None
     return torch.stack(losses)
 
 

@@ -325,7 +325,7 @@ def _body(func: Func) -> Func:
 
 
 _WITHOUT_VMAP = """lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
-bilinear""".split()
+bilinear prelu _weight_norm""".split()
 _METADATA = """shape dtype device layout ndim requires_grad is_leaf grad grad_fn is_cuda is_cpu is_sparse
 is_quantized is_meta is_nested is_mkldnn is_xpu itemsize nbytes names retains_grad output_nr
 _version""".split()

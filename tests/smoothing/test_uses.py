@@ -1,0 +1,309 @@
+"""Every kind of use of a parameter, against the literal loop with the very same noise.
+
+With all weights materialised the draws are those of the loop, so the gradients agree to rounding:
+whatever was forgotten, shared wrongly or left unperturbed shows.
+"""
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrizations
+
+import pprs
+from pprs.smoothing import Law, Noise, always, losses_at, repeat
+
+
+def double(module):
+    torch.manual_seed(0)
+    return module().double()
+
+
+def images(*shape):
+    return (torch.randn(3, *shape, generator=torch.Generator().manual_seed(1)).double(),)
+
+
+def tokens(high=11, length=5):
+    return (torch.randint(0, high, (3, length), generator=torch.Generator().manual_seed(1)),)
+
+
+class Sequences(nn.Module):
+    """A recurrent layer and a head."""
+
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.body = kind(6, 8, 2, batch_first=True, **options)
+        self.head = nn.LazyLinear(2)
+
+    def forward(self, x):
+        return self.head(self.body(x)[0])
+
+
+class Cells(nn.Module):
+    """Weights that are used again at every position."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.gru, self.rnn = nn.LSTMCell(6, 8), nn.GRUCell(8, 8), nn.RNNCell(8, 8)
+
+    def forward(self, x):
+        h = c = x.new_zeros(len(x), 8)
+        for position in range(x.shape[1]):
+            h, c = self.lstm(x[:, position], (h, c))
+            h = self.rnn(self.gru(h, h), h)
+        return h
+
+
+class Own(nn.Module):
+    """A recurrent cell written out."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 8, bias=False)
+
+    def forward(self, x):
+        h = x.new_zeros(len(x), 8)
+        for position in range(x.shape[1]):
+            h = torch.tanh(self.a(x[:, position]) + self.b(h))
+        return h
+
+
+class Tied(nn.Module):
+    """Embedding, positions, attention, and an output layer that is the embedding again."""
+
+    def __init__(self, tied=True):
+        super().__init__()
+        self.embedding = nn.Embedding(11, 16, padding_idx=0)
+        self.positions = nn.Parameter(torch.randn(5, 16) / 4)
+        layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True, dropout=0.0)
+        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 11, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, i):
+        return self.head(self.body(self.embedding(i) + self.positions))
+
+
+class CrossAttention(nn.Module):
+    """nn.MultiheadAttention with separate projections, and with a packed one and a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.MultiheadAttention(8, 2, kdim=6, vdim=6, batch_first=True, add_bias_kv=True)
+        self.b = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.query = nn.Parameter(torch.randn(1, 4, 8))
+
+    def forward(self, x):
+        q = self.a(self.query.expand(len(x), -1, -1), x, x)[0]
+        mask = nn.Transformer.generate_square_subsequent_mask(4, dtype=x.dtype)
+        return self.b(q, q, q, attn_mask=mask, need_weights=False)[0] + self.b(q, q + 1, q)[0]
+
+
+class LoRA(nn.Module):
+    """A frozen layer with a trainable update of low rank."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = nn.Linear(6, 8).requires_grad_(False)
+        self.a, self.b = nn.Parameter(torch.randn(2, 6)), nn.Parameter(torch.randn(8, 2))
+
+    def forward(self, x):
+        return self.base(x) + F.linear(x, self.b @ self.a) + (x @ self.a.T) @ self.b.T
+
+
+class Odd(nn.Module):
+    """Parameters in lists, in einsum, sliced, in a product on the left, as a bias of two uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.w, self.v = nn.Parameter(torch.randn(6, 6)), nn.Parameter(torch.randn(6))
+        self.rest = nn.ParameterList([nn.Parameter(torch.randn(6)) for _ in range(2)])
+
+    def forward(self, x):
+        y = torch.einsum("ni,ij->nj", x, self.w) + torch.stack([*self.rest, self.v]).sum(0)
+        y = F.linear(y, self.w.T[:, :6], self.v) + (self.w @ x.T).T + (self.w @ self.v)
+        return torch.baddbmm(self.v, y[None], self.w[None])[0] * self.v.size(0)
+
+
+USES = {
+    "linear": (lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)), images(6)),
+    "linear, more dimensions": (lambda: nn.Linear(6, 8), images(2, 4, 6)),
+    "conv 1d": (lambda: nn.Conv1d(4, 8, 3, stride=2, padding=1, groups=2), images(4, 9)),
+    "conv 2d": (lambda: nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0)), images(4, 7, 6)),
+    "conv 2d, same, dilated": (
+        lambda: nn.Conv2d(4, 8, 3, padding="same", dilation=2, groups=4),
+        images(4, 7, 6),
+    ),
+    "conv 2d, after one": (
+        lambda: nn.Sequential(nn.Conv2d(4, 6, 3, bias=False), nn.ReLU(), nn.Conv2d(6, 5, 3, 2)),
+        images(4, 8, 8),
+    ),
+    "conv 2d, circular": (
+        lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="circular"),
+        images(4, 5, 5),
+    ),
+    "conv 3d": (lambda: nn.Conv3d(2, 4, 2, padding="valid"), images(2, 4, 4, 4)),
+    "transposed conv": (lambda: nn.ConvTranspose2d(3, 4, 3, stride=2), images(3, 5, 5)),
+    "group norm": (lambda: nn.Sequential(nn.Conv2d(4, 6, 1), nn.GroupNorm(2, 6)), images(4, 3, 3)),
+    "layer norm": (lambda: nn.LayerNorm((4, 5)), images(4, 5)),
+    "rms norm": (lambda: nn.RMSNorm(5), images(4, 5)),
+    "instance norm": (lambda: nn.InstanceNorm1d(4, affine=True), images(4, 5)),
+    "prelu": (lambda: nn.PReLU(4), images(4, 5)),
+    "bilinear": (lambda: nn.Bilinear(6, 6, 3), images(6) + images(6)),
+    "embedding": (lambda: nn.Embedding(11, 5, padding_idx=2), tokens()),
+    "embedding bag": (lambda: nn.EmbeddingBag(11, 5), tokens()),
+    "tied embedding": (Tied, tokens()),
+    "transformer": (lambda: Tied(tied=False), tokens()),
+    "attention": (CrossAttention, images(5, 6)),
+    "lstm": (lambda: Sequences(nn.LSTM, bidirectional=True), images(4, 6)),
+    "gru": (lambda: Sequences(nn.GRU), images(4, 6)),
+    "rnn": (lambda: Sequences(nn.RNN), images(4, 6)),
+    "cells": (Cells, images(4, 6)),
+    "own cell": (Own, images(4, 6)),
+    "lora": (LoRA, images(6)),
+    "weight norm": (lambda: parametrizations.weight_norm(nn.Linear(6, 3)), images(6)),
+    "odd": (Odd, images(6)),
+}
+LAWS = {
+    "shared": dict(),
+    "pairs": dict(antithetic=True),
+    "filters": dict(scale="filter"),
+    "example": dict(noise="example"),
+    "example, pairs, filters": dict(noise="example", antithetic=True, scale="filter"),
+}
+
+
+def loss_of(model):
+    return lambda *batch: torch.tanh(model(*batch)).pow(2).mean()
+
+
+def gradients(model):
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def built(use):
+    make, batch = USES[use]
+    model = double(make)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # 'same' of an even kernel
+        model(*batch)
+    return model, batch
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("law", LAWS)
+def test_gradients_are_those_of_the_literal_loop(use, law):
+    model, batch = built(use)
+    law = Law(0.1, 4, **LAWS[law])
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    sigmas, noise = law.sigmas(parameters, 0), Noise(5, 0)
+    expected = repeat(loss_of(model), parameters, law, sigmas, noise, batch)
+    literal = gradients(model)
+    model.zero_grad()
+    with always("materialised"):
+        losses = losses_at(loss_of(model), parameters, law, sigmas, noise, batch)
+    losses.mean().backward()
+    torch.testing.assert_close(losses.detach(), expected, rtol=1e-9, atol=1e-12)
+    for name, grad in gradients(model).items():
+        torch.testing.assert_close(grad, literal[name], rtol=1e-8, atol=1e-11, msg=name)
+    assert expected.std() > 1e-6  # the losses do differ
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("law", LAWS)
+def test_the_implicit_way_has_the_same_mean(use, law):
+    """Against the literal mean, whose noise is another one: within 6 standard errors."""
+    model, batch = built(use)
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    draws = []
+    for way in ("implicit", "materialised"):
+        law_of = Law(0.1, 64, **LAWS[law])
+        repeats = []
+        for step in range(6):
+            model.zero_grad()
+            with always(way):
+                noise, sigmas = Noise(7, step), law_of.sigmas(parameters, 0)
+                losses = losses_at(loss_of(model), parameters, law_of, sigmas, noise, batch)
+            losses.mean().backward()
+            flat = torch.cat([g.flatten() for g in gradients(model).values()])
+            repeats.append(torch.cat([losses.mean().detach()[None], flat]))
+        draws.append(torch.stack(repeats))
+    a, b = draws
+    error = ((a.var(0) + b.var(0)).sum() / 6).sqrt()
+    assert (a.mean(0) - b.mean(0)).norm() < 3 * error
+    assert (a.mean(0)).norm() > 0
+
+
+def refused(model, closure, match):
+    with pytest.raises(RuntimeError, match=match):
+        pprs.smooth(closure, model, 0.1, 2)
+
+
+def test_changing_a_parameter_in_the_closure_is_refused_by_name():
+    model = nn.Linear(3, 2)
+    x = torch.ones(4, 3)
+
+    def clamped():
+        with torch.no_grad():
+            model.weight.clamp_(-1, 1)
+        return model(x).sum()
+
+    refused(model, clamped, r"clamp_ changes parameter 'weight'")
+
+    def assigned():
+        model.weight.data = torch.zeros(2, 3)
+        return model(x).sum()
+
+    refused(model, assigned, r"__set__ changes parameter 'weight'")
+    embedding = nn.Embedding(5, 3, max_norm=1.0)
+    refused(embedding, lambda: embedding(torch.tensor([1])).sum(), r"max_norm=1.0.*'weight'")
+
+
+def test_parameters_used_past_torch_s_functions_are_refused_by_name():
+    model = nn.Linear(3, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.script(nn.Linear(3, 2))
+        function = torch.jit.script(_scaled)
+    refused(scripted, lambda: scripted(torch.ones(1, 3)).sum(), "torch.jit")
+    refused(model, lambda: function(model.weight).sum(), "'weight'.*unperturbed")
+
+
+def _scaled(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+def test_metadata_is_not_a_use():
+    model = nn.Linear(3, 2)
+
+    def closure():
+        w = model.weight
+        assert w.shape == (2, 3)
+        assert w.dtype == torch.float32
+        assert w.requires_grad
+        assert w.grad is None
+        assert len(w) == 2
+        assert w.numel() == w.nelement() == 6
+        assert not w.is_cuda
+        return model(torch.ones(1, 3, dtype=w.dtype, device=w.device)).sum()
+
+    with always("implicit"):
+        assert pprs.smooth(closure, model, 0.1, 2).isfinite()
+
+
+def test_a_closure_may_use_vmap_itself():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    x = torch.randn(5, 3).double()
+    options = dict(sigma=0.1, samples=4, seed=1, step=0)
+    with always("materialised"):
+        inside = pprs.smooth(lambda: torch.vmap(model)(x).pow(2).mean(), model, **options)
+        outside = pprs.smooth(lambda: model(x).pow(2).mean(), model, **options)
+    torch.testing.assert_close(inside, outside, rtol=1e-12, atol=1e-12)
+    with always("implicit"):
+        loss = pprs.smooth(lambda: torch.vmap(model)(x).pow(2).mean(), model, **options)
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
