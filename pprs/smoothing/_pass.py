@@ -118,12 +118,12 @@ class Smoothed(TorchFunctionMode):
         seen, stack = set(), [result.grad_fn]
         while stack:
             node = stack.pop()
-            if node is None or node in seen or node in entries:
+            if node is None or node in seen:
                 continue
             seen.add(node)
             for following, _ in node.next_functions:
                 reached = names.get(id(getattr(following, "variable", None)))
-                if reached is not None:
+                if reached is not None and node not in entries:
                     raise RuntimeError(
                         f"parameter {reached!r} was used unperturbed, by {node.name()}: it reached "
                         f"an operation past torch's functions (a scripted or compiled module?). "

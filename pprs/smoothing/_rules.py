@@ -80,7 +80,8 @@ def _apply_linear(mode: Smoothed, inputs: Any, used: Weight, bias: Any) -> Any:
     casts = torch.is_autocast_enabled(device) and inputs.dtype != torch.float64
     if casts:
         dtype = torch.get_autocast_dtype(device)
-        inputs, bias = inputs.to(dtype), None if bias is None or own else bias.to(dtype)
+        inputs = inputs.to(dtype)
+        bias = bias if bias is None or own else bias.to(dtype)
     elif inputs.dtype != parameter.dtype:
         return NotImplemented  # torch's own error says it best
     width = parameter.shape[0 if used.transposed else 1]
@@ -261,6 +262,14 @@ def _one_by_one(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     return on_all_lanes(body, mode.lane, *(leaves[place] for place in places))
 
 
+def _in_single(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """Losses that autocast computes in float32, which under vmap it would forget."""
+    if not (args and isinstance(args[0], Tensor) and torch.is_autocast_enabled(args[0].device.type)):
+        return NotImplemented
+    first = args[0] if args[0].dtype == torch.float64 else args[0].float()
+    return func(first, *args[1:], **kwargs)
+
+
 def _attention(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     """Lanes become part of the batch: vmap has no rule for the fast attention of CPUs."""
     return _read_attention(*args, **kwargs, mode=mode) if innermost() else NotImplemented
@@ -359,4 +368,8 @@ def _rules() -> dict[Func, Rule]:
 
 
 RULES = _rules()
-WITHOUT_PARAMETERS = {F.scaled_dot_product_attention: _attention}
+WITHOUT_PARAMETERS: dict[Func, Rule] = {
+    F.scaled_dot_product_attention: _attention,
+    F.cross_entropy: _in_single,
+    F.nll_loss: _in_single,
+}

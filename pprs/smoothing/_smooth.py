@@ -137,7 +137,10 @@ def at_perturbed(
     rows = [tensor[0] if shared else tensor for tensor, shared in zip(inputs, same, strict=True)]
     in_dims = (0, *(None if shared else 0 for shared in same))
     lane = torch.arange(lanes.count, device=_device(targets))
-    result: Tensor = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
+    # A compiled model runs as plain Python here: torch's compiler does not trace what catches the
+    # parameters.
+    with torch.compiler.set_stance("force_eager"):
+        result: Tensor = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
     passes[-1].close(result)
     return result
 

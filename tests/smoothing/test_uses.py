@@ -270,6 +270,9 @@ def test_parameters_used_past_torch_s_functions_are_refused_by_name():
         function = torch.jit.script(_scaled)
     refused(scripted, lambda: scripted(torch.ones(1, 3)).sum(), "torch.jit")
     refused(model, lambda: function(model.weight).sum(), "'weight'.*unperturbed")
+    # Also before a layer that is smoothed as it should be.
+    two = nn.Sequential(model, nn.Linear(3, 1))
+    refused(two, lambda: two[1](function(model.weight)).sum(), "'0.weight'.*unperturbed")
 
 
 def _scaled(x: torch.Tensor) -> torch.Tensor:
