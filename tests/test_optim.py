@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import pprs
+from pprs.smoothing import always
 
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
 Y = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
@@ -229,3 +230,47 @@ def test_empty_parameters_and_missing_closures_are_refused():
     embedding(torch.tensor([1])).sum().backward()
     with pytest.raises(RuntimeError, match="sparse=False"):
         pprs.AGD(embedding.parameters(), 0.1).step()
+
+
+def test_sigma_may_differ_between_groups_and_be_annealed():
+    model = net()
+    sigma = {"0": lambda t: 0.1 / (1 + t), "2": 0.0}
+    optimizer = pprs.PPRS(model, lr=0.1, sigma=sigma, samples=4, seed=0)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [2, 2]
+    seen = []
+    for _ in range(3):
+        optimizer.step(lambda: F.cross_entropy(model(X), Y))
+        seen.append([group["sigma"] for group in optimizer.param_groups])
+    assert seen == [[0.1, 0.0], [0.05, 0.0], [0.1 / 3, 0.0]]
+    assert saved_and_loaded(optimizer.state_dict())["param_groups"][0]["sigma"] == 0.1 / 3
+
+
+def test_unperturbed_groups_see_no_noise():
+    model = net()
+    optimizer = pprs.PPRS(model, lr=0.0, sigma={"": 0.0, "2.bias": 1.0}, samples=3, seed=0)
+    optimizer.step(lambda: model[0](X).sum() + model[2].bias.sum())
+    expected = torch.autograd.grad(model[0](X).sum(), list(model[0].parameters()))
+    for parameter, grad in zip(model[0].parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, grad)
+
+
+@pytest.mark.parametrize("options", [dict(antithetic=True), dict(scale="filter")], ids=str)
+def test_noise_per_example_runs_in_one_pass_and_one_by_one(options):
+    plain, usual = net().double(), net().double()
+    options = options | dict(lr=0.1, sigma=0.1, samples=4, seed=0, noise="example")
+    batch = (X.double(), Y)
+    a, b = pprs.PPRS(plain, **options), pprs.PPRS(usual, **options)
+
+    def closure(x, y):
+        b.zero_grad()
+        loss = F.cross_entropy(usual(x), y)
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        with always("materialised"):
+            first = a.step(lambda x, y: F.cross_entropy(plain(x), y), batch)
+        second = b.step(closure, batch)
+        torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-12)
+    for p, q in zip(plain.parameters(), usual.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-12)

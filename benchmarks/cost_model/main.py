@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 from torch import Tensor, nn
-from torch.func import vmap
 
 from pprs.smoothing import Law, Noise, always, at_perturbed
 from pprs.smoothing._cost import LinearShape, features
@@ -25,7 +24,7 @@ def timed(layer: nn.Module, x: Tensor, lanes: int, way: str) -> float:
     def run() -> None:
         targets = law.targets(parameters, law.sigmas(parameters, 0), places)
         with always(way):
-            at_perturbed(lambda row: layer(row), targets, places, x).sum().backward()
+            at_perturbed(layer, targets, places, x).sum().backward()
 
     run()
     times = []
@@ -66,19 +65,28 @@ def main(cases: int = 60) -> None:
                 continue
             if shape.streams * shape.inputs * shape.outputs > 8e7 or shape.rows > 512:
                 continue
-            measured.append((shape, [timed(layer, x, shape.streams, w) for w in ("implicit", "materialised")]))
+            measured.append(
+                (shape, [timed(layer, x, shape.streams, w) for w in ("implicit", "materialised")])
+            )
         chosen = []
         for way in (0, 1):
             rows = np.array([features(shape)[way] for shape, _ in measured], dtype=float)
             seconds = np.array([times[way] for _, times in measured])
             constants, _ = nnls(rows / seconds[:, None], np.ones(len(seconds)))
-            print(name, ("implicit", "materialised")[way], "ns:", [f"{c * 1e9:.3g}" for c in constants])
+            print(
+                name,
+                ("implicit", "materialised")[way],
+                "ns:",
+                [f"{c * 1e9:.3g}" for c in constants],
+            )
             chosen.append(rows @ constants)
         best = sum(min(times) for _, times in measured)
         took = sum(
             times[0 if a < b else 1] for (_, times), a, b in zip(measured, *chosen, strict=True)
         )
-        print(f"{name}: the chosen ways take {took / best:.3f} of the best ones ({len(measured)} shapes)")
+        print(
+            f"{name}: the choice takes {took / best:.3f} of the best ones, {len(measured)} shapes"
+        )
 
 
 if __name__ == "__main__":

@@ -98,7 +98,10 @@ def resnet(width: int = 16) -> nn.Sequential:
     stem = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.GroupNorm(8, width), nn.ReLU()]
     blocks = []
     for inputs, outputs in zip([width, *widths], widths, strict=False):
-        blocks += [Block(inputs, outputs, 1 if inputs == outputs else 2), Block(outputs, outputs, 1)]
+        blocks += [
+            Block(inputs, outputs, 1 if inputs == outputs else 2),
+            Block(outputs, outputs, 1),
+        ]
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 10)]
     return nn.Sequential(*stem, *blocks, *head)
 

@@ -113,7 +113,7 @@ def _cleared(network: nn.Module, way: Way) -> Way:
 
 def _literal(network: nn.Module, case: Case, x: Tensor, y: Tensor) -> None:
     """Perturb in place, run, restore, K times."""
-    parameters = list(network.parameters())
+    parameters: list[Tensor] = list(network.parameters())
     for _ in range(case.samples):
         noise = [torch.randn_like(p) for p in parameters]
         with torch.no_grad():
@@ -133,7 +133,8 @@ def _vmapped(network: nn.Module, case: Case, x: Tensor, y: Tensor) -> None:
     def at(parameters: dict[str, Tensor]) -> Tensor:
         return torch.nn.functional.cross_entropy(functional_call(network, parameters, (x,)), y)
 
-    vmap(at, randomness="different")(perturbed).mean().backward()
+    losses: Tensor = vmap(at, randomness="different")(perturbed)
+    losses.mean().backward()  # type: ignore[no-untyped-call]
 
 
 def _measure(case: Case, repeats: int, device: torch.device) -> dict[str, Any]:

@@ -79,9 +79,14 @@ class PPRS(AGD):
         law = Law(sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
         groups = law.groups(parameters)
-        defaults = {"lr": lr, "momentum": momentum, "foreach": foreach, "samples": samples}
+        defaults: dict[str, Any] = {
+            "lr": lr,
+            "momentum": momentum,
+            "foreach": foreach,
+            "samples": samples,
+        }
         defaults |= {"noise": noise, "antithetic": antithetic, "scale": scale, "sigma": 0.0}
-        defaults |= {"seed": fresh_seed() if seed is None else seed}
+        defaults |= {"samples": samples, "seed": fresh_seed() if seed is None else seed}
         self.model = model
         self._vectorised = True
         # Functions stay out of the param groups, which state_dict() must be able to save.

@@ -3,13 +3,19 @@
 from pprs.pipeline.launch import LaunchError, LaunchInterrupted, device, joined, launch
 from pprs.pipeline.partition import partition
 from pprs.pipeline.pipeline import Pipeline
-from pprs.pipeline.schedule import ScheduleName, default_microbatches, schedule_class
+from pprs.pipeline.schedule import (
+    ScheduleName,
+    check_pairs,
+    default_microbatches,
+    schedule_class,
+)
 
 __all__ = [
     "LaunchError",
     "LaunchInterrupted",
     "Pipeline",
     "ScheduleName",
+    "check_pairs",
     "default_microbatches",
     "device",
     "joined",

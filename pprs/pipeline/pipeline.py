@@ -11,7 +11,12 @@ from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 from torch.func import vmap
 
 from pprs.pipeline.partition import partition
-from pprs.pipeline.schedule import ScheduleName, default_microbatches, schedule_class
+from pprs.pipeline.schedule import (
+    ScheduleName,
+    check_pairs,
+    default_microbatches,
+    schedule_class,
+)
 from pprs.pipeline.stage import PerturbedStage
 from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fresh_seed
 
@@ -77,9 +82,9 @@ class Pipeline:
             raise ValueError(f"{self.stages} processes must draw the noise of one seed: pass seed=")
         check_normalisation(network)
         if microbatches is None:
-            microbatches = default_microbatches(samples, self.stages)
+            microbatches = default_microbatches(law.pieces, self.stages)
         chosen = schedule_class(schedule, self.stages, samples, microbatches)
-        _check_pairs(law, microbatches)
+        check_pairs(law, microbatches)
         self.samples, self.microbatches = samples, microbatches
         self.device, self._group = torch.device(device), group
         self.loss = loss
@@ -156,15 +161,6 @@ class Pipeline:
         law = self.stage.law
         losses: Tensor = vmap(self.loss)(law.spread(outputs), law.spread(targets))
         return losses.mean()
-
-
-def _check_pairs(law: Law, microbatches: int) -> None:
-    each = law.samples // microbatches
-    if law.antithetic and each % 2:
-        raise ValueError(
-            f"antithetic perturbations come in pairs, and each of the {microbatches} microbatches "
-            f"would carry {each}: choose samples/microbatches even"
-        )
 
 
 def _cut(network: nn.Sequential, stages: int) -> list[list[str]]:

@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias, get_args
 from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe
 from torch.distributed.pipelining.schedules import PipelineScheduleSingle
 
+from pprs.smoothing import Law
+
 ScheduleName: TypeAlias = Literal["gpipe", "1f1b"]
 
 _SCHEDULES: dict[str, type[PipelineScheduleSingle]] = {
@@ -55,3 +57,13 @@ def schedule_class(
 def default_microbatches(samples: int, stages: int) -> int:
     """The smallest divisor of ``samples`` that gives every stage a microbatch; else ``samples``."""
     return next(m for m in range(1, samples + 1) if samples % m == 0 and m >= min(stages, samples))
+
+
+def check_pairs(law: Law, microbatches: int) -> None:
+    """Raise ``ValueError`` if a microbatch would tear an antithetic pair apart."""
+    each = law.samples // microbatches
+    if law.antithetic and each % 2:
+        raise ValueError(
+            f"antithetic perturbations come in pairs, and each of the {microbatches} microbatches "
+            f"would carry {each}: choose samples/microbatches even"
+        )

@@ -52,7 +52,7 @@ class PerturbedStage(nn.Module):
             return plain[None]
         if x.requires_grad:  # the engine sends contiguous tensors only, this way and back
             x = x.view_as(x)
-            x.register_hook(Tensor.contiguous)
+            x.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
         rows = at_perturbed(self.chain, targets, lanes, self.law.spread(x))
         return self.law.gather(rows, samples).contiguous()
 

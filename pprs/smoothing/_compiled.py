@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +89,8 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    integer, pointer = ctypes.c_int64, ctypes.c_void_p
+    integer: Any = ctypes.c_int64
+    pointer: Any = ctypes.c_void_p
     sizes, where = [pointer, integer, integer, integer], [pointer, integer, integer, integer]
     keys = [ctypes.c_uint64, ctypes.c_uint32]
     arguments = [*sizes, *where, *keys, pointer, ctypes.c_double]

@@ -89,7 +89,7 @@ class Conv(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, weights = ctx.saved_tensors
         use: ConvUse = ctx.use
         for_inputs = for_weight = None
@@ -99,7 +99,9 @@ class Conv(torch.autograd.Function):
             beside = use.gradient(*arguments, lanes * use.groups, of_weight=False)
             for_inputs = _apart(beside, lanes)
         if ctx.needs_input_grad[1]:
-            merged = (grad.sum(0), inputs) if use.shared else (grad.flatten(0, 1), inputs.flatten(0, 1))
+            merged = (
+                (grad.sum(0), inputs) if use.shared else (grad.flatten(0, 1), inputs.flatten(0, 1))
+            )
             for_weight = use.gradient(
                 *merged, weight.to(grad.dtype), use.groups, of_weight=True
             ).to(weight.dtype)
@@ -112,4 +114,5 @@ def _beside(lanes: Tensor) -> Tensor:
 
 
 def _apart(beside: Tensor, lanes: int) -> Tensor:
-    return beside.unflatten(1, (lanes, -1)).transpose(0, 1).contiguous()
+    shape = (len(beside), lanes, -1, *beside.shape[2:])
+    return beside.reshape(shape).transpose(0, 1).contiguous()

@@ -83,11 +83,9 @@ class Target:
         if not self.filters:
             return None
         parameter = self.parameter.detach()
-        if parameter.dim() < 2:
-            return torch.linalg.vector_norm(parameter)
-        return torch.linalg.vector_norm(
-            parameter, dim=tuple(range(1, parameter.dim())), keepdim=True
-        )
+        rows = parameter.flatten(1) if parameter.dim() > 1 else parameter.reshape(1, -1)
+        norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+        return norms.view(-1, *[1] * (parameter.dim() - 1)) if parameter.dim() > 1 else norms[0]
 
     @property
     def materialised(self) -> bool:

@@ -2,11 +2,12 @@ r"""Parts of a Gaussian matrix, sampled from what is known of it, without the ma
 
 X stands for a matrix $(o, i)$ of independent standard normals. For rows A $(n, i)$ the products
 $S = A X^T$ $(n, o)$ have covariance $G = A A^T$ over the rows, independently for each column; for
-rows D $(q, o)$ the products $D X$ given S follow from Matheron's rule. docs/sampler.md derives both.
+rows D $(q, o)$ $D X$ given S follows from Matheron's rule. docs/sampler.md derives both.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from pprs.smoothing import _compiled
 
 # Added to the Gram matrix of rows scaled to unit length, which may be singular (duplicates, more
-# rows than columns): the forward noise gains a variance of this fraction, and the way back knows it.
+# rows than columns): the forward noise gains a variance of this fraction, which the way back knows.
 _JITTER = 1e-10
 
 
@@ -41,15 +42,17 @@ class Factor:
 
     def inverse(self) -> Tensor:
         """The inverse of L, with 0 for rows that are 0, shape ``(..., n, n)``."""
-        inverse = torch.where(self.lengths > 0, 1 / self.lengths, 0.0)
+        inverse: Tensor = torch.where(self.lengths > 0, 1 / self.lengths, 0.0)
         if self.unit.shape[-1] == 1:
             return inverse
-        return torch.linalg.solve_triangular(self.unit, torch.diag_embed(inverse[..., 0]), upper=False)
+        scaling = torch.diag_embed(inverse[..., 0])
+        solved: Tensor = torch.linalg.solve_triangular(self.unit, scaling, upper=False)
+        return solved
 
     @property
     def jitter(self) -> Tensor:
         """Standard deviation of what the jitter added to each row's noise, shape (..., n, 1)."""
-        return self.lengths * self.added**0.5
+        return self.lengths * math.sqrt(self.added)
 
 
 def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
@@ -103,7 +106,7 @@ class Known:
         Args:
             left: D, shape ``(streams, q, o)``.
             signs: of its rows, as for A; then the result is that of ``signs * D``.
-            draw: from q, standard normals of the shapes ``(streams, q, i)`` and ``(streams, q, n)``.
+            draw: from q, standard normals ``(streams, q, i)`` and ``(streams, q, n)``.
 
         Returns:
             Shape ``(streams, q, i)``.

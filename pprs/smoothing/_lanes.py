@@ -13,8 +13,16 @@ try:  # What vmap is made of: private, and ten times faster here than the public
 except ImportError:  # pragma: no cover
     _vmap = None  # type: ignore[assignment]
 
-_NEEDED = """_add_batch_dim get_dynamic_layer_stack_depth get_unwrapped is_batchedtensor maybe_get_bdim
-maybe_get_level pop_dynamic_layer_stack push_dynamic_layer_stack""".split()
+_NEEDED = (
+    "_add_batch_dim",
+    "get_dynamic_layer_stack_depth",
+    "get_unwrapped",
+    "is_batchedtensor",
+    "maybe_get_bdim",
+    "maybe_get_level",
+    "pop_dynamic_layer_stack",
+    "push_dynamic_layer_stack",
+)
 _direct = all(hasattr(_vmap, name) for name in _NEEDED)
 
 
@@ -34,7 +42,7 @@ Body = Callable[..., Any]
 
 
 def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None) -> Any:
-    """Call ``body(*operands)`` once, outside vmap, where a lane's values stand in a first dimension.
+    """Call ``body(*operands)`` once, outside vmap, where lanes are a first dimension.
 
     Args:
         body: takes an :class:`Operand` (or ``None``) for each operand; returns a tensor, or a tuple

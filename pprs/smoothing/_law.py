@@ -61,6 +61,11 @@ class Law:
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
 
+    @property
+    def pieces(self) -> int:
+        """Into how many the samples can be divided: pairs stay together."""
+        return self.samples // 2 if self.antithetic else self.samples
+
     def groups(self, names: Iterable[str]) -> list[tuple[list[str], Schedule]]:
         """The parameters of each group, and its sigma.
 
@@ -117,18 +122,19 @@ class Law:
         if self.noise == "shared":
             return examples
         if self.antithetic:
-            examples = examples.unflatten(0, (-1, 2)).transpose(1, 2)
-            return examples.flatten(0, 2).unsqueeze(1)
+            pairs = examples.reshape(len(examples) // 2, 2, *examples.shape[1:])
+            examples = pairs.transpose(1, 2).flatten(1, 2)
         return examples.flatten(0, 1).unsqueeze(1)
 
     def gather(self, rows: Tensor, samples: int) -> Tensor:
         """Undo :meth:`spread`: ``(lanes, m, ...)`` to ``(samples, batch, ...)``."""
         if self.noise == "shared":
             return rows
+        rows = rows.squeeze(1)
         if self.antithetic:
-            rows = rows.squeeze(1).unflatten(0, (samples // 2, -1, 2))
-            return rows.transpose(1, 2).flatten(0, 1)
-        return rows.squeeze(1).unflatten(0, (samples, -1))
+            pairs = rows.reshape(samples // 2, -1, 2, *rows.shape[1:])
+            return pairs.transpose(1, 2).flatten(0, 1)
+        return rows.reshape(samples, -1, *rows.shape[1:])
 
 
 def _group(name: str, groups: Mapping[str, Schedule]) -> str:

@@ -85,7 +85,7 @@ class ImplicitLinear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight = ctx.saved_tensors
         use: LinearUse = ctx.use
         gradient = None
@@ -121,7 +121,7 @@ class MaterialisedLinear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, weights = ctx.saved_tensors
         gradient = grad @ weights if ctx.needs_input_grad[0] else None
         return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None

@@ -1,4 +1,4 @@
-"""Meeting the parameters of an unchanged model: every torch function that receives one is caught."""
+"""Meeting the parameters of an unchanged model: every function that receives one is caught."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ class Weight:
     transposed: bool
 
 
-Rule = Callable[["Smoothed", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
-Rules = Mapping[Callable[..., Any], Rule]
+Func = Callable[..., Any]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+Rule = Callable[["Smoothed", Func, Args, Kwargs], Any]
+Rules = Mapping[Func, Rule]
 
 
 class Smoothed(TorchFunctionMode):
@@ -83,7 +86,7 @@ class Smoothed(TorchFunctionMode):
         return self._weights.get(id(argument))
 
     def view(self, weight: Weight, view: Tensor) -> Tensor:
-        """Remember that ``view`` is the transposed view of a weight, so that its uses are caught."""
+        """Remember that ``view`` is a weight transposed, so that its uses are caught."""
         self._views.append(view)
         self._weights[id(view)] = Weight(weight.target, not weight.transposed)
         return view
@@ -168,9 +171,21 @@ class Smoothed(TorchFunctionMode):
             )
 
 
-_IN_PLACE_OPERATORS = frozenset(
-    f"__i{name}__" for name in "add sub mul truediv floordiv pow and or xor lshift rshift".split()
-) | {"__setitem__"}
+_IN_PLACE_OPERATORS = {
+    "__setitem__",
+    "__iadd__",
+    "__iand__",
+    "__ifloordiv__",
+    "__ilshift__",
+    "__imod__",
+    "__imul__",
+    "__ior__",
+    "__ipow__",
+    "__irshift__",
+    "__isub__",
+    "__itruediv__",
+    "__ixor__",
+}
 
 
 class _Stacked(torch.autograd.Function):
@@ -182,5 +197,5 @@ class _Stacked(torch.autograd.Function):
         return stacked.view_as(stacked)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad.sum(0), None

@@ -63,7 +63,7 @@ def normals(key: int, role: int, segments: Segments, dtype: torch.dtype) -> Tens
 
 def philox(key: int, counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> list[Tensor]:
     """The four output words, as int64 from 0 to 2^32 - 1, of counters given by their words."""
-    a, b, c, d = torch.broadcast_tensors(*counter)
+    a, b, c, d = torch.broadcast_tensors(*counter)  # type: ignore[no-untyped-call]
     k0, k1 = key & _WORD, key >> 32
     for _ in range(10):
         # A product of two words may wrap around int64's sign; its bits are right all the same.

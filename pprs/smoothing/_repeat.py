@@ -71,9 +71,7 @@ def _perturbed(targets: Sequence[Target], lane: int) -> Iterator[None]:
             target.parameter.data = data
 
 
-def _run(
-    closure: Closure, row: Sequence[Tensor], parameters: Mapping[str, nn.Parameter]
-) -> Tensor:
+def _run(closure: Closure, row: Sequence[Tensor], parameters: Mapping[str, nn.Parameter]) -> Tensor:
     for parameter in parameters.values():
         parameter.grad = None
     loss = check_scalar(closure(*row))

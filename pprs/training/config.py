@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_type_hints
 
-from pprs.pipeline import ScheduleName, default_microbatches, schedule_class
-from pprs.smoothing import Law
+from pprs.pipeline import ScheduleName, check_pairs, default_microbatches, schedule_class
+from pprs.smoothing import Law, NoiseLaw, Scale
 from pprs.tasks.losses import LossName
 from pprs.theory import pipeline_time
 
@@ -54,6 +54,12 @@ class TrainConfig:
     """Perturbations per step of the smoothed methods (K)."""
     sigma: float = 0.03
     """Standard deviation of the perturbations, in the parameters' units."""
+    noise: NoiseLaw = "shared"
+    """A perturbation for the whole batch, or "example": one for each example, of less variance."""
+    antithetic: bool = False
+    """Draw perturbations in pairs X, -X; samples/microbatches must be even."""
+    scale: Scale | None = None
+    """"filter" makes sigma relative to the norm of each filter; unset, it is absolute."""
     momentum: float | Literal["nesterov"] = 0.9
     """Momentum of AGD and PPRS: a number, or "nesterov" for the sequence of the convex theory."""
     lr: tuple[float, ...] = ()
@@ -80,14 +86,14 @@ class TrainConfig:
                 f"depth must be at least 2 and at least the number of stages: got depth "
                 f"{self.depth} and {self.stages} stages"
             )
-        Law(self.sigma, self.samples)
         self._check_step_sizes()
         if self.momentum != "nesterov" and not 0 <= self.momentum < math.inf:
             raise ValueError(f'momentum must be at least 0 or "nesterov", got {self.momentum}')
         microbatches = self.microbatches
         if microbatches is None:
-            microbatches = default_microbatches(self.samples, self.stages)
+            microbatches = default_microbatches(self.law.pieces, self.stages)
         schedule_class(self.schedule, self.stages, self.samples, microbatches)
+        check_pairs(self.law, microbatches)
         if self.budget < pipeline_time(self.samples, self.depth):
             raise ValueError(
                 f"budget must pay for a step, 2(samples + depth - 1) = "
@@ -95,6 +101,11 @@ class TrainConfig:
             )
         if not self.name or Path(self.name).name != self.name:
             raise ValueError(f"name must be a single folder's name, got {self.name!r}")
+
+    @property
+    def law(self) -> Law:
+        """Of the smoothed methods' perturbations."""
+        return Law(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
 
     def _check_step_sizes(self) -> None:
         for lr in self.lr:
@@ -144,7 +155,9 @@ def _checked(key: str, value: Any) -> Any:
     if hint is Path and isinstance(value, str):
         value = Path(value)
     try:
-        if isinstance(value, bool):  # Python counts it as an integer, a user does not
+        if (
+            isinstance(value, bool) and hint is not bool
+        ):  # Python counts it as an integer, a user does not
             raise TypeCheckError("is a boolean")
         return check_type(value, hint)
     except TypeCheckError:

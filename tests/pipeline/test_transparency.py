@@ -12,11 +12,19 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 import pprs
-from pprs.pipeline import Pipeline, launch
+from pprs.pipeline import Pipeline, check_pairs, launch
+from pprs.smoothing import Law, always
 from pprs.tasks.losses import hinge
 from pprs.tasks.networks import relu_network
 
 STEPS, SAMPLES, MICROBATCHES = 20, 8, 4
+LAWS = {
+    "shared": {},
+    "example": {"noise": "example"},
+    "pairs": {"antithetic": True},
+    "example, pairs, filters": {"noise": "example", "antithetic": True, "scale": "filter"},
+    "groups": {"sigma": {"": 0.05, "2": lambda step: 0.1 / (1 + step)}},
+}
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 LR, SIGMA, SEED = 0.05, 0.05, 11
 
@@ -27,16 +35,16 @@ def task(dtype):
     return network, torch.randn(9, 6, generator=generator, dtype=dtype), torch.arange(9) % 3
 
 
-def train(dtype, schedule, microbatches=MICROBATCHES, network=None):
+def train(dtype, schedule, microbatches=MICROBATCHES, law="shared"):
     model, x, y = task(dtype)
     pipeline = Pipeline(
-        network or model,
+        model,
         hinge,
-        sigma=SIGMA,
         samples=SAMPLES,
         microbatches=microbatches,
         schedule=schedule,
         seed=SEED,
+        **{"sigma": SIGMA} | LAWS[law],
     )
     optimizer = pprs.AGD(pipeline.named_parameters().items(), LR)
     losses = []
@@ -57,8 +65,13 @@ def worker(folder):
             assert (scores is not None) == pipeline.is_last
             loss = None if scores is None else hinge(scores, y)
             result[dtype, schedule] = parameters, losses if pipeline.is_last else None, loss
+    for law in LAWS:
+        for way in ("implicit", "materialised"):
+            with always(way):
+                result[law, way] = train(torch.float64, "1f1b", law=law)[1], None, None
     if dist.get_world_size() == 1:
-        result["one microbatch"] = train(torch.float64, "gpipe", 1)[1]
+        for law in LAWS:
+            result["one microbatch", law] = train(torch.float64, "gpipe", 1, law)[1]
     Path(folder, f"{dist.get_rank()}.pickle").write_bytes(pickle.dumps(result))
 
 
@@ -73,10 +86,10 @@ def results(tmp_path_factory):
         merged[stages] = {
             key: ({n: p for r in ranks for n, p in r[key][0].items()}, *ranks[-1][key][1:])
             for key in ranks[0]
-            if key != "one microbatch"
+            if key[0] != "one microbatch"
         }
         if stages == 1:
-            merged["one microbatch"] = ranks[0]["one microbatch"]
+            merged |= {key: ranks[0][key] for key in ranks[0] if key[0] == "one microbatch"}
     return merged
 
 
@@ -98,22 +111,39 @@ def test_parameters_are_the_same_for_all_stages_and_schedules(results, dtype):
                 assert abs(value - expected) < TOLERANCE[dtype] * (1 + abs(expected))
 
 
+@pytest.mark.parametrize("way", ["implicit", "materialised"])
+@pytest.mark.parametrize("law", LAWS)
+def test_so_it_is_for_every_law_of_the_noise(results, law, way):
+    reference = results[1][law, way][0]
+    for stages in (2, 4):
+        assert difference(results[stages][law, way][0], reference) < TOLERANCE[torch.float64]
+    other = results[1][law, "implicit" if way == "materialised" else "materialised"][0]
+    assert difference(other, reference) > 1e-4  # the noise is another one
+
+
 def test_another_seed_is_further_away_than_the_tolerance(results):
     model, x, y = task(torch.float64)
     optimizer = pprs.PPRS(model, LR, sigma=SIGMA, samples=SAMPLES, seed=SEED + 1)
     for _ in range(STEPS):
         optimizer.step(lambda: hinge(model(x), y))
     parameters = {n: p.detach() for n, p in model.named_parameters()}
-    assert difference(parameters, results["one microbatch"]) > 1e-4
+    assert difference(parameters, results["one microbatch", "shared"]) > 1e-4
 
 
-def test_with_one_microbatch_the_pipeline_is_pprs(results):
+@pytest.mark.parametrize("law", LAWS)
+def test_with_one_microbatch_the_pipeline_is_pprs(results, law):
     model, x, y = task(torch.float64)
-    optimizer = pprs.PPRS(model, LR, sigma=SIGMA, samples=SAMPLES, seed=SEED)
+    options = {"sigma": SIGMA} | LAWS[law]
+    optimizer = pprs.PPRS(model, LR, samples=SAMPLES, seed=SEED, **options)
     for _ in range(STEPS):
-        optimizer.step(lambda: hinge(model(x), y))
+        optimizer.step(lambda x, y: hinge(model(x), y), (x, y))
     parameters = {n: p.detach() for n, p in model.named_parameters()}
-    assert difference(parameters, results["one microbatch"]) < TOLERANCE[torch.float64]
+    assert difference(parameters, results["one microbatch", law]) < TOLERANCE[torch.float64]
+
+
+def test_pairs_stay_in_one_microbatch():
+    with pytest.raises(ValueError, match=r"each of the 4 microbatches would carry 1"):
+        check_pairs(Law(0.1, 4, antithetic=True), 4)
 
 
 def test_a_pipeline_needs_a_process_group():

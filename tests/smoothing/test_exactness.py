@@ -5,6 +5,8 @@ Both, over many lanes, are compared with those of the literal estimator, which p
 by torch's own generator and runs under plain vmap.
 """
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -25,9 +27,7 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         sizes = [inputs.shape[-1], *widths]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b, bias) for a, b in zip(sizes, sizes[1:], strict=False)
-        ).double()
+        self.layers = nn.ModuleList(nn.Linear(a, b, bias) for a, b in pairwise(sizes)).double()
         self.inputs = inputs
 
     def taps(self, lanes):

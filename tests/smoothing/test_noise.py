@@ -167,7 +167,9 @@ def test_rows_are_entries_of_the_parameter_s_draws(dtype):
     rows = noise.rows("e", index, 6, dtype, share=1)
     for lane in range(3):
         assert torch.equal(rows[lane], whole[lane][index[lane]])
-    assert torch.equal(noise.normals("e", Role.PARAMETER, (1, 11, 6), dtype, CPU, first=2)[0], whole[2])
+    assert torch.equal(
+        noise.normals("e", Role.PARAMETER, (1, 11, 6), dtype, CPU, first=2)[0], whole[2]
+    )
 
 
 def test_half_precision_is_rounded_from_single():

@@ -1,0 +1,248 @@
+"""Linear maps, convolutions and look-ups of parameters: how each is read and smoothed."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pprs.smoothing._conv import Conv, ConvUse
+from pprs.smoothing._cost import LinearShape, choose
+from pprs.smoothing._draws import Target
+from pprs.smoothing._lanes import Operand, on_all_lanes
+from pprs.smoothing._linear import ImplicitLinear, LinearUse, MaterialisedLinear
+from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed, Weight
+
+
+def linear(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """``F.linear(input, weight, bias)``."""
+    return _read_linear(mode, *args, **kwargs)
+
+
+def _read_linear(mode: Smoothed, input: Any, weight: Any, bias: Any = None) -> Any:
+    used = mode.weight(weight)
+    if used is None or weight.dim() != 2:
+        return NotImplemented
+    return _apply_linear(mode, input, used, bias)
+
+
+def matmul(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """``left @ right``, by any of its names."""
+    if kwargs or len(args) != 2:
+        return NotImplemented
+    left, right = args
+    used = mode.weight(right)
+    if used is not None and right.dim() == 2:
+        return _apply_linear(mode, left, _turned(used), None)
+    used = mode.weight(left)
+    if used is None or left.dim() != 2 or right.dim() not in {1, 2}:
+        return NotImplemented
+    # W B = (Bᵀ Wᵀ)ᵀ: the columns of B are the inputs.
+    result = _apply_linear(mode, right if right.dim() == 1 else mode.valued(right).mT, used, None)
+    return result.mT if isinstance(result, Tensor) and result.dim() == 2 else result
+
+
+def rmatmul(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """``right @ left``, called on ``right``."""
+    return matmul(mode, func, args[::-1], kwargs)
+
+
+def addmm(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """``offset + left @ right``."""
+    if len(args) != 3 or any(kwargs.get(key, 1) != 1 for key in ("beta", "alpha")):
+        return NotImplemented
+    offset, left, right = args
+    used = mode.weight(right)
+    if used is None or set(kwargs) - {"beta", "alpha"}:
+        return NotImplemented
+    if offset.dim() == 1:
+        return _apply_linear(mode, left, _turned(used), offset)
+    result = _apply_linear(mode, left, _turned(used), None)
+    return result if result is NotImplemented else mode.valued(offset) + result
+
+
+def _turned(used: Weight) -> Weight:
+    return Weight(used.target, not used.transposed)
+
+
+def _apply_linear(mode: Smoothed, inputs: Any, used: Weight, bias: Any) -> Any:
+    own = mode.weight(bias)  # a bias that is a parameter is perturbed where it is added
+    inputs, bias = mode.valued(inputs), mode.valued(bias) if own is None else bias
+    parameter = used.target.parameter
+    device = inputs.device.type
+    casts = torch.is_autocast_enabled(device) and inputs.dtype != torch.float64
+    if casts:
+        dtype = torch.get_autocast_dtype(device)
+        inputs = inputs.to(dtype)
+        bias = bias if bias is None or own else bias.to(dtype)
+    elif inputs.dtype != parameter.dtype:
+        return NotImplemented  # torch's own error says it best
+    width = parameter.shape[0 if used.transposed else 1]
+    if inputs.dim() == 0 or inputs.shape[-1] != width or inputs.numel() == 0:
+        return NotImplemented
+    body = functools.partial(_linear_on_all_lanes, mode, used, None if own is None else own.target)
+    if not casts:
+        return on_all_lanes(body, mode.lane, inputs, parameter, bias)
+    with torch.autocast(device, enabled=False):
+        return on_all_lanes(body, mode.lane, inputs, parameter, bias)
+
+
+def _linear_on_all_lanes(
+    mode: Smoothed,
+    used: Weight,
+    own_bias: Target | None,
+    inputs: Operand,
+    parameter: Operand,
+    bias: Operand | None,
+) -> Tensor:
+    target, value = used.target, inputs.value
+    count = target.lanes.count
+    shared = inputs.shared and not value.requires_grad
+    if inputs.shared and not shared:
+        value = value.expand(count, *value.shape)
+    leading = value.shape[:-1] if shared else value.shape[1:-1]
+    flat = value.reshape(*(() if shared else (count,)), -1, value.shape[-1])
+    weight = parameter.value
+    if used.transposed:
+        weight = mode.enter(weight.T)
+    use = LinearUse(target, used.transposed, shared, own_bias)
+    function = (
+        ImplicitLinear if _goes_implicit(target, flat, weight, shared) else MaterialisedLinear
+    )
+    result: Tensor = function.apply(flat, weight, None if bias is None else bias.value, use)  # type: ignore[no-untyped-call]
+    return mode.enter(result).view(count, *leading, -1)
+
+
+def _goes_implicit(
+    target: Target, inputs: Tensor, weight: Tensor, shared: bool, positions: int | None = None
+) -> bool:
+    """Whether a linear map of ``(..., n, in)``, or a convolution with n outputs, forms no X."""
+    if target.drawn is not None or target.materialised or target.touched:
+        return False  # X is known in part: one more use must agree with it
+    lanes = target.lanes
+    rows = inputs.shape[-2] if positions is None else positions
+    shape = LinearShape(
+        lanes.streams,
+        rows * (1 if shared else lanes.share),
+        weight[0].numel(),
+        len(weight),
+        inputs.requires_grad,
+        inputs.is_cuda,
+        positions is not None,
+    )
+    return choose(shape) == "implicit"
+
+
+def embedding(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """``F.embedding``: only the rows that are looked up are perturbed."""
+    return _read_embedding(mode, *args, **kwargs)
+
+
+def _read_embedding(
+    mode: Smoothed,
+    input: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Any:
+    used = mode.weight(weight)
+    if used is None or used.transposed:
+        return NotImplemented
+    target = used.target
+    if max_norm is not None:
+        raise RuntimeError(
+            f"embedding(max_norm={max_norm}) changes parameter {target.name!r} while the loss is "
+            f"computed: a perturbed copy cannot keep the change. Build it with max_norm=None"
+        )
+    if target.drawn is not None or target.materialised:
+        return NotImplemented
+
+    def body(index: Operand, parameter: Operand) -> Tensor:
+        if scale_grad_by_freq and not index.shared:
+            raise RuntimeError("embedding(scale_grad_by_freq=True) of tokens that vary over lanes")
+        found = F.embedding(
+            index.value,
+            parameter.value,
+            padding_idx,
+            scale_grad_by_freq=scale_grad_by_freq,
+            sparse=sparse,
+        )
+        count = target.lanes.count
+        lookup = index.value.expand(count, *index.value.shape) if index.shared else index.value
+        return mode.enter(found) + target.rows(lookup)
+
+    return on_all_lanes(body, mode.lane, mode.valued(input), target.parameter)
+
+
+def conv(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """``F.conv1d``, ``F.conv2d`` and ``F.conv3d``."""
+    return _read_conv(mode, *args, **kwargs)
+
+
+def _read_conv(
+    mode: Smoothed,
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    used, space = mode.weight(weight), weight.dim() - 2
+    inputs, bias = mode.valued(input), mode.valued(bias)
+    if padding == "valid":
+        padding = 0
+    if used is None or isinstance(padding, str) or inputs.dim() not in {space + 1, space + 2}:
+        return NotImplemented
+    device, target = inputs.device.type, used.target
+    if torch.is_autocast_enabled(device) and inputs.dtype != torch.float64:
+        inputs = inputs.to(torch.get_autocast_dtype(device))
+        bias = None if bias is None else bias.to(inputs.dtype)
+    elif inputs.dtype != target.parameter.dtype:
+        return NotImplemented
+    strides, paddings = _per_dimension(stride, space), _per_dimension(padding, space)
+    dilations = _per_dimension(dilation, space)
+
+    def body(inputs: Operand, parameter: Operand) -> Tensor:
+        value = inputs.value
+        shared = inputs.shared and not value.requires_grad
+        if inputs.shared and not shared:
+            value = value.expand(target.lanes.count, *value.shape)
+        lead = value.shape[: -space - 1] if shared else value.shape[1 : -space - 1]
+        value = value.reshape(*(() if shared else value.shape[:1]), -1, *value.shape[-space - 1 :])
+        use = ConvUse(target, shared, strides, paddings, dilations, groups)
+        positions = value.shape[-space - 2] * math.prod(use.output_space(value))
+        weight = parameter.value
+        if use.unfolds and _goes_implicit(target, value, weight, shared, positions):
+            result = _unfolded_conv(mode, use, value, weight)
+        else:
+            result = mode.enter(Conv.apply(value, weight, use))  # type: ignore[no-untyped-call]
+        return result.reshape(len(result), *lead, *result.shape[2:])
+
+    with torch.autocast(device, enabled=False):
+        result = on_all_lanes(body, mode.lane, inputs, target.parameter)
+    return result if bias is None else result + bias.view(-1, *[1] * space)
+
+
+def _unfolded_conv(mode: Smoothed, use: ConvUse, inputs: Tensor, weight: Tensor) -> Tensor:
+    """A convolution as a linear map of patches, which few positions make cheaper."""
+    rows = use.unfold(inputs)
+    flat = mode.enter(weight.flatten(1))
+    linear_use = LinearUse(use.target, False, use.shared)
+    outputs: Tensor = ImplicitLinear.apply(rows, flat, None, linear_use)  # type: ignore[no-untyped-call]
+    shape = (len(outputs), -1, *use.output_space(inputs), len(flat))
+    return mode.enter(outputs).reshape(shape).movedim(-1, 2).contiguous()
+
+
+def _per_dimension(setting: Any, space: int) -> tuple[int, ...]:
+    return (
+        (setting,) * space if isinstance(setting, int) else tuple(setting) * (space // len(setting))
+    )
