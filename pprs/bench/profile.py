@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -10,6 +11,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from pprs.smoothing import Noise
+
+# The profiler reports its own start and stop on the terminal unless told not to.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 _PRODUCTS = ("mm", "bmm", "conv", "dot_product_attention")
 _GRAM = ("cholesky", "solve_triangular")
