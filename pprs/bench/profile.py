@@ -32,7 +32,7 @@ def peak_memory(run: Callable[[], None], device: torch.device) -> int:
     events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
     held = peak = 0
     for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
+        held = max(0, held + event.nbytes())  # what was there before is freed first
         peak = max(peak, held)
     return peak
 

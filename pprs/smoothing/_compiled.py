@@ -19,7 +19,8 @@ from torch import Tensor
 from pprs.smoothing._philox import Segments
 
 _SOURCE = Path(__file__).with_name("_kernels.c")
-_GRAM = {torch.float32: "gram_f32", torch.float64: "gram_f64"}
+_FEW = 32  # as in _kernels.c
+_SUFFIX = {torch.float32: "_f32", torch.float64: "_f64"}
 _PORTABLE = ["-O2", "-ftree-vectorize", "-fno-trapping-math", "-fno-math-errno", "-fPIC"]
 # Tried in this order. OpenMP's symbols stay undefined in the library: torch's own runtime, already
 # loaded, gives them, so both share one pool of threads and torch.set_num_threads holds.
@@ -60,16 +61,62 @@ def normals(
     return out
 
 
-def gram(rows: Tensor) -> Tensor | None:
-    """The Gram matrices, in float64, of a few long rows ``(streams, n, i)``; or ``None``."""
-    library = _library()
-    few = rows.shape[1] <= 32  # beyond, a product in float64 is faster
-    if library is None or rows.device.type != "cpu" or not few or rows.dtype not in _GRAM:
-        return None
-    out = torch.empty((*rows.shape[:2], rows.shape[1]), dtype=torch.float64)
-    rows = rows.contiguous()  # named, so that it lives until the call has read it
-    getattr(library, _GRAM[rows.dtype])(rows.data_ptr(), *rows.shape, out.data_ptr())
+def takes(rows: Tensor) -> bool:
+    """Whether :func:`factor` and :func:`product` take rows ``(..., n, i)``: a few, on a CPU."""
+    few = rows.shape[-2] <= _FEW  # beyond, products in float64 are faster
+    return few and rows.device.type == "cpu" and rows.dtype in _SUFFIX and available()
+
+
+def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Cholesky factors of Gram matrices, their inverses, and the lengths of the rows.
+
+    Args:
+        rows: shape ``(streams, n, i)``.
+        signs: of the rows, ``(n, 1)``, float64.
+        jitter: as :func:`pprs.smoothing._gram.factor` adds it.
+
+    Returns:
+        Shapes ``(streams, n, n)`` twice and ``(streams, n, 1)``, float64.
+    """
+    rows = rows.contiguous()
+    streams, n, width = rows.shape
+    out = torch.empty((2, streams, n, n), dtype=torch.float64)
+    lengths = torch.empty((streams, n, 1), dtype=torch.float64)
+    given = None if signs is None else signs.data_ptr()
+    _call("factor", rows, given, streams, n, width, jitter, out[0], out[1], lengths)
+    return out[0], out[1], lengths
+
+
+def product(
+    left: tuple[Tensor, Tensor | None, Tensor],
+    rows: tuple[Tensor, Tensor | None, Tensor, Tensor],
+    normals: Tensor,
+    free: Tensor,
+    residual: Tensor,
+) -> Tensor:
+    """As :meth:`pprs.smoothing._gram.Known.product`.
+
+    Args:
+        left: D, signs, and the root of its Gram matrices.
+        rows: A, signs, the inverse of its root, and the jitter of each row.
+        normals: Z.
+        free: U.
+        residual: of the jitter.
+    """
+    d, d_signs, root = left[0].contiguous(), left[1], left[2].contiguous()
+    a, a_signs, inverse, jitter = (None if t is None else t.contiguous() for t in rows)
+    normals = normals.contiguous()
+    sizes = (len(d), d.shape[1], normals.shape[1], d.shape[2], free.shape[2])
+    out = torch.empty_like(free)
+    tensors = (d, d_signs, root, a, a_signs, inverse, jitter, normals, free, residual)
+    _call("product", *tensors, *sizes, out)
     return out
+
+
+def _call(name: str, first: Tensor, *rest: Any) -> None:
+    """Call a kernel; it holds references to the tensors until it has returned."""
+    arguments = [a.data_ptr() if isinstance(a, Tensor) else a for a in (first, *rest)]
+    getattr(_library(), name + _SUFFIX[first.dtype])(*arguments)
 
 
 def available() -> bool:
@@ -96,14 +143,19 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     arguments = [*sizes, *where, *keys, pointer, ctypes.c_double]
     for function in (library.normal_f32, library.normal_f64):
         function.argtypes, function.restype = arguments, None
-    for function in (library.gram_f32, library.gram_f64):
-        function.argtypes, function.restype = [pointer, integer, integer, integer, pointer], None
+    for function in (library.factor_f32, library.factor_f64):
+        shape = [integer, integer, integer, ctypes.c_double]
+        function.argtypes, function.restype = [pointer] * 2 + shape + [pointer] * 3, None
+    for function in (library.product_f32, library.product_f64):
+        function.argtypes = [pointer] * 10 + [integer] * 5 + [pointer]
+        function.restype = None
     return library
 
 
 def _built(compiler: str, flags: list[str]) -> Path:
     """The shared library, from the cache or built now; raises if the compiler refuses."""
-    words = [_SOURCE.read_text(), compiler, *flags, platform.machine(), _processor()]
+    sources = [path.read_text() for path in (_SOURCE, _SOURCE.with_name("_rows.h"))]
+    words = [*sources, compiler, *flags, platform.machine(), _processor()]
     name = f"kernels-{hashlib.blake2b('/'.join(words).encode(), digest_size=12).hexdigest()}.so"
     folder = _cache()
     if (folder / name).exists():

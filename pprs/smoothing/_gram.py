@@ -23,59 +23,41 @@ _JITTER = 1e-10
 
 @dataclass(frozen=True)
 class Factor:
-    """A root of the Gram matrix of rows, in float64: its rows are ``lengths * unit``.
+    """A root of the Gram matrix of rows, in float64.
 
     Args:
-        unit: Cholesky factor for rows scaled to length 1, shape ``(..., n, n)``.
-        lengths: of the rows, shape ``(..., n, 1)``; 0 is allowed.
-        added: variance that the jitter adds to the noise of a row of length 1.
+        lower: L with $L L^T = G$, shape ``(..., n, n)``.
+        inverse: of L, with 0 for rows that are 0, shape ``(..., n, n)``.
+        jitter: standard deviation of what the jitter added to each row's noise, ``(..., n, 1)``.
     """
 
-    unit: Tensor
-    lengths: Tensor
-    added: float
-
-    @property
-    def lower(self) -> Tensor:
-        """L with $L L^T = G$, shape ``(..., n, n)``."""
-        return self.unit * self.lengths
-
-    def inverse(self) -> Tensor:
-        """The inverse of L, with 0 for rows that are 0, shape ``(..., n, n)``."""
-        inverse: Tensor = torch.where(self.lengths > 0, 1 / self.lengths, 0.0)
-        if self.unit.shape[-1] == 1:
-            return inverse
-        scaling = torch.diag_embed(inverse[..., 0])
-        solved: Tensor = torch.linalg.solve_triangular(self.unit, scaling, upper=False)
-        return solved
-
-    @property
-    def jitter(self) -> Tensor:
-        """Standard deviation of what the jitter added to each row's noise, shape (..., n, 1)."""
-        return self.lengths * math.sqrt(self.added)
+    lower: Tensor
+    inverse: Tensor
+    jitter: Tensor
 
 
 def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
     """Factorise the Gram matrices of ``rows * signs``.
 
     Args:
-        rows: shape ``(..., n, i)``, any real floating-point type.
+        rows: shape ``(streams, n, i)``, any real floating-point type.
         signs: 1 or -1 for each row, shape ``(n, 1)``, float64; all 1 by default.
     """
-    gram = _compiled.gram(rows)
-    if gram is None:
-        wide = rows.double()
-        gram = wide @ wide.mT
-    if rows.shape[-2] == 1:
-        return Factor(torch.ones_like(gram), gram.sqrt_(), 0.0)
+    jitter = _JITTER if rows.shape[-2] > 1 else 0.0
+    if _compiled.takes(rows):
+        lower, inverse, lengths = _compiled.factor(rows, signs, jitter)
+        return Factor(lower, inverse, lengths * math.sqrt(jitter))
+    wide = rows.double()
+    gram = wide @ wide.mT
     lengths = gram.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(-1)
-    inverse = torch.where(lengths > 0, 1 / lengths, 0.0)
-    if signs is not None:
-        inverse = inverse * signs
-    gram *= inverse
-    gram *= inverse.mT
-    gram.diagonal(dim1=-2, dim2=-1).add_(_JITTER)
-    return Factor(torch.linalg.cholesky_ex(gram).L, lengths, _JITTER)
+    shrink = torch.where(lengths > 0, 1 / lengths, 0.0)
+    scaling = shrink if signs is None else shrink * signs
+    gram *= scaling
+    gram *= scaling.mT
+    gram.diagonal(dim1=-2, dim2=-1).add_(jitter + (lengths == 0)[..., 0])
+    unit = torch.linalg.cholesky_ex(gram).L
+    inverse = torch.linalg.solve_triangular(unit, torch.diag_embed(shrink[..., 0]), upper=False)
+    return Factor(unit * lengths, inverse, lengths * math.sqrt(jitter))
 
 
 @dataclass(frozen=True)
@@ -113,7 +95,10 @@ class Known:
         """
         free, residual = draw(left.shape[1])
         root = factor(left, signs).lower
-        inverse = self.factor.inverse()
+        few = _compiled.takes(left) and _compiled.takes(self.rows) and len(self.rows) > 1
+        if few and left.dtype == self.rows.dtype:
+            rows = (self.rows, self.signs, self.factor.inverse, self.factor.jitter)
+            return _compiled.product((left, signs, root), rows, self.normals, free, residual)
         # P = M U is a sample of D X that knows nothing of S; P A^T is what it would have given.
         guessed = (free @ self.rows.mT).double()
         told = (left @ self.normals.mT).double()
@@ -121,9 +106,8 @@ class Known:
             guessed *= self.signs.mT
         if signs is not None:
             told *= signs
-        if self.factor.added:
-            guessed += residual * self.factor.jitter.mT
-        weights = (told - (root @ guessed) @ inverse.mT) @ inverse
+        guessed += residual * self.factor.jitter.mT
+        weights = (told - (root @ guessed) @ self.factor.inverse.mT) @ self.factor.inverse
         if self.signs is not None:
             weights *= self.signs.mT
         product = root.to(left.dtype) @ free
@@ -139,7 +123,7 @@ class Known:
             residual: standard normals, shape ``(streams, n, o)``.
         """
         signed = self.rows if self.signs is None else self.rows * self.signs.to(self.rows.dtype)
-        inverse = self.factor.inverse()
+        inverse = self.factor.inverse
         guessed = (signed @ free.mT).double() + residual * self.factor.jitter
         weights = inverse.mT @ (self.normals - inverse @ guessed)
         return free + weights.mT.to(free.dtype) @ signed

@@ -1,5 +1,5 @@
-/* What torch has no fast operation for: the normals that _philox.py defines, and Gram matrices of a
-   few long rows. */
+/* What torch has no fast operation for: the normals that _philox.py defines, and the algebra of a few
+   long rows. */
 
 #include <math.h>
 #include <stdint.h>
@@ -128,29 +128,14 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
 FILL(normal_f32, float, group_f32, (4 * BLOCKS))
 FILL(normal_f64, double, group_f64, (2 * BLOCKS))
 
-/* out[s][a][b] = <rows[s][a], rows[s][b]> in double precision, for a few long rows. */
-#define GRAM(NAME, TYPE)                                                                           \
-    void NAME(const TYPE *rows, int64_t streams, int64_t n, int64_t width, double *out)            \
-    {                                                                                              \
-        _Pragma("omp parallel for schedule(static) if (streams * n * n * width > 65536)")          \
-        for (int64_t s = 0; s < streams; s++)                                                      \
-            for (int64_t a = 0; a < n; a++)                                                        \
-                for (int64_t b = 0; b <= a; b += 4) { /* four products for each reading of x */    \
-                    const TYPE *of = rows + s * n * width, *x = of + a * width;                    \
-                    const TYPE *y0 = of + b * width, *y1 = b + 1 < n ? y0 + width : y0;            \
-                    const TYPE *y2 = b + 2 < n ? y1 + width : y0;                                  \
-                    const TYPE *y3 = b + 3 < n ? y2 + width : y0;                                  \
-                    double s0 = 0, s1 = 0, s2 = 0, s3 = 0;                                         \
-                    _Pragma("omp simd reduction(+ : s0, s1, s2, s3)")                              \
-                    for (int64_t i = 0; i < width; i++) {                                          \
-                        double v = x[i];                                                           \
-                        s0 += v * y0[i], s1 += v * y1[i], s2 += v * y2[i], s3 += v * y3[i];        \
-                    }                                                                              \
-                    double sums[4] = {s0, s1, s2, s3}, *to = out + s * n * n;                      \
-                    for (int64_t c = b; c < b + 4 && c <= a; c++)                                  \
-                        to[a * n + c] = to[c * n + a] = sums[c - b];                               \
-                }                                                                                  \
-    }
+#define FEW 32 /* rows that _rows.h takes at most */
 
-GRAM(gram_f32, float)
-GRAM(gram_f64, double)
+#define REAL float
+#define NAME(name) name##_f32
+#include "_rows.h"
+#undef REAL
+#undef NAME
+
+#define REAL double
+#define NAME(name) name##_f64
+#include "_rows.h"

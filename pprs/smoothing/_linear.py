@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pprs.smoothing._draws import Target
-from pprs.smoothing._gram import Known, factor
+from pprs.smoothing._gram import Factor, Known, factor
 from pprs.smoothing._noise import Role
 
 
@@ -77,16 +77,19 @@ class ImplicitLinear(torch.autograd.Function):
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
         known = _know(inputs, use, weight.shape[0])
-        ctx.use, ctx.known = use, known
+        ctx.use, ctx.signs = use, known.signs
         ctx.bias_by_lane = bias is not None and bias.dim() == 2
-        ctx.save_for_backward(inputs, weight)
+        # Saved, so that they are freed on the way back; only an input gradient needs most of them.
+        factor = known.factor
+        parts = (known.rows, known.normals, factor.lower, factor.inverse, factor.jitter)
+        ctx.save_for_backward(inputs, weight, *(parts if ctx.needs_input_grad[0] else ()))
         use.target.drawn = Drawn(known, use)
         return _noisy(inputs, weight.to(inputs.dtype), _offset(bias, use, inputs), use, known)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight = ctx.saved_tensors
+        inputs, weight, *parts = ctx.saved_tensors
         use: LinearUse = ctx.use
         gradient = None
         if ctx.needs_input_grad[0]:
@@ -94,7 +97,8 @@ class ImplicitLinear(torch.autograd.Function):
             if use.target.materialised or use.target.open:
                 gradient = grad @ use.weights().to(grad.dtype)
             else:
-                gradient = _input_gradient(grad, weight.to(grad.dtype), use, ctx.known)
+                known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
+                gradient = _input_gradient(grad, weight.to(grad.dtype), use, known)
         return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 

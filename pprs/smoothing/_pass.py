@@ -116,6 +116,7 @@ class Smoothed(TorchFunctionMode):
         """
         for target in self.targets:
             target.open = False
+            target.drawn = None
         names = {id(t.parameter): t.name for t in self.targets if t.parameter.requires_grad}
         entries = set(self._entries)
         seen, stack = set(), [result.grad_fn]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -137,12 +140,18 @@ def at_perturbed(
     rows = [tensor[0] if shared else tensor for tensor, shared in zip(inputs, same, strict=True)]
     in_dims = (0, *(None if shared else 0 for shared in same))
     lane = torch.arange(lanes.count, device=_device(targets))
-    # A compiled model runs as plain Python here: torch's compiler does not trace what catches the
-    # parameters.
-    with torch.compiler.set_stance("force_eager"):
+    with _uncompiled():
         result: Tensor = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
     passes[-1].close(result)
     return result
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Compiled models run as plain Python inside: torch's compiler sees no perturbed parameters."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes seconds
+        return nullcontext()
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _device(targets: Sequence[Target]) -> torch.device | None:

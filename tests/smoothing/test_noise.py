@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from scipy.special import ndtr
 
-from pprs.smoothing import Noise, Role, _compiled, _gram, _philox, compiled
+from pprs.smoothing import Noise, Role, _compiled, _philox, compiled
 from pprs.smoothing._philox import Segments
 
 CPU = torch.device("cpu")
@@ -58,18 +58,6 @@ def test_perturbing_at_once_adds_the_same_draws():
     pairs = torch.stack([drawn, -drawn], 1).flatten(0, 1)
     found = noise.perturbed("w", parameter, 0.3, 4, 2)
     torch.testing.assert_close(found, parameter + 0.3 * pairs, rtol=1e-14, atol=1e-14)
-
-
-@needs_compiler
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("shape", [(3, 1, 5), (2, 4, 700), (5, 7, 33), (1, 32, 64)])
-def test_the_compiled_gram_matrices_are_products(dtype, shape):
-    rows = torch.randn(shape, dtype=dtype)
-    for given in (rows, rows.mT.contiguous().mT):  # in memory one way or the other
-        wide = rows.double()
-        torch.testing.assert_close(_compiled.gram(given), wide @ wide.mT, rtol=1e-12, atol=1e-12)
-    root = _gram.factor(rows).lower
-    torch.testing.assert_close(root @ root.mT, wide @ wide.mT, rtol=1e-9, atol=1e-8)
 
 
 def test_without_a_compiler_the_draws_are_the_same(monkeypatch):

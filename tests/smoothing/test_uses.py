@@ -220,7 +220,7 @@ def test_the_implicit_way_has_the_same_mean(use, law):
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     draws = []
     for way in ("implicit", "materialised"):
-        law_of = Law(0.1, 64, **LAWS[law])
+        law_of = Law(0.1, 16, **LAWS[law])
         repeats = []
         for step in range(6):
             model.zero_grad()
