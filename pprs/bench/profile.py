@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from pprs.smoothing import Noise
+from pprs.smoothing import _compiled
 
 # The profiler reports its own start and stop on the terminal unless told not to.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 _PRODUCTS = ("mm", "bmm", "conv", "dot_product_attention")
 _GRAM = ("cholesky", "solve_triangular")
-_NOISE = "pprs::noise"
+_KERNELS = {"normals": "pprs::noise", "factor": "pprs::gram", "product": "pprs::gram"}
 
 
 def peak_memory(run: Callable[[], None], device: torch.device) -> int:
@@ -39,16 +40,10 @@ def peak_memory(run: Callable[[], None], device: torch.device) -> int:
 
 def shares(run: Callable[[], None], repeats: int = 3) -> dict[str, float]:
     """The fractions of a run's time spent on noise, Gram factors, products, and all else."""
-    draw = Noise._draw
-
-    def recording(*args: Any) -> Any:
-        with record_function(_NOISE):
-            return draw(*args)
-
-    with (
-        mock.patch.object(Noise, "_draw", recording),
-        profile(activities=[ProfilerActivity.CPU]) as recorded,
-    ):
+    with ExitStack() as stack:
+        for name, label in _KERNELS.items():
+            stack.enter_context(mock.patch.object(_compiled, name, _recording(name, label)))
+        recorded = stack.enter_context(profile(activities=[ProfilerActivity.CPU]))
         for _ in range(repeats):
             run()
     spent = {"noise": 0.0, "gram": 0.0, "products": 0.0}
@@ -56,11 +51,21 @@ def shares(run: Callable[[], None], repeats: int = 3) -> dict[str, float]:
     for event in recorded.key_averages():
         own = event.self_cpu_time_total
         total += own
-        if event.key == _NOISE:
-            spent["noise"] += own
+        if event.key.startswith("pprs::"):
+            spent[event.key.removeprefix("pprs::")] += own
         elif any(word in event.key for word in _GRAM):
             spent["gram"] += own
         elif any(word in event.key for word in _PRODUCTS):
             spent["products"] += own
     found = {part: own / total for part, own in spent.items()}
     return {**found, "rest": 1 - sum(found.values())}
+
+
+def _recording(name: str, label: str) -> Callable[..., Any]:
+    kernel = getattr(_compiled, name)
+
+    def recording(*args: Any, **kwargs: Any) -> Any:
+        with record_function(label):
+            return kernel(*args, **kwargs)
+
+    return recording
