@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,10 @@ def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
         (["train", "--samples", "ten"], "samples"),
         (["train", "--config", "nowhere.toml"], "nowhere.toml: No such file"),
         (["train", "--microbatches", "3"], "divide samples=10: got 3"),
+        (["train", "--antithetic", "--microbatches", "2"], "each of the 2 .* would carry 5"),
+        (["bench"], "unknown command 'bench'"),
+        (["bench", "gradient", "--repeats", "0"], "repeats must be at least 1, got 0"),
+        (["bench", "gradient", "--json", "nowhere/figures.json"], "nowhere is not a folder"),
         (["train", "--shots", "500"], "cannot take 500 images .* smallest class has 174"),
     ],
 )
@@ -138,17 +144,41 @@ def test_wrong_arguments_end_in_a_sentence_and_code_2(arguments, message, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+def test_the_laws_of_the_noise_run_and_are_kept(tmp_path):
+    law = ["--noise", "example", "--antithetic", "--scale", "filter", "--lr", "0.01"]
+    done = pprs(*TINY, "--out", str(tmp_path), *law)
+    assert done.returncode == 0, done.stderr
+    config = summary(tmp_path / "digits")["config"]
+    assert (config["noise"], config["antithetic"], config["scale"]) == ("example", True, "filter")
+    written = tmp_path / "again.toml"
+    written.write_text('noise = "example"\nantithetic = true\nscale = "filter"\n')
+    assert read_config(written).law.antithetic
+
+
+def test_the_benchmark_shows_a_table_and_writes_its_figures(tmp_path):
+    figures = tmp_path / "figures.json"
+    arguments = ["--cases", "mlp-1024-one", "--repeats", "1", "--json", str(figures)]
+    done = pprs("bench", "gradient", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "784-1024×3-10" in done.stdout
+    (result,) = json.loads(figures.read_text())["results"]
+    assert result["ratios"]["plain"] == 1
+    assert set(result["ratios"]) == {"plain", "shared", "example", "literal", "vmap"}
+    assert all(seconds > 0 for seconds in result["seconds"].values())
+    assert sum(result["shares"]["shared"].values()) == pytest.approx(1)
+    assert all(ratio > 0 for ratio in result["memory"].values())
+
+
 def children(pid):
     """The processes below a process, as Linux tells."""
     direct = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return direct + [c for child in direct for c in children(child)]
 
 
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+def ends(process, deadline):
+    """Whether the process behind a pidfd ends by the deadline: then its pidfd becomes readable."""
+    remaining = max(0, deadline - time.monotonic())
+    return bool(select.select([process], [], [], remaining)[0])
 
 
 def is_rank(pid):
@@ -167,7 +197,8 @@ def test_a_kill_or_an_interrupt_ends_everything_within_30_seconds(signalled, tmp
     try:
         while not (log.exists() and log.stat().st_size):  # training is under way
             assert process.poll() is None, process.communicate()
-        family = children(process.pid)
+        family = {pid: os.pidfd_open(pid) for pid in children(process.pid)}
+        deadline = time.monotonic() + 30
         if signalled == "rank":
             os.kill(next(pid for pid in family if is_rank(pid)), signal.SIGKILL)
         else:
@@ -175,7 +206,7 @@ def test_a_kill_or_an_interrupt_ends_everything_within_30_seconds(signalled, tmp
         _, said = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert not [pid for pid in family if running(pid)]
+    assert not [pid for pid, handle in family.items() if not ends(handle, deadline)]
     assert "Traceback" not in said
     if signalled == "rank":
         assert process.returncode == 1

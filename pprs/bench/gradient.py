@@ -43,6 +43,8 @@ class GradientBench:
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ValueError(f"repeats must be at least 1, got {self.repeats}")
+        if self.json is not None and not self.json.parent.is_dir():
+            raise ValueError(f"cannot write {self.json}: {self.json.parent} is not a folder")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device is cuda, and torch sees no CUDA device here")
 
@@ -186,35 +188,45 @@ def _attention_without_warnings() -> Iterator[None]:
 
 
 def _show(results: list[dict[str, Any]], console: Any) -> None:
+    from rich import box
     from rich.table import Table
 
-    table = Table(title="time of one gradient, as a ratio to a plain pass of the same rows")
-    headings = ("plain", "shared", "example", "literal", "vmap", "faster than literal", "memory")
-    table.add_column("case")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    table.add_column("shared: noise, Gram, products")
+    for result in results:
+        console.print(f"{result['case']}: {result['label']}")
+    times = Table(title="time, as a ratio to a plain pass of the same rows", box=box.SIMPLE)
+    times.add_column("case", no_wrap=True)
+    for heading in ("plain", "shared", "example", "literal", "vmap", "literal / shared"):
+        times.add_column(heading, justify="right")
+    parts = Table(title="shares of the time of a smoothed gradient; memory", box=box.SIMPLE)
+    parts.add_column("case", no_wrap=True)
+    for heading in ("noise", "Gram", "products", "rest", "peak / plain"):
+        parts.add_column(heading, justify="right")
     for result in results:
         ratios, bars = result["ratios"], result["bars"]
-        faster, parts = result["faster than literal"], result["shares"]["shared"]
-        table.add_row(
-            result["label"],
+        times.add_row(
+            result["case"],
             f"{result['seconds']['plain'] * 1e3:.1f} ms",
             _against(ratios["shared"], bars[0], above=False),
             _against(ratios["example"], bars[1], above=False),
             f"{ratios['literal']:.1f}",
             f"{ratios['vmap']:.1f}",
-            _against(faster["shared"], bars[2], above=True),
-            f"{result['memory']['shared']:.2f}, {result['memory']['example']:.2f}",
-            ", ".join(f"{parts[part]:.0%}" for part in ("noise", "gram", "products")),
+            _against(result["faster than literal"]["shared"], bars[2], above=True),
         )
-    console.print(table)
+        for noise in ("shared", "example"):
+            share = result["shares"][noise]
+            parts.add_row(
+                f"{result['case']}, {noise}",
+                *(f"{share[part]:.0%}" for part in ("noise", "gram", "products", "rest")),
+                f"{result['memory'][noise]:.2f}",
+            )
+    console.print(times)
+    console.print(parts)
 
 
 def _against(value: float, bar: float, *, above: bool) -> str:
     met = value >= bar if above else value <= bar
     sign = "≥" if above else "≤"
-    return f"[{'green' if met else 'red'}]{value:.2f}[/] ({sign} {bar:g})"
+    return f"[{'green' if met else 'red'}]{value:.2f}[/] {sign}{bar:g}"
 
 
 def _processor() -> str:

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def normals(
 
 
 def takes(rows: Tensor) -> bool:
-    """Whether :func:`factor` and :func:`product` take rows ``(..., n, i)``: a few, on a CPU."""
+    """Whether the kernels for few rows take rows ``(..., n, i)``: a few, on a CPU."""
     few = rows.shape[-2] <= _FEW  # beyond, products in float64 are faster
     return few and rows.device.type == "cpu" and rows.dtype in _SUFFIX and available()
 
@@ -87,30 +88,81 @@ def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, T
     return out[0], out[1], lengths
 
 
-def product(
-    left: tuple[Tensor, Tensor | None, Tensor],
-    rows: tuple[Tensor, Tensor | None, Tensor, Tensor],
-    normals: Tensor,
-    free: Tensor,
-    residual: Tensor,
+def forward(
+    rows: Tensor,
+    signs: Tensor | None,
+    offset: Tensor | None,
+    scale: Tensor | None,
+    outputs: int,
+    drawing: Drawing,
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Noise of a linear map on its way forward.
+
+    Args:
+        rows: A, shape ``(streams, n, i)``.
+        signs: of the rows, ``(n, 1)``, float64.
+        offset: added to the noise, ``(outputs,)`` or ``(lanes, outputs)``.
+        scale: of the outputs' noise, ``(outputs,)``.
+        outputs: the map's width.
+        drawing: sigma, and where the normals come from.
+
+    Returns:
+        Offset plus noise and Z, shape ``(streams, n, outputs)``, and what :func:`factor` returns.
+    """
+    rows = rows.contiguous()
+    streams, n, width = rows.shape
+    sizes = (streams, n, width, outputs)
+    factors = torch.empty((2, streams, n, n), dtype=torch.float64)
+    lengths = torch.empty((streams, n, 1), dtype=torch.float64)
+    noise = torch.empty((2, streams, n, outputs), dtype=rows.dtype)
+    lanes = 0 if offset is None or offset.dim() == 1 else len(offset)
+    offset = None if offset is None else offset.contiguous()
+    scale = None if scale is None else scale.contiguous()
+    keys = (drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma)
+    to = (factors[0], factors[1], lengths, noise[0], noise[1])
+    given = (offset, streams * n // lanes if lanes else 0, scale)
+    _call("forward", rows, signs, *sizes, *keys, *given, *to)
+    return noise[1], noise[0], (factors[0], factors[1], lengths)
+
+
+def backward(
+    left: Tensor,
+    left_signs: Tensor | None,
+    known: tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor],
+    drawing: Drawing,
 ) -> Tensor:
     """As :meth:`pprs.smoothing._gram.Known.product`.
 
     Args:
-        left: D, signs, and the root of its Gram matrices.
-        rows: A, signs, the inverse of its root, and the jitter of each row.
-        normals: Z.
-        free: U.
-        residual: of the jitter.
+        left: D, shape ``(streams, q, o)``.
+        left_signs: of its rows.
+        known: A, its signs, the inverse of its root, the jitter of its rows, and Z.
+        drawing: where U and what goes with the jitter come from.
     """
-    d, d_signs, root = left[0].contiguous(), left[1], left[2].contiguous()
-    a, a_signs, inverse, jitter = (None if t is None else t.contiguous() for t in rows)
-    normals = normals.contiguous()
-    sizes = (len(d), d.shape[1], normals.shape[1], d.shape[2], free.shape[2])
-    out = torch.empty_like(free)
-    tensors = (d, d_signs, root, a, a_signs, inverse, jitter, normals, free, residual)
-    _call("product", *tensors, *sizes, out)
+    left = left.contiguous()
+    held = [None if tensor is None else tensor.contiguous() for tensor in known]
+    (streams, q, o), (n, width) = left.shape, known[0].shape[1:]
+    out = torch.empty((streams, q, width), dtype=left.dtype)
+    keys = (drawing.jitter, drawing.key, *drawing.roles)
+    _call("backward", left, left_signs, *held, streams, q, n, o, width, *keys, out)
     return out
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a kernel needs to draw.
+
+    Args:
+        key: of the parameter's streams.
+        roles: of the draws.
+        jitter: added to Gram matrices of rows of length 1.
+        sigma: factor of the noise.
+    """
+
+    key: int
+    roles: tuple[int, ...]
+    jitter: float
+    sigma: float = 1.0
 
 
 def _call(name: str, first: Tensor, *rest: Any) -> None:
@@ -143,12 +195,19 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     arguments = [*sizes, *where, *keys, pointer, ctypes.c_double]
     for function in (library.normal_f32, library.normal_f64):
         function.argtypes, function.restype = arguments, None
-    for function in (library.factor_f32, library.factor_f64):
-        shape = [integer, integer, integer, ctypes.c_double]
-        function.argtypes, function.restype = [pointer] * 2 + shape + [pointer] * 3, None
-    for function in (library.product_f32, library.product_f64):
-        function.argtypes = [pointer] * 10 + [integer] * 5 + [pointer]
-        function.restype = None
+    real, key, role = ctypes.c_double, ctypes.c_uint64, ctypes.c_uint32
+    kernels = {
+        "factor": [pointer] * 2 + [integer] * 3 + [real] + [pointer] * 3,
+        "forward": [pointer] * 2
+        + [integer] * 4
+        + [real, key, role, real, pointer, integer, pointer]
+        + [pointer] * 5,
+        "backward": [pointer] * 7 + [integer] * 5 + [real, key, role, role, pointer],
+    }
+    for name, kinds in kernels.items():
+        for suffix in _SUFFIX.values():
+            function = getattr(library, name + suffix)
+            function.argtypes, function.restype = kinds, None
     return library
 
 

@@ -8,13 +8,14 @@ rows D $(q, o)$ $D X$ given S follows from Matheron's rule. docs/sampler.md deri
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from pprs.smoothing import _compiled
+from pprs.smoothing._noise import Role
 
 # Added to the Gram matrix of rows scaled to unit length, which may be singular (duplicates, more
 # rows than columns): the forward noise gains a variance of this fraction, which the way back knows.
@@ -36,6 +37,11 @@ class Factor:
     jitter: Tensor
 
 
+def jitter_of(rows: Tensor) -> float:
+    """What is added to the diagonal of the rows' scaled Gram matrices; one row needs nothing."""
+    return _JITTER if rows.shape[-2] > 1 else 0.0
+
+
 def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
     """Factorise the Gram matrices of ``rows * signs``.
 
@@ -43,7 +49,7 @@ def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
         rows: shape ``(streams, n, i)``, any real floating-point type.
         signs: 1 or -1 for each row, shape ``(n, 1)``, float64; all 1 by default.
     """
-    jitter = _JITTER if rows.shape[-2] > 1 else 0.0
+    jitter = jitter_of(rows)
     if _compiled.takes(rows):
         lower, inverse, lengths = _compiled.factor(rows, signs, jitter)
         return Factor(lower, inverse, lengths * math.sqrt(jitter))
@@ -58,6 +64,16 @@ def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
     unit = torch.linalg.cholesky_ex(gram).L
     inverse = torch.linalg.solve_triangular(unit, torch.diag_embed(shrink[..., 0]), upper=False)
     return Factor(unit * lengths, inverse, lengths * math.sqrt(jitter))
+
+
+class Source(Protocol):
+    """Where the normals of one parameter come from."""
+
+    def normals(self, role: Role, *shape: int, like: Tensor) -> Tensor:
+        """Draws of shape ``(streams, *shape)``."""
+
+    def drawing(self, jitter: float) -> _compiled.Drawing:
+        """The same for a kernel on the way back."""
 
 
 @dataclass(frozen=True)
@@ -80,25 +96,26 @@ class Known:
         """S, shape ``(streams, n, o)``, in the rows' type."""
         return self.factor.lower.to(self.normals.dtype) @ self.normals
 
-    def product(
-        self, left: Tensor, signs: Tensor | None, draw: Callable[[int], tuple[Tensor, Tensor]]
-    ) -> Tensor:
+    def product(self, left: Tensor, signs: Tensor | None, source: Source) -> Tensor:
         r"""Sample $D X$ given S.
 
         Args:
             left: D, shape ``(streams, q, o)``.
             signs: of its rows, as for A; then the result is that of ``signs * D``.
-            draw: from q, standard normals ``(streams, q, i)`` and ``(streams, q, n)``.
+            source: where normals come from.
 
         Returns:
             Shape ``(streams, q, i)``.
         """
-        free, residual = draw(left.shape[1])
-        root = factor(left, signs).lower
         few = _compiled.takes(left) and _compiled.takes(self.rows) and len(self.rows) > 1
         if few and left.dtype == self.rows.dtype:
-            rows = (self.rows, self.signs, self.factor.inverse, self.factor.jitter)
-            return _compiled.product((left, signs, root), rows, self.normals, free, residual)
+            factor_ = self.factor
+            known = (self.rows, self.signs, factor_.inverse, factor_.jitter, self.normals)
+            return _compiled.backward(left, signs, known, source.drawing(jitter_of(left)))
+        q, (n, i) = left.shape[1], self.rows.shape[1:]
+        free = source.normals(Role.BACKWARD, q, i, like=left)
+        residual = source.normals(Role.RESIDUAL, q, n, like=left)
+        root = factor(left, signs).lower
         # P = M U is a sample of D X that knows nothing of S; P A^T is what it would have given.
         guessed = (free @ self.rows.mT).double()
         told = (left @ self.normals.mT).double()

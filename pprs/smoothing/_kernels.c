@@ -130,12 +130,20 @@ FILL(normal_f64, double, group_f64, (2 * BLOCKS))
 
 #define FEW 32 /* rows that _rows.h takes at most */
 
+#define STREAM(key, stream, role) (Stream){{(uint32_t)(key), (uint32_t)((key) >> 32)}, (uint32_t)(stream), role}
+
 #define REAL float
 #define NAME(name) name##_f32
+#define GROUP group_f32
+#define SIZE (4 * BLOCKS)
 #include "_rows.h"
 #undef REAL
 #undef NAME
+#undef GROUP
+#undef SIZE
 
 #define REAL double
 #define NAME(name) name##_f64
+#define GROUP group_f64
+#define SIZE (2 * BLOCKS)
 #include "_rows.h"

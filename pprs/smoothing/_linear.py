@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pprs.smoothing import _compiled
+from pprs.smoothing._compiled import Drawing
 from pprs.smoothing._draws import Target
-from pprs.smoothing._gram import Factor, Known, factor
+from pprs.smoothing._gram import Factor, Known, factor, jitter_of
 from pprs.smoothing._noise import Role
 
 
@@ -64,6 +67,11 @@ class LinearUse:
             target.name, role, (streams, *shape), like.dtype, like.device
         )
 
+    def drawing(self, jitter: float) -> Drawing:
+        """What a kernel needs to draw on the way back."""
+        key = self.target.lanes.noise.key(self.target.name)
+        return Drawing(key, (Role.BACKWARD, Role.RESIDUAL), jitter)
+
 
 class ImplicitLinear(torch.autograd.Function):
     r"""$Y = A (W + \sigma X)^T + b$ with X never formed.
@@ -76,7 +84,7 @@ class ImplicitLinear(torch.autograd.Function):
     def forward(
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
-        known = _know(inputs, use, weight.shape[0])
+        known, noisy = _noise(inputs, use, weight.shape[0], _offset(bias, use, inputs))
         ctx.use, ctx.signs = use, known.signs
         ctx.bias_by_lane = bias is not None and bias.dim() == 2
         # Saved, so that they are freed on the way back; only an input gradient needs most of them.
@@ -84,7 +92,13 @@ class ImplicitLinear(torch.autograd.Function):
         parts = (known.rows, known.normals, factor.lower, factor.inverse, factor.jitter)
         ctx.save_for_backward(inputs, weight, *(parts if ctx.needs_input_grad[0] else ()))
         use.target.drawn = Drawn(known, use)
-        return _noisy(inputs, weight.to(inputs.dtype), _offset(bias, use, inputs), use, known)
+        flat = inputs.reshape(-1, inputs.shape[-1])
+        clean = weight.to(inputs.dtype).T
+        if use.shared:
+            return noisy.add_(flat @ clean)
+        # The rows of a pair were drawn with their signs, so nothing is left to turn here.
+        noisy = noisy.view(-1, len(weight)).addmm_(flat, clean)
+        return noisy.view(*inputs.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
@@ -147,51 +161,50 @@ class Drawn:
         return (completed.mT if transposed else completed).reshape(free.shape)
 
 
-def _know(inputs: Tensor, use: LinearUse, out: int) -> Known:
+def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> tuple[Known, Tensor]:
+    """The noise of the outputs on top of an offset, and what it tells of X.
+
+    Returns:
+        Also the noise, shape ``(lanes, n, out)``; pairs of lanes may stand as one of ``2 n`` rows.
+    """
     rows = inputs if use.scale_in is None else inputs * use.scale_in
+    target, lanes = use.target, use.target.lanes
     if use.shared:
         rows, signs = rows[None], None
     else:
-        lanes = use.target.lanes
         signs = use.signs(rows.shape[1])
         rows = rows.reshape(lanes.streams, -1, rows.shape[-1])
+        if _compiled.takes(rows):
+            return _noise_at_once(rows, signs, use, out, offset)
     normals = use.normals(Role.FORWARD, rows.shape[1], out, like=inputs)
-    return Known(rows, signs, factor(rows, signs), normals)
-
-
-def _noisy(
-    inputs: Tensor, weight: Tensor, offset: Tensor | None, use: LinearUse, known: Known
-) -> Tensor:
-    lanes, sigma = use.target.lanes, use.target.sigma
-    normals = known.normals if use.scale_out is None else known.normals * use.scale_out
-    lower = known.factor.lower.to(inputs.dtype)
-    out = weight.shape[0]
+    known = Known(rows, signs, factor(rows, signs), normals)
+    if use.scale_out is not None:
+        normals = normals * use.scale_out
+    noise = (known.factor.lower * target.sigma).to(normals.dtype) @ normals
     if use.shared:
-        clean = inputs @ weight.T if offset is None else inputs @ weight.T + offset
-        clean = clean.expand(lanes.count, -1, -1)
-        if lanes.antithetic:
-            return torch.add(clean, lanes.signed(lower @ normals), alpha=sigma)
-        return torch.baddbmm(clean, lower.expand(lanes.count, -1, -1), normals, alpha=sigma)
-    # The rows of a pair are drawn with their signs, so nothing is left to turn here.
+        noise = lanes.signed(noise)
     if offset is None:
-        noisy = torch.bmm(lower * sigma, normals)
-    else:
-        offset = offset.expand(lanes.count, inputs.shape[1], out)
-        noisy = torch.baddbmm(offset.reshape(*normals.shape), lower, normals, alpha=sigma)
-    flat = noisy.view(-1, out).addmm_(inputs.reshape(-1, inputs.shape[-1]), weight.T)
-    return flat.view(lanes.count, -1, out)
+        return known, noise
+    return known, noise.view(lanes.count, -1, out).add_(offset)
+
+
+def _noise_at_once(
+    rows: Tensor, signs: Tensor | None, use: LinearUse, out: int, offset: Tensor | None
+) -> tuple[Known, Tensor]:
+    target, jitter = use.target, jitter_of(rows)
+    drawing = Drawing(target.lanes.noise.key(target.name), (Role.FORWARD,), jitter, target.sigma)
+    flat = None if offset is None else offset.flatten(1) if offset.dim() > 1 else offset
+    noisy, normals, (lower, inverse, lengths) = _compiled.forward(
+        rows, signs, flat, use.scale_out, out, drawing
+    )
+    return Known(rows, signs, Factor(lower, inverse, lengths * math.sqrt(jitter)), normals), noisy
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, use: LinearUse, known: Known) -> Tensor:
     lanes = use.target.lanes
     left = grad if use.scale_out is None else grad * use.scale_out
     left = left.reshape(lanes.streams, -1, left.shape[-1])
-
-    def draw(rows: int) -> tuple[Tensor, Tensor]:
-        free = use.normals(Role.BACKWARD, rows, weight.shape[1], like=grad)
-        return free, use.normals(Role.RESIDUAL, rows, known.rows.shape[1], like=grad)
-
-    noise = known.product(left, use.signs(grad.shape[1]), draw)
+    noise = known.product(left, use.signs(grad.shape[1]), use)
     if use.scale_in is not None:
         noise *= use.scale_in
     noise = noise.view(-1, weight.shape[1])

@@ -78,7 +78,7 @@ class Noise:
         streams, *rest = shape
         if device.type == "cuda" and role is not Role.PARAMETER:
             # Only parameters' streams are read from the middle; torch's own kernel is faster.
-            generator = torch.Generator(device).manual_seed(derive_seed(self._key(name), role))
+            generator = torch.Generator(device).manual_seed(derive_seed(self.key(name), role))
             return torch.randn(shape, generator=generator, dtype=dtype, device=device)
         segments = Segments(_origin(device), math.prod(rest), streams, first)
         return self._draw(name, role, segments, dtype).view(shape)
@@ -95,7 +95,7 @@ class Noise:
             return None
         base = parameter.contiguous()
         segments = Segments(_origin(base.device), base.numel(), lanes, share=share)
-        key, role = self._key(name), Role.PARAMETER
+        key, role = self.key(name), Role.PARAMETER
         drawn = _compiled.normals(key, role, segments, base.dtype, base=base, sigma=sigma)
         return None if drawn is None else drawn.view(lanes, *parameter.shape)
 
@@ -118,13 +118,14 @@ class Noise:
 
     def _draw(self, name: str, role: Role, segments: Segments, dtype: torch.dtype) -> Tensor:
         wide = torch.float64 if dtype == torch.float64 else torch.float32
-        key = self._key(name)
+        key = self.key(name)
         drawn = _compiled.normals(key, role, segments, wide)
         if drawn is None:
             drawn = _philox.normals(key, role, segments, wide)
         return drawn.to(dtype)
 
-    def _key(self, name: str) -> int:
+    def key(self, name: str) -> int:
+        """The key of a parameter's streams."""
         return derive_seed(self.seed, self.step, self.microbatch, name)
 
 

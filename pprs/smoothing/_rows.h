@@ -28,62 +28,120 @@ static void NAME(products)(const REAL *x, int64_t p, const REAL *y, int64_t n, i
         }
 }
 
-/* lower = L with L L^T the Gram matrix of signs * rows, and its inverse, 0 for rows that are 0. */
+/* The first `count` normals of a stream. */
+static inline void NAME(normals)(Stream stream, int64_t count, REAL *out)
+{
+    int64_t at = 0;
+    for (; at + SIZE <= count; at += SIZE)
+        GROUP((uint64_t)(at / SIZE), stream, out + at);
+    if (at < count) {
+        REAL part[SIZE];
+        GROUP((uint64_t)(at / SIZE), stream, part);
+        memcpy(out + at, part, (size_t)(count - at) * sizeof(REAL));
+    }
+}
+
+/* l = L with L L^T the Gram matrix of signs * rows, and the lengths of the rows. */
+static void NAME(root)(const REAL *rows, const double *signs, int64_t n, int64_t width,
+                       double jitter, double *l, double *length)
+{
+    NAME(products)(rows, n, rows, n, width, 1, l);
+    for (int64_t a = 0; a < n; a++)
+        length[a] = sqrt(l[a * n + a]);
+    for (int64_t a = 0; a < n; a++) /* rows of length 1, with their signs */
+        for (int64_t b = 0; b <= a; b++) {
+            double scale = length[a] * length[b] * (signs ? signs[a] * signs[b] : 1);
+            l[a * n + b] = (scale != 0 ? l[a * n + b] / scale : 0) + (a == b ? jitter : 0);
+        }
+    for (int64_t a = 0; a < n; a++) /* Cholesky */
+        for (int64_t b = 0; b <= a; b++) {
+            double sum = l[a * n + b];
+            for (int64_t c = 0; c < b; c++)
+                sum -= l[a * n + c] * l[b * n + c];
+            l[a * n + b] = a == b ? sqrt(sum) : sum / l[b * n + b];
+        }
+    for (int64_t a = 0; a < n; a++)
+        for (int64_t b = 0; b < n; b++)
+            l[a * n + b] = b <= a ? l[a * n + b] * length[a] : 0;
+}
+
+/* v = the inverse of L, 0 for rows that are 0. */
+static void NAME(invert)(const double *l, const double *length, int64_t n, double *v)
+{
+    memset(v, 0, (size_t)(n * n) * sizeof(double));
+    for (int64_t b = 0; b < n; b++)
+        for (int64_t a = b; a < n && length[b] > 0; a++) {
+            double sum = a == b ? 1 : 0;
+            for (int64_t c = b; c < a; c++)
+                sum -= l[a * n + c] * v[c * n + b];
+            v[a * n + b] = length[a] > 0 ? sum / l[a * n + a] : 0;
+        }
+}
+
+/* The factors of Gram matrices of rows (streams, n, width). */
 void NAME(factor)(const REAL *rows, const double *signs, int64_t streams, int64_t n, int64_t width,
                   double jitter, double *lower, double *inverse, double *lengths)
 {
 #pragma omp parallel for schedule(static) if (streams * n * n * width > 65536)
     for (int64_t s = 0; s < streams; s++) {
-        double *l = lower + s * n * n, *v = inverse + s * n * n, *length = lengths + s * n;
-        memset(v, 0, (size_t)(n * n) * sizeof(double));
-        NAME(products)(rows + s * n * width, n, rows + s * n * width, n, width, 1, l);
-        for (int64_t a = 0; a < n; a++)
-            length[a] = sqrt(l[a * n + a]);
-        for (int64_t a = 0; a < n; a++) /* rows of length 1, with their signs */
-            for (int64_t b = 0; b <= a; b++) {
-                double scale = length[a] * length[b] * (signs ? signs[a] * signs[b] : 1);
-                l[a * n + b] = (scale != 0 ? l[a * n + b] / scale : 0) + (a == b ? jitter : 0);
-            }
-        for (int64_t a = 0; a < n; a++) /* Cholesky */
-            for (int64_t b = 0; b <= a; b++) {
-                double sum = l[a * n + b];
-                for (int64_t c = 0; c < b; c++)
-                    sum -= l[a * n + c] * l[b * n + c];
-                l[a * n + b] = a == b ? sqrt(sum) : sum / l[b * n + b];
-            }
-        for (int64_t b = 0; b < n; b++) /* its inverse, column by column */
-            for (int64_t a = b; a < n; a++) {
-                double sum = a == b ? 1 : 0;
-                for (int64_t c = b; c < a; c++)
-                    sum -= l[a * n + c] * v[c * n + b];
-                v[a * n + b] = sum / l[a * n + a];
-            }
-        for (int64_t a = 0; a < n; a++)
-            for (int64_t b = 0; b < n; b++) {
-                l[a * n + b] = b <= a ? l[a * n + b] * length[a] : 0;
-                v[a * n + b] = length[b] > 0 ? v[a * n + b] / length[b] : 0;
-            }
+        NAME(root)(rows + s * n * width, signs, n, width, jitter, lower + s * n * n, lengths + s * n);
+        NAME(invert)(lower + s * n * n, lengths + s * n, n, inverse + s * n * n);
     }
 }
 
-/* out (streams, q, i) = a sample of D X given S = A X^T, see Known.product. */
-void NAME(product)(const REAL *left, const double *left_signs, const double *root, const REAL *rows,
-                   const double *signs, const double *inverse, const double *jitter,
-                   const REAL *normals, const REAL *free, const REAL *residual, int64_t streams,
-                   int64_t q, int64_t n, int64_t o, int64_t width, REAL *out)
+/* noisy (streams, n, o) = offset + sigma * scale * L Z, with the factors and Z (streams, n, o).
+   The offset, if any, has a row for each `each` rows, or one for all where `each` is 0. */
+void NAME(forward)(const REAL *rows, const double *signs, int64_t streams, int64_t n, int64_t width,
+                   int64_t o, double jitter, uint64_t key, uint32_t role, double sigma,
+                   const REAL *offset, int64_t each, const REAL *scale, double *lower,
+                   double *inverse, double *lengths, REAL *normals, REAL *noisy)
 {
-#pragma omp parallel for schedule(static) if (streams * q * n * width > 65536)
+#pragma omp parallel for schedule(static) if (streams * n * (n * width + o) > 16384)
     for (int64_t s = 0; s < streams; s++) {
-        const REAL *u = free + s * q * width, *a = rows + s * n * width;
-        const double *m = root + s * q * q, *t = inverse + s * n * n;
-        double told[FEW * FEW], guessed[FEW * FEW], mixed[FEW * FEW];
+        double *l = lower + s * n * n;
+        REAL *z = normals + s * n * o;
+        NAME(root)(rows + s * n * width, signs, n, width, jitter, l, lengths + s * n);
+        NAME(invert)(l, lengths + s * n, n, inverse + s * n * n);
+        NAME(normals)(STREAM(key, s, role), n * o, z);
+        for (int64_t r = 0; r < n; r++) {
+            REAL *to = noisy + (s * n + r) * o;
+            const REAL *base = offset && each ? offset + (s * n + r) / each * o : offset;
+            for (int64_t c = 0; c <= r; c++) {
+                REAL by = (REAL)(sigma * l[r * n + c]);
+                for (int64_t i = 0; i < o; i++)
+                    to[i] = (c ? to[i] : 0) + by * z[c * o + i];
+            }
+            for (int64_t i = 0; scale && i < o; i++)
+                to[i] *= scale[i];
+            for (int64_t i = 0; base && i < o; i++)
+                to[i] += base[i];
+        }
+    }
+}
+
+/* out (streams, q, width) = a sample of D X given S = A X^T, see Known.product. */
+void NAME(backward)(const REAL *left, const double *left_signs, const REAL *rows,
+                    const double *signs, const double *inverse, const double *residue,
+                    const REAL *normals, int64_t streams, int64_t q, int64_t n, int64_t o,
+                    int64_t width, double jitter, uint64_t key, uint32_t role, uint32_t role_residue,
+                    REAL *out)
+{
+#pragma omp parallel for schedule(static) if (streams * q * (q * o + n * width) > 16384)
+    for (int64_t s = 0; s < streams; s++) {
+        const REAL *a = rows + s * n * width;
+        const double *t = inverse + s * n * n;
+        double m[FEW * FEW], length[FEW], told[FEW * FEW], guessed[FEW * FEW], mixed[FEW * FEW];
+        REAL *u = out + s * q * width, extra[FEW * FEW]; /* U, then the result in its place */
+        NAME(root)(left + s * q * o, left_signs, q, o, jitter, m, length);
+        NAME(normals)(STREAM(key, s, role), q * width, u);
+        NAME(normals)(STREAM(key, s, role_residue), q * n, extra);
         NAME(products)(left + s * q * o, q, normals + s * n * o, n, o, 0, told);
         NAME(products)(u, q, a, n, width, 0, guessed);
         for (int64_t r = 0; r < q; r++)
             for (int64_t j = 0; j < n; j++) {
                 told[r * n + j] *= left_signs ? left_signs[r] : 1;
                 guessed[r * n + j] *= signs ? signs[j] : 1;
-                guessed[r * n + j] += (double)residual[(s * q + r) * n + j] * jitter[s * n + j];
+                guessed[r * n + j] += (double)extra[r * n + j] * residue[s * n + j];
             }
         for (int64_t r = 0; r < q; r++) /* root @ guessed */
             for (int64_t j = 0; j < n; j++) {
@@ -96,11 +154,11 @@ void NAME(product)(const REAL *left, const double *left_signs, const double *roo
             for (int64_t j = 0; j < n; j++)
                 for (int64_t c = 0; c <= j; c++)
                     told[r * n + j] -= mixed[r * n + c] * t[j * n + c];
-        for (int64_t r = 0; r < q; r++) { /* root @ free + weights @ rows */
-            REAL *to = out + (s * q + r) * width;
+        for (int64_t r = q - 1; r >= 0; r--) { /* root @ free + weights @ rows, last row first */
+            REAL *to = u + r * width, own = (REAL)m[r * q + r];
             for (int64_t i = 0; i < width; i++)
-                to[i] = (REAL)m[r * q] * u[i];
-            for (int64_t c = 1; c <= r; c++) {
+                to[i] *= own;
+            for (int64_t c = 0; c < r; c++) {
                 REAL by = (REAL)m[r * q + c];
                 for (int64_t i = 0; i < width; i++)
                     to[i] += by * u[c * width + i];

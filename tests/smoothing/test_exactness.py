@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 from torch.func import grad as gradient_of
 
-from pprs.smoothing import Law, Noise, _gram, _noise, _pass, always, at_perturbed
+from pprs.smoothing import Law, Noise, Role, _gram, _noise, _pass, always, at_perturbed
 
 LANES, SIGMA = 50_000, 0.4
 
@@ -205,8 +205,9 @@ def test_the_comparison_rejects_a_sigma_wrong_by_5_percent():
 
 
 def test_it_rejects_backward_noise_that_does_not_know_the_forward_noise(monkeypatch):
-    def unconditional(known, left, signs, draw):
-        return _gram.factor(left, signs).lower.to(left.dtype) @ draw(left.shape[1])[0]
+    def unconditional(known, left, signs, source):
+        free = source.normals(Role.BACKWARD, left.shape[1], known.rows.shape[2], like=left)
+        return _gram.factor(left, signs).lower.to(left.dtype) @ free
 
     net = CASES["rows"]()
     monkeypatch.setattr(_gram.Known, "product", unconditional)
@@ -223,8 +224,8 @@ def test_it_rejects_noise_shared_by_all_layers(monkeypatch):
     net = Reused(rows(2))
     for layer in net.layers[1:]:
         layer.weight = nn.Parameter(layer.weight.detach().clone())
-    key = _noise.Noise._key
-    monkeypatch.setattr(_noise.Noise, "_key", lambda self, name: key(self, name.split(".")[-1]))
+    key = _noise.Noise.key
+    monkeypatch.setattr(_noise.Noise, "key", lambda self, name: key(self, name.split(".")[-1]))
     assert rejections(sampled(net), literal(net))
 
 
