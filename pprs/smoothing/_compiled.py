@@ -114,15 +114,15 @@ def forward(
     sizes = (streams, n, width, outputs)
     factors = torch.empty((2, streams, n, n), dtype=torch.float64)
     lengths = torch.empty((streams, n, 1), dtype=torch.float64)
-    noise = torch.empty((2, streams, n, outputs), dtype=rows.dtype)
+    normals, noisy = (torch.empty((streams, n, outputs), dtype=rows.dtype) for _ in range(2))
     lanes = 0 if offset is None or offset.dim() == 1 else len(offset)
     offset = None if offset is None else offset.contiguous()
     scale = None if scale is None else scale.contiguous()
     keys = (drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma)
-    to = (factors[0], factors[1], lengths, noise[0], noise[1])
+    to = (factors[0], factors[1], lengths, normals, noisy)
     given = (offset, streams * n // lanes if lanes else 0, scale)
     _call("forward", rows, signs, *sizes, *keys, *given, *to)
-    return noise[1], noise[0], (factors[0], factors[1], lengths)
+    return noisy, normals, (factors[0], factors[1], lengths)
 
 
 def backward(

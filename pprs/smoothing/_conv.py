@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pprs.smoothing._draws import Target
+from pprs.smoothing._lanes import owned
 
 
 @dataclass(frozen=True)
@@ -115,4 +116,5 @@ def _beside(lanes: Tensor) -> Tensor:
 
 def _apart(beside: Tensor, lanes: int) -> Tensor:
     shape = (len(beside), lanes, -1, *beside.shape[2:])
-    return beside.reshape(shape).transpose(0, 1).contiguous()
+    apart = beside.reshape(shape).transpose(0, 1).contiguous()
+    return owned(apart, *apart.shape)

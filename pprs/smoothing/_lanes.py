@@ -59,6 +59,15 @@ def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None) -> Any:
     return _AllLanes.apply(body, lane, *operands)  # type: ignore[no-untyped-call]
 
 
+def owned(tensor: Tensor, *shape: int) -> Tensor:
+    """The same values in a shape, for a function's result: not a view in autograd's eyes.
+
+    Autograd refuses to change views of a custom function's results in place, which activations do.
+    """
+    result: Tensor = torch.ops.aten._unsafe_view(tensor, shape)
+    return result
+
+
 def innermost() -> bool:
     """Whether the vmap over the lanes is known to be the only one here."""
     return _direct and _vmap.get_dynamic_layer_stack_depth() == 1

@@ -14,6 +14,7 @@ from pprs.smoothing import _compiled
 from pprs.smoothing._compiled import Drawing
 from pprs.smoothing._draws import Target
 from pprs.smoothing._gram import Factor, Known, factor, jitter_of
+from pprs.smoothing._lanes import owned
 from pprs.smoothing._noise import Role
 
 
@@ -95,10 +96,10 @@ class ImplicitLinear(torch.autograd.Function):
         flat = inputs.reshape(-1, inputs.shape[-1])
         clean = weight.to(inputs.dtype).T
         if use.shared:
-            return noisy.add_(flat @ clean)
-        # The rows of a pair were drawn with their signs, so nothing is left to turn here.
-        noisy = noisy.view(-1, len(weight)).addmm_(flat, clean)
-        return noisy.view(*inputs.shape[:-1], -1)
+            noisy.add_(flat @ clean)
+        else:  # the rows of a pair were drawn with their signs: nothing is left to turn here
+            noisy.view(-1, len(weight)).addmm_(flat, clean)
+        return owned(noisy, use.target.lanes.count, inputs.shape[-2], len(weight))
 
     @staticmethod
     @once_differentiable
@@ -132,7 +133,9 @@ class MaterialisedLinear(torch.autograd.Function):
             lanes, out = weights.shape[:2]
             flat = inputs @ weights.reshape(lanes * out, -1).T
             outputs = flat.view(len(inputs), lanes, out).transpose(0, 1)
-            return outputs.contiguous() if offset is None else outputs + offset
+            if offset is not None:
+                return outputs + offset
+            return owned(outputs.contiguous(), *outputs.shape)
         if offset is None:
             return inputs @ weights.mT
         return torch.baddbmm(offset, inputs, weights.mT)

@@ -145,6 +145,25 @@ USES = {
         lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="circular"),
         images(4, 5, 5),
     ),
+    "in place": (
+        lambda: nn.Sequential(
+            *(nn.Conv2d(4, 6, 3, bias=False), nn.ReLU(inplace=True), nn.Flatten()),
+            *(
+                nn.LazyLinear(5),
+                nn.ReLU(True),
+                nn.Linear(5, 5, bias=False),
+                nn.ELU(1, True),
+            ),
+            *(nn.Linear(5, 5), nn.LeakyReLU(0.1, inplace=True)),
+        ),
+        images(4, 6, 6),
+    ),
+    "in place, at once": (
+        lambda: nn.Sequential(
+            nn.Linear(6, 5, bias=False), nn.ReLU(True), nn.Linear(5, 3), nn.ReLU(True)
+        ),
+        images(6),
+    ),
     "conv 3d": (lambda: nn.Conv3d(2, 4, 2, padding="valid"), images(2, 4, 4, 4)),
     "transposed conv": (lambda: nn.ConvTranspose2d(3, 4, 3, stride=2), images(3, 5, 5)),
     "group norm": (lambda: nn.Sequential(nn.Conv2d(4, 6, 1), nn.GroupNorm(2, 6)), images(4, 3, 3)),
