@@ -182,7 +182,7 @@ def _library() -> ctypes.CDLL | None:
     for flags in _FLAGS if compiler else []:
         try:
             return _declared(ctypes.CDLL(str(_built(compiler or "", flags))))
-        except (OSError, subprocess.CalledProcessError):
+        except (OSError, subprocess.SubprocessError):
             continue
     return None
 
@@ -233,9 +233,9 @@ def _run(command: list[str]) -> None:
 
 def _cache() -> Path:
     """A folder of this user, to write to; a machine's own temporary one where there is no home."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(root) / "pprs"
     try:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(root) / "pprs"
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
