@@ -41,7 +41,7 @@ def linear_case() -> tuple[LinearShape, nn.Module, Tensor]:
     needed = random.random() < 0.8
     x = torch.randn(lanes, rows, inputs, requires_grad=needed)
     layer = nn.Linear(inputs, outputs, bias=False)
-    return LinearShape(lanes, rows, inputs, outputs, needed, False), layer, x
+    return LinearShape(lanes, rows, inputs, outputs, needed), layer, x
 
 
 def conv_case() -> tuple[LinearShape, nn.Module, Tensor]:
@@ -51,7 +51,7 @@ def conv_case() -> tuple[LinearShape, nn.Module, Tensor]:
     x = torch.randn(lanes, batch, channels, side, side, requires_grad=True)
     layer = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
     rows = batch * side * side
-    return LinearShape(lanes, rows, channels * kernel**2, channels, True, False, True), layer, x
+    return LinearShape(lanes, rows, channels * kernel**2, channels, True, patches=True), layer, x
 
 
 def main(cases: int = 60) -> None:

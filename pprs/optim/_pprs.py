@@ -79,12 +79,7 @@ class PPRS(AGD):
         law = Law(sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
         groups = law.groups(parameters)
-        defaults: dict[str, Any] = {
-            "lr": lr,
-            "momentum": momentum,
-            "foreach": foreach,
-            "samples": samples,
-        }
+        defaults: dict[str, Any] = {"lr": lr, "momentum": momentum, "foreach": foreach}
         defaults |= {"noise": noise, "antithetic": antithetic, "scale": scale, "sigma": 0.0}
         defaults |= {"samples": samples, "seed": fresh_seed() if seed is None else seed}
         self.model = model

@@ -83,8 +83,7 @@ def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, T
     streams, n, width = rows.shape
     out = torch.empty((2, streams, n, n), dtype=torch.float64)
     lengths = torch.empty((streams, n, 1), dtype=torch.float64)
-    given = None if signs is None else signs.data_ptr()
-    _call("factor", rows, given, streams, n, width, jitter, out[0], out[1], lengths)
+    _call("factor", rows, signs, streams, n, width, jitter, out[0], out[1], lengths)
     return out[0], out[1], lengths
 
 

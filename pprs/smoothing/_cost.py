@@ -23,7 +23,6 @@ class LinearShape:
         inputs: width of an input.
         outputs: width of an output.
         input_gradient: whether the gradient of the inputs is needed.
-        cuda: whether it runs on a CUDA device.
         patches: whether it is a convolution, whose patches would have to be listed.
     """
 
@@ -32,7 +31,6 @@ class LinearShape:
     inputs: int
     outputs: int
     input_gradient: bool
-    cuda: bool
     patches: bool = False
 
     @property

@@ -92,10 +92,6 @@ class Known:
     factor: Factor
     normals: Tensor
 
-    def noise(self) -> Tensor:
-        """S, shape ``(streams, n, o)``, in the rows' type."""
-        return self.factor.lower.to(self.normals.dtype) @ self.normals
-
     def product(self, left: Tensor, signs: Tensor | None, source: Source) -> Tensor:
         r"""Sample $D X$ given S.
 
@@ -109,8 +105,8 @@ class Known:
         """
         few = _compiled.takes(left) and _compiled.takes(self.rows) and len(self.rows) > 1
         if few and left.dtype == self.rows.dtype:
-            factor_ = self.factor
-            known = (self.rows, self.signs, factor_.inverse, factor_.jitter, self.normals)
+            inverse, jitter = self.factor.inverse, self.factor.jitter
+            known = (self.rows, self.signs, inverse, jitter, self.normals)
             return _compiled.backward(left, signs, known, source.drawing(jitter_of(left)))
         q, (n, i) = left.shape[1], self.rows.shape[1:]
         free = source.normals(Role.BACKWARD, q, i, like=left)

@@ -131,7 +131,6 @@ def _goes_implicit(
         weight[0].numel(),
         len(weight),
         inputs.requires_grad,
-        inputs.is_cuda,
         positions is not None,
     )
     return choose(shape) == "implicit"
