@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pprs.smoothing._checks import check_batch, check_finite, check_scalar
+from pprs.smoothing._checks import check_finite, check_scalar
 from pprs.smoothing._draws import Target
 from pprs.smoothing._law import Law
 from pprs.smoothing._noise import Noise
-from pprs.smoothing._smooth import Batch, Closure
+from pprs.smoothing._smooth import Batch, Closure, laid_out
 
 
 def repeat(
@@ -34,17 +34,11 @@ def repeat(
     Returns:
         The losses, shape ``(lanes,)``, without graph.
     """
-    examples = check_batch(batch, law.noise)
-    lanes = law.lanes(noise, law.samples, len(examples[0]) if examples else 1)
-    targets = law.targets(parameters, sigmas, lanes)
-    if law.noise == "shared":
-        rows: list[Sequence[Tensor]] = [examples] * lanes.count
-    else:
-        spread = [law.spread(example.expand(law.samples, *example.shape)) for example in examples]
-        rows = list(zip(*spread, strict=True))
+    targets, lanes, examples = laid_out(parameters, law, sigmas, noise, batch)
     total: dict[str, Tensor] = {}
     losses = []
-    for lane, row in enumerate(rows):
+    for lane in range(lanes.count):
+        row = [example[lane] for example in examples]
         with _perturbed(targets, lane):
             losses.append(_run(closure, row, parameters))
         check_finite(losses[-1], law.sigma)

@@ -105,13 +105,26 @@ def losses_at(
     batch: Batch | None,
 ) -> Tensor:
     """The losses of a closure at every lane's parameters, shape ``(lanes,)``."""
+    targets, lanes, rows = laid_out(parameters, law, sigmas, noise, batch)
+    return at_perturbed(lambda *row: check_scalar(closure(*row)), targets, lanes, *rows)
+
+
+def laid_out(
+    parameters: Mapping[str, Tensor],
+    law: Law,
+    sigmas: Mapping[str, float],
+    noise: Noise,
+    batch: Batch | None,
+) -> tuple[list[Target], Lanes, list[Tensor]]:
+    """The parameters' shares of a pass, its lanes, and the batch as each lane sees it.
+
+    Raises:
+        ValueError: if the batch cannot be taken example by example where it should.
+    """
     examples = check_batch(batch, law.noise)
     lanes = law.lanes(noise, law.samples, len(examples[0]) if examples else 1)
-    targets = law.targets(parameters, sigmas, lanes)
-    if law.noise == "shared":
-        return at_perturbed(lambda: check_scalar(closure(*examples)), targets, lanes)
     rows = [law.spread(example.expand(law.samples, *example.shape)) for example in examples]
-    return at_perturbed(lambda *row: check_scalar(closure(*row)), targets, lanes, *rows)
+    return law.targets(parameters, sigmas, lanes), lanes, rows
 
 
 def at_perturbed(
