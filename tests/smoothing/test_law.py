@@ -268,3 +268,15 @@ def z_of_maximum(assumed_sigma):
 def test_the_maximum_of_two_linear_functions_has_its_closed_form():
     assert z_of_maximum(0.3) < 5  # one test in effect: both coordinates are one; 6e-7
     assert z_of_maximum(0.3 * 1.15) > 5
+
+
+@pytest.mark.parametrize("options", [dict(), dict(antithetic=True)], ids=str)
+def test_the_lanes_of_a_pair_see_one_example_and_gather_undoes_spread(options):
+    law = Law(0.1, 4, "example", **options)
+    examples = torch.arange(3.0).expand(4, 3)
+    lanes = law.spread(examples)
+    assert lanes.shape == (12, 1)
+    if law.antithetic:
+        assert torch.equal(lanes[::2], lanes[1::2])
+    numbered = torch.arange(12).view(4, 3)
+    assert torch.equal(law.gather(law.spread(numbered), 4), numbered)
