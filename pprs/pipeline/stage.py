@@ -53,7 +53,9 @@ class PerturbedStage(nn.Module):
         if x.requires_grad:  # the engine sends contiguous tensors only, this way and back
             x = x.view_as(x)
             x.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
-        rows = at_perturbed(self.chain, targets, lanes, self.law.spread(x))
+        repeats = x.stride(0) == 0  # the first stage's: the engine was given a view
+        cycle = self.law.cycle(lanes, samples) if repeats else None
+        rows = at_perturbed(self.chain, targets, lanes, self.law.spread(x), cycle=cycle)
         return self.law.gather(rows, samples).contiguous()
 
     def trainable(self) -> dict[str, nn.Parameter]:

@@ -38,6 +38,31 @@ class Operand(NamedTuple):
     shared: bool
 
 
+class Periodic:
+    """Rows, a piece for each lane, that repeat; and whatever is a view of all of them.
+
+    Args:
+        rows: shape ``(lanes, ...)``, contiguous.
+        cycle: after so many lanes they repeat.
+    """
+
+    def __init__(self, rows: Tensor, cycle: int) -> None:
+        self._rows, self.cycle = rows, cycle
+        self._version = rows._version
+
+    def reaches(self, tensor: Tensor) -> bool:
+        """Whether a tensor ``(lanes, ...)`` holds just these rows, reshaped, and still does."""
+        rows = self._rows
+        return (
+            tensor.data_ptr() == rows.data_ptr()
+            and tensor.numel() == rows.numel()
+            and tensor.dtype == rows.dtype
+            and tensor.is_contiguous()
+            and tensor.shape[0] == rows.shape[0]
+            and rows._version == self._version
+        )
+
+
 Body = Callable[..., Any]
 
 

@@ -126,6 +126,12 @@ class Law:
             examples = pairs.transpose(1, 2).flatten(1, 2)
         return examples.flatten(0, 1).unsqueeze(1)
 
+    def cycle(self, lanes: Lanes, samples: int) -> int | None:
+        """After how many lanes a batch that is the same for all samples repeats, spread out."""
+        if self.noise == "shared":
+            return None  # what all lanes share is not laid out for each
+        return lanes.share * lanes.count // samples
+
     def gather(self, rows: Tensor, samples: int) -> Tensor:
         """Undo :meth:`spread`: ``(lanes, m, ...)`` to ``(samples, batch, ...)``."""
         if self.noise == "shared":

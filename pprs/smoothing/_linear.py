@@ -28,12 +28,19 @@ class LinearUse:
         shared: the inputs ``(n, in)`` are the same for all lanes, else they are
             ``(lanes, n, in)``.
         bias: the parameter that is the bias, if that is perturbed too.
+        cycle: after so many lanes the inputs repeat, if they do.
     """
 
     target: Target
     transposed: bool
     shared: bool
     bias: Target | None = None
+    cycle: int | None = None
+
+    def distinct(self, inputs: Tensor) -> Tensor:
+        """The inputs without their repetitions, one a row: ``(rows, in)``."""
+        once = inputs if self.shared else inputs[: self.cycle]
+        return once.reshape(-1, inputs.shape[-1])
 
     @property
     def scale_out(self) -> Tensor | None:
@@ -93,12 +100,13 @@ class ImplicitLinear(torch.autograd.Function):
         parts = (known.rows, known.normals, factor.lower, factor.inverse, factor.jitter)
         ctx.save_for_backward(inputs, weight, *(parts if ctx.needs_input_grad[0] else ()))
         use.target.drawn = Drawn(known, use)
-        flat = inputs.reshape(-1, inputs.shape[-1])
-        clean = weight.to(inputs.dtype).T
-        if use.shared:
-            noisy.add_(flat @ clean)
-        else:  # the rows of a pair were drawn with their signs: nothing is left to turn here
-            noisy.view(-1, len(weight)).addmm_(flat, clean)
+        rows, clean = use.distinct(inputs), weight.to(inputs.dtype).T
+        # The rows of a pair were drawn with their signs: nothing is left to turn here.
+        noisy = noisy.view(-1, *(rows.shape[0], len(weight)))
+        if len(noisy) > 1:
+            noisy.add_(rows @ clean)
+        else:
+            noisy[0].addmm_(rows, clean)
         return owned(noisy, use.target.lanes.count, inputs.shape[-2], len(weight))
 
     @staticmethod
@@ -220,8 +228,10 @@ def _parameter_gradients(
 ) -> tuple[Tensor | None, Tensor | None]:
     for_weight = for_bias = None
     if ctx.needs_input_grad[1]:
-        left = grad.sum(0) if ctx.use.shared else grad.reshape(-1, grad.shape[-1])
-        for_weight = (left.T @ inputs.reshape(-1, inputs.shape[-1])).to(weight.dtype)
+        rows = ctx.use.distinct(inputs)
+        left = grad.reshape(-1, len(rows), grad.shape[-1])
+        left = left[0] if len(left) == 1 else left.sum(0)
+        for_weight = (left.T @ rows).to(weight.dtype)
     if ctx.needs_input_grad[2]:
         for_bias = grad.sum(1) if ctx.bias_by_lane else grad.sum((0, 1))
     return for_weight, for_bias

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from pprs.smoothing._draws import Lanes, Target
-from pprs.smoothing._lanes import Operand, on_all_lanes
+from pprs.smoothing._lanes import Operand, Periodic, on_all_lanes
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Smoothed(TorchFunctionMode):
         lane: the number of the lane, a scalar tensor that vmap maps over.
         rules: for functions that receive a parameter.
         without_parameters: for functions that do not.
+        periodic: inputs of the pass that repeat.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Smoothed(TorchFunctionMode):
         lane: Tensor,
         rules: Rules,
         without_parameters: Rules,
+        periodic: Sequence[Periodic] = (),
     ) -> None:
         super().__init__()
         self.targets = tuple(targets)
@@ -64,6 +66,7 @@ class Smoothed(TorchFunctionMode):
         self._rules, self._without_parameters = rules, without_parameters
         self._weights = {id(t.parameter): Weight(t, transposed=False) for t in self.targets}
         self._values: dict[str, Tensor] = {}
+        self._periodic = periodic
         self._views: list[Tensor] = []  # kept alive: their ids are keys
         self._entries: list[Node] = []  # where the graph may reach the parameters
 
@@ -101,6 +104,10 @@ class Smoothed(TorchFunctionMode):
         if isinstance(argument, tuple | list) and self._received(argument):
             return type(argument)(self.valued(item) for item in argument)
         return argument
+
+    def cycle(self, inputs: Tensor) -> int | None:
+        """After how many lanes inputs ``(lanes, ...)`` are known to repeat."""
+        return next((p.cycle for p in self._periodic if p.reaches(inputs)), None)
 
     def enter(self, tensor: Tensor) -> Tensor:
         """Say that this result reaches its parameter in a way that accounts for the noise."""

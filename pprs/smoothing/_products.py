@@ -109,7 +109,7 @@ def _linear_on_all_lanes(
     weight = parameter.value
     if used.transposed:
         weight = mode.enter(weight.T)
-    use = LinearUse(target, used.transposed, shared, own_bias)
+    use = LinearUse(target, used.transposed, shared, own_bias, mode.cycle(value))
     function = (
         ImplicitLinear if _goes_implicit(target, flat, weight, shared) else MaterialisedLinear
     )

@@ -14,6 +14,7 @@ from torch.func import vmap
 
 from pprs.smoothing._checks import check_batch, check_finite, check_model, check_scalar
 from pprs.smoothing._draws import Lanes, Target
+from pprs.smoothing._lanes import Periodic
 from pprs.smoothing._law import Law, NoiseLaw, Scale, Sigma
 from pprs.smoothing._noise import Noise, fresh_seed
 from pprs.smoothing._pass import Smoothed
@@ -106,7 +107,13 @@ def losses_at(
 ) -> Tensor:
     """The losses of a closure at every lane's parameters, shape ``(lanes,)``."""
     targets, lanes, rows = laid_out(parameters, law, sigmas, noise, batch)
-    return at_perturbed(lambda *row: check_scalar(closure(*row)), targets, lanes, *rows)
+    return at_perturbed(
+        lambda *row: check_scalar(closure(*row)),
+        targets,
+        lanes,
+        *rows,
+        cycle=law.cycle(lanes, law.samples),
+    )
 
 
 def laid_out(
@@ -128,7 +135,11 @@ def laid_out(
 
 
 def at_perturbed(
-    function: Callable[..., Tensor], targets: Sequence[Target], lanes: Lanes, *inputs: Tensor
+    function: Callable[..., Tensor],
+    targets: Sequence[Target],
+    lanes: Lanes,
+    *inputs: Tensor,
+    cycle: int | None = None,
 ) -> Tensor:
     """Run a function at every lane's parameters.
 
@@ -137,14 +148,16 @@ def at_perturbed(
         targets: the parameters.
         lanes: the perturbations.
         inputs: shape ``(lanes, ...)``.
+        cycle: after so many lanes the inputs repeat, if they do.
 
     Returns:
         The results, shape ``(lanes, ...)``.
     """
     passes: list[Smoothed] = []
+    periodic = [] if cycle is None else [Periodic(tensor, cycle) for tensor in inputs]
 
     def at_lane(lane: Tensor, *rows: Tensor) -> Tensor:
-        passes.append(Smoothed(targets, lanes, lane, RULES, WITHOUT_PARAMETERS))
+        passes.append(Smoothed(targets, lanes, lane, RULES, WITHOUT_PARAMETERS, periodic))
         with passes[-1]:
             return function(*rows)
 

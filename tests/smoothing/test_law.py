@@ -280,3 +280,26 @@ def test_the_lanes_of_a_pair_see_one_example_and_gather_undoes_spread(options):
         assert torch.equal(lanes[::2], lanes[1::2])
     numbered = torch.arange(12).view(4, 3)
     assert torch.equal(law.gather(law.spread(numbered), 4), numbered)
+
+
+def test_a_batch_that_the_closure_changes_no_longer_repeats():
+    class Shifted(nn.Module):
+        def __init__(self, in_place):
+            super().__init__()
+            self.shift, self.map = nn.Parameter(torch.zeros(6)), network()
+            self.in_place = in_place
+
+        def forward(self, x):
+            shift = self.shift.detach()  # perturbed, so every lane has its own
+            return self.map(x.add_(shift) if self.in_place else x + shift)
+
+    x = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+
+    def found(in_place):
+        model = Shifted(in_place)
+        with always("implicit"):
+            return pprs.smooth(
+                lambda x: model(x).pow(2).mean(), model, 0.5, 4, noise="example", batch=(x,), seed=0
+            )
+
+    assert found(in_place=True) == found(in_place=False)
