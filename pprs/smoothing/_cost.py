@@ -68,8 +68,8 @@ def choose(shape: LinearShape) -> Way:
 
 # Nanoseconds for each of `features`, fitted by benchmarks/cost_model on a CPU with four threads.
 # Only their relations matter, and those are used on other devices too.
-_LINEAR = ((3.71, 0.0179, 0.0, 0.00879, 1.87e6), (1.48, 0.0105, 1.17e6))
-_CONVOLUTION = ((13.7, 0.00584, 0.0529, 0.00449, 3.97e6), (2.56, 0.00643, 2.35e6))
+_LINEAR = ((6.65, 0.015, 0.0228, 0.00769, 1.63e6), (1.67, 0.0106, 1.24e6))
+_CONVOLUTION = ((18.0, 0.00955, 0.0675, 0.000325, 3.14e6), (3.38, 0.00768, 2.62e6))
 
 
 def features(shape: LinearShape) -> tuple[list[int], list[int]]:
