@@ -1,0 +1,42 @@
+"""What the theory's functions accept; anything else is named with its value and range."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+
+def positive(**values: float) -> None:
+    """Raise ``ValueError`` unless every value, given by its name, is a finite number above 0."""
+    for name, value in values.items():
+        if not (_real(value) and value > 0):
+            raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+
+
+def non_negative(**values: float) -> None:
+    """Raise ``ValueError`` unless every value is a finite number of at least 0."""
+    for name, value in values.items():
+        if not (_real(value) and value >= 0):
+            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+
+
+def counts(**values: int) -> None:
+    """Raise ``ValueError`` unless every value is an integer of at least 1."""
+    for name, value in values.items():
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not (whole and value >= 1):
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def finite(what: str, value: float, **inputs: float) -> float:
+    """A result, unless it left the range of floating-point numbers: then ``ValueError``."""
+    if not math.isfinite(value):
+        given = ", ".join(f"{name}={number!r}" for name, number in inputs.items())
+        raise ValueError(f"{what} exceeds the largest floating-point number for {given}")
+    return value
+
+
+def _real(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    return math.isfinite(value)
