@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -88,7 +89,7 @@ class Graph:
         names = [f"f{i + 1}" for i in range(depth)]
         nodes = dict(zip(names, map(Node, forwards, backwards), strict=True))
         latencies = _each("latency", latency, depth - 1)
-        return cls(nodes, dict(zip(zip(names, names[1:], strict=False), latencies, strict=True)))
+        return cls(nodes, dict(zip(itertools.pairwise(names), latencies, strict=True)))
 
     @classmethod
     def from_networkx(cls, graph: Any) -> Graph:

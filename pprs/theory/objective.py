@@ -51,7 +51,7 @@ class Objective:
     def __post_init__(self) -> None:
         counts(dimension=self.dimension, examples=self.examples)
         if set(self.components) != set(self.graph.nodes):
-            missing = sorted(set(self.graph.nodes) ^ set(self.components))
+            odd = sorted(set(self.graph.nodes) ^ set(self.components))
             raise ValueError(
                 f"components must name the nodes of the graph; they differ in {missing}"
             )
