@@ -52,9 +52,7 @@ class Objective:
         counts(dimension=self.dimension, examples=self.examples)
         if set(self.components) != set(self.graph.nodes):
             odd = sorted(set(self.graph.nodes) ^ set(self.components))
-            raise ValueError(
-                f"components must name the nodes of the graph; they differ in {missing}"
-            )
+            raise ValueError(f"components must name the nodes of the graph, but differ in {odd}")
         for branch in self.branches:
             absent = [p for name in branch for p in self.graph.parents[name] if p not in branch]
             if self.graph.root not in branch or absent:
