@@ -1,6 +1,7 @@
 """How a step is taken: Nesterov's accelerated gradient (AGD), and PPRS = smoothing + AGD."""
 
 from pprs.optim._agd import AGD, Momentum
+from pprs.optim._constants import Constants, estimate_constants
 from pprs.optim._pprs import PPRS
 
-__all__ = ["AGD", "PPRS", "Momentum"]
+__all__ = ["AGD", "PPRS", "Constants", "Momentum", "estimate_constants"]

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from distributions import rejections
+from smoothing.distributions import rejections
 from torch import nn
 from torch.func import functional_call, vmap
 from torch.func import grad as gradient_of

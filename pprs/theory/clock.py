@@ -1,0 +1,115 @@
+"""The pipeline model in a hurry: gradients all at once, and times from the timetable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from pprs.theory._checks import non_negative
+from pprs.theory.graph import Graph, Node
+from pprs.theory.machine import Held, ModelError
+from pprs.theory.makespan import makespan
+from pprs.theory.objective import Array, Objective
+
+
+class Clock:
+    r"""Gives the gradients and the times of :class:`~pprs.theory.Machine`, without its steps.
+
+    The points of one call are evaluated as one array, and the makespan of their passes is added.
+    Calls may overlap where the passes of two calls cannot meet at a node: on nodes of equal cost,
+    with starts that are whole periods of forward plus backward time apart.
+
+    Args:
+        objective: what is minimised.
+        graph: whose times count, if not the objective's: how the objective is composed does not
+            change its gradient, and one function is evaluated faster than a long chain.
+        start: $\theta_0$, shape ``(d,)``; zeros by default.
+        seed: of the random vectors.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        graph: Graph | None = None,
+        start: Array | None = None,
+        seed: int = 0,
+    ) -> None:
+        if graph is not None and objective.branches:
+            raise ValueError("graph must be left out for an objective with branches")
+        self.objective = objective
+        self.graph = objective.graph if graph is None else graph
+        value = np.zeros(objective.dimension) if start is None else np.asarray(start, np.float64)
+        self.start = Held(value, self.graph.root, 0.0)
+        self.time = 0.0
+        self._random = np.random.default_rng(seed)
+        self._started = -np.inf
+
+    def normal(self) -> Held:
+        """As :meth:`Machine.normal`, and the same numbers."""
+        value = self._random.standard_normal(self.objective.dimension)
+        return Held(value, self.graph.root, 0.0)
+
+    def gradients(
+        self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
+    ) -> list[Held]:
+        """As :meth:`Machine.gradients`.
+
+        Raises:
+            ModelError: if passes could meet those of an earlier call.
+        """
+        non_negative(at=at)
+        numbers = [0] * len(points) if examples is None else list(examples)
+        start = max(at, *(point.ready for point in points))
+        if start < self.time:
+            self._check_overlap(start, len(points))
+        end = start + self._duration(numbers)
+        self._started, self.time = start, max(self.time, end)
+        values = np.stack([point.value for point in points])
+        gradients = np.empty_like(values)
+        for example in set(numbers):
+            chosen = np.equal(numbers, example)
+            gradients[chosen] = self.objective.gradient(values[chosen], example)
+        return [Held(gradient, self.graph.root, end) for gradient in gradients]
+
+    def _check_overlap(self, start: float, passes: int) -> None:
+        costs = {(node.forward, node.backward) for node in self.graph.nodes.values()}
+        periods = (start - self._started) / sum(next(iter(costs)))
+        chain = len(self.graph.nodes) == self.graph.depth and not any(self.graph.edges.values())
+        if passes > 1 or len(costs) > 1 or not chain or periods < 1 or periods % 1:
+            raise ModelError(
+                f"passes that start at time {start} could meet others, which end at {self.time}: "
+                f"use Machine"
+            )
+
+    def _duration(self, examples: Sequence[int]) -> float:
+        branches = len(self._branches)
+        passes = Counter(example % branches for example in examples)
+        return max(_makespan(self._branches[b], count) for b, count in passes.items())
+
+    @cached_property
+    def _branches(self) -> list[_Branch]:
+        if not self.objective.branches:
+            return [_Branch(self.graph)]
+        root = self.graph.nodes[self.graph.root]
+        if root != Node(0, 0):
+            raise ValueError(f"the root that branches share must cost nothing, got {root}")
+        parts = []
+        for nodes in self.objective.branches:
+            edges = {edge: t for edge, t in self.graph.edges.items() if nodes.issuperset(edge)}
+            parts.append(Graph({n: self.graph.nodes[n] for n in nodes}, edges))
+        return [_Branch(part) for part in parts]
+
+
+class _Branch:
+    """A graph with an identity, to remember its times by."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+
+@lru_cache(maxsize=4096)
+def _makespan(branch: _Branch, passes: int) -> float:
+    return makespan(branch.graph, passes)

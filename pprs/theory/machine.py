@@ -1,0 +1,209 @@
+"""The pipeline model: nodes that compute, each for itself, and send what they have."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from pprs.theory._checks import non_negative
+from pprs.theory.objective import Array, Objective
+
+Kind: TypeAlias = Literal["forward", "backward"]
+
+
+class ModelError(RuntimeError):
+    """A step that the model does not allow."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A vector in a node's memory. Sums and multiples of vectors of one node take no time.
+
+    Args:
+        value: shape ``(p,)``.
+        node: whose memory it is in.
+        ready: since when.
+    """
+
+    value: Array
+    node: str
+    ready: float
+
+    def __add__(self, other: Held) -> Held:
+        if not isinstance(other, Held):
+            return NotImplemented
+        if other.node != self.node:
+            raise ModelError(
+                f"{self.node!r} cannot add a vector that {other.node!r} holds: send it first"
+            )
+        return Held(self.value + other.value, self.node, max(self.ready, other.ready))
+
+    def __sub__(self, other: Held) -> Held:
+        return self + -1.0 * other
+
+    def __rmul__(self, factor: float) -> Held:
+        return Held(factor * self.value, self.node, self.ready)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass of one node, from ``start`` to ``end``."""
+
+    node: str
+    kind: Kind
+    start: float
+    end: float
+
+
+class Machine:
+    r"""Runs the steps of a procedure on a graph of functions, and says how long they take.
+
+    Every node has a memory and computes one thing at a time: a forward or a backward pass of its
+    own function, of vectors that it holds. Sums and multiples are free, and so is drawing a random
+    vector. What a node gets from a neighbour it holds after the latency of the edge. A step starts
+    as early as these rules allow, in a gap of the node's time if there is one.
+
+    Args:
+        objective: the graph and its functions. The root holds the parameters.
+        start: $\theta_0$, shape ``(d,)``, held by the root at time 0; zeros by default.
+        seed: of the random vectors.
+    """
+
+    def __init__(self, objective: Objective, start: Array | None = None, seed: int = 0) -> None:
+        self.objective = objective
+        self.graph = objective.graph
+        value = np.zeros(objective.dimension) if start is None else np.asarray(start, np.float64)
+        if value.shape != (objective.dimension,):
+            raise ValueError(
+                f"start must have shape ({objective.dimension},), got shape {value.shape}"
+            )
+        self.start = Held(value, self.graph.root, 0.0)
+        self.passes: list[Pass] = []
+        self._random = np.random.default_rng(seed)
+        self._busy: dict[str, list[tuple[float, float]]] = {name: [] for name in self.graph.nodes}
+
+    @property
+    def time(self) -> float:
+        """When the last pass so far ends."""
+        return max((p.end for p in self.passes), default=0.0)
+
+    def normal(self) -> Held:
+        """A standard normal vector ``(d,)`` in the root's memory."""
+        value = self._random.standard_normal(self.objective.dimension)
+        return Held(value, self.graph.root, 0.0)
+
+    def forward(self, node: str, *inputs: Held, example: int = 0, at: float | None = None) -> Held:
+        """A forward pass of a node.
+
+        Args:
+            node: which; it must hold the inputs.
+            inputs: the parents' outputs, in the graph's order; the root's input are parameters.
+            example: of which example.
+            at: when to start; as soon as possible by default.
+
+        Raises:
+            ModelError: if a vector is not there (yet), or the node is busy.
+        """
+        value = self.objective.components[node].forward(*_values(inputs), example=example)
+        return Held(value, node, self._pass(node, "forward", inputs, at))
+
+    def backward(
+        self, node: str, gradient: Held, *inputs: Held, example: int = 0, at: float | None = None
+    ) -> tuple[Held, ...]:
+        """A backward pass of a node, from the gradient of its output to those of its inputs."""
+        component = self.objective.components[node]
+        parts = component.backward(gradient.value, *_values(inputs), example=example)
+        end = self._pass(node, "backward", (gradient, *inputs), at)
+        return tuple(Held(part, node, end) for part in parts)
+
+    def send(self, vector: Held, to: str) -> Held:
+        """What a neighbour, one edge away in either direction, then holds."""
+        for edge in ((vector.node, to), (to, vector.node)):
+            if edge in self.graph.edges:
+                return Held(vector.value, to, vector.ready + self.graph.edges[edge])
+        raise ModelError(f"{vector.node!r} cannot send to {to!r}: they are no neighbours")
+
+    def gradients(
+        self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
+    ) -> list[Held]:
+        """Gradients at points that the root holds: all forward passes, then all backward passes.
+
+        Args:
+            points: held by the root.
+            examples: the example of each, the first by default.
+            at: not before.
+
+        Returns:
+            Held by the root.
+        """
+        non_negative(at=at)
+        points = [Held(p.value, p.node, max(p.ready, at)) for p in points]
+        numbers = [0] * len(points) if examples is None else examples
+        passes = [self._all_forward(p, j) for p, j in zip(points, numbers, strict=True)]
+        return [self._all_backward(seen, j) for seen, j in zip(passes, numbers, strict=True)]
+
+    def _all_forward(self, point: Held, example: int) -> dict[str, tuple[Held, ...]]:
+        inputs: dict[str, tuple[Held, ...]] = {}
+        outputs: dict[str, Held] = {}
+        for node in self.objective.route(example):
+            parents = self.graph.parents[node]
+            given = tuple(self.send(outputs[p], node) for p in parents) if parents else (point,)
+            inputs[node] = given
+            outputs[node] = self.forward(node, *given, example=example)
+        for leaf in set(self.graph.leaves) & set(outputs):
+            inputs["after " + leaf] = (outputs[leaf],)
+        return inputs
+
+    def _all_backward(self, inputs: dict[str, tuple[Held, ...]], example: int) -> Held:
+        arrived: dict[str, Held] = {}
+        for node in reversed(self.objective.route(example)):
+            if node not in arrived:  # a leaf: the gradient of its output is 1
+                (output,) = inputs["after " + node]
+                arrived[node] = Held(np.ones(1), node, output.ready)
+            parts = self.backward(node, arrived[node], *inputs[node], example=example)
+            for parent, part in zip(self.graph.parents[node], parts, strict=False):
+                sent = self.send(part, parent)
+                arrived[parent] = arrived[parent] + sent if parent in arrived else sent
+        return parts[0]
+
+    def _pass(self, node: str, kind: Kind, needed: Sequence[Held], at: float | None) -> float:
+        """Reserve the node's time; when the pass ends."""
+        for vector in needed:
+            if vector.node != node:
+                raise ModelError(
+                    f"{node!r} cannot use a vector that only {vector.node!r} holds in a {kind} "
+                    f"pass: send it first"
+                )
+        ready = max(vector.ready for vector in needed)
+        if at is not None and at < ready:
+            raise ModelError(
+                f"{node!r} cannot start a {kind} pass at time {at}: it holds what that needs only "
+                f"from time {ready} on"
+            )
+        costs = self.graph.nodes[node]
+        cost = costs.forward if kind == "forward" else costs.backward
+        start = self._gap(node, ready if at is None else at, cost)
+        if at is not None and start > at:
+            raise ModelError(f"{node!r} cannot start a {kind} pass at time {at}: it is busy")
+        bisect.insort(self._busy[node], (start, start + cost))
+        self.passes.append(Pass(node, kind, start, start + cost))
+        return start + cost
+
+    def _gap(self, node: str, earliest: float, cost: float) -> float:
+        busy = self._busy[node]
+        first = bisect.bisect_left(busy, (earliest, earliest))
+        if first and busy[first - 1][1] > earliest:
+            earliest = busy[first - 1][1]
+        for start, end in busy[first:]:
+            if start >= earliest + cost:
+                break
+            earliest = max(earliest, end)
+        return earliest
+
+
+def _values(vectors: Sequence[Held]) -> list[Array]:
+    return [vector.value for vector in vectors]

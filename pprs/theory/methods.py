@@ -1,0 +1,299 @@
+r"""Optimisation methods as procedures of the pipeline model.
+
+Each is an object with a ``name`` and ``iterates(oracle)``, which yields $y_1, y_2, \dots$ with the
+pipeline time at which the root holds them. The oracle is a :class:`~pprs.theory.Machine`, which
+runs and checks every step, or a :class:`~pprs.theory.Clock`, which is faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from pprs.theory._checks import counts, non_negative, positive
+from pprs.theory.machine import Held
+from pprs.theory.objective import Array, Objective
+
+Momentum: TypeAlias = float | Literal["nesterov"]
+
+
+class Oracle(Protocol):
+    """What procedures ask: see :class:`~pprs.theory.Machine`."""
+
+    objective: Objective
+    start: Held
+
+    def normal(self) -> Held:
+        """A standard normal vector, held by the root."""
+
+    def gradients(
+        self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
+    ) -> list[Held]:
+        """Gradients at points, each of its example."""
+
+
+class Method(Protocol):
+    """A procedure."""
+
+    @property
+    def name(self) -> str:
+        """As in tables and plots."""
+
+    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+        """The points that are its answers, one after the other, without end."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a procedure reached, and when.
+
+    Args:
+        times: pipeline times of the answers, shape ``(T,)``.
+        values: the objective there.
+        last: the last answer, shape ``(d,)``.
+    """
+
+    times: Array
+    values: Array
+    last: Array
+
+    def time_to(self, epsilon: float, minimum: float) -> float:
+        """When the objective first came within epsilon of its minimum; infinite if it did not."""
+        near = np.flatnonzero(self.values - minimum <= epsilon)
+        return float(self.times[near[0]]) if len(near) else math.inf
+
+
+def run(method: Method, oracle: Oracle, iterations: int, stop: float = -math.inf) -> Run:
+    """Run a procedure for so many answers, or until the objective is at most ``stop``."""
+    counts(iterations=iterations)
+    times, values = [], []
+    for point in islice(method.iterates(oracle), iterations):
+        times.append(point.ready)
+        values.append(float(oracle.objective.value(point.value)))
+        if values[-1] <= stop:
+            break
+    return Run(np.array(times), np.array(values), point.value)
+
+
+@dataclass(frozen=True)
+class GradientDescent:
+    r"""$y_{t+1} = y_t - \eta \nabla f(y_t)$; with a subgradient, subgradient descent.
+
+    On a finite sum the passes of the m examples follow each other: that is GPipe.
+
+    Args:
+        lr: step size $\eta > 0$.
+    """
+
+    lr: float
+    name: ClassVar[str] = "gradient descent"
+
+    def __post_init__(self) -> None:
+        positive(lr=self.lr)
+
+    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+        """See :class:`Method`."""
+        point = oracle.start
+        while True:
+            point -= self.lr * self._gradient(oracle, point)
+            yield point
+
+    def _gradient(self, oracle: Oracle, point: Held) -> Held:
+        return _mean_gradient(oracle, [point])
+
+
+class SubgradientDescent(GradientDescent):
+    """Gradient descent by another name, where the objective has subgradients only."""
+
+    name: ClassVar[str] = "subgradient descent"
+
+
+class GPipe(GradientDescent):
+    """Gradient descent on a finite sum, whose examples follow each other through the pipeline."""
+
+    name: ClassVar[str] = "GPipe"
+
+
+class Sequential(GradientDescent):
+    """Gradient descent on a finite sum, one example at a time: a pass begins as the last ended."""
+
+    name: ClassVar[str] = "sequential"
+
+    def _gradient(self, oracle: Oracle, point: Held) -> Held:
+        examples = range(oracle.objective.examples)
+        gradients: list[Held] = []
+        for example in examples:
+            at = gradients[-1].ready if gradients else 0.0
+            gradients += oracle.gradients([point], [example], at)
+        return _mean(gradients)
+
+
+@dataclass(frozen=True)
+class Accelerated:
+    r"""Nesterov's method, one gradient a step: the naive pipelined AGD.
+
+    Args:
+        lr: step size $\eta > 0$.
+        momentum: $\mu$ in $[0, 1]$, or ``"nesterov"`` for the sequence of Lemma 1.
+    """
+
+    lr: float
+    momentum: Momentum = "nesterov"
+    name: ClassVar[str] = "AGD"
+
+    def __post_init__(self) -> None:
+        positive(lr=self.lr)
+        _check_momentum(self.momentum)
+
+    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+        """See :class:`Method`."""
+        point = answer = oracle.start
+        for momentum in momenta(self.momentum):
+            following = point - self.lr * self._gradient(oracle, point)
+            point = (1 + momentum) * following - momentum * answer
+            answer = following
+            yield answer
+
+    def _gradient(self, oracle: Oracle, point: Held) -> Held:
+        return _mean_gradient(oracle, [point])
+
+
+@dataclass(frozen=True)
+class PPRS(Accelerated):
+    r"""Algorithm 1: AGD with the mean of K gradients at perturbed points.
+
+    Args:
+        sigma: $\gamma \ge 0$, the perturbations' standard deviation.
+        samples: number K of perturbations, at least 1.
+        noise: ``"shared"``: a perturbation is shared by all examples; ``"example"``: each example
+            has its own.
+    """
+
+    sigma: float = 0.0
+    samples: int = 1
+    noise: Literal["shared", "example"] = "shared"
+    name: ClassVar[str] = "PPRS"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        non_negative(sigma=self.sigma)
+        counts(samples=self.samples)
+
+    def _gradient(self, oracle: Oracle, point: Held) -> Held:
+        examples = oracle.objective.examples
+        if self.noise == "shared":
+            points = [point + self.sigma * oracle.normal() for _ in range(self.samples)]
+            return _mean_gradient(oracle, points)
+        points = [point + self.sigma * oracle.normal() for _ in range(self.samples * examples)]
+        return _mean(oracle.gradients(points, list(range(examples)) * self.samples))
+
+
+@dataclass(frozen=True)
+class RandomizedSmoothing:
+    r"""The accelerated method of Duchi, Bartlett and Wainwright (2012), unconstrained.
+
+    From $\theta_0 = 1$, $\theta_{t+1} = 2 / (1 + \sqrt{1 + 4/\theta_t^2})$, with
+    $y_t = (1 - \theta_t) x_t + \theta_t z_t$, it takes the mean $g_t$ of K gradients at $y_t + u
+    \theta_t X_k$, and
+
+    $$z_{t+1} = z_0 - \frac{\sum_{s \le t} g_s / \theta_s}{L_{t+1} + \eta_{t+1} / \theta_{t+1}},
+    \qquad x_{t+1} = (1 - \theta_t) x_t + \theta_t z_{t+1},$$
+
+    where $L_t = L / (u \theta_t)$, $\eta_t = L \sqrt{t + 1} / (R \sqrt{K})$ and $u = R d^{-1/4}$
+    (their Corollary 2.3).
+
+    Args:
+        lipschitz: L > 0.
+        radius: R > 0.
+        samples: number K of perturbations.
+    """
+
+    lipschitz: float
+    radius: float
+    samples: int
+    name: ClassVar[str] = "randomized smoothing"
+
+    def __post_init__(self) -> None:
+        positive(lipschitz=self.lipschitz, radius=self.radius)
+        counts(samples=self.samples)
+
+    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+        """See :class:`Method`."""
+        answer = mirror = oracle.start
+        total = 0.0 * oracle.start
+        scale = self.radius * oracle.objective.dimension**-0.25
+        theta, t = 1.0, 0
+        while True:
+            point = (1 - theta) * answer + theta * mirror
+            points = [point + scale * theta * oracle.normal() for _ in range(self.samples)]
+            total += (1 / theta) * _mean_gradient(oracle, points)
+            following, t = 2 / (1 + math.sqrt(1 + 4 / theta**2)), t + 1
+            eta = self.lipschitz * math.sqrt((t + 1) / self.samples) / self.radius
+            curvature = self.lipschitz / (scale * following) + eta / following
+            mirror = oracle.start - (1 / curvature) * total
+            answer = (1 - theta) * answer + theta * mirror
+            theta = following
+            yield answer
+
+
+@dataclass(frozen=True)
+class PipeDream:
+    r"""Asynchronous descent with delayed gradients, as PipeDream's: the pipeline never drains.
+
+    A pass starts every ``period``, at the newest parameters; gradients are applied as they arrive.
+    On a chain of unit nodes they are $\Delta - 1$ steps old.
+
+    Args:
+        lr: step size $\eta > 0$.
+        period: between the starts of two passes: the longest forward plus backward time of a node.
+    """
+
+    lr: float
+    period: float = 2.0
+    name: ClassVar[str] = "PipeDream"
+
+    def __post_init__(self) -> None:
+        positive(lr=self.lr, period=self.period)
+
+    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+        """See :class:`Method`."""
+        point, under_way, passes = oracle.start, deque[Held](), 0
+        while True:
+            example = passes % oracle.objective.examples
+            under_way += oracle.gradients([point], [example], passes * self.period)
+            passes += 1
+            while under_way and under_way[0].ready <= passes * self.period:
+                point -= self.lr * under_way.popleft()
+                yield point
+
+
+def momenta(momentum: Momentum) -> Iterator[float]:
+    r"""$\mu_0, \mu_1, \dots$; for ``"nesterov"``, $\mu_t = (\lambda_t - 1) / \lambda_{t+1}$."""
+    weight = 0.0
+    while True:
+        following = (1 + math.sqrt(1 + 4 * weight**2)) / 2
+        yield (weight - 1) / following if momentum == "nesterov" else float(momentum)
+        weight = following
+
+
+def _check_momentum(momentum: Momentum) -> None:
+    if momentum != "nesterov" and not (isinstance(momentum, int | float) and 0 <= momentum <= 1):
+        raise ValueError(f"momentum must be from 0 to 1, or 'nesterov', got {momentum!r}")
+
+
+def _mean_gradient(oracle: Oracle, points: Sequence[Held]) -> Held:
+    """The mean over points and examples: m passes for each point."""
+    examples = list(range(oracle.objective.examples))
+    repeated = [point for point in points for _ in examples]
+    return _mean(oracle.gradients(repeated, examples * len(points)))
+
+
+def _mean(vectors: Sequence[Held]) -> Held:
+    value: Array = np.mean([vector.value for vector in vectors], axis=0)
+    return Held(value, vectors[0].node, max(vector.ready for vector in vectors))

@@ -1,0 +1,99 @@
+"""Objectives laid out on devices: a function at the end of a chain, and copies of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pprs.theory._checks import counts
+from pprs.theory.graph import Graph, Node
+from pprs.theory.objective import Array, Component, Objective
+
+Function = Callable[[Array, int], Array]
+
+
+class Identity:
+    """Passes its input on."""
+
+    def forward(self, *inputs: Array, example: int) -> Array:
+        """The input."""
+        return inputs[0]
+
+    def backward(self, gradient: Array, *inputs: Array, example: int) -> tuple[Array, ...]:
+        """The gradient."""
+        return (gradient,)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A function of all parameters, in one node.
+
+    Args:
+        value: of parameters ``(..., d)`` and the number of an example, shape ``(...)``.
+        gradient: the same, shape ``(..., d)``.
+    """
+
+    value: Function
+    gradient: Function
+
+    def forward(self, *inputs: Array, example: int) -> Array:
+        """The value, shape ``(..., 1)``."""
+        return self.value(inputs[0], example)[..., None]
+
+    def backward(self, gradient: Array, *inputs: Array, example: int) -> tuple[Array, ...]:
+        """The gradient, times that of the output."""
+        return (gradient * self.gradient(inputs[0], example),)
+
+
+def on_chain(
+    value: Function, gradient: Function, dimension: int, depth: int = 1, examples: int = 1
+) -> Objective:
+    r"""A function on the last of $\Delta$ nodes; the others pass the parameters on.
+
+    Args:
+        value: of parameters ``(..., d)`` and the number of an example, shape ``(...)``.
+        gradient: the same, shape ``(..., d)``.
+        dimension: d.
+        depth: $\Delta$.
+        examples: m; the objective is the mean over them.
+    """
+    graph = Graph.chain(depth)
+    components: dict[str, Component] = {name: Identity() for name in graph.nodes}
+    components[graph.leaves[0]] = Whole(value, gradient)
+    return Objective(graph, components, dimension, examples)
+
+
+def data_parallel(objective: Objective, replicas: int, latency: float = 0.0) -> Objective:
+    """Copies of a graph, between which the examples are divided.
+
+    A root without cost of its own holds the parameters; the copies' roots are its children. So data
+    parallelism is pipeline parallelism on another graph.
+
+    Args:
+        objective: on the graph that is copied.
+        replicas: number of copies, from 1 to the number of examples.
+        latency: of sending the parameters to a copy, and a gradient back.
+    """
+    counts(replicas=replicas)
+    if objective.branches:
+        raise ValueError("objective must be one without branches: it has copies already")
+    if replicas > objective.examples:
+        raise ValueError(
+            f"replicas must be from 1 to the number of examples, {objective.examples}: the others "
+            f"would have nothing to do; got {replicas}"
+        )
+    nodes: dict[str, Node] = {"parameters": Node(0, 0)}
+    edges: dict[tuple[str, str], float] = {}
+    components: dict[str, Component] = {"parameters": Identity()}
+    branches = []
+    graph = objective.graph
+    for r in range(replicas):
+        names = {name: f"{name}@{r}" for name in graph.nodes}
+        nodes |= {names[name]: node for name, node in graph.nodes.items()}
+        edges["parameters", names[graph.root]] = latency
+        edges |= {(names[tail], names[head]): t for (tail, head), t in graph.edges.items()}
+        components |= {names[name]: part for name, part in objective.components.items()}
+        branches.append(frozenset({"parameters", *names.values()}))
+    return Objective(
+        Graph(nodes, edges), components, objective.dimension, objective.examples, tuple(branches)
+    )

@@ -1,0 +1,107 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from theory.problems import deviations, diamond
+
+from pprs.theory.graph import Graph
+from pprs.theory.machine import Held, Machine, ModelError
+from pprs.theory.objective import Objective
+from pprs.theory.replicas import on_chain
+
+
+def costly(objective, **costs):
+    """The same on a chain with other costs."""
+    graph = Graph.chain(objective.graph.depth, **costs)
+    return Objective(graph, objective.components, objective.dimension, objective.examples)
+
+
+@pytest.mark.parametrize("depth", range(1, 9))
+def test_k_passes_over_a_unit_chain_take_the_time_of_the_formula(depth):
+    for samples in range(1, 9):
+        machine = Machine(deviations(depth))
+        gradients = machine.gradients([machine.start] * samples)
+        assert machine.time == 2 * (samples + depth - 1)
+        assert max(g.ready for g in gradients) == machine.time
+
+
+def test_gradients_are_those_of_the_objective():
+    objective = diamond(examples=2)
+    machine = Machine(objective, start=np.array([0.5, 1.0, -2.0]))
+    found = machine.gradients([machine.start, 2.0 * machine.start], [0, 1])
+    np.testing.assert_allclose(found[0].value, objective.gradient(machine.start.value, 0))
+    np.testing.assert_allclose(found[1].value, objective.gradient(2 * machine.start.value, 1))
+    assert all(g.node == "a" for g in found)
+
+
+def test_a_step_that_uses_what_a_node_does_not_hold_is_refused():
+    machine = Machine(deviations(3))
+    output = machine.forward("f1", machine.start)
+    with pytest.raises(ModelError, match="'f2' cannot use a vector that only 'f1' holds"):
+        machine.forward("f2", output)
+    with pytest.raises(ModelError, match="'f1' cannot send to 'f3': they are no neighbours"):
+        machine.send(output, "f3")
+    with pytest.raises(ModelError, match="'f1' cannot add a vector that 'f2' holds"):
+        output + machine.send(output, "f2")
+
+
+def test_a_step_before_its_vectors_arrive_or_while_its_node_is_busy_is_refused():
+    machine = Machine(costly(deviations(2), forward=2, latency=3))
+    arrived = machine.send(machine.forward("f1", machine.start), "f2")
+    assert arrived.ready == 5
+    with pytest.raises(ModelError, match="'f2' cannot start a forward pass at time 4: .* time 5"):
+        machine.forward("f2", arrived, at=4)
+    machine.forward("f2", arrived, at=6)
+    with pytest.raises(ModelError, match="at time 7: it is busy"):
+        machine.forward("f2", arrived, at=7)
+    assert machine.forward("f2", arrived).ready == 10  # there is no gap of 2 before
+    assert machine.time == 10
+
+
+def test_a_gap_is_used_if_it_is_long_enough():
+    machine = Machine(deviations(1))
+    for at in (3, 5):
+        machine.forward("f1", machine.start, at=at)
+    ends = [machine.forward("f1", machine.start).ready for _ in range(5)]
+    assert ends == [1, 2, 3, 5, 7]
+
+
+def test_sums_are_ready_when_their_last_term_is():
+    early, late = Held(np.ones(2), "f1", 1.0), Held(np.ones(2), "f1", 4.0)
+    total = early - 0.5 * late
+    assert (total.ready, total.node) == (4.0, "f1")
+    np.testing.assert_array_equal(total.value, [0.5, 0.5])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_no_node_does_two_things_at_once_and_costs_are_paid(data):
+    depth = data.draw(st.integers(1, 4))
+    times = st.lists(st.integers(0, 3), min_size=depth, max_size=depth)
+    costs = dict(forward=data.draw(times), backward=data.draw(times))
+    costs["latency"] = data.draw(times)[: depth - 1]
+    machine = Machine(costly(deviations(depth), **costs))
+    for _ in range(data.draw(st.integers(1, 3))):
+        machine.gradients([machine.start] * data.draw(st.integers(1, 3)))
+    for node, cost in machine.graph.nodes.items():
+        own = sorted((o.start, o.end, o.kind) for o in machine.passes if o.node == node)
+        assert all(o[1] - o[0] == getattr(cost, o[2]) for o in own)
+        busy = [o for o in own if o[0] < o[1]]
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(busy))
+
+
+def test_random_vectors_are_keyed_by_the_seed():
+    first, second = (Machine(deviations(), seed=s) for s in (1, 2))
+    again = Machine(deviations(), seed=1)
+    drawn = first.normal().value
+    np.testing.assert_array_equal(drawn, again.normal().value)
+    assert not np.array_equal(drawn, second.normal().value)
+    assert not np.array_equal(drawn, first.normal().value)
+
+
+def test_a_start_of_the_wrong_shape_is_refused():
+    objective = on_chain(lambda x, j: x[..., 0], lambda x, j: x, 2)
+    with pytest.raises(ValueError, match=r"shape \(2,\), got shape \(3,\)"):
+        Machine(objective, start=np.zeros(3))

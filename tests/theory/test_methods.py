@@ -1,0 +1,194 @@
+import itertools
+
+import numpy as np
+import pytest
+from theory.problems import deviations, quadratic
+
+from pprs.theory import methods
+from pprs.theory.clock import Clock
+from pprs.theory.graph import Graph
+from pprs.theory.machine import Machine, ModelError
+from pprs.theory.objective import Objective
+from pprs.theory.replicas import data_parallel, on_chain
+
+EVERY = [
+    methods.GradientDescent(0.1),
+    methods.SubgradientDescent(0.1),
+    methods.GPipe(0.1),
+    methods.Sequential(0.1),
+    methods.Accelerated(0.1),
+    methods.Accelerated(0.1, momentum=0.9),
+    methods.PPRS(0.1, sigma=0.2, samples=3),
+    methods.PPRS(0.1, sigma=0.2, samples=2, noise="example"),
+    methods.RandomizedSmoothing(lipschitz=2.0, radius=1.0, samples=3),
+    methods.PipeDream(0.1),
+]
+
+
+def named(method):
+    return f"{method.name}, {getattr(method, 'momentum', '')}, {getattr(method, 'noise', '')}"
+
+
+@pytest.mark.parametrize("examples", [1, 3])
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("method", EVERY, ids=named)
+def test_the_clock_says_what_the_machine_does(method, depth, examples):
+    """Same points, same times; the clock computes all perturbations on one node at once."""
+    slow = methods.run(method, Machine(deviations(depth, examples), seed=3), 6)
+    clock = Clock(deviations(1, examples), Graph.chain(depth), seed=3)
+    fast = methods.run(method, clock, 6)
+    np.testing.assert_array_equal(slow.times, fast.times)
+    np.testing.assert_allclose(slow.values, fast.values, rtol=1e-12)
+    np.testing.assert_allclose(slow.last, fast.last, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", [methods.GPipe(0.1), methods.PPRS(0.1, sigma=0.1, samples=4)])
+def test_the_clock_counts_unequal_costs_and_latencies(method):
+    costs = dict(forward=[1, 3, 2], backward=[2, 1, 5], latency=[1, 0.5])
+    graph, plain = Graph.chain(3, **costs), deviations(3, examples=2)
+    objective = Objective(graph, plain.components, plain.dimension, plain.examples)
+    slow = methods.run(method, Machine(objective), 3)
+    np.testing.assert_allclose(slow.times, methods.run(method, Clock(objective), 3).times)
+
+
+def test_the_clock_refuses_passes_that_could_meet():
+    method = methods.PipeDream(0.1, period=1.0)
+    with pytest.raises(ModelError, match="could meet"):
+        methods.run(method, Clock(deviations(3)), 4)
+    unequal = Graph.chain(3, forward=[1, 2, 1])
+    with pytest.raises(ModelError, match="could meet"):
+        methods.run(methods.PipeDream(0.1, period=3.0), Clock(deviations(1), unequal), 4)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 6])
+def test_a_step_of_gpipe_is_shorter_than_one_of_its_examples_in_sequence(depth):
+    """Sequential training and GPipe are procedures of the same model."""
+    examples = 4
+    gpipe = methods.run(methods.GPipe(0.1), Machine(deviations(depth, examples)), 2)
+    sequential = methods.run(methods.Sequential(0.1), Machine(deviations(depth, examples)), 2)
+    np.testing.assert_allclose(gpipe.values, sequential.values)
+    np.testing.assert_array_equal(gpipe.times, [2 * (4 + depth - 1), 4 * (4 + depth - 1)])
+    np.testing.assert_array_equal(sequential.times, [2 * 4 * depth, 4 * 4 * depth])
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 5])
+def test_data_parallelism_divides_the_examples(replicas):
+    """It is pipeline parallelism on the graph of the copies."""
+    depth, examples, latency = 3, 5, 0.25
+    plain = deviations(depth, examples)
+    parallel = data_parallel(plain, replicas, latency)
+    assert parallel.graph.depth == depth + 1
+    single = methods.run(methods.GPipe(0.1), Machine(plain), 3)
+    copies = methods.run(methods.GPipe(0.1), Machine(parallel), 3)
+    np.testing.assert_allclose(copies.values, single.values)
+    share = -(-examples // replicas)
+    assert copies.times[0] == 2 * (share + depth - 1) + 2 * latency
+    fast = methods.run(methods.GPipe(0.1), Clock(parallel), 3)
+    np.testing.assert_allclose(fast.times, copies.times)
+
+
+def test_smoothing_over_data_parallel_copies_is_distributed_randomized_smoothing():
+    """DRS: every copy smooths its own examples at the same perturbations."""
+    method = methods.PPRS(0.1, sigma=0.1, samples=4)
+    plain = deviations(2, examples=6)
+    single = methods.run(method, Machine(plain, seed=1), 3)
+    copies = methods.run(method, Machine(data_parallel(plain, 3), seed=1), 3)
+    np.testing.assert_allclose(copies.values, single.values)
+    assert copies.times[0] == 2 * (4 * 6 // 3 + 2 - 1)
+    assert single.times[0] == 2 * (4 * 6 + 2 - 1)
+
+
+@pytest.mark.parametrize("replicas", [0, 3])
+def test_as_many_copies_as_examples_at_most(replicas):
+    with pytest.raises(ValueError, match=f"got {replicas}"):
+        data_parallel(deviations(2, examples=2), replicas)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_asynchronous_gradients_are_delta_minus_one_steps_old(depth):
+    lr, steps = 0.05, 12
+    found = methods.run(methods.PipeDream(lr), Machine(quadratic([1.0, 3.0], depth)), steps)
+    points = [np.zeros(2)]
+    for t in range(steps):
+        old = points[max(0, t - (depth - 1))]
+        points.append(points[-1] - lr * (old - 1) * [1.0, 3.0])
+    np.testing.assert_allclose(found.last, points[-1])
+    np.testing.assert_array_equal(found.times, 2 * (depth + np.arange(steps)))
+
+
+def test_accelerated_descent_is_algorithm_1_without_noise():
+    eigenvalues, lr = np.array([1.0, 0.1]), 0.5
+    found = methods.run(methods.Accelerated(lr), Machine(quadratic(eigenvalues)), 7)
+    x = y = np.zeros(2)
+    weight = 0.0
+    for _ in range(7):
+        after = (1 + np.sqrt(1 + 4 * weight**2)) / 2
+        mu = (weight - 1) / after
+        new = x - lr * eigenvalues * (x - 1)
+        x, y, weight = (1 + mu) * new - mu * y, new, after
+    np.testing.assert_allclose(found.last, y)
+
+
+def test_smoothing_averages_the_gradients_at_its_perturbations():
+    objective, method = deviations(2), methods.PPRS(0.1, 0.0, sigma=0.7, samples=5)
+    random = np.random.default_rng(8)
+    points = 0.7 * random.standard_normal((5, 4))
+    step = methods.run(method, Machine(objective, seed=8), 1)
+    np.testing.assert_allclose(step.last, -0.1 * objective.gradient(points).mean(0))
+
+
+def test_noise_per_example_varies_less_than_shared_noise():
+    def spread(noise):
+        method = methods.PPRS(0.1, 0.0, sigma=1.0, samples=1, noise=noise)
+        firsts = [methods.run(method, Clock(deviations(1, 8), seed=s), 1).last for s in range(300)]
+        return np.var(firsts, axis=0).sum()
+
+    assert spread("example") < 0.6 * spread("shared")
+
+
+def test_randomized_smoothing_keeps_its_published_rate():
+    r"""Duchi et al. (2012), Corollary 2.3: $10 L R d^{1/4} / T + 5 L R / \sqrt{T K}$."""
+    lipschitz, radius, samples, steps = 1.0, 2.0, 4, 200
+    center = np.full(16, radius / 4)
+    distance = on_chain(
+        lambda x, j: np.linalg.norm(x - center, axis=-1),
+        lambda x, j: (x - center) / np.linalg.norm(x - center, axis=-1, keepdims=True),
+        16,
+    )
+    method = methods.RandomizedSmoothing(lipschitz, radius, samples)
+    found = methods.run(method, Clock(distance, seed=0), steps)
+    t = np.arange(1, steps + 1)
+    bound = 10 * radius * 16**0.25 / t + 5 * radius / np.sqrt(t * samples)
+    assert (found.values <= bound).all()
+    assert found.values[-1] < 0.2 * found.values[0]
+
+
+def test_a_run_ends_where_it_is_told_and_knows_its_time():
+    clock = Clock(quadratic([1.0]), Graph.chain(4))
+    found = methods.run(methods.GradientDescent(0.5), clock, 50, stop=0.01)
+    assert found.values[-1] <= 0.01 < found.values[-2]
+    assert found.time_to(0.01, 0.0) == found.times[-1] == 8 * len(found.times)
+    assert found.time_to(1e-9, 0.0) == np.inf
+
+
+def test_the_momenta_are_those_of_lemma_1():
+    first = list(itertools.islice(methods.momenta("nesterov"), 3))
+    golden = (1 + np.sqrt(5)) / 2
+    third = (golden - 1) / ((1 + np.sqrt(1 + 4 * golden**2)) / 2)
+    np.testing.assert_allclose(first, [-1, 0, third])
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: methods.GradientDescent(0), "lr must be a finite number above 0, got 0"),
+        (lambda: methods.Accelerated(1.0, momentum=2), "momentum must be from 0 to 1"),
+        (lambda: methods.PPRS(1.0, sigma=-1), "sigma must be .* at least 0, got -1"),
+        (lambda: methods.PPRS(1.0, samples=1.5), "samples must be an integer .* got 1.5"),
+        (lambda: methods.RandomizedSmoothing(0, 1, 1), "lipschitz"),
+        (lambda: methods.PipeDream(0.1, period=0), "period"),
+    ],
+)
+def test_wrong_settings_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
