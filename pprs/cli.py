@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 USAGE = """usage: pprs <command> [options]
 
@@ -12,6 +15,8 @@ commands:
   train            train a few-shot classifier through a pipeline, several methods at equal
                    pipeline time
   bench gradient   time a smoothed gradient against a plain one, the literal loop and vmap
+  bounds           how long a precision takes, at least and by method, for given constants
+  simulate         run methods on a worst-case function over depths of the pipeline
 
 `pprs <command> --help` lists a command's options."""
 
@@ -48,16 +53,39 @@ def _command(
         return _train, arguments[1:]
     if arguments[:2] == ["bench", "gradient"]:
         return _bench_gradient, arguments[2:]
+    if arguments[:1] == ["bounds"]:
+        return _bounds, arguments[1:]
+    if arguments[:1] == ["simulate"]:
+        return _simulate, arguments[1:]
     return None, arguments
 
 
 def _bench_gradient(arguments: Sequence[str]) -> int:
-    import tyro
-
     from pprs.bench import GradientBench, bench_gradient
 
+    return _configured("bench gradient", GradientBench, bench_gradient, arguments)
+
+
+def _bounds(arguments: Sequence[str]) -> int:
+    from pprs.limits import BoundsConfig, bounds
+
+    return _configured("bounds", BoundsConfig, bounds, arguments)
+
+
+def _simulate(arguments: Sequence[str]) -> int:
+    from pprs.limits import SimulateConfig, simulate
+
+    return _configured("simulate", SimulateConfig, simulate, arguments)
+
+
+def _configured(
+    name: str, config: type[T], run: Callable[[T], object], arguments: Sequence[str]
+) -> int:
+    """Run a command whose options are the fields of a class."""
+    import tyro
+
     try:
-        bench_gradient(tyro.cli(GradientBench, prog="pprs bench gradient", args=arguments))
+        run(tyro.cli(config, prog=f"pprs {name}", args=arguments))
     except ValueError as error:
         return _say(str(error), 2)
     return 0

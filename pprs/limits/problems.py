@@ -1,0 +1,97 @@
+"""The worst-case functions and the methods that are run on them, with the theory's settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from pprs.theory import methods
+from pprs.theory.bounds import (
+    lower_nonsmooth,
+    lower_smooth_convex,
+    pprs_convex,
+    subgradient,
+)
+from pprs.theory.objective import Objective
+from pprs.theory.sweep import MethodAt
+from pprs.theory.worst_case import NonSmooth, SmoothConvex
+
+FunctionName: TypeAlias = Literal["non-smooth", "smooth"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    r"""A function, a precision, and who is to reach it.
+
+    Args:
+        name: with the equation's number.
+        objective: in one node.
+        minimum: of the objective.
+        epsilon: the precision.
+        lower: the lower bound on the time at each depth.
+        methods: by name.
+    """
+
+    name: str
+    objective: Objective
+    minimum: float
+    epsilon: float
+    lower: Callable[[int], float]
+    methods: Mapping[str, MethodAt]
+
+
+def non_smooth(ratio: float, pairs: int, coordinates: int) -> Problem:
+    r"""Eq. (8) with L = R = 1 and $\varepsilon$ = 1 / ratio.
+
+    Args:
+        ratio: $LR/\varepsilon$, above 0.
+        pairs: k.
+        coordinates: l.
+    """
+    function = NonSmooth(1.0, 1.0, pairs, coordinates)
+    constants: dict[str, Any] = {"lipschitz": 1.0, "radius": 1.0, "epsilon": 1 / ratio}
+    descent = subgradient(**constants, depth=1)
+    smoothed = pprs_convex(**constants, dimension=function.dimension, depth=1)
+    lr, steps = descent.lr or 1.0, descent.iterations or 1
+    sigma, samples = smoothed.sigma or 0.0, smoothed.samples or 1
+    return Problem(
+        name=f"function (8), k = {pairs}, l = {coordinates}, LR/ε = {ratio:g}",
+        objective=function.chain(1),
+        minimum=function.minimum,
+        epsilon=1 / ratio,
+        lower=lambda depth: lower_nonsmooth(**constants, depth=depth).time,
+        methods={
+            "subgradient": lambda _: methods.SubgradientDescent(lr),
+            "pprs": lambda _: methods.PPRS(smoothed.lr or 1.0, sigma=sigma, samples=samples),
+            "randomized-smoothing": lambda _: methods.RandomizedSmoothing(1.0, 1.0, samples),
+            # The step for gradients that are Δ - 1 steps old: 2Δ - 1 times as many of them.
+            "pipedream": lambda d: methods.PipeDream(1 / math.sqrt(steps * (2 * d - 1))),
+        },
+    )
+
+
+def smooth(ratio: float, pairs: int | None = None) -> Problem:
+    r"""Eq. (1) with $\beta$ = R = 1 and $\varepsilon$ = 1 / ratio.
+
+    Args:
+        ratio: $\beta R^2/\varepsilon$, above 0.
+        pairs: k; by default the one for which Eq. (5) says most.
+    """
+    if pairs is None:
+        pairs = max(1, math.ceil(math.sqrt(3 * ratio / 32)) - 1)
+    function = SmoothConvex(1.0, 1.0, pairs)
+    return Problem(
+        name=f"function (1), k = {pairs}, βR²/ε = {ratio:g}",
+        objective=function.chain(1),
+        minimum=function.minimum,
+        epsilon=1 / ratio,
+        lower=lambda depth: (
+            lower_smooth_convex(smoothness=1.0, radius=1.0, epsilon=1 / ratio, depth=depth).time
+        ),
+        methods={
+            "gd": lambda _: methods.GradientDescent(1.0),
+            "agd": lambda _: methods.Accelerated(1.0),
+        },
+    )
