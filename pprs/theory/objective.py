@@ -25,6 +25,18 @@ class Component(Protocol):
         """The product of a gradient ``(..., p)`` with the Jacobian by each input."""
 
 
+class Identity:
+    """Passes its input on."""
+
+    def forward(self, *inputs: Array, example: int) -> Array:
+        """The input."""
+        return inputs[0]
+
+    def backward(self, gradient: Array, *inputs: Array, example: int) -> tuple[Array, ...]:
+        """The gradient."""
+        return (gradient,)
+
+
 @dataclass(frozen=True)
 class Objective:
     """The mean over examples of functions that a graph composes.

@@ -7,21 +7,9 @@ from dataclasses import dataclass
 
 from pprs.theory._checks import counts
 from pprs.theory.graph import Graph, Node
-from pprs.theory.objective import Array, Component, Objective
+from pprs.theory.objective import Array, Component, Identity, Objective
 
 Function = Callable[[Array, int], Array]
-
-
-class Identity:
-    """Passes its input on."""
-
-    def forward(self, *inputs: Array, example: int) -> Array:
-        """The input."""
-        return inputs[0]
-
-    def backward(self, gradient: Array, *inputs: Array, example: int) -> tuple[Array, ...]:
-        """The gradient."""
-        return (gradient,)
 
 
 @dataclass(frozen=True)

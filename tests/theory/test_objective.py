@@ -4,8 +4,7 @@ from scipy.optimize import approx_fprime
 from theory.problems import deviations, diamond
 
 from pprs.theory.graph import Graph
-from pprs.theory.objective import Objective
-from pprs.theory.replicas import Identity
+from pprs.theory.objective import Identity, Objective
 
 
 @pytest.mark.parametrize("example", [0, 1])
