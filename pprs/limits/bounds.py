@@ -101,7 +101,7 @@ def _smooth_nonconvex(c: BoundsConfig) -> Iterator[Row]:
 
 def _lipschitz(c: BoundsConfig) -> Iterator[Row]:
     given: dict[str, Any] = _chosen(c, "lipschitz radius epsilon depth")
-    regime = "convex, Lipschitz" + ("" if c.batch == 1 else f", mean of {c.batch}")
+    regime = "convex, Lipschitz" + ("" if c.batch == 1 else f" (m = {c.batch})")
     yield Row(regime, "any", theory.lower_nonsmooth(**given))
     if c.batch == 1:
         yield Row(regime, "subgradient", theory.subgradient(**given))
@@ -150,4 +150,4 @@ def _show(found: list[Row], config: BoundsConfig, console: Any) -> None:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) and value < 10**7 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) and value < 10**7 else f"{value:.2g}"

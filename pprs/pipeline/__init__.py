@@ -9,6 +9,7 @@ from pprs.pipeline.schedule import (
     default_microbatches,
     schedule_class,
 )
+from pprs.pipeline.tracing import trace_graph
 
 __all__ = [
     "LaunchError",
@@ -22,4 +23,5 @@ __all__ = [
     "launch",
     "partition",
     "schedule_class",
+    "trace_graph",
 ]
