@@ -47,10 +47,10 @@ class Clock:
         self._random = np.random.default_rng(seed)
         self._started = -np.inf
 
-    def normal(self) -> Held:
-        """As :meth:`Machine.normal`, and the same numbers."""
-        value = self._random.standard_normal(self.objective.dimension)
-        return Held(value, self.graph.root, 0.0)
+    def perturbed(self, point: Held, sigma: float, samples: int) -> list[Held]:
+        """As :meth:`Machine.perturbed`, and the same points."""
+        drawn = self._random.standard_normal((samples, self.objective.dimension))
+        return [Held(value, point.node, point.ready) for value in point.value + sigma * drawn]
 
     def gradients(
         self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0

@@ -91,10 +91,10 @@ class Machine:
         """When the last pass so far ends."""
         return max((p.end for p in self.passes), default=0.0)
 
-    def normal(self) -> Held:
-        """A standard normal vector ``(d,)`` in the root's memory."""
-        value = self._random.standard_normal(self.objective.dimension)
-        return Held(value, self.graph.root, 0.0)
+    def perturbed(self, point: Held, sigma: float, samples: int) -> list[Held]:
+        r"""Points $x + \sigma X_k$ with standard normal $X_k$, drawn by the root, which holds x."""
+        drawn = self._random.standard_normal((samples, self.objective.dimension))
+        return [Held(value, point.node, point.ready) for value in point.value + sigma * drawn]
 
     def forward(self, node: str, *inputs: Held, example: int = 0, at: float | None = None) -> Held:
         """A forward pass of a node.

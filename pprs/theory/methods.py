@@ -29,8 +29,8 @@ class Oracle(Protocol):
     objective: Objective
     start: Held
 
-    def normal(self) -> Held:
-        """A standard normal vector, held by the root."""
+    def perturbed(self, point: Held, sigma: float, samples: int) -> list[Held]:
+        """So many Gaussian perturbations of a point, held by the root."""
 
     def gradients(
         self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
@@ -188,9 +188,8 @@ class PPRS(Accelerated):
     def _gradient(self, oracle: Oracle, point: Held) -> Held:
         examples = oracle.objective.examples
         if self.noise == "shared":
-            points = [point + self.sigma * oracle.normal() for _ in range(self.samples)]
-            return _mean_gradient(oracle, points)
-        points = [point + self.sigma * oracle.normal() for _ in range(self.samples * examples)]
+            return _mean_gradient(oracle, oracle.perturbed(point, self.sigma, self.samples))
+        points = oracle.perturbed(point, self.sigma, self.samples * examples)
         return _mean(oracle.gradients(points, list(range(examples)) * self.samples))
 
 
@@ -231,7 +230,7 @@ class RandomizedSmoothing:
         theta, t = 1.0, 0
         while True:
             point = (1 - theta) * answer + theta * mirror
-            points = [point + scale * theta * oracle.normal() for _ in range(self.samples)]
+            points = oracle.perturbed(point, scale * theta, self.samples)
             total += (1 / theta) * _mean_gradient(oracle, points)
             following, t = 2 / (1 + math.sqrt(1 + 4 / theta**2)), t + 1
             eta = self.lipschitz * math.sqrt((t + 1) / self.samples) / self.radius
