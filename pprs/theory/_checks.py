@@ -21,11 +21,13 @@ def non_negative(**values: float) -> None:
 
 
 def counts(**values: int) -> None:
-    """Raise ``ValueError`` unless every value is an integer of at least 1."""
+    """Raise ``ValueError`` unless every value is an integer from 1 to 2^53, which floats hold."""
     for name, value in values.items():
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not (whole and value >= 1):
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        if value > 2**53:
+            raise ValueError(f"{name} must be an integer of at most 2**53, got {value!r}")
 
 
 def finite(what: str, value: float, **inputs: float) -> float:
@@ -39,4 +41,7 @@ def finite(what: str, value: float, **inputs: float) -> float:
 def _real(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return False
-    return math.isfinite(value)
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        return False

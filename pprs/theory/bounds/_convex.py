@@ -1,0 +1,224 @@
+"""Lipschitz convex objectives: PPRS, Eq. (12) to (14), and the subgradient method."""
+
+from __future__ import annotations
+
+import math
+
+from pprs.theory._checks import counts, finite, positive
+from pprs.theory.bounds._noisy import lemma1
+from pprs.theory.bounds._result import Bound
+from pprs.theory.bounds._steps import Noise, chain_time, perturbations, whole
+
+# From here on the form of Lemma 1 that is proved gives the 7/2 of Eq. (13).
+_PROVED = 8
+
+
+def subgradient(
+    *, lipschitz: float, radius: float, epsilon: float, depth: int, batch: int = 1
+) -> Bound:
+    r"""The subgradient method with constant step $R/(L\sqrt T)$, m examples in a pipeline.
+
+    $f - f(\theta^*) \le LR/\sqrt T$ at the best, and at the mean, of the T points where a
+    subgradient is taken (Bubeck, 2015, Theorem 3.2).
+
+    Args:
+        lipschitz: constant $L > 0$ of the objective.
+        radius: distance $R > 0$ of the start to a minimizer.
+        epsilon: precision $\varepsilon > 0$ in function value.
+        depth: number $\Delta$ of nodes of the chain, at least 1.
+        batch: number m of examples whose mean is the objective; each is a pass of its own.
+
+    Returns:
+        $T = \lceil (LR/\varepsilon)^2 \rceil$ and its time $2T(m + \Delta - 1)$.
+
+    Raises:
+        ValueError: for an argument out of its range, or a T that is no floating-point number.
+    """
+    positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
+    counts(depth=depth, batch=batch)
+    ratio = lipschitz * radius / epsilon
+    iterations = max(1, whole("iterations", ratio * ratio, lipschitz=lipschitz, epsilon=epsilon))
+    return Bound(
+        time=chain_time(iterations, batch, depth),
+        equation="Bubeck (2015), Theorem 3.2",
+        iterations=iterations,
+        lr=finite("lr", radius / lipschitz / math.sqrt(iterations), lipschitz=lipschitz),
+    )
+
+
+def pprs_gap(
+    *,
+    lipschitz: float,
+    radius: float,
+    dimension: int,
+    iterations: int,
+    sigma: float,
+    samples: int,
+    printed: bool = False,
+) -> float:
+    r"""Bound on $\mathbb{E} f(\theta_T) - f(\theta^*)$ for PPRS on a convex objective, Eq. (12).
+
+    :func:`lemma1` with $\beta = L/\gamma$ and noise $L/\sqrt K$, and $L\gamma\sqrt d$ for the
+    smoothing. The minimizer $\theta^*$ of f need not be one of the smoothed objective, so this
+    takes the lemma for any point x.
+
+    Args:
+        lipschitz: constant $L > 0$ of the objective.
+        radius: distance $R > 0$ of the start to $\theta^*$.
+        dimension: number $d \ge 1$ of parameters.
+        iterations: number $T \ge 1$ of steps.
+        sigma: standard deviation $\gamma > 0$ of the perturbations.
+        samples: number $K \ge 1$ of perturbations in a step.
+        printed: with Eq. (11) for Lemma 1, as the source has it.
+
+    Raises:
+        ValueError: for an argument out of its range.
+    """
+    positive(lipschitz=lipschitz, radius=radius, sigma=sigma)
+    counts(dimension=dimension, iterations=iterations, samples=samples)
+    smoothed = lemma1(
+        smoothness=lipschitz / sigma,
+        radius=radius,
+        noise=lipschitz / math.sqrt(samples),
+        step=iterations,
+        printed=printed,
+    )
+    return smoothed + lipschitz * sigma * math.sqrt(dimension)
+
+
+def pprs_convex(
+    *, lipschitz: float, radius: float, epsilon: float, dimension: int, depth: int
+) -> Bound:
+    r"""PPRS on a Lipschitz convex objective, with the settings of Eq. (13).
+
+    $\gamma = Rd^{-1/4}/(T+1)$ and $K = \lceil (T+1)/\sqrt d \rceil$ turn Eq. (12) into
+    $\frac72 LRd^{1/4}/(T+1)$. With the form of :func:`lemma1` that is proved, this holds for
+    $T \ge 8$; before that, the T here is at most one larger than with the printed one.
+
+    Args:
+        lipschitz: constant $L > 0$ of the objective.
+        radius: distance $R > 0$ of the start to a minimizer.
+        epsilon: precision $\varepsilon > 0$ in function value.
+        dimension: number $d \ge 1$ of parameters.
+        depth: number $\Delta$ of nodes of the chain, at least 1.
+
+    Returns:
+        The smallest such T and its time $2T(K + \Delta - 1)$; $T = 0$ for
+        $\varepsilon \ge LR$, which the start fulfils.
+
+    Raises:
+        ValueError: for an argument out of its range, or a T that is no floating-point number.
+
+    Example:
+        >>> bound = pprs_convex(lipschitz=1.0, radius=1.0, epsilon=0.1, dimension=16, depth=20)
+        >>> bound.iterations, bound.samples, bound.time
+        (69, 18, 5106.0)
+    """
+    return convex_bound(
+        lipschitz=lipschitz,
+        radius=radius,
+        epsilon=epsilon,
+        dimension=dimension,
+        depth=depth,
+        batch=1,
+        noise="shared",
+    )
+
+
+def time_bound_14(
+    *,
+    lipschitz: float,
+    radius: float,
+    epsilon: float,
+    dimension: int,
+    depth: int,
+    printed: bool = False,
+) -> float:
+    r"""The right side of Eq. (14), an upper bound on the time of :func:`pprs_convex`.
+
+    With $a = \frac72 \frac{LR}{\varepsilon} d^{1/4}$, $T < a$ and $T + 1 < a + 1$, the time is
+    below $2a(a+1)/\sqrt d + 2a\Delta$:
+
+    $$ \frac{49}{2} \Big(\frac{LR}{\varepsilon}\Big)^2 + \frac{7LR}{\varepsilon} d^{-1/4}
+       + \frac{7LR}{\varepsilon} \Delta d^{1/4}. $$
+
+    The source leaves out the term in the middle, as if $T(T+1)$ were at most $a^2$. For
+    $a \le 8$, where one more step may be needed, $a + 1$ takes the place of a.
+
+    Args:
+        lipschitz: constant $L > 0$ of the objective.
+        radius: distance $R > 0$ of the start to a minimizer.
+        epsilon: precision $\varepsilon > 0$ in function value.
+        dimension: number $d \ge 1$ of parameters.
+        depth: number $\Delta$ of nodes of the chain, at least 1.
+        printed: as the source has it.
+
+    Raises:
+        ValueError: for an argument out of its range, or a time that is no floating-point number.
+    """
+    positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
+    counts(dimension=dimension, depth=depth)
+    steps, following = fewer_than(lipschitz, radius, epsilon, dimension)
+    if printed:
+        steps = following = 3.5 * lipschitz * radius / epsilon * dimension**0.25
+    time = 2 * steps * (following / math.sqrt(dimension) + depth)
+    return finite("time", time, lipschitz=lipschitz, radius=radius, epsilon=epsilon, depth=depth)
+
+
+def convex_bound(
+    *,
+    lipschitz: float,
+    radius: float,
+    epsilon: float,
+    dimension: int,
+    depth: int,
+    batch: int,
+    noise: Noise,
+) -> Bound:
+    """PPRS for the mean of m convex examples, with shared noise or each example's own."""
+    positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
+    counts(dimension=dimension, depth=depth)
+    iterations = _iterations(lipschitz, radius, epsilon, dimension)
+    samples, rows = perturbations((iterations + 1) / math.sqrt(dimension), batch, noise)
+    sigma = radius * dimension**-0.25 / (iterations + 1)
+    return Bound(
+        time=chain_time(iterations, rows, depth),
+        equation="Eq. (14)" if batch == 1 else f"Eq. (14), noise={noise!r}",
+        iterations=iterations,
+        samples=samples,
+        sigma=sigma,
+        lr=finite("lr", sigma / lipschitz, radius=radius, lipschitz=lipschitz),
+        momentum="nesterov",
+    )
+
+
+def _iterations(lipschitz: float, radius: float, epsilon: float, dimension: int) -> int:
+    if epsilon >= lipschitz * radius:
+        return 0
+    scale = lipschitz * radius * dimension**0.25
+    wanted = 3.5 * scale / epsilon
+    iterations = whole("iterations", wanted, lipschitz=lipschitz, epsilon=epsilon) - 1
+    while iterations < _PROVED and scale * _unit_gap(iterations) > epsilon:
+        iterations += 1
+    return iterations
+
+
+def _unit_gap(iterations: int) -> float:
+    """Eq. (12) in units of $LRd^{1/4}$, before K is rounded up."""
+    return pprs_gap(
+        lipschitz=1.0,
+        radius=1.0,
+        dimension=1,
+        iterations=iterations,
+        sigma=1 / (iterations + 1),
+        samples=iterations + 1,
+    )
+
+
+def fewer_than(
+    lipschitz: float, radius: float, epsilon: float, dimension: int
+) -> tuple[float, float]:
+    """Numbers that T and T + 1 of a convex bound do not exceed."""
+    wanted = 3.5 * lipschitz * radius / epsilon * dimension**0.25
+    steps = wanted if wanted > _PROVED else wanted + 1
+    return steps, steps + 1

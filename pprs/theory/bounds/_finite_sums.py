@@ -1,0 +1,133 @@
+"""Objectives that are the mean of m convex examples, each Lipschitz."""
+
+from __future__ import annotations
+
+import math
+
+from pprs.theory._checks import counts, finite, positive
+from pprs.theory.bounds._convex import convex_bound, fewer_than, subgradient
+from pprs.theory.bounds._result import Bound
+from pprs.theory.bounds._steps import Noise, perturbations
+
+
+def finite_sum_gpipe(
+    *, lipschitz: float, radius: float, epsilon: float, depth: int, batch: int
+) -> Bound:
+    r"""The subgradient method with the m examples in a pipeline: :func:`subgradient`.
+
+    Args:
+        lipschitz: constant $L > 0$ of each example.
+        radius: distance $R > 0$ of the start to a minimizer.
+        epsilon: precision $\varepsilon > 0$ in function value.
+        depth: number $\Delta$ of nodes of the chain, at least 1.
+        batch: number m of examples, at least 1.
+
+    Raises:
+        ValueError: for an argument out of its range, or a T that is no floating-point number.
+    """
+    return subgradient(
+        lipschitz=lipschitz, radius=radius, epsilon=epsilon, depth=depth, batch=batch
+    )
+
+
+def finite_sum_shared(
+    *, lipschitz: float, radius: float, epsilon: float, dimension: int, depth: int, batch: int
+) -> Bound:
+    r"""PPRS whose K perturbations all examples share: $2T(Km + \Delta - 1)$.
+
+    The settings are those of :func:`pprs_convex`; a step passes $Km$ rows.
+
+    Args:
+        lipschitz: constant $L > 0$ of each example.
+        radius: distance $R > 0$ of the start to a minimizer.
+        epsilon: precision $\varepsilon > 0$ in function value.
+        dimension: number $d \ge 1$ of parameters.
+        depth: number $\Delta$ of nodes of the chain, at least 1.
+        batch: number m of examples, at least 1.
+
+    Raises:
+        ValueError: for an argument out of its range, or a T that is no floating-point number.
+    """
+    return convex_bound(
+        lipschitz=lipschitz,
+        radius=radius,
+        epsilon=epsilon,
+        dimension=dimension,
+        depth=depth,
+        batch=batch,
+        noise="shared",
+    )
+
+
+def finite_sum_example(
+    *, lipschitz: float, radius: float, epsilon: float, dimension: int, depth: int, batch: int
+) -> Bound:
+    r"""PPRS with perturbations of each example's own: $2T(nm + \Delta - 1)$.
+
+    The mean of n independent perturbations of each of m examples is unbiased for the smoothed
+    objective's gradient, with variance of at most $L^2/(nm)$. So
+    $n = \lceil (T+1)/(m\sqrt d) \rceil$ does for Eq. (13), and a step passes $nm$ rows, fewer than
+    $(T+1)/\sqrt d + m$.
+
+    Args:
+        lipschitz: constant $L > 0$ of each example.
+        radius: distance $R > 0$ of the start to a minimizer.
+        epsilon: precision $\varepsilon > 0$ in function value.
+        dimension: number $d \ge 1$ of parameters.
+        depth: number $\Delta$ of nodes of the chain, at least 1.
+        batch: number m of examples, at least 1.
+
+    Raises:
+        ValueError: for an argument out of its range, or a T that is no floating-point number.
+    """
+    return convex_bound(
+        lipschitz=lipschitz,
+        radius=radius,
+        epsilon=epsilon,
+        dimension=dimension,
+        depth=depth,
+        batch=batch,
+        noise="example",
+    )
+
+
+def time_bound_finite_sum(
+    *,
+    lipschitz: float,
+    radius: float,
+    epsilon: float,
+    dimension: int,
+    depth: int,
+    batch: int,
+    noise: Noise,
+) -> float:
+    r"""An upper bound on the time of :func:`finite_sum_shared` and :func:`finite_sum_example`.
+
+    With noise of each example and $q = LR/\varepsilon$ it is
+
+    $$ \tfrac{49}{2} q^2 + 7 q d^{-1/4} + 7 q d^{1/4} (m + \Delta - 1)
+       \le \tfrac{49}{2} q^2 + 7 q d^{1/4} (m + \Delta). $$
+
+    Shared noise multiplies the first two terms by m. Where $a = \frac72 q d^{1/4}$ is at most 8,
+    $a + 1$ takes the place of a, as in :func:`time_bound_14`.
+
+    Args:
+        lipschitz: constant $L > 0$ of each example.
+        radius: distance $R > 0$ of the start to a minimizer.
+        epsilon: precision $\varepsilon > 0$ in function value.
+        dimension: number $d \ge 1$ of parameters.
+        depth: number $\Delta$ of nodes of the chain, at least 1.
+        batch: number m of examples, at least 1.
+        noise: ``"shared"`` or ``"example"``.
+
+    Raises:
+        ValueError: for an argument out of its range, or a time that is no floating-point number.
+    """
+    positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
+    counts(dimension=dimension, depth=depth)
+    steps, following = fewer_than(lipschitz, radius, epsilon, dimension)
+    # One perturbation of each example more than any variance asks for: the rounding.
+    _, rounding = perturbations(1.0, batch, noise)
+    rows = following / math.sqrt(dimension) * (batch if noise == "shared" else 1)
+    time = 2 * steps * (rows + rounding + depth - 1)
+    return finite("time", time, lipschitz=lipschitz, epsilon=epsilon, depth=depth, batch=batch)

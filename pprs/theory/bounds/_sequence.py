@@ -1,0 +1,40 @@
+r"""The sequence $\lambda_t$ of Nesterov's method, which sets its momentum and its rate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pprs.theory.bounds._steps import whole
+from pprs.theory.objective import Array
+
+_EXACT = 100_000  # terms that are computed; later ones grow by a little more than 1/2 each
+
+
+def lambdas(count: int) -> Array:
+    r"""$\lambda_0 = 0$ and count more terms: $\lambda_t = (1 + \sqrt{1 + 4\lambda_{t-1}^2})/2$."""
+    terms = np.zeros(count + 1)
+    current = 0.0
+    for t in range(1, count + 1):
+        current = _next(current)
+        terms[t] = current
+    return terms
+
+
+def steps_until(target: float) -> int:
+    r"""A step $t \ge 2$ with $\lambda_{t-1} \ge$ target, the first one up to 100,000.
+
+    Later ones follow from $\lambda_{t+1} \ge \lambda_t + 1/2$, and are at most $\log(t/10^5)/2 + 1$
+    steps late.
+    """
+    current = 1.0
+    for index in range(1, _EXACT):
+        if current >= target:
+            return index + 1
+        current = _next(current)
+    return _EXACT + 1 + max(0, whole("iterations", 2 * (target - current), target=target))
+
+
+def _next(current: float) -> float:
+    return (1 + math.sqrt(1 + 4 * current * current)) / 2

@@ -1,0 +1,108 @@
+"""Settings of PPRS that are proved to reach a precision."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from pprs.theory.bounds._convex import convex_bound
+from pprs.theory.bounds._nonconvex import pprs_nonconvex
+from pprs.theory.bounds._steps import Noise
+
+
+@dataclass(frozen=True)
+class Choice:
+    r"""Settings of PPRS, and the pipeline time they take.
+
+    Args:
+        iterations: number T of steps; 0 where the start is good enough.
+        samples: number of perturbations in a step, of each example.
+        sigma: standard deviation $\gamma$ of the perturbations.
+        lr: step size $\eta$.
+        momentum: ``"nesterov"`` for convex objectives, 0 (gradient descent) for others.
+        time: pipeline time; one forward or one backward pass of one node takes 1.
+        equation: which bound proves it.
+    """
+
+    iterations: int
+    samples: int
+    sigma: float
+    lr: float
+    momentum: float | str
+    time: float
+    equation: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.iterations} steps of {self.samples} samples, sigma={self.sigma:.3g}, "
+            f"lr={self.lr:.3g}, momentum={self.momentum}: time {self.time:.4g}, by {self.equation}"
+        )
+
+
+def choose(
+    *,
+    epsilon: float,
+    dimension: int,
+    depth: int,
+    lipschitz: float,
+    radius: float | None = None,
+    batch: int = 1,
+    noise: Noise = "shared",
+    convex: bool = True,
+    gap: float | None = None,
+    goldstein_radius: float | None = None,
+) -> Choice:
+    r"""Settings with which PPRS reaches a precision in expectation, and their time.
+
+    For a convex objective the precision is $\mathbb{E} f(\theta_T) - f(\theta^*)$, by Eq. (13).
+    Without convexity it is the norm of a Goldstein gradient at the best step, by Eq. (22).
+
+    Args:
+        epsilon: precision $\varepsilon > 0$, at most ``lipschitz`` without convexity.
+        dimension: number $d \ge 1$ of parameters.
+        depth: number $\Delta$ of nodes of the chain, at least 1.
+        lipschitz: constant $L > 0$ of the objective, of each example where there are several.
+        radius: distance $R > 0$ of the start to a minimizer; convex objectives need it.
+        batch: number m of examples whose mean is the objective.
+        noise: ``"shared"`` for perturbations that all examples share, ``"example"`` for
+            perturbations of each example's own.
+        convex: whether the objective is convex.
+        gap: $D > 0$, how far the start lies above the minimum; others need it.
+        goldstein_radius: $r > 0$, how far from $\theta_t$ gradients count; others need it.
+
+    Raises:
+        ValueError: for an argument that is absent or out of its range, or a number of steps or
+            a time that is no floating-point number.
+
+    Example:
+        >>> print(choose(epsilon=0.1, dimension=16, depth=20, lipschitz=1.0, radius=1.0))
+        69 steps of 18 samples, sigma=0.00714, lr=0.00714, momentum=nesterov: time 5106, by Eq. (14)
+    """
+    if convex:
+        bound = convex_bound(
+            lipschitz=lipschitz,
+            radius=_given(convex, radius=radius),
+            epsilon=epsilon,
+            dimension=dimension,
+            depth=depth,
+            batch=batch,
+            noise=noise,
+        )
+    else:
+        bound = pprs_nonconvex(
+            lipschitz=lipschitz,
+            gap=_given(convex, gap=gap),
+            epsilon=epsilon,
+            goldstein_radius=_given(convex, goldstein_radius=goldstein_radius),
+            dimension=dimension,
+            depth=depth,
+            batch=batch,
+            noise=noise,
+        )
+    return Choice(**{**asdict(bound), "momentum": bound.momentum or 0.0})
+
+
+def _given(convex: bool, **value: float | None) -> float:
+    ((name, number),) = value.items()
+    if number is None:
+        raise ValueError(f"{name} must be a number above 0 with convex={convex}, got None")
+    return number
