@@ -7,57 +7,8 @@ from theory.problems import deviations, quadratic
 from pprs.theory import methods
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
-from pprs.theory.machine import Machine, ModelError
-from pprs.theory.objective import Objective
-from pprs.theory.replicas import data_parallel, on_chain
-
-EVERY = [
-    methods.GradientDescent(0.1),
-    methods.SubgradientDescent(0.1),
-    methods.GPipe(0.1),
-    methods.Sequential(0.1),
-    methods.Accelerated(0.1),
-    methods.Accelerated(0.1, momentum=0.9),
-    methods.PPRS(0.1, sigma=0.2, samples=3),
-    methods.PPRS(0.1, sigma=0.2, samples=2, noise="example"),
-    methods.RandomizedSmoothing(lipschitz=2.0, radius=1.0, samples=3),
-    methods.PipeDream(0.1),
-]
-
-
-def named(method):
-    return f"{method.name}, {getattr(method, 'momentum', '')}, {getattr(method, 'noise', '')}"
-
-
-@pytest.mark.parametrize("examples", [1, 3])
-@pytest.mark.parametrize("depth", [1, 2, 5])
-@pytest.mark.parametrize("method", EVERY, ids=named)
-def test_the_clock_says_what_the_machine_does(method, depth, examples):
-    """Same points, same times; the clock computes all perturbations on one node at once."""
-    slow = methods.run(method, Machine(deviations(depth, examples), seed=3), 6)
-    clock = Clock(deviations(1, examples), Graph.chain(depth), seed=3)
-    fast = methods.run(method, clock, 6)
-    np.testing.assert_array_equal(slow.times, fast.times)
-    np.testing.assert_allclose(slow.values, fast.values, rtol=1e-12)
-    np.testing.assert_allclose(slow.last, fast.last, rtol=1e-12)
-
-
-@pytest.mark.parametrize("method", [methods.GPipe(0.1), methods.PPRS(0.1, sigma=0.1, samples=4)])
-def test_the_clock_counts_unequal_costs_and_latencies(method):
-    costs = dict(forward=[1, 3, 2], backward=[2, 1, 5], latency=[1, 0.5])
-    graph, plain = Graph.chain(3, **costs), deviations(3, examples=2)
-    objective = Objective(graph, plain.components, plain.dimension, plain.examples)
-    slow = methods.run(method, Machine(objective), 3)
-    np.testing.assert_allclose(slow.times, methods.run(method, Clock(objective), 3).times)
-
-
-def test_the_clock_refuses_passes_that_could_meet():
-    method = methods.PipeDream(0.1, period=1.0)
-    with pytest.raises(ModelError, match="could meet"):
-        methods.run(method, Clock(deviations(3)), 4)
-    unequal = Graph.chain(3, forward=[1, 2, 1])
-    with pytest.raises(ModelError, match="could meet"):
-        methods.run(methods.PipeDream(0.1, period=3.0), Clock(deviations(1), unequal), 4)
+from pprs.theory.machine import Machine
+from pprs.theory.replicas import on_chain
 
 
 @pytest.mark.parametrize("depth", [1, 3, 6])
@@ -69,39 +20,6 @@ def test_a_step_of_gpipe_is_shorter_than_one_of_its_examples_in_sequence(depth):
     np.testing.assert_allclose(gpipe.values, sequential.values)
     np.testing.assert_array_equal(gpipe.times, [2 * (4 + depth - 1), 4 * (4 + depth - 1)])
     np.testing.assert_array_equal(sequential.times, [2 * 4 * depth, 4 * 4 * depth])
-
-
-@pytest.mark.parametrize("replicas", [1, 2, 3, 5])
-def test_data_parallelism_divides_the_examples(replicas):
-    """It is pipeline parallelism on the graph of the copies."""
-    depth, examples, latency = 3, 5, 0.25
-    plain = deviations(depth, examples)
-    parallel = data_parallel(plain, replicas, latency)
-    assert parallel.graph.depth == depth + 1
-    single = methods.run(methods.GPipe(0.1), Machine(plain), 3)
-    copies = methods.run(methods.GPipe(0.1), Machine(parallel), 3)
-    np.testing.assert_allclose(copies.values, single.values)
-    share = -(-examples // replicas)
-    assert copies.times[0] == 2 * (share + depth - 1) + 2 * latency
-    fast = methods.run(methods.GPipe(0.1), Clock(parallel), 3)
-    np.testing.assert_allclose(fast.times, copies.times)
-
-
-def test_smoothing_over_data_parallel_copies_is_distributed_randomized_smoothing():
-    """DRS: every copy smooths its own examples at the same perturbations."""
-    method = methods.PPRS(0.1, sigma=0.1, samples=4)
-    plain = deviations(2, examples=6)
-    single = methods.run(method, Machine(plain, seed=1), 3)
-    copies = methods.run(method, Machine(data_parallel(plain, 3), seed=1), 3)
-    np.testing.assert_allclose(copies.values, single.values)
-    assert copies.times[0] == 2 * (4 * 6 // 3 + 2 - 1)
-    assert single.times[0] == 2 * (4 * 6 + 2 - 1)
-
-
-@pytest.mark.parametrize("replicas", [0, 3])
-def test_as_many_copies_as_examples_at_most(replicas):
-    with pytest.raises(ValueError, match=f"got {replicas}"):
-        data_parallel(deviations(2, examples=2), replicas)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
