@@ -21,13 +21,13 @@ def non_negative(**values: float) -> None:
 
 
 def counts(**values: int) -> None:
-    """Raise ``ValueError`` unless every value is an integer from 1 to 2^53, which floats hold."""
+    """Raise ``ValueError`` unless every value is an integer of at least 1 that a float can hold."""
     for name, value in values.items():
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not (whole and value >= 1):
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-        if value > 2**53:
-            raise ValueError(f"{name} must be an integer of at most 2**53, got {value!r}")
+        if not _real(value):
+            raise ValueError(f"{name} exceeds the largest floating-point number")
 
 
 def finite(what: str, value: float, **inputs: float) -> float:

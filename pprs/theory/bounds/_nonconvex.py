@@ -190,11 +190,7 @@ def pprs_nonconvex(
     """
     positive(lipschitz=lipschitz, gap=gap, epsilon=epsilon, goldstein_radius=goldstein_radius)
     counts(dimension=dimension, depth=depth)
-    if epsilon > lipschitz:
-        raise ValueError(
-            f"epsilon must be at most lipschitz={lipschitz!r}, since every gradient is that short "
-            f"anyway, got {epsilon!r}"
-        )
+    _check_precision(epsilon, lipschitz)
     ratio = lipschitz / epsilon
     logs = 4 * math.log(3 * ratio) + 2 * math.log(2 * math.e) * dimension
     sigma = goldstein_radius / math.sqrt(logs)
@@ -238,7 +234,16 @@ def time_scale_23(
     """
     positive(lipschitz=lipschitz, gap=gap, epsilon=epsilon, goldstein_radius=goldstein_radius)
     counts(dimension=dimension, depth=depth)
+    _check_precision(epsilon, lipschitz)
     ratio = lipschitz / epsilon
     drop = gap / goldstein_radius if printed else gap / goldstein_radius + lipschitz
     steps = ratio * (drop / epsilon) * math.sqrt(dimension + math.log(ratio))
     return finite("time", steps * (ratio * ratio + depth), lipschitz=lipschitz, epsilon=epsilon)
+
+
+def _check_precision(epsilon: float, lipschitz: float) -> None:
+    if epsilon > lipschitz:
+        raise ValueError(
+            f"epsilon must be at most lipschitz={lipschitz!r}, since every gradient is that short "
+            f"anyway, got {epsilon!r}"
+        )
