@@ -197,5 +197,5 @@ def draw(result: Simulation, file: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="depth Δ", ylabel="pipeline time to ε")
     axes.set_title(result.problem.name, fontsize=10)
     axes.grid(which="major", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", fontsize=8)
     figure.savefig(file, dpi=150)
