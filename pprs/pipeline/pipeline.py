@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
+from torch.distributed.pipelining import PipelineStage
 from torch.func import vmap
 
+from pprs.pipeline.grid import Grid
 from pprs.pipeline.partition import partition
+from pprs.pipeline.relay import relay
 from pprs.pipeline.schedule import (
     ScheduleName,
     check_pairs,
+    check_schedule,
     default_microbatches,
-    schedule_class,
+    stages_each,
 )
 from pprs.pipeline.stage import PerturbedStage
 from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fresh_seed
 
 
 class Pipeline:
-    r"""One stage of a network per process of the default process group.
+    r"""The stages of a network that one process of the default process group holds.
 
     Every process builds the same ``network`` and passes the same arguments; each keeps its own
-    consecutive piece, balanced by number of parameters. Any optimizer over :meth:`parameters` can
-    follow :meth:`step`: with :class:`pprs.AGD` it is Algorithm 1.
+    consecutive pieces, balanced by number of parameters. Any optimizer over
+    :meth:`named_parameters` can follow :meth:`step`: with :class:`pprs.AGD` it is Algorithm 1.
 
     For a fixed seed and number of microbatches the result does not depend on the number of stages
-    nor on the schedule.
+    and replicas, nor on the schedule.
 
     Args:
         network: layers that run one after the other.
@@ -42,12 +46,17 @@ class Pipeline:
             are means over examples.
         antithetic: draw perturbations in pairs X, -X; a microbatch holds whole pairs.
         scale: ``"filter"`` multiplies sigma by the norm of each filter.
-        microbatches: pieces that travel through the pipeline, a divisor of ``samples``; by default
-            the smallest that gives every stage one.
-        schedule: ``"gpipe"`` or ``"1f1b"``.
+        microbatches: pieces that travel through the pipelines, a divisor of ``samples``; by
+            default the smallest that gives every stage one.
+        schedule: ``"gpipe"``, ``"1f1b"``, ``"looped-bfs"``, ``"interleaved-1f1b"``,
+            ``"interleaved-zero-bubble"``, ``"zb-v"`` or ``"dualpipe-v"``.
+        stages_per_rank: stages that each process holds: any number for the looped and interleaved
+            schedules (2 by default), 2 for the V-shaped ones, 1 for the others.
+        replicas: copies of the pipeline, which share the microbatches. Processes
+            ``0 .. ranks - 1`` are the first copy's, and so on.
         seed: keys the noise; must be the same in all processes, so several need one.
         device: where this process computes.
-        group: the processes that hold the stages, in order; all by default.
+        group: the processes; all by default.
 
     Raises:
         ValueError: if the numbers do not fit each other.
@@ -66,6 +75,8 @@ class Pipeline:
         scale: Scale | None = None,
         microbatches: int | None = None,
         schedule: ScheduleName = "gpipe",
+        stages_per_rank: int | None = None,
+        replicas: int = 1,
         seed: int | None = None,
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
@@ -75,45 +86,62 @@ class Pipeline:
                 "a Pipeline needs torch.distributed's process group: call "
                 "torch.distributed.init_process_group() first, under torchrun"
             )
-        self.index, self.stages = dist.get_rank(group), dist.get_world_size(group)
         law = Law(sigma, samples, noise, antithetic, scale)
+        each = stages_each(schedule, stages_per_rank)
+        self.grid = Grid.of(dist.get_world_size(group), replicas)
+        self.stages = self.grid.ranks * each
         names = [name for name, p in network.named_parameters() if p.requires_grad]
-        if seed is None and self.stages > 1 and any(law.sigmas(names, 0).values()):
-            raise ValueError(f"{self.stages} processes must draw the noise of one seed: pass seed=")
+        several = dist.get_world_size(group) > 1
+        if seed is None and several and any(law.sigmas(names, 0).values()):
+            count = dist.get_world_size(group)
+            raise ValueError(f"{count} processes must draw the noise of one seed: pass seed=")
         check_normalisation(network)
         if microbatches is None:
-            microbatches = default_microbatches(law.pieces, self.stages)
-        chosen = schedule_class(schedule, self.stages, samples, microbatches)
+            microbatches = default_microbatches(law.pieces, self.stages, replicas)
+        order = check_schedule(schedule, self.grid, each, samples, microbatches)
         check_pairs(law, microbatches)
         self.samples, self.microbatches = samples, microbatches
-        self.device, self._group = torch.device(device), group
+        self.device = torch.device(device)
         self.loss = loss
+        self._group, self._across = self.grid.groups(group)
+        self.replica, rank = divmod(dist.get_rank(group), self.grid.ranks)
         children = dict(network.named_children())
-        layers = {name: children[name] for name in _cut(network, self.stages)[self.index]}
+        pieces = _cut(network, self.stages)
         seed = fresh_seed() if seed is None else seed
-        self.stage = PerturbedStage(layers, law, names, seed).to(self.device)
-        self._training = chosen(self._stage(self.stage), microbatches, loss_fn=self._mean_loss)
-        self._evaluation: dict[torch.Size, ScheduleGPipe] = {}
+        self.local = {
+            number: PerturbedStage(
+                {name: children[name] for name in pieces[number]}, law, names, seed
+            ).to(self.device)
+            for number in order.stages_of(rank, self.grid.ranks, each)
+        }
+        self.owners = order.owners(self.grid.ranks, each)
+        engines = [self._engine_stage(number) for number in self.local]
+        self._training = order.engine(
+            engines[0] if order.placement == "single" else engines,
+            microbatches // replicas,
+            loss_fn=self._mean_loss,
+        )
 
     @property
     def is_first(self) -> bool:
         """Whether this process holds the first stage, which reads the inputs."""
-        return self.index == 0
+        return 0 in self.local
 
     @property
     def is_last(self) -> bool:
         """Whether this process holds the last stage, which reads the targets and has the loss."""
-        return self.index == self.stages - 1
+        return self.stages - 1 in self.local
 
     def named_parameters(self) -> dict[str, nn.Parameter]:
-        """This stage's trainable parameters, by their names in the whole network."""
-        return self.stage.trainable()
+        """The trainable parameters of this process's stages, by names in the whole network."""
+        return {n: p for stage in self.local.values() for n, p in stage.trainable().items()}
 
     def step(self, x: Tensor, y: Tensor) -> Tensor | None:
         r"""Run K perturbations of a batch forward and backward; draw fresh noise each time.
 
-        Leaves $G_t = \frac1K \sum_k \nabla f(\theta + \sigma X_k)$ in the ``.grad`` of this stage's
-        parameters, replacing what was there. A collective call: all processes must make it.
+        Leaves $G_t = \frac1K \sum_k \nabla f(\theta + \sigma X_k)$ in the ``.grad`` of this
+        process's parameters, replacing what was there. A collective call: all processes must make
+        it.
 
         Args:
             x: the inputs, shape ``(m, ...)``; read by the first stage. The shape must stay the same
@@ -123,42 +151,52 @@ class Pipeline:
         Returns:
             The mean of the K losses, a scalar without graph, on the last stage; ``None`` elsewhere.
         """
-        for parameter in self.stage.parameters():
+        parameters = list(self.named_parameters().values())
+        for parameter in parameters:
             parameter.grad = None
         losses: list[Tensor] = []
+        mine = self.microbatches // self.grid.replicas
         self._training.step(
             *((self._repeated(x),) if self.is_first else ()),
             target=self._repeated(y) if self.is_last else None,
             losses=losses if self.is_last else None,
             return_outputs=False,
-            microbatch=torch.arange(self.microbatches),
+            microbatch=torch.arange(self.replica * mine, (self.replica + 1) * mine),
         )
-        self.stage.step += 1
-        return torch.stack(losses).detach().mean() if self.is_last else None
+        for stage in self.local.values():
+            stage.step += 1
+        loss = torch.stack(losses).detach().mean() if self.is_last else None
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        self.grid.average([*gradients, *([] if loss is None else [loss])], self._across)
+        return loss
 
     def __call__(self, x: Tensor) -> Tensor | None:
         """The outputs at the unperturbed parameters, on the last stage; a collective call.
 
         Args:
-            x: inputs, shape ``(m, ...)``; read by the first stage, and everywhere for its shape.
+            x: inputs, shape ``(m, ...)``; read by the first stage. Any m will do.
         """
-        if x.shape not in self._evaluation:
-            self._evaluation[x.shape] = ScheduleGPipe(self._stage(self.stage.chain), 1)
+        chains = {number: stage.chain for number, stage in self.local.items()}
         with torch.no_grad():
-            output: Tensor | None = self._evaluation[x.shape].step(
-                *((x.to(self.device),) if self.is_first else ())
-            )
-        return output
+            return relay(chains, self.owners, x, self.device, self._group)
 
-    def _stage(self, module: nn.Module) -> PipelineStage:
-        return PipelineStage(module, self.index, self.stages, self.device, group=self._group)
+    def from_last(self, value: object) -> Any:
+        """What the last stage's process passes, in every process of its copy; a collective call."""
+        shared = [value]
+        dist.broadcast_object_list(shared, group=self._group, group_src=self.owners[-1])
+        return shared[0]
+
+    def _engine_stage(self, number: int) -> PipelineStage:
+        return PipelineStage(
+            self.local[number], number, self.stages, self.device, group=self._group
+        )
 
     def _repeated(self, batch: Tensor) -> Tensor:
-        # A view: the K copies that the engine chunks into microbatches share their memory.
-        return batch.to(self.device).expand(self.samples, *batch.shape)
+        # A view: the copies that the engine chunks into microbatches share their memory.
+        return batch.to(self.device).expand(self.samples // self.grid.replicas, *batch.shape)
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        law = self.stage.law
+        law = next(iter(self.local.values())).law
         losses: Tensor = vmap(self.loss)(law.spread(outputs), law.spread(targets))
         return losses.mean()
 

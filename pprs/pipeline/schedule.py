@@ -1,62 +1,144 @@
-"""The orders in which a pipeline runs its microbatches, by name."""
+"""The orders in which a pipeline runs its microbatches, by name, and who holds which stage."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
 
-from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe
-from torch.distributed.pipelining.schedules import PipelineScheduleSingle
+from torch.distributed.pipelining import (
+    Schedule1F1B,
+    ScheduleDualPipeV,
+    ScheduleGPipe,
+    ScheduleInterleaved1F1B,
+    ScheduleInterleavedZeroBubble,
+    ScheduleLoopedBFS,
+    ScheduleZBVZeroBubble,
+)
 
+from pprs.pipeline.grid import Grid
 from pprs.smoothing import Law
 
-ScheduleName: TypeAlias = Literal["gpipe", "1f1b"]
+ScheduleName: TypeAlias = Literal[
+    "gpipe",
+    "1f1b",
+    "looped-bfs",
+    "interleaved-1f1b",
+    "interleaved-zero-bubble",
+    "zb-v",
+    "dualpipe-v",
+]
+Placement: TypeAlias = Literal["single", "loop", "v"]
 
-_SCHEDULES: dict[str, type[PipelineScheduleSingle]] = {
-    "gpipe": ScheduleGPipe,
-    "1f1b": Schedule1F1B,
+
+@dataclass(frozen=True)
+class Schedule:
+    """An order, by name.
+
+    Args:
+        engine: the engine's class for it.
+        placement: ``"single"``: a process holds one stage; ``"loop"``: stages go round the
+            processes, several times; ``"v"``: a process holds two, stages go there and back.
+        splits: whether it splits a backward into those of inputs and weights.
+    """
+
+    engine: Any
+    placement: Placement
+    splits: bool = False
+
+    def stages_of(self, rank: int, ranks: int, each: int) -> list[int]:
+        """The stages that a process holds, ``each`` of them."""
+        if self.placement == "v":
+            return [rank, 2 * ranks - 1 - rank]
+        return [rank + ranks * turn for turn in range(each)]
+
+    def owners(self, ranks: int, each: int) -> list[int]:
+        """The process that holds each stage."""
+        held = {s: rank for rank in range(ranks) for s in self.stages_of(rank, ranks, each)}
+        return [held[number] for number in range(len(held))]
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "gpipe": Schedule(ScheduleGPipe, "single"),
+    "1f1b": Schedule(Schedule1F1B, "single"),
+    "looped-bfs": Schedule(ScheduleLoopedBFS, "loop"),
+    "interleaved-1f1b": Schedule(ScheduleInterleaved1F1B, "loop"),
+    "interleaved-zero-bubble": Schedule(ScheduleInterleavedZeroBubble, "loop", splits=True),
+    "zb-v": Schedule(ScheduleZBVZeroBubble, "v", splits=True),
+    "dualpipe-v": Schedule(ScheduleDualPipeV, "v", splits=True),
 }
 
 
-def schedule_class(
-    name: str, stages: int, samples: int, microbatches: int
-) -> type[PipelineScheduleSingle]:
-    """The engine's class for a schedule, once its numbers fit.
+def stages_each(name: str, each: int | None = None) -> int:
+    """How many stages a process holds: the number asked for, or what the schedule needs.
+
+    Raises:
+        ValueError: for an unknown schedule, or a number that it cannot have.
+    """
+    placement = _named(name).placement
+    needed = {"single": 1, "v": 2}.get(placement)
+    if each is None:
+        return needed or 2
+    if not isinstance(each, int) or each < 1 or (needed or each) != each:
+        allowed = f"exactly {needed}" if needed else "an integer of at least 1"
+        raise ValueError(f"stages_per_rank must be {allowed} with schedule {name}, got {each!r}")
+    return each
+
+
+def check_schedule(name: str, grid: Grid, each: int, samples: int, microbatches: int) -> Schedule:
+    """The schedule, once its numbers fit.
 
     Args:
-        name: ``"gpipe"`` (all forwards, then all backwards) or ``"1f1b"`` (in turn, keeping at most
-            ``stages`` microbatches in memory).
-        stages: number of stages, at least 1.
+        name: of the schedule.
+        grid: the processes.
+        each: stages of a process.
         samples: perturbations per step.
-        microbatches: pieces that travel through the pipeline; each carries
+        microbatches: pieces that travel through the pipelines; each carries
             ``samples / microbatches`` perturbations of the batch.
 
     Raises:
         ValueError: with the numbers and the way out, if they do not fit.
     """
-    if name not in _SCHEDULES:
-        raise ValueError(
-            f"schedule must be one of {', '.join(get_args(ScheduleName))}; got {name!r}"
-        )
+    schedule, stages = _named(name), grid.ranks * each
     if microbatches < 1 or samples % microbatches:
-        divisors = [str(m) for m in range(1, samples + 1) if samples % m == 0]
         raise ValueError(
             f"each microbatch carries samples/microbatches perturbations, so microbatches must "
-            f"divide samples={samples}: got {microbatches}, possible are {', '.join(divisors)}"
+            f"divide samples={samples}: got {microbatches}, possible are {_divisors(samples)}"
         )
-    if microbatches == 1:
-        return ScheduleGPipe  # one forward, one backward: every schedule is this one
-    if name == "1f1b" and microbatches < stages:
+    if microbatches % grid.replicas:
         raise ValueError(
-            f"schedule 1f1b needs at least as many microbatches as stages, got {microbatches} "
-            f"microbatches for {stages} stages: raise microbatches (a divisor of "
-            f"samples={samples}), or use gpipe"
+            f"{grid.replicas} replicas share the microbatches, so their number must be a multiple "
+            f"of {grid.replicas} and divide samples={samples}: got {microbatches}"
         )
-    return _SCHEDULES[name]
+    shared = microbatches // grid.replicas
+    if schedule.placement == "single" and shared == 1:
+        return SCHEDULES["gpipe"]  # one forward, one backward: 1f1b is this one
+    problem = _misfit(name, grid.ranks, stages, shared)
+    if problem:
+        fitting = [
+            str(m)
+            for m in range(grid.replicas, samples + 1, grid.replicas)
+            if samples % m == 0 and not _misfit(name, grid.ranks, stages, m // grid.replicas)
+        ]
+        way_out = f"{', '.join(fitting)} would fit" if fitting else "none fits: change samples"
+        copies = f" in each of {grid.replicas} replicas" if grid.replicas > 1 else ""
+        raise ValueError(
+            f"schedule {name} needs {problem}, got {shared} microbatches for {stages} stages"
+            f"{copies}: of the divisors of samples={samples}, {way_out}; or use gpipe"
+        )
+    return schedule
 
 
-def default_microbatches(samples: int, stages: int) -> int:
-    """The smallest divisor of ``samples`` that gives every stage a microbatch; else ``samples``."""
-    return next(m for m in range(1, samples + 1) if samples % m == 0 and m >= min(stages, samples))
+def default_microbatches(pieces: int, stages: int, replicas: int = 1) -> int:
+    """The smallest number that gives every stage of every copy a microbatch, if there is one.
+
+    Args:
+        pieces: into how many parts the perturbations can be divided; the number divides it.
+        stages: of a copy.
+        replicas: copies; the number is a multiple of it, where possible.
+    """
+    divisors = [m for m in range(1, pieces + 1) if pieces % m == 0]
+    shared = [m for m in divisors if m % replicas == 0] or divisors
+    return next((m for m in shared if m >= stages * replicas), shared[-1])
 
 
 def check_pairs(law: Law, microbatches: int) -> None:
@@ -67,3 +149,25 @@ def check_pairs(law: Law, microbatches: int) -> None:
             f"antithetic perturbations come in pairs, and each of the {microbatches} microbatches "
             f"would carry {each}: choose samples/microbatches even"
         )
+
+
+def _named(name: str) -> Schedule:
+    if name not in SCHEDULES:
+        raise ValueError(
+            f"schedule must be one of {', '.join(get_args(ScheduleName))}; got {name!r}"
+        )
+    return SCHEDULES[name]
+
+
+def _misfit(name: str, ranks: int, stages: int, microbatches: int) -> str | None:
+    """What a schedule needs, if it does not have it; the engine checks these late or never."""
+    if name in {"1f1b", "dualpipe-v"} and microbatches < stages:
+        return "at least as many microbatches as stages"
+    rounds = max(1, microbatches // ranks)
+    if name.startswith("interleaved") and microbatches % rounds:
+        return f"rounds of equally many microbatches, one or more for each of {ranks} processes"
+    return None
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(m) for m in range(1, number + 1) if number % m == 0)

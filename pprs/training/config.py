@@ -9,7 +9,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_type_hints
 
-from pprs.pipeline import ScheduleName, check_pairs, default_microbatches, schedule_class
+from pprs.pipeline import (
+    Grid,
+    ScheduleName,
+    check_pairs,
+    check_schedule,
+    default_microbatches,
+    stages_each,
+)
 from pprs.smoothing import Law, NoiseLaw, Scale
 from pprs.tasks.losses import LossName
 from pprs.theory import pipeline_time
@@ -66,7 +73,10 @@ class TrainConfig:
     """Step sizes to choose from, instead of each method's grid; a single one needs no search."""
 
     stages: int = 2
-    """Consecutive pieces the network is cut into, one process each."""
+    """Consecutive pieces the network is cut into; a process each, or two with the looped,
+    interleaved and V-shaped schedules."""
+    replicas: int = 1
+    """Copies of the pipeline, which share the microbatches of the smoothed methods."""
     schedule: ScheduleName = "gpipe"
     """Order in which the microbatches run."""
     microbatches: int | None = None
@@ -76,7 +86,7 @@ class TrainConfig:
     """How often in a run the loss and the accuracy are measured and logged."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "width", "points", "shots", "stages"):
+        for name in ("seeds", "width", "points", "shots", "stages", "replicas"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.methods or len(set(self.methods)) < len(self.methods):
@@ -89,11 +99,7 @@ class TrainConfig:
         self._check_step_sizes()
         if self.momentum != "nesterov" and not 0 <= self.momentum < math.inf:
             raise ValueError(f'momentum must be at least 0 or "nesterov", got {self.momentum}')
-        microbatches = self.microbatches
-        if microbatches is None:
-            microbatches = default_microbatches(self.law.pieces, self.stages)
-        schedule_class(self.schedule, self.stages, self.samples, microbatches)
-        check_pairs(self.law, microbatches)
+        self._check_processes()
         if self.budget < pipeline_time(self.samples, self.depth):
             raise ValueError(
                 f"budget must pay for a step, 2(samples + depth - 1) = "
@@ -106,6 +112,30 @@ class TrainConfig:
     def law(self) -> Law:
         """Of the smoothed methods' perturbations."""
         return Law(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
+
+    @property
+    def processes(self) -> int:
+        """How many there are."""
+        return self.replicas * self.stages // stages_each(self.schedule)
+
+    def _check_processes(self) -> None:
+        each = stages_each(self.schedule)
+        if self.stages % each:
+            raise ValueError(
+                f"schedule {self.schedule} puts {each} stages on a process: stages must be a "
+                f"multiple of {each}, got {self.stages}"
+            )
+        if self.depth < self.processes:
+            raise ValueError(
+                f"depth must be at least the number of processes, {self.processes}, over which the "
+                f"methods without smoothing are cut: got depth {self.depth}"
+            )
+        microbatches = self.microbatches
+        if microbatches is None:
+            microbatches = default_microbatches(self.law.pieces, self.stages, self.replicas)
+        grid = Grid(self.replicas, self.stages // each)
+        check_schedule(self.schedule, grid, each, self.samples, microbatches)
+        check_pairs(self.law, microbatches)
 
     def _check_step_sizes(self) -> None:
         for lr in self.lr:

@@ -16,18 +16,18 @@ from pprs.training.search import Choice, Trial, candidates, choose, try_candidat
 
 
 def train(config: TrainConfig) -> None:
-    """Run the experiment in one process per stage.
+    """Run the experiment in as many processes as the settings need.
 
     Args:
         config: the settings.
 
     Raises:
         ValueError: if the data set has too few examples, nothing can be written to ``config.out``,
-            or torchrun started another number of processes than there are stages.
+            or torchrun started another number of processes than they need.
         LaunchError: if a rank fails.
     """
     examples(config, seed=0)  # fails here once, before there are a folder and processes
-    launch(_rank, config.stages, config, None if joined() else claim(config.out, config.name))
+    launch(_rank, config.processes, config, None if joined() else claim(config.out, config.name))
 
 
 def _rank(config: TrainConfig, folder: Path | None) -> None:
@@ -37,7 +37,7 @@ def _rank(config: TrainConfig, folder: Path | None) -> None:
     if rank < last:
         _experiment(config, alone, None)
         return
-    # The last stage has the losses, so its process is the one that reports.
+    # The last process reports.
     with Reporter(config, folder or claim(config.out, config.name), _work(config)) as reporter:
         _experiment(config, alone, reporter)
         reporter.finish()
@@ -70,7 +70,7 @@ def _search(
 def _train(run: Run, reporter: Reporter | None) -> None:
     weights: dict[str, Tensor] = {}
     for point in run.execute(*examples(run.config, run.seed), weights=weights):
-        if reporter and point:
+        if reporter:
             reporter.point(run, point)
     last = dist.get_world_size() - 1
     shares: list[dict[str, Tensor]] | None = [{} for _ in range(last + 1)] if reporter else None

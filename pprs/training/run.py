@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from pprs.training.methods import METHODS, evaluating
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured in a run after ``step`` steps; on the last stage only."""
+    """What is measured in a run after ``step`` steps."""
 
     step: int
     pipeline_time: int
@@ -69,7 +68,7 @@ class Run:
         held: Examples,
         group: dist.ProcessGroup | None = None,
         weights: dict[str, Tensor] | None = None,
-    ) -> Iterator[Point | None]:
+    ) -> Iterator[Point]:
         """Train; a collective call of the group's processes.
 
         Args:
@@ -79,7 +78,7 @@ class Run:
             weights: filled at the end with this process's share of the result.
 
         Yields:
-            After each logged step a point on the last stage, ``None`` on the others.
+            A point after each logged step, the same in all processes.
         """
         pipeline = self._pipeline(group)
         method = METHODS[self.method]
@@ -96,10 +95,7 @@ class Run:
             done = logged
             with evaluating(optimizer):
                 measured = self._measure(pipeline, train, held)
-            if pipeline.is_last:
-                yield Point(done, done * self.step_time, wall_time, *measured)
-            else:
-                yield None
+            yield Point(done, done * self.step_time, wall_time, *measured)
         if weights is not None:
             with evaluating(optimizer):
                 weights |= {
@@ -111,6 +107,8 @@ class Run:
         weights = torch.Generator().manual_seed(derive_seed(config.seed, self.seed, "weights"))
         dtype = getattr(torch, config.dtype)
         smoothed = METHODS[self.method].smoothed
+        # What is not smoothed, or runs in one process, has nothing to share or to overlap.
+        shared = smoothed and group is None
         return Pipeline(
             relu_network(
                 PIXELS, config.width, CLASSES, config.depth, generator=weights, dtype=dtype
@@ -122,7 +120,8 @@ class Run:
             antithetic=config.antithetic and smoothed,
             scale=config.scale if smoothed else None,
             microbatches=config.microbatches if smoothed else 1,
-            schedule=config.schedule,
+            schedule=config.schedule if shared else "gpipe",
+            replicas=config.replicas if shared else 1,
             seed=derive_seed(config.seed, self.seed, "noise"),
             device=device(),
             group=group,
@@ -132,13 +131,15 @@ class Run:
         self, pipeline: Pipeline, train: Examples, held: Examples
     ) -> tuple[float, float, float]:
         scores = pipeline(torch.cat([train.x, held.x]))
-        if scores is None:
-            return math.nan, math.nan, math.nan
-        scores = scores.cpu()
-        on_train, on_held = scores[: len(train)], scores[len(train) :]
-        loss = LOSSES[self.config.loss]
-        accuracy = (on_held.argmax(1) == held.y).double().mean()
-        return loss(on_train, train.y).item(), loss(on_held, held.y).item(), accuracy.item()
+        measured = None
+        if scores is not None:
+            scores = scores.cpu()
+            on_train, on_held = scores[: len(train)], scores[len(train) :]
+            loss = LOSSES[self.config.loss]
+            accuracy = (on_held.argmax(1) == held.y).double().mean()
+            measured = loss(on_train, train.y).item(), loss(on_held, held.y).item(), accuracy.item()
+        shared: tuple[float, float, float] = pipeline.from_last(measured)
+        return shared
 
 
 def examples(config: TrainConfig, seed: int) -> tuple[Examples, Examples]:

@@ -1,25 +1,80 @@
 import pytest
-from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe
+from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe, ScheduleZBVZeroBubble
 
-from pprs.pipeline import default_microbatches, schedule_class
-
-
-def test_names():
-    assert schedule_class("gpipe", stages=2, samples=8, microbatches=4) is ScheduleGPipe
-    assert schedule_class("1f1b", stages=2, samples=8, microbatches=4) is Schedule1F1B
+from pprs.pipeline import Grid, check_schedule, default_microbatches, stages_each
 
 
-def test_numbers_that_do_not_fit_are_refused_with_a_way_out():
-    with pytest.raises(ValueError, match="gpipe, 1f1b; got 'zb'"):
-        schedule_class("zb", 2, 8, 4)
-    with pytest.raises(ValueError, match="divide samples=10: got 4, possible are 1, 2, 5, 10"):
-        schedule_class("gpipe", 2, 10, 4)
-    with pytest.raises(ValueError, match="2 microbatches for 4 stages"):
-        schedule_class("1f1b", 4, 8, 2)
+def checked(name, *, ranks=2, each=None, samples=8, microbatches=4, replicas=1):
+    each = stages_each(name, each)
+    return check_schedule(name, Grid(replicas, ranks), each, samples, microbatches)
+
+
+def test_names_are_those_of_the_engine():
+    assert checked("gpipe").engine is ScheduleGPipe
+    assert checked("1f1b").engine is Schedule1F1B
+    assert checked("zb-v").engine is ScheduleZBVZeroBubble
+    assert checked("1f1b", microbatches=1).engine is ScheduleGPipe
+
+
+def test_stages_lie_in_a_row_in_a_loop_or_in_a_v():
+    assert checked("gpipe").owners(3, 1) == [0, 1, 2]
+    assert checked("looped-bfs").owners(2, 2) == [0, 1, 0, 1]
+    assert checked("interleaved-1f1b").stages_of(1, 2, 3) == [1, 3, 5]
+    assert checked("zb-v").owners(2, 2) == [0, 1, 1, 0]
 
 
 @pytest.mark.parametrize(
-    ("samples", "stages", "expected"), [(10, 2, 2), (10, 4, 5), (9, 2, 3), (1, 4, 1), (3, 8, 3)]
+    ("options", "message"),
+    [
+        (dict(name="zb"), "gpipe, 1f1b, looped-bfs, .*; got 'zb'"),
+        (dict(name="gpipe", samples=10), "divide samples=10: got 4, possible are 1, 2, 5, 10"),
+        (
+            dict(name="1f1b", ranks=4, microbatches=2),
+            "2 microbatches for 4 stages.* 4, 8 would fit",
+        ),
+        (dict(name="dualpipe-v", microbatches=2), "2 microbatches for 4 stages.* 4, 8 would fit"),
+        (dict(name="gpipe", replicas=3), "3 replicas share the microbatches.*got 4"),
+        (
+            dict(name="1f1b", replicas=2, ranks=4),
+            "2 microbatches for 4 stages in each of 2 replicas",
+        ),
+        (
+            dict(name="interleaved-1f1b", ranks=2, samples=15, microbatches=5),
+            "rounds of equally many.* 1, 3 would fit",
+        ),
+        (dict(name="1f1b", ranks=16), "none fits: change samples"),
+    ],
 )
-def test_by_default_every_stage_gets_a_microbatch(samples, stages, expected):
-    assert default_microbatches(samples, stages) == expected
+def test_numbers_that_do_not_fit_are_refused_with_a_way_out(options, message):
+    with pytest.raises(ValueError, match=message):
+        checked(**options)
+
+
+def test_a_process_holds_as_many_stages_as_the_schedule_can():
+    assert [stages_each(name) for name in ("gpipe", "looped-bfs", "zb-v")] == [1, 2, 2]
+    assert stages_each("interleaved-1f1b", 3) == 3
+    with pytest.raises(ValueError, match="must be exactly 2 with schedule zb-v, got 3"):
+        stages_each("zb-v", 3)
+    with pytest.raises(
+        ValueError, match="an integer of at least 1 with schedule looped-bfs, got 0"
+    ):
+        stages_each("looped-bfs", 0)
+
+
+@pytest.mark.parametrize(
+    ("samples", "stages", "replicas", "expected"),
+    [
+        (10, 2, 1, 2),
+        (10, 4, 1, 5),
+        (9, 2, 1, 3),
+        (1, 4, 1, 1),
+        (3, 8, 1, 3),
+        (12, 2, 3, 6),
+        (12, 4, 2, 12),
+        (9, 2, 2, 9),
+    ],
+)
+def test_by_default_every_stage_of_every_copy_gets_a_microbatch(
+    samples, stages, replicas, expected
+):
+    assert default_microbatches(samples, stages, replicas) == expected

@@ -5,6 +5,7 @@ Real processes: one launch per number of stages, all schedules and precisions in
 
 import pickle
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 import pprs
-from pprs.pipeline import Pipeline, check_pairs, launch
+from pprs.pipeline import Pipeline, ScheduleName, check_pairs, launch
 from pprs.smoothing import Law, always
 from pprs.tasks.losses import hinge
 from pprs.tasks.networks import relu_network
 
 STEPS, SAMPLES, MICROBATCHES = 20, 8, 4
+SCHEDULES = get_args(ScheduleName)
 LAWS = {
     "shared": {},
     "example": {"noise": "example"},
@@ -35,7 +37,7 @@ def task(dtype):
     return network, torch.randn(9, 6, generator=generator, dtype=dtype), torch.arange(9) % 3
 
 
-def train(dtype, schedule, microbatches=MICROBATCHES, law="shared"):
+def train(dtype, schedule, microbatches=MICROBATCHES, law="shared", steps=STEPS, **options):
     model, x, y = task(dtype)
     pipeline = Pipeline(
         model,
@@ -44,14 +46,21 @@ def train(dtype, schedule, microbatches=MICROBATCHES, law="shared"):
         microbatches=microbatches,
         schedule=schedule,
         seed=SEED,
-        **{"sigma": SIGMA} | LAWS[law],
+        **{"sigma": SIGMA} | LAWS[law] | options,
     )
     optimizer = pprs.AGD(pipeline.named_parameters().items(), LR)
     losses = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         losses.append(pipeline.step(x, y))
         optimizer.step()
     return pipeline, {n: p.detach().clone() for n, p in pipeline.named_parameters().items()}, losses
+
+
+def fits(schedule, ranks, replicas):
+    """Whether four microbatches and eight layers are enough."""
+    stages = ranks if schedule in {"gpipe", "1f1b"} else 2 * ranks
+    enough = MICROBATCHES // replicas >= stages or schedule not in {"1f1b", "dualpipe-v"}
+    return MICROBATCHES % replicas == 0 and stages <= 8 and enough
 
 
 def worker(folder):
@@ -65,10 +74,16 @@ def worker(folder):
             assert (scores is not None) == pipeline.is_last
             loss = None if scores is None else hinge(scores, y)
             result[dtype, schedule] = parameters, losses if pipeline.is_last else None, loss
+    world = dist.get_world_size()
+    for replicas in {1, 2, world}:
+        for schedule in SCHEDULES:
+            if world % replicas == 0 and fits(schedule, world // replicas, replicas):
+                trained = train(torch.float64, schedule, replicas=replicas, steps=3)
+                result["grid", replicas, schedule] = trained[1], None, None
     for law in LAWS:
         for way in ("implicit", "materialised"):
             with always(way):
-                result[law, way] = train(torch.float64, "1f1b", law=law)[1], None, None
+                result[law, way] = train(torch.float64, "1f1b", law=law, steps=8)[1], None, None
     if dist.get_world_size() == 1:
         for law in LAWS:
             result["one microbatch", law] = train(torch.float64, "gpipe", 1, law)[1]
@@ -109,6 +124,23 @@ def test_parameters_are_the_same_for_all_stages_and_schedules(results, dtype):
             assert difference(parameters, reference) < TOLERANCE[dtype]
             for value, expected in zip([*some_losses, some_loss], [*losses, loss], strict=True):
                 assert abs(value - expected) < TOLERANCE[dtype] * (1 + abs(expected))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_so_they_are_for_every_schedule_and_number_of_replicas(results, schedule):
+    reference = results[1]["grid", 1, "gpipe"][0]
+    grids = [
+        (world, key[1])
+        for world in (1, 2, 4)
+        for key in results[world]
+        if key[0] == "grid" and key[2] == schedule
+    ]
+    # Two processes hold four stages of dualpipe-v, which want four microbatches in each copy.
+    several = set() if schedule == "dualpipe-v" else {(4, 2)}
+    assert {(1, 1), (2, 1), (2, 2)} | several <= set(grids)
+    for world, replicas in grids:
+        parameters = results[world]["grid", replicas, schedule][0]
+        assert difference(parameters, reference) < TOLERANCE[torch.float64], (world, replicas)
 
 
 @pytest.mark.parametrize("way", ["implicit", "materialised"])
