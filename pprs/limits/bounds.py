@@ -86,22 +86,24 @@ def bounds(config: BoundsConfig) -> list[Row]:
 
 def _smooth(c: BoundsConfig) -> Iterator[Row]:
     given: dict[str, Any] = _chosen(c, "smoothness radius epsilon depth")
-    regime = "convex, smooth"
+    regime = "convex, smooth" + _mean(c)
     yield Row(regime, "any", theory.lower_smooth_convex(**given))
+    given["batch"] = c.batch
     yield Row(regime, "gradient descent", theory.gradient_descent(**given))
     yield Row(regime, "AGD", theory.accelerated(**given))
 
 
 def _smooth_nonconvex(c: BoundsConfig) -> Iterator[Row]:
     given: dict[str, Any] = _chosen(c, "smoothness gap epsilon depth")
-    regime = "non-convex, smooth"
+    regime = "non-convex, smooth" + _mean(c)
     yield Row(regime, "any", theory.lower_smooth_nonconvex(**given))
+    given["batch"] = c.batch
     yield Row(regime, "gradient descent", theory.gradient_descent_nonconvex(**given))
 
 
 def _lipschitz(c: BoundsConfig) -> Iterator[Row]:
     given: dict[str, Any] = _chosen(c, "lipschitz radius epsilon depth")
-    regime = "convex, Lipschitz" + ("" if c.batch == 1 else f" (m = {c.batch})")
+    regime = "convex, Lipschitz" + _mean(c)
     yield Row(regime, "any", theory.lower_nonsmooth(**given))
     if c.batch == 1:
         yield Row(regime, "subgradient", theory.subgradient(**given))
@@ -114,10 +116,23 @@ def _lipschitz(c: BoundsConfig) -> Iterator[Row]:
 
 
 def _nonconvex(c: BoundsConfig) -> Iterator[Row]:
-    given: dict[str, Any] = _chosen(
-        c, "lipschitz gap epsilon goldstein_radius dimension depth batch"
-    )
-    yield Row("non-convex, Lipschitz", "PPRS", theory.pprs_nonconvex(**given))
+    names = "lipschitz gap epsilon goldstein_radius dimension depth batch"
+    given: dict[str, Any] = _chosen(c, names)
+    regime = "non-convex, Lipschitz" + _mean(c)
+    if c.epsilon > c.lipschitz > 0:
+        start = Bound(0.0, "no gradient is longer than lipschitz, below epsilon", iterations=0)
+        yield Row(regime, "PPRS", start)
+    elif c.batch == 1:
+        yield Row(regime, "PPRS", theory.pprs_nonconvex(**given))
+    else:
+        shared = theory.pprs_nonconvex(**given, noise="shared")
+        yield Row(regime, "PPRS, noise shared", shared)
+        example = theory.pprs_nonconvex(**given, noise="example")
+        yield Row(regime, "PPRS, noise per example", example)
+
+
+def _mean(config: BoundsConfig) -> str:
+    return "" if config.batch == 1 else f" (m = {config.batch})"
 
 
 def _chosen(config: BoundsConfig, names: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pprs.limits.problems import FunctionName, Problem, non_smooth, smooth
 from pprs.theory._checks import counts, positive
 from pprs.theory.sweep import Fit, Sweep, collected, sweep
 
+_DEEPEST, _LARGEST = 10_000, 1_000_000
 MethodName = Literal["subgradient", "pprs", "randomized-smoothing", "pipedream", "gd", "agd"]
 
 
@@ -37,8 +38,8 @@ class SimulateConfig:
     """LR/ε for (8), 200 by default; βR²/ε for (1), 100,000 by default."""
     pairs: int | None = None
     """k of the function; by default 3 for (8), and the hardest for (1)."""
-    coordinates: int = 90
-    """l of (8), the number of coordinates in its maximum."""
+    coordinates: int | None = None
+    """l of (8), the number of coordinates in its maximum; 90 by default."""
     seeds: int = 1
     """Repetitions of methods that draw noise, at each depth."""
     limit: int = 100_000
@@ -49,15 +50,26 @@ class SimulateConfig:
     """File to draw times against depth into: .png, .svg or .pdf."""
 
     def __post_init__(self) -> None:
-        counts(seeds=self.seeds, limit=self.limit, coordinates=self.coordinates)
+        counts(seeds=self.seeds, limit=self.limit)
         if not self.depths:
             raise ValueError("depths must name at least one number of nodes, got none")
         for depth in self.depths:
             counts(depths=depth)
+            if depth > _DEEPEST:
+                raise ValueError(f"depths go up to {_DEEPEST:,} here, got {depth}")
         if self.ratio is not None:
             positive(ratio=self.ratio)
-        if self.pairs is not None:
-            counts(pairs=self.pairs)
+        for name in ("pairs", "coordinates"):
+            value = getattr(self, name)
+            if value is not None:
+                counts(**{name: value})
+                if value > _LARGEST:
+                    raise ValueError(f"{name} go up to {_LARGEST:,} here, got {value}")
+        if self.function == "smooth" and self.coordinates is not None:
+            raise ValueError("coordinates are those of the non-smooth function, and this is smooth")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods must name each method once, got {self.methods}")
+        self._check_size()
         unknown = [name for name in self.methods if name not in self.problem().methods]
         if unknown:
             raise ValueError(
@@ -67,12 +79,26 @@ class SimulateConfig:
         check_file(self.json)
         check_file(self.plot, (".png", ".svg", ".pdf"))
 
+    def _check_size(self) -> None:
+        """Refuse what no memory would hold, before it is tried."""
+        ratio = self.ratio or 1.0
+        pairs = self.pairs or math.sqrt(ratio)
+        if self.function == "smooth" and pairs > _LARGEST:
+            raise ValueError(f"ratio={ratio:g} takes more than {_LARGEST:,} pairs of coordinates")
+        rows = 3.5 * ratio  # at most so many perturbations in a step, for d = 1
+        if self.function == "non-smooth" and rows * (self.coordinates or 90) > 1e8:
+            raise ValueError(
+                f"ratio={ratio:g} takes too many perturbations of so many coordinates for one step"
+            )
+
     def problem(self) -> Problem:
         """What is minimised."""
         if self.function == "smooth":
             return smooth(1e5 if self.ratio is None else self.ratio, self.pairs)
         pairs = 3 if self.pairs is None else self.pairs
-        return non_smooth(200.0 if self.ratio is None else self.ratio, pairs, self.coordinates)
+        return non_smooth(
+            200.0 if self.ratio is None else self.ratio, pairs, self.coordinates or 90
+        )
 
     def chosen(self) -> tuple[str, ...]:
         """The methods."""
@@ -160,18 +186,24 @@ def _repetitions(config: SimulateConfig, name: str) -> int:
 def describe(fit: Fit | None) -> str:
     """A fit in a line of text."""
     if fit is None:
-        return "not fitted"
-    return (
-        f"{fit.intercept:.4g} ± {fit.intercept_error:.2g} + "
-        f"({fit.slope:.4g} ± {fit.slope_error:.2g}) Δ;  Δ^({fit.exponent:.3f} ± "
-        f"{fit.exponent_error:.1g}) overall"
-    )
+        return "no line fitted: that takes three depths, all of them reached"
+    negligible = 1e-9 * fit.slope  # rounding of exact times
+    a = _with_error(fit.intercept, fit.intercept_error, negligible)
+    b = _with_error(fit.slope, fit.slope_error, negligible)
+    p = _with_error(fit.exponent, fit.exponent_error, 1e-9)
+    return f"time {a} + {b} Δ; over all depths, Δ to the power {p}"
+
+
+def _with_error(value: float, error: float, negligible: float) -> str:
+    shown = f"{0.0 if abs(value) < negligible else value:.4g}"
+    return shown if error < negligible else f"({shown} ± {error:.1g})"
 
 
 def _show(result: Simulation, console: Any) -> None:
     from rich.table import Table
 
-    table = Table(title=f"pipeline time to ε on {result.problem.name}", box=None)
+    console.print(f"pipeline time to ε on {result.problem.name}", highlight=False)
+    table = Table(box=None)
     for column in ("Δ", "lower bound", *(s.method for s in result.sweeps)):
         table.add_column(column, justify="right")
     for i, depth in enumerate(result.depths):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pprs.smoothing import check_model
+from pprs.smoothing import check_model, check_scalar
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,10 @@ def estimate_constants(
         lr: Adam's step size, above 0.
 
     Raises:
-        ValueError: for settings out of range, or a model without trainable parameters.
-        RuntimeError: if the loss or a gradient is not finite on the way, or all gradients are 0.
+        ValueError: for settings out of range, a model without trainable parameters, or a loss that
+            is not a scalar tensor.
+        RuntimeError: if the loss or a gradient is not finite on the way, all gradients are 0, or no
+            step lowers the loss.
 
     Example:
         >>> import torch
@@ -71,7 +73,15 @@ def estimate_constants(
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
     if lipschitz == 0:
-        raise RuntimeError("every gradient of the trial was 0: the loss does not depend on model")
+        raise RuntimeError(
+            "every gradient of the trial was 0: the loss does not depend on the model, or has no "
+            "slope where it starts"
+        )
+    if radius == 0:
+        raise RuntimeError(
+            f"no step of the trial lowered the loss, so nothing is known of R: try a smaller lr "
+            f"than {lr}, or more steps than {steps}"
+        )
     return Constants(lipschitz, radius, sum(p.numel() for p in parameters))
 
 
@@ -84,7 +94,8 @@ def _trial(
     for step in range(steps + 1):
         for parameter in parameters:
             parameter.grad = None
-        loss = closure()
+        with torch.enable_grad():
+            loss = check_scalar(closure())
         loss.backward()  # type: ignore[no-untyped-call]
         norm = _norm([p.grad for p in parameters if p.grad is not None])
         if not math.isfinite(norm) or not math.isfinite(loss.item()):

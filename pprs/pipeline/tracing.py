@@ -50,6 +50,9 @@ def trace_graph(model: nn.Module, *inputs: Tensor, latency: float = 0.0, repeats
     """
     counts(repeats=repeats)
     non_negative(latency=latency)
+    for value in inputs:
+        if not isinstance(value, Tensor):
+            raise ValueError(f"inputs must be tensors, got a {type(value).__name__}")
     name = type(model).__name__
     try:
         inspect.signature(model.forward).bind(*inputs)
@@ -59,10 +62,17 @@ def trace_graph(model: nn.Module, *inputs: Tensor, latency: float = 0.0, repeats
     parents = _parents(traced)
     stopwatch = _Stopwatch(traced, repeats, parents)
     with torch.enable_grad(), torch.random.fork_rng({x.device.index for x in inputs if x.is_cuda}):
-        stopwatch.run(*inputs)
+        try:
+            stopwatch.run(*inputs)
+        except Exception as error:  # whatever the model's own code raises for inputs like these
+            shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+            first = str(error).strip().partition("\n")[0]
+            raise ValueError(f"{name} does not take inputs of shape {shapes}: {first}") from error
     root = _root(traced, parents)
     nodes = {root: Node(0.0, 0.0), **stopwatch.costs}
-    edges = {(tail, n.name): latency for n, tails in parents.items() for tail in tails or (root,)}
+    edges = {
+        (tail or root, n.name): latency for n, tails in parents.items() for tail in tails or ("",)
+    }
     return Graph(nodes, edges)
 
 
@@ -78,7 +88,10 @@ def _trace(model: nn.Module, name: str) -> fx.GraphModule:
 
 
 def _parents(traced: fx.GraphModule) -> dict[fx.Node, list[str]]:
-    """The calls that make nodes, each with the names of the calls whose outputs it takes."""
+    """The calls that make nodes, each with the names of the calls whose outputs it takes.
+
+    The name of an input is empty.
+    """
     depends: set[fx.Node] = set()
     for node in traced.graph.nodes:
         module = traced.get_submodule(str(node.target)) if node.op == "call_module" else nn.Module()
@@ -91,7 +104,11 @@ def _parents(traced: fx.GraphModule) -> dict[fx.Node, list[str]]:
             needed.add(node)
     calls = {n for n in depends & needed if n.op in _CALLS}
     return {
-        n: [p.name for p in n.all_input_nodes if p in calls]
+        n: [
+            p.name if p in calls else ""
+            for p in n.all_input_nodes
+            if p in calls or p.op == "placeholder"
+        ]
         for n in traced.graph.nodes
         if n in calls
     }

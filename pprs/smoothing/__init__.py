@@ -1,6 +1,6 @@
 """What is averaged: a loss closure becomes its Gaussian-smoothed loss."""
 
-from pprs.smoothing._checks import check_finite, check_model, check_normalisation
+from pprs.smoothing._checks import check_finite, check_model, check_normalisation, check_scalar
 from pprs.smoothing._compiled import available as compiled
 from pprs.smoothing._cost import always
 from pprs.smoothing._law import Law, NoiseLaw, Scale, Sigma
@@ -22,6 +22,7 @@ __all__ = [
     "check_finite",
     "check_model",
     "check_normalisation",
+    "check_scalar",
     "compiled",
     "derive_seed",
     "fresh_seed",

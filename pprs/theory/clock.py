@@ -19,8 +19,9 @@ class Clock:
     r"""Gives the gradients and the times of :class:`~pprs.theory.Machine`, without its steps.
 
     The points of one call are evaluated as one array, and the makespan of their passes is added.
-    Calls may overlap where the passes of two calls cannot meet at a node: on nodes of equal cost,
-    with starts that are whole periods of forward plus backward time apart.
+    Calls may overlap where the passes of two calls cannot meet at a node: on chains of nodes of
+    equal cost without latencies, with starts that are whole periods of forward plus backward time
+    apart. Asynchronous methods on other graphs need the machine.
 
     Args:
         objective: what is minimised.
@@ -41,8 +42,7 @@ class Clock:
             raise ValueError("graph must be left out for an objective with branches")
         self.objective = objective
         self.graph = objective.graph if graph is None else graph
-        value = np.zeros(objective.dimension) if start is None else np.asarray(start, np.float64)
-        self.start = Held(value, self.graph.root, 0.0)
+        self.start = Held(objective.checked_start(start), self.graph.root, 0.0)
         self.time = 0.0
         self._random = np.random.default_rng(seed)
         self._started = -np.inf

@@ -98,8 +98,10 @@ class Graph:
         Attributes ``forward`` and ``backward`` of a node (1 by default) are its times, ``latency``
         of an edge (0 by default) its latency. Names become strings.
         """
-        if not graph.is_directed() or graph.is_multigraph():
+        if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
             raise ValueError(f"graph must be a networkx.DiGraph, got {type(graph).__name__}")
+        if len({str(name) for name in graph}) < len(graph):
+            raise ValueError(f"graph has nodes that are called alike as strings: {list(graph)}")
         nodes = {
             str(name): Node(seen.get("forward", 1.0), seen.get("backward", 1.0))
             for name, seen in graph.nodes(data=True)

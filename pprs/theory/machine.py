@@ -27,11 +27,14 @@ class Held:
         value: shape ``(p,)``.
         node: whose memory it is in.
         ready: since when.
+        made: by passes of which kind of that node, if it was: only what a node has made itself can
+            be sent on.
     """
 
     value: Array
     node: str
     ready: float
+    made: Kind | None = None
 
     def __add__(self, other: Held) -> Held:
         if not isinstance(other, Held):
@@ -40,13 +43,14 @@ class Held:
             raise ModelError(
                 f"{self.node!r} cannot add a vector that {other.node!r} holds: send it first"
             )
-        return Held(self.value + other.value, self.node, max(self.ready, other.ready))
+        made = self.made if self.made == other.made else None
+        return Held(self.value + other.value, self.node, max(self.ready, other.ready), made)
 
     def __sub__(self, other: Held) -> Held:
         return self + -1.0 * other
 
     def __rmul__(self, factor: float) -> Held:
-        return Held(factor * self.value, self.node, self.ready)
+        return Held(factor * self.value, self.node, self.ready, self.made)
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ class Machine:
 
     Every node has a memory and computes one thing at a time: a forward or a backward pass of its
     own function, of vectors that it holds. Sums and multiples are free, and so is drawing a random
-    vector. What a node gets from a neighbour it holds after the latency of the edge. A step starts
-    as early as these rules allow, in a gap of the node's time if there is one.
+    vector. A node can send what its own forward passes gave to its children, and what its backward
+    passes gave to its parents, who hold it after the latency of the edge; it cannot relay what it
+    was sent. A step starts as early as these rules allow, in a gap of the node's time if there is
+    one.
 
     Args:
         objective: the graph and its functions. The root holds the parameters.
@@ -76,12 +82,7 @@ class Machine:
     def __init__(self, objective: Objective, start: Array | None = None, seed: int = 0) -> None:
         self.objective = objective
         self.graph = objective.graph
-        value = np.zeros(objective.dimension) if start is None else np.asarray(start, np.float64)
-        if value.shape != (objective.dimension,):
-            raise ValueError(
-                f"start must have shape ({objective.dimension},), got shape {value.shape}"
-            )
-        self.start = Held(value, self.graph.root, 0.0)
+        self.start = Held(objective.checked_start(start), self.graph.root, 0.0)
         self.passes: list[Pass] = []
         self._random = np.random.default_rng(seed)
         self._busy: dict[str, list[tuple[float, float]]] = {name: [] for name in self.graph.nodes}
@@ -108,24 +109,55 @@ class Machine:
         Raises:
             ModelError: if a vector is not there (yet), or the node is busy.
         """
+        self._check_inputs(node, inputs)
         value = self.objective.components[node].forward(*_values(inputs), example=example)
-        return Held(value, node, self._pass(node, "forward", inputs, at))
+        return Held(value, node, self._pass(node, "forward", inputs, at), "forward")
 
     def backward(
-        self, node: str, gradient: Held, *inputs: Held, example: int = 0, at: float | None = None
+        self,
+        node: str,
+        gradient: Held,
+        *inputs: Held,
+        example: int = 0,
+        at: float | None = None,
+        after: float = 0.0,
     ) -> tuple[Held, ...]:
-        """A backward pass of a node, from the gradient of its output to those of its inputs."""
+        """A backward pass of a node, from the gradient of its output to those of its inputs.
+
+        Args:
+            node: which; it must hold the gradient and the inputs.
+            gradient: of its output.
+            inputs: as in the forward pass.
+            example: of which example.
+            at: when to start; as soon as possible by default.
+            after: not before.
+
+        Raises:
+            ModelError: as for :meth:`forward`.
+        """
+        self._check_inputs(node, inputs)
         component = self.objective.components[node]
         parts = component.backward(gradient.value, *_values(inputs), example=example)
-        end = self._pass(node, "backward", (gradient, *inputs), at)
-        return tuple(Held(part, node, end) for part in parts)
+        end = self._pass(node, "backward", (gradient, *inputs), at, after)
+        return tuple(Held(part, node, end, "backward") for part in parts)
 
     def send(self, vector: Held, to: str) -> Held:
-        """What a neighbour, one edge away in either direction, then holds."""
-        for edge in ((vector.node, to), (to, vector.node)):
-            if edge in self.graph.edges:
-                return Held(vector.value, to, vector.ready + self.graph.edges[edge])
-        raise ModelError(f"{vector.node!r} cannot send to {to!r}: they are no neighbours")
+        """What a child holds of a forward pass's output, or a parent of a backward pass's.
+
+        Raises:
+            ModelError: for a node that is no neighbour, or a vector that was not made by a pass of
+                its node in that direction: information travels by passes only.
+        """
+        node = vector.node
+        edge: tuple[str, str] = (node, to) if vector.made == "forward" else (to, node)
+        if not {(node, to), (to, node)} & set(self.graph.edges):
+            raise ModelError(f"{node!r} cannot send to {to!r}: they are no neighbours")
+        if vector.made is None or edge not in self.graph.edges:
+            raise ModelError(
+                f"{node!r} cannot send this vector to {to!r}: children get what its own forward "
+                f"passes gave, parents what its backward passes gave"
+            )
+        return Held(vector.value, to, vector.ready + self.graph.edges[edge])
 
     def gradients(
         self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
@@ -143,8 +175,13 @@ class Machine:
         non_negative(at=at)
         points = [Held(p.value, p.node, max(p.ready, at)) for p in points]
         numbers = [0] * len(points) if examples is None else examples
+        before = len(self.passes)
         passes = [self._all_forward(p, j) for p, j in zip(points, numbers, strict=True)]
-        return [self._all_backward(seen, j) for seen, j in zip(passes, numbers, strict=True)]
+        # A node goes back once it has been forward with all: GPipe's order.
+        ends: dict[str, float] = {}
+        for each in self.passes[before:]:
+            ends[each.node] = max(each.end, ends.get(each.node, 0.0))
+        return [self._all_backward(seen, j, ends) for seen, j in zip(passes, numbers, strict=True)]
 
     def _all_forward(self, point: Held, example: int) -> dict[str, tuple[Held, ...]]:
         inputs: dict[str, tuple[Held, ...]] = {}
@@ -158,19 +195,34 @@ class Machine:
             inputs["after " + leaf] = (outputs[leaf],)
         return inputs
 
-    def _all_backward(self, inputs: dict[str, tuple[Held, ...]], example: int) -> Held:
+    def _all_backward(
+        self, inputs: dict[str, tuple[Held, ...]], example: int, after: dict[str, float]
+    ) -> Held:
         arrived: dict[str, Held] = {}
         for node in reversed(self.objective.route(example)):
             if node not in arrived:  # a leaf: the gradient of its output is 1
                 (output,) = inputs["after " + node]
                 arrived[node] = Held(np.ones(1), node, output.ready)
-            parts = self.backward(node, arrived[node], *inputs[node], example=example)
+            parts = self.backward(
+                node, arrived[node], *inputs[node], example=example, after=after[node]
+            )
             for parent, part in zip(self.graph.parents[node], parts, strict=False):
                 sent = self.send(part, parent)
                 arrived[parent] = arrived[parent] + sent if parent in arrived else sent
         return parts[0]
 
-    def _pass(self, node: str, kind: Kind, needed: Sequence[Held], at: float | None) -> float:
+    def _check_inputs(self, node: str, inputs: Sequence[Held]) -> None:
+        if node not in self.graph.nodes:
+            raise ModelError(
+                f"there is no node {node!r}: choose from {', '.join(self.graph.nodes)}"
+            )
+        needed = max(1, len(self.graph.parents[node]))
+        if len(inputs) != needed:
+            raise ModelError(f"{node!r} takes {needed} inputs, got {len(inputs)}")
+
+    def _pass(
+        self, node: str, kind: Kind, needed: Sequence[Held], at: float | None, after: float = 0.0
+    ) -> float:
         """Reserve the node's time; when the pass ends."""
         for vector in needed:
             if vector.node != node:
@@ -186,7 +238,7 @@ class Machine:
             )
         costs = self.graph.nodes[node]
         cost = costs.forward if kind == "forward" else costs.backward
-        start = self._gap(node, ready if at is None else at, cost)
+        start = self._gap(node, max(ready, after) if at is None else at, cost)
         if at is not None and start > at:
             raise ModelError(f"{node!r} cannot start a {kind} pass at time {at}: it is busy")
         bisect.insort(self._busy[node], (start, start + cost))

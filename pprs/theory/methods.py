@@ -70,9 +70,16 @@ class Run:
 
 
 def run(method: Method, oracle: Oracle, iterations: int, stop: float = -math.inf) -> Run:
-    """Run a procedure for so many answers, or until the objective is at most ``stop``."""
+    """Run a procedure for so many answers, or until the objective is at most ``stop``.
+
+    Where the start is good enough, it is the only answer, at time 0.
+    """
     counts(iterations=iterations)
     times, values = [], []
+    point = oracle.start
+    first = float(oracle.objective.value(point.value))
+    if first <= stop:
+        return Run(np.zeros(1), np.array([first]), point.value)
     for point in islice(method.iterates(oracle), iterations):
         times.append(point.ready)
         values.append(float(oracle.objective.value(point.value)))
@@ -184,6 +191,8 @@ class PPRS(Accelerated):
         super().__post_init__()
         non_negative(sigma=self.sigma)
         counts(samples=self.samples)
+        if self.noise not in {"shared", "example"}:
+            raise ValueError(f"noise must be 'shared' or 'example', got {self.noise!r}")
 
     def _gradient(self, oracle: Oracle, point: Held) -> Held:
         examples = oracle.objective.examples
@@ -246,7 +255,10 @@ class PipeDream:
     r"""Asynchronous descent with delayed gradients, as PipeDream's: the pipeline never drains.
 
     A pass starts every ``period``, at the newest parameters; gradients are applied as they arrive.
-    On a chain of unit nodes they are $\Delta - 1$ steps old.
+    On a chain of unit nodes they are $\tau = \Delta - 1$ steps old. For convex functions
+    $\langle g_{t-\tau}, \theta_t - \theta_{t-\tau} \rangle$ adds at most $\eta \tau L^2$ to every
+    step of the subgradient method's proof, so that $\eta = R/(L\sqrt{T(2\tau + 1)})$ reaches
+    $LR\sqrt{(2\tau + 1)/T}$.
 
     Args:
         lr: step size $\eta > 0$.

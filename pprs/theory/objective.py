@@ -77,6 +77,17 @@ class Objective:
         branch = self.branches[example % len(self.branches)]
         return tuple(name for name in self.graph.order if name in branch)
 
+    def checked_start(self, start: Array | None) -> Array:
+        """Where a procedure starts, shape ``(d,)``: zeros unless given.
+
+        Raises:
+            ValueError: for another shape.
+        """
+        value = np.zeros(self.dimension) if start is None else np.asarray(start, np.float64)
+        if value.shape != (self.dimension,):
+            raise ValueError(f"start must have shape ({self.dimension},), got shape {value.shape}")
+        return value
+
     def value(self, theta: Array) -> Array:
         """The objective at parameters ``(..., d)``, shape ``(...)``."""
         total = sum(self._value(theta, example) for example in range(self.examples))

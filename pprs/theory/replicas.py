@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from pprs.theory._checks import counts
 from pprs.theory.graph import Graph, Node
 from pprs.theory.objective import Array, Component, Identity, Objective
@@ -26,11 +28,23 @@ class Whole:
 
     def forward(self, *inputs: Array, example: int) -> Array:
         """The value, shape ``(..., 1)``."""
-        return self.value(inputs[0], example)[..., None]
+        found = np.asarray(self.value(inputs[0], example))
+        _check_shape("value", found, inputs[0].shape[:-1], inputs[0])
+        return found[..., None]
 
     def backward(self, gradient: Array, *inputs: Array, example: int) -> tuple[Array, ...]:
         """The gradient, times that of the output."""
-        return (gradient * self.gradient(inputs[0], example),)
+        found = np.asarray(self.gradient(inputs[0], example))
+        _check_shape("gradient", found, inputs[0].shape, inputs[0])
+        return (gradient * found,)
+
+
+def _check_shape(what: str, found: Array, expected: tuple[int, ...], theta: Array) -> None:
+    if found.shape != expected:
+        raise ValueError(
+            f"{what} must have shape {expected} for parameters of shape {theta.shape}, since "
+            f"leading dimensions are separate points: got shape {found.shape}"
+        )
 
 
 def on_chain(

@@ -67,7 +67,7 @@ def test_all_methods_run_and_files_are_written(tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
     shown = capsys.readouterr().out
     assert "lower bound" in shown
-    assert "not fitted" in shown  # two depths make no line
+    assert "no line fitted" in shown  # two depths make no line
 
 
 def test_what_is_not_reached_is_shown_as_infinite(tmp_path, capsys):
@@ -86,6 +86,12 @@ def test_what_is_not_reached_is_shown_as_infinite(tmp_path, capsys):
         (["--ratio", "-1"], "ratio must be a finite number above 0, got -1.0"),
         (["--plot", "x.doc"], "its name must end in .png, .svg, .pdf"),
         (["--json", "no/such/file"], "is not a folder"),
+        (["--pairs", "2000000000"], "pairs go up to 1,000,000 here, got 2000000000"),
+        (["--ratio", "1e8"], "ratio=1e+08 takes too many perturbations"),
+        (["--function", "smooth", "--ratio", "1e300"], "ratio=1e+300 takes more than 1,000,000"),
+        (["--depths", "100000"], "depths go up to 10,000 here, got 100000"),
+        (["--methods", "pprs", "pprs"], "methods must name each method once"),
+        (["--function", "smooth", "--coordinates", "5"], "coordinates are those of the non-smooth"),
         (["--seeds", "0"], "seeds must be an integer of at least 1"),
     ],
 )

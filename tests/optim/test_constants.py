@@ -54,3 +54,18 @@ def test_a_loss_that_does_not_move_is_refused():
     model = nn.Linear(1, 1)
     with pytest.raises(RuntimeError, match="every gradient of the trial was 0"):
         estimate_constants(lambda: 0 * model(torch.ones(1, 1)).sum(), model)
+
+
+def test_a_trial_that_lowers_nothing_is_refused():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 1e-3)
+    with pytest.raises(
+        RuntimeError, match="no step of the trial lowered the loss.*smaller lr than 1"
+    ):
+        estimate_constants(lambda: model.weight.abs().sum(), model, steps=1, lr=1.0)
+
+
+def test_a_closure_that_gives_no_scalar_is_refused():
+    model = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="scalar"):
+        estimate_constants(lambda: model(torch.ones(1, 2)), model)

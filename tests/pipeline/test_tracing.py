@@ -73,7 +73,8 @@ def test_several_inputs_are_one_root():
 
 def test_what_only_the_parameters_reach_hangs_on_the_root_and_dead_or_constant_code_is_left_out():
     graph = traced(Unused(), torch.randn(3))
-    assert set(graph.edges) == {("x", "exp"), ("exp", "mul"), ("mul", "sum_1"), ("sum_1", "add")}
+    through = {("exp", "mul"), ("mul", "sum_1"), ("sum_1", "add")}
+    assert set(graph.edges) == {("x", "exp"), ("x", "mul")} | through
 
 
 def test_an_input_that_is_returned_is_a_graph_of_one_node():
@@ -133,3 +134,24 @@ def test_wrong_numbers_are_named(options, message):
 def test_inputs_that_the_network_does_not_take_are_refused():
     with pytest.raises(ValueError, match="arguments of Sum.forward: missing .* 'b'"):
         trace_graph(Sum(), torch.ones(2))
+
+
+def test_an_input_that_skips_layers_has_its_edge():
+    class Skip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+
+        def forward(self, x):
+            return x + self.b(self.a(x))
+
+    graph = trace_graph(Skip(), torch.randn(2, 3))
+    assert set(graph.edges) == {("x", "a"), ("a", "b"), ("b", "add"), ("x", "add")}
+
+
+def test_inputs_that_the_network_does_not_take_are_named():
+    model = nn.Sequential(nn.Linear(3, 3))
+    with pytest.raises(ValueError, match=r"Sequential does not take inputs of shape \(4, 9\): "):
+        trace_graph(model, torch.randn(4, 9))
+    with pytest.raises(ValueError, match="inputs must be tensors, got a str"):
+        trace_graph(model, "x")

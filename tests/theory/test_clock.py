@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from theory.problems import deviations
 
 from pprs.theory import methods
@@ -39,13 +41,18 @@ def test_the_clock_says_what_the_machine_does(method, depth, examples):
     np.testing.assert_allclose(slow.last, fast.last, rtol=1e-12)
 
 
-@pytest.mark.parametrize("method", [methods.GPipe(0.1), methods.PPRS(0.1, sigma=0.1, samples=4)])
-def test_the_clock_counts_unequal_costs_and_latencies(method):
-    costs = dict(forward=[1, 3, 2], backward=[2, 1, 5], latency=[1, 0.5])
-    graph, plain = Graph.chain(3, **costs), deviations(3, examples=2)
-    objective = Objective(graph, plain.components, plain.dimension, plain.examples)
-    slow = methods.run(method, Machine(objective), 3)
-    np.testing.assert_allclose(slow.times, methods.run(method, Clock(objective), 3).times)
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_the_clock_counts_unequal_costs_and_latencies(data):
+    depth, examples = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
+    times = st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0]), min_size=depth, max_size=depth)
+    costs = dict(forward=data.draw(times), backward=data.draw(times))
+    costs["latency"] = data.draw(times)[: depth - 1]
+    plain = deviations(depth, examples)
+    objective = Objective(Graph.chain(depth, **costs), plain.components, plain.dimension, examples)
+    for method in (methods.GPipe(0.1), methods.PPRS(0.1, sigma=0.1, samples=4)):
+        slow = methods.run(method, Machine(objective), 3)
+        np.testing.assert_allclose(slow.times, methods.run(method, Clock(objective), 3).times)
 
 
 def test_the_clock_refuses_passes_that_could_meet():

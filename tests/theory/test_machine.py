@@ -43,8 +43,31 @@ def test_a_step_that_uses_what_a_node_does_not_hold_is_refused():
         machine.forward("f2", output)
     with pytest.raises(ModelError, match="'f1' cannot send to 'f3': they are no neighbours"):
         machine.send(output, "f3")
+    sent = machine.send(output, "f2")
     with pytest.raises(ModelError, match="'f1' cannot add a vector that 'f2' holds"):
-        output + machine.send(output, "f2")
+        output + sent
+
+
+def test_information_travels_by_passes_only():
+    """Nodes cannot relay what they were sent: else no bound on the time over a chain would hold."""
+    machine = Machine(deviations(3))
+    output = machine.forward("f1", machine.start)
+    sent = machine.send(output, "f2")
+    for relayed in (sent, sent + machine.forward("f2", sent), machine.start):
+        with pytest.raises(ModelError, match="what its own forward passes gave"):
+            machine.send(relayed, "f3" if relayed.node == "f2" else "f2")
+    passed = machine.forward("f2", sent)
+    machine.send(0.5 * passed + passed, "f3")  # sums of what it made itself are its own
+    with pytest.raises(ModelError, match="parents what its backward passes gave"):
+        machine.send(passed, "f1")
+
+
+def test_wrong_nodes_and_numbers_of_inputs_are_named():
+    machine = Machine(deviations(2))
+    with pytest.raises(ModelError, match="there is no node 'f9': choose from f1, f2"):
+        machine.forward("f9", machine.start)
+    with pytest.raises(ModelError, match="'f1' takes 1 inputs, got 2"):
+        machine.forward("f1", machine.start, machine.start)
 
 
 def test_a_step_before_its_vectors_arrive_or_while_its_node_is_busy_is_refused():

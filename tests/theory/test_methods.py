@@ -89,6 +89,13 @@ def test_a_run_ends_where_it_is_told_and_knows_its_time():
     assert found.time_to(1e-9, 0.0) == np.inf
 
 
+def test_a_start_that_is_good_enough_takes_no_time():
+    clock = Clock(quadratic([1.0]), Graph.chain(4))
+    found = methods.run(methods.GradientDescent(0.5), clock, 50, stop=1.0)
+    assert found.time_to(1.0, 0.0) == 0
+    assert len(found.times) == 1
+
+
 def test_the_momenta_are_those_of_lemma_1():
     first = list(itertools.islice(methods.momenta("nesterov"), 3))
     golden = (1 + np.sqrt(5)) / 2
@@ -102,6 +109,7 @@ def test_the_momenta_are_those_of_lemma_1():
         (lambda: methods.GradientDescent(0), "lr must be a finite number above 0, got 0"),
         (lambda: methods.Accelerated(1.0, momentum=2), "momentum must be from 0 to 1"),
         (lambda: methods.PPRS(1.0, sigma=-1), "sigma must be .* at least 0, got -1"),
+        (lambda: methods.PPRS(1.0, noise="foo"), "noise must be 'shared' or 'example', got 'foo'"),
         (lambda: methods.PPRS(1.0, samples=1.5), "samples must be an integer .* got 1.5"),
         (lambda: methods.RandomizedSmoothing(0, 1, 1), "lipschitz"),
         (lambda: methods.PipeDream(0.1, period=0), "period"),

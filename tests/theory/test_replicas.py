@@ -5,7 +5,7 @@ from theory.problems import deviations
 from pprs.theory import methods
 from pprs.theory.clock import Clock
 from pprs.theory.machine import Machine
-from pprs.theory.replicas import data_parallel
+from pprs.theory.replicas import data_parallel, on_chain
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 5])
@@ -39,3 +39,10 @@ def test_smoothing_over_data_parallel_copies_is_distributed_randomized_smoothing
 def test_as_many_copies_as_examples_at_most(replicas):
     with pytest.raises(ValueError, match=f"got {replicas}"):
         data_parallel(deviations(2, examples=2), replicas)
+
+
+def test_functions_that_do_not_keep_points_apart_are_refused():
+    objective = on_chain(lambda x, j: np.linalg.norm(x), lambda x, j: x, 3)
+    assert objective.value(np.ones(3)) == pytest.approx(3**0.5)
+    with pytest.raises(ValueError, match=r"value must have shape \(2,\) .* got shape \(\)"):
+        objective.value(np.ones((2, 3)))

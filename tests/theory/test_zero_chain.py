@@ -45,10 +45,19 @@ def test_where_the_halves_are_in_one_node_coordinates_come_twice_as_fast():
     assert whole.coordinates[-1] > limit(20, depth=4)
 
 
-def test_the_maximum_and_the_path_grow_apart():
-    function = NonSmooth(lipschitz=1.0, radius=1.0, pairs=3, coordinates=4)
-    growth = fastest_growth(function.chain(3), until=60)
-    assert growth.coordinates[-1] == function.dimension
+@pytest.mark.parametrize("depth", [3, 5])
+def test_equation_3_counts_the_path_of_function_8_and_not_its_maximum(depth):
+    """One node holds the maximum, and finds a coordinate of it in each of its backward passes."""
+    function, until = NonSmooth(lipschitz=1.0, radius=1.0, pairs=9, coordinates=9), 10 * depth
+    path = fastest_growth(function.chain(depth), until, among=19)
+    for time, count in zip(path.times, path.coordinates, strict=True):
+        assert count <= limit(time, depth)
+    assert path.coordinates[-1] >= 9
+    everything = fastest_growth(function.chain(depth), until)
+    over = [
+        k > limit(t, depth) for t, k in zip(everything.times, everything.coordinates, strict=True)
+    ]
+    assert any(over)
 
 
 def test_a_single_node_or_a_plain_chain_is_refused():

@@ -1,4 +1,4 @@
-r"""What gradient methods need on smooth objectives: each step takes $2\Delta$, one pass."""
+r"""What gradient methods need on smooth objectives: each step takes $2(m + \Delta - 1)$."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pprs.theory.bounds._sequence import steps_until
 from pprs.theory.bounds._steps import chain_time, whole
 
 
-def gradient_descent(*, smoothness: float, radius: float, epsilon: float, depth: int) -> Bound:
+def gradient_descent(
+    *, smoothness: float, radius: float, epsilon: float, depth: int, batch: int = 1
+) -> Bound:
     r"""Gradient descent with step $1/\beta$ on a smooth convex objective.
 
     $f(\theta_T) - f(\theta^*) \le \beta R^2/(4T+2)$, which is tight (Drori and Teboulle, 2014).
@@ -20,9 +22,11 @@ def gradient_descent(*, smoothness: float, radius: float, epsilon: float, depth:
         radius: distance $R > 0$ of the start to a minimizer.
         epsilon: precision $\varepsilon > 0$ in function value.
         depth: number $\Delta$ of nodes of the chain, at least 1.
+        batch: number m of examples whose mean is the objective; each is a pass of its own.
 
     Returns:
-        The smallest T for which the bound is at most $\varepsilon$, and its time $2T\Delta$.
+        The smallest T for which the bound is at most $\varepsilon$, and its time
+        $2T(m + \Delta - 1)$.
 
     Raises:
         ValueError: for an argument out of its range, or a T that is no floating-point number.
@@ -32,14 +36,14 @@ def gradient_descent(*, smoothness: float, radius: float, epsilon: float, depth:
         25
     """
     positive(smoothness=smoothness, radius=radius, epsilon=epsilon)
-    counts(depth=depth)
+    counts(depth=depth, batch=batch)
     ratio = smoothness * radius * (radius / epsilon)
     iterations = whole("iterations", (ratio - 2) / 4, smoothness=smoothness, epsilon=epsilon)
-    return _bound(max(0, iterations), smoothness, depth, "Drori and Teboulle (2014)")
+    return _bound(max(0, iterations), smoothness, batch, depth, "Drori and Teboulle (2014)")
 
 
 def gradient_descent_nonconvex(
-    *, smoothness: float, gap: float, epsilon: float, depth: int
+    *, smoothness: float, gap: float, epsilon: float, depth: int, batch: int = 1
 ) -> Bound:
     r"""Gradient descent with step $1/\beta$ on a smooth objective, to a gradient of small norm.
 
@@ -50,21 +54,24 @@ def gradient_descent_nonconvex(
         gap: $D > 0$, how far the start lies above the minimum.
         epsilon: norm $\varepsilon > 0$ of the gradient.
         depth: number $\Delta$ of nodes of the chain, at least 1.
+        batch: number m of examples whose mean is the objective; each is a pass of its own.
 
     Returns:
-        $T = \lceil 2\beta D/\varepsilon^2 \rceil$ and its time $2T\Delta$.
+        $T = \lceil 2\beta D/\varepsilon^2 \rceil$ and its time $2T(m + \Delta - 1)$.
 
     Raises:
         ValueError: for an argument out of its range, or a T that is no floating-point number.
     """
     positive(smoothness=smoothness, gap=gap, epsilon=epsilon)
-    counts(depth=depth)
+    counts(depth=depth, batch=batch)
     ratio = 2 * smoothness * (gap / epsilon) / epsilon
     iterations = whole("iterations", ratio, smoothness=smoothness, gap=gap, epsilon=epsilon)
-    return _bound(iterations, smoothness, depth, "Eq. (15)")
+    return _bound(iterations, smoothness, batch, depth, "Eq. (15)")
 
 
-def accelerated(*, smoothness: float, radius: float, epsilon: float, depth: int) -> Bound:
+def accelerated(
+    *, smoothness: float, radius: float, epsilon: float, depth: int, batch: int = 1
+) -> Bound:
     r"""Nesterov's accelerated gradient descent on a smooth convex objective.
 
     $f(y_T) - f(\theta^*) \le \beta R^2/(2\lambda_{T-1}^2)$ for $T \ge 2$ with the indices of
@@ -75,10 +82,11 @@ def accelerated(*, smoothness: float, radius: float, epsilon: float, depth: int)
         radius: distance $R > 0$ of the start to a minimizer.
         epsilon: precision $\varepsilon > 0$ in function value.
         depth: number $\Delta$ of nodes of the chain, at least 1.
+        batch: number m of examples whose mean is the objective; each is a pass of its own.
 
     Returns:
         The smallest T for which the bound is at most $\varepsilon$ (beyond 100,000, a T that is
-        less than one in 10,000 larger), and its time $2T\Delta$.
+        less than one in 10,000 larger), and its time $2T(m + \Delta - 1)$.
 
     Raises:
         ValueError: for an argument out of its range, or a T that is no floating-point number.
@@ -88,15 +96,20 @@ def accelerated(*, smoothness: float, radius: float, epsilon: float, depth: int)
         14
     """
     positive(smoothness=smoothness, radius=radius, epsilon=epsilon)
-    counts(depth=depth)
+    counts(depth=depth, batch=batch)
     target = radius * math.sqrt(smoothness / epsilon / 2)
     iterations = steps_until(target) if target > 1 else 0  # at the start the gap is βR²/2
-    return _bound(iterations, smoothness, depth, "Bubeck (2015), Theorem 3.19", "nesterov")
+    return _bound(iterations, smoothness, batch, depth, "Bubeck (2015), Theorem 3.19", "nesterov")
 
 
 def _bound(
-    iterations: int, smoothness: float, depth: int, equation: str, momentum: str | None = None
+    iterations: int,
+    smoothness: float,
+    batch: int,
+    depth: int,
+    equation: str,
+    momentum: str | None = None,
 ) -> Bound:
-    time = chain_time(iterations, 1, depth)
+    time = chain_time(iterations, batch, depth)
     lr = finite("lr", 1 / smoothness, smoothness=smoothness)
     return Bound(time, equation, iterations, lr=lr, momentum=momentum)
