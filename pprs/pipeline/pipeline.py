@@ -115,12 +115,7 @@ class Pipeline:
             for number in order.stages_of(rank, self.grid.ranks, each)
         }
         self.owners = order.owners(self.grid.ranks, each)
-        engines = [self._engine_stage(number) for number in self.local]
-        self._training = order.engine(
-            engines[0] if order.placement == "single" else engines,
-            microbatches // replicas,
-            loss_fn=self._mean_loss,
-        )
+        self._order, self._engines = order, dict[torch.Size, Any]()
 
     @property
     def is_first(self) -> bool:
@@ -136,7 +131,7 @@ class Pipeline:
         """The trainable parameters of this process's stages, by names in the whole network."""
         return {n: p for stage in self.local.values() for n, p in stage.trainable().items()}
 
-    def step(self, x: Tensor, y: Tensor) -> Tensor | None:
+    def step(self, x: Tensor, y: Tensor, *, accumulate: bool = False) -> Tensor | None:
         r"""Run K perturbations of a batch forward and backward; draw fresh noise each time.
 
         Leaves $G_t = \frac1K \sum_k \nabla f(\theta + \sigma X_k)$ in the ``.grad`` of this
@@ -144,31 +139,64 @@ class Pipeline:
         it.
 
         Args:
-            x: the inputs, shape ``(m, ...)``; read by the first stage. The shape must stay the same
-                from step to step.
+            x: the inputs, shape ``(m, ...)``; read by the first stage, and everywhere for the
+                shape. Another shape than before builds the engine anew, once.
             y: the targets, shape ``(m, ...)``; read by the last stage.
+            accumulate: add to what is in ``.grad`` instead, with fresh noise. Divide the sum, or
+                the step size, by the number of batches.
 
         Returns:
             The mean of the K losses, a scalar without graph, on the last stage; ``None`` elsewhere.
+
+        Raises:
+            RuntimeError: on the last stage, if a loss is not finite.
         """
         parameters = list(self.named_parameters().values())
+        before = [p.grad if accumulate else None for p in parameters]
         for parameter in parameters:
-            parameter.grad = None
+            parameter.grad = None  # the engine divides all that is in it
         losses: list[Tensor] = []
         mine = self.microbatches // self.grid.replicas
-        self._training.step(
+        self._engine(x.shape).step(
             *((self._repeated(x),) if self.is_first else ()),
             target=self._repeated(y) if self.is_last else None,
             losses=losses if self.is_last else None,
             return_outputs=False,
             microbatch=torch.arange(self.replica * mine, (self.replica + 1) * mine),
         )
+        loss = self._checked(torch.stack(losses).detach()) if self.is_last else None
         for stage in self.local.values():
             stage.step += 1
-        loss = torch.stack(losses).detach().mean() if self.is_last else None
         gradients = [p.grad for p in parameters if p.grad is not None]
         self.grid.average([*gradients, *([] if loss is None else [loss])], self._across)
+        for parameter, earlier in zip(parameters, before, strict=True):
+            if earlier is not None:
+                parameter.grad = earlier if parameter.grad is None else earlier + parameter.grad
         return loss
+
+    def clip_grad_norm_(self, max_norm: float) -> float:
+        """Scale the gradients of all stages down to a global norm; a collective call.
+
+        Args:
+            max_norm: the largest norm, above 0, of the gradient by all parameters together.
+
+        Returns:
+            The norm before, the same in all processes.
+
+        Raises:
+            ValueError: if ``max_norm`` is not above 0.
+        """
+        if not max_norm > 0:
+            raise ValueError(f"max_norm must be above 0, got {max_norm!r}")
+        gradients = [p.grad for p in self.named_parameters().values() if p.grad is not None]
+        squares = [gradient.double().square().sum() for gradient in gradients]
+        total = torch.stack(squares).sum() if squares else torch.zeros((), dtype=torch.float64)
+        total = total.to(self.device)
+        dist.all_reduce(total, group=self._group)
+        norm = total.sqrt().item()
+        if norm > max_norm:
+            torch._foreach_mul_(gradients, max_norm / norm)
+        return norm
 
     def __call__(self, x: Tensor) -> Tensor | None:
         """The outputs at the unperturbed parameters, on the last stage; a collective call.
@@ -186,10 +214,32 @@ class Pipeline:
         dist.broadcast_object_list(shared, group=self._group, group_src=self.owners[-1])
         return shared[0]
 
-    def _engine_stage(self, number: int) -> PipelineStage:
-        return PipelineStage(
-            self.local[number], number, self.stages, self.device, group=self._group
-        )
+    def _engine(self, shape: torch.Size) -> Any:
+        # Its buffers keep the shape of their first batch.
+        if shape not in self._engines:
+            stages = [
+                PipelineStage(stage, number, self.stages, self.device, group=self._group)
+                for number, stage in self.local.items()
+            ]
+            self._engines[shape] = self._order.engine(
+                stages[0] if self._order.placement == "single" else stages,
+                self.microbatches // self.grid.replicas,
+                loss_fn=self._mean_loss,
+            )
+        return self._engines[shape]
+
+    def _checked(self, losses: Tensor) -> Tensor:
+        finite = losses.isfinite()
+        if not finite.all():
+            bad = int(finite.logical_not().nonzero()[0])
+            first = self.replica * len(losses)
+            step = next(iter(self.local.values())).step
+            raise RuntimeError(
+                f"step {step}: the loss of microbatch {first + bad} is {losses[bad].item()}, on "
+                f"the last stage ({self.stages - 1}, rank {dist.get_rank()}); a smaller lr or "
+                f"sigma may help"
+            )
+        return losses.mean()
 
     def _repeated(self, batch: Tensor) -> Tensor:
         # A view: the copies that the engine chunks into microbatches share their memory.
