@@ -1,9 +1,26 @@
 """Where it runs: a network cut into stages, one process each, on torch.distributed.pipelining."""
 
+from pprs.pipeline.cutting import (
+    Chain,
+    Cost,
+    Memory,
+    chain,
+    full_names,
+    measure,
+    partition,
+    partition_at,
+    trace_graph,
+)
 from pprs.pipeline.grid import Grid
 from pprs.pipeline.launch import LaunchError, LaunchInterrupted, device, joined, launch
-from pprs.pipeline.partition import partition
 from pprs.pipeline.pipeline import Pipeline
+from pprs.pipeline.saving import (
+    CheckpointError,
+    Checkpoints,
+    belongs_to,
+    load_optimizer_state,
+    optimizer_state,
+)
 from pprs.pipeline.schedule import (
     ScheduleName,
     check_pairs,
@@ -11,21 +28,32 @@ from pprs.pipeline.schedule import (
     default_microbatches,
     stages_each,
 )
-from pprs.pipeline.tracing import trace_graph
 
 __all__ = [
+    "Chain",
+    "CheckpointError",
+    "Checkpoints",
+    "Cost",
     "Grid",
     "LaunchError",
     "LaunchInterrupted",
+    "Memory",
     "Pipeline",
     "ScheduleName",
+    "belongs_to",
+    "chain",
     "check_pairs",
     "check_schedule",
     "default_microbatches",
     "device",
+    "full_names",
     "joined",
     "launch",
+    "load_optimizer_state",
+    "measure",
+    "optimizer_state",
     "partition",
+    "partition_at",
     "stages_each",
     "trace_graph",
 ]

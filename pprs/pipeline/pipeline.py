@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -11,8 +11,16 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage
 from torch.func import vmap
 
+from pprs.pipeline.cutting import (
+    Chain,
+    chain,
+    full_names,
+    measure,
+    partition,
+    partition_at,
+    ties,
+)
 from pprs.pipeline.grid import Grid
-from pprs.pipeline.partition import partition
 from pprs.pipeline.relay import relay
 from pprs.pipeline.schedule import (
     ScheduleName,
@@ -24,19 +32,23 @@ from pprs.pipeline.schedule import (
 from pprs.pipeline.stage import PerturbedStage
 from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fresh_seed
 
+Balance: TypeAlias = Literal["parameters", "time"]
+Tensors: TypeAlias = tuple[Tensor, ...]
+
 
 class Pipeline:
     r"""The stages of a network that one process of the default process group holds.
 
     Every process builds the same ``network`` and passes the same arguments; each keeps its own
-    consecutive pieces, balanced by number of parameters. Any optimizer over
+    consecutive pieces. Any optimizer over
     :meth:`named_parameters` can follow :meth:`step`: with :class:`pprs.AGD` it is Algorithm 1.
 
     For a fixed seed and number of microbatches the result does not depend on the number of stages
     and replicas, nor on the schedule.
 
     Args:
-        network: layers that run one after the other.
+        network: layers that run one after the other, an ``nn.Sequential``; the result of
+            :func:`chain`; or, with an example, any model that ``torch.export`` traces.
         loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar.
         sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
             number, a function of the step, or a dictionary from names to these, as for
@@ -55,6 +67,12 @@ class Pipeline:
         replicas: copies of the pipeline, which share the microbatches. Processes
             ``0 .. ranks - 1`` are the first copy's, and so on.
         seed: keys the noise; must be the same in all processes, so several need one.
+        example: what the network takes, as for :func:`chain`; needed if it is no ``nn.Sequential``.
+        balance: ``"parameters"``: cut so that the largest number of parameters of a stage is
+            least; ``"time"``: so that the longest time forward and backward is, which the first
+            process measures on the example.
+        cut: the layers with which the second and every later stage begins, by name or number,
+            instead.
         device: where this process computes.
         group: the processes; all by default.
 
@@ -65,7 +83,7 @@ class Pipeline:
 
     def __init__(
         self,
-        network: nn.Sequential,
+        network: nn.Module,
         loss: Callable[[Tensor, Tensor], Tensor],
         *,
         sigma: Sigma = 0.0,
@@ -78,6 +96,9 @@ class Pipeline:
         stages_per_rank: int | None = None,
         replicas: int = 1,
         seed: int | None = None,
+        example: Sequence[Tensor | Mapping[str, Any]] = (),
+        balance: Balance = "parameters",
+        cut: Sequence[str | int] | None = None,
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -90,12 +111,13 @@ class Pipeline:
         each = stages_each(schedule, stages_per_rank)
         self.grid = Grid.of(dist.get_world_size(group), replicas)
         self.stages = self.grid.ranks * each
-        names = [name for name, p in network.named_parameters() if p.requires_grad]
+        check_normalisation(network)
+        whole = network if isinstance(network, Chain) else chain(network, *example)
+        names = [name for name, p in full_names(whole).items() if p.requires_grad]
         several = dist.get_world_size(group) > 1
         if seed is None and several and any(law.sigmas(names, 0).values()):
             count = dist.get_world_size(group)
             raise ValueError(f"{count} processes must draw the noise of one seed: pass seed=")
-        check_normalisation(network)
         if microbatches is None:
             microbatches = default_microbatches(law.pieces, self.stages, replicas)
         order = check_schedule(schedule, self.grid, each, samples, microbatches)
@@ -105,17 +127,16 @@ class Pipeline:
         self.loss = loss
         self._group, self._across = self.grid.groups(group)
         self.replica, rank = divmod(dist.get_rank(group), self.grid.ranks)
-        children = dict(network.named_children())
-        pieces = _cut(network, self.stages)
+        pieces = _cut(whole, self.stages, example, balance, cut, group)
         seed = fresh_seed() if seed is None else seed
         self.local = {
-            number: PerturbedStage(
-                {name: children[name] for name in pieces[number]}, law, names, seed
-            ).to(self.device)
+            number: PerturbedStage(Chain(*(whole[i] for i in pieces[number])), law, names, seed).to(
+                self.device
+            )
             for number in order.stages_of(rank, self.grid.ranks, each)
         }
         self.owners = order.owners(self.grid.ranks, each)
-        self._order, self._engines = order, dict[torch.Size, Any]()
+        self._order, self._engines = order, dict[tuple[torch.Size, ...], Any]()
 
     @property
     def is_first(self) -> bool:
@@ -131,7 +152,7 @@ class Pipeline:
         """The trainable parameters of this process's stages, by names in the whole network."""
         return {n: p for stage in self.local.values() for n, p in stage.trainable().items()}
 
-    def step(self, x: Tensor, y: Tensor, *, accumulate: bool = False) -> Tensor | None:
+    def step(self, x: Tensor | Tensors, y: Tensor, *, accumulate: bool = False) -> Tensor | None:
         r"""Run K perturbations of a batch forward and backward; draw fresh noise each time.
 
         Leaves $G_t = \frac1K \sum_k \nabla f(\theta + \sigma X_k)$ in the ``.grad`` of this
@@ -139,8 +160,9 @@ class Pipeline:
         it.
 
         Args:
-            x: the inputs, shape ``(m, ...)``; read by the first stage, and everywhere for the
-                shape. Another shape than before builds the engine anew, once.
+            x: the inputs, shape ``(m, ...)``, or a tuple of them if the network takes several;
+                read by the first stage, and everywhere for the shape. Another shape than before
+                builds the engine anew, once.
             y: the targets, shape ``(m, ...)``; read by the last stage.
             accumulate: add to what is in ``.grad`` instead, with fresh noise. Divide the sum, or
                 the step size, by the number of batches.
@@ -156,9 +178,10 @@ class Pipeline:
         for parameter in parameters:
             parameter.grad = None  # the engine divides all that is in it
         losses: list[Tensor] = []
+        inputs = x if isinstance(x, tuple) else (x,)
         mine = self.microbatches // self.grid.replicas
-        self._engine(x.shape).step(
-            *((self._repeated(x),) if self.is_first else ()),
+        self._engine(tuple(tensor.shape for tensor in inputs)).step(
+            *(map(self._repeated, inputs) if self.is_first else ()),
             target=self._repeated(y) if self.is_last else None,
             losses=losses if self.is_last else None,
             return_outputs=False,
@@ -198,15 +221,16 @@ class Pipeline:
             torch._foreach_mul_(gradients, max_norm / norm)
         return norm
 
-    def __call__(self, x: Tensor) -> Tensor | None:
+    def __call__(self, x: Tensor | Tensors) -> Tensor | None:
         """The outputs at the unperturbed parameters, on the last stage; a collective call.
 
         Args:
-            x: inputs, shape ``(m, ...)``; read by the first stage. Any m will do.
+            x: as for :meth:`step`; read by the first stage. Any m will do.
         """
         chains = {number: stage.chain for number, stage in self.local.items()}
         with torch.no_grad():
-            return relay(chains, self.owners, x, self.device, self._group)
+            inputs = x if isinstance(x, tuple) else (x,)
+            return relay(chains, self.owners, inputs, self.device, self._group)
 
     def from_last(self, value: object) -> Any:
         """What the last stage's process passes, in every process of its copy; a collective call."""
@@ -214,7 +238,7 @@ class Pipeline:
         dist.broadcast_object_list(shared, group=self._group, group_src=self.owners[-1])
         return shared[0]
 
-    def _engine(self, shape: torch.Size) -> Any:
+    def _engine(self, shape: tuple[torch.Size, ...]) -> Any:
         # Its buffers keep the shape of their first batch.
         if shape not in self._engines:
             stages = [
@@ -251,7 +275,33 @@ class Pipeline:
         return losses.mean()
 
 
-def _cut(network: nn.Sequential, stages: int) -> list[list[str]]:
-    names = [name for name, _ in network.named_children()]
-    costs = [sum(p.numel() for p in layer.parameters()) for layer in network.children()]
-    return [[names[i] for i in piece] for piece in partition(costs, stages)]
+def _cut(
+    whole: Chain,
+    stages: int,
+    example: Sequence[Tensor | Mapping[str, Any]],
+    balance: Balance,
+    cut: Sequence[str | int] | None,
+    group: dist.ProcessGroup | None,
+) -> list[range]:
+    tied = ties(whole)
+    if cut is not None:
+        if len(cut) != stages - 1:
+            raise ValueError(
+                f"cut names where the second and every later stage begins: {stages} stages have "
+                f"{stages - 1} of these, got {len(cut)}"
+            )
+        return partition_at(whole.layers, cut, ties=tied)
+    if balance == "parameters":
+        sizes = [sum(p.numel() for p in piece.parameters()) for piece in whole]
+        return partition(sizes, stages, ties=tied)
+    if balance != "time":
+        raise ValueError(f"balance must be 'parameters' or 'time', got {balance!r}")
+    if not example:
+        raise ValueError("balance='time' measures the network on an example: pass example=")
+    measured: list[Any] = [None]
+    if dist.get_rank(group) == 0:  # one measures for all, who must cut alike
+        tensors = [x for x in example if isinstance(x, Tensor)]
+        options = [v for m in example if isinstance(m, Mapping) for v in m.values()]
+        measured = [measure(whole, *tensors, *(v for v in options if isinstance(v, Tensor)))]
+    dist.broadcast_object_list(measured, group=group, group_src=0)
+    return partition(measured[0], stages, ties=tied)

@@ -9,11 +9,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+Tensors = tuple[Tensor, ...]
+
 
 def relay(
-    stages: Mapping[int, Callable[[Tensor], Tensor]],
+    stages: Mapping[int, Callable[..., Any]],
     owners: list[int],
-    x: Tensor,
+    inputs: Tensors,
     device: torch.device,
     group: dist.ProcessGroup | None,
 ) -> Tensor | None:
@@ -22,7 +24,7 @@ def relay(
     Args:
         stages: those that this process holds, by number.
         owners: the process of each stage, as a rank in the group.
-        x: the input of stage 0, read by its owner.
+        inputs: what stage 0 takes, read by its owner.
         device: where this process computes.
         group: the processes.
 
@@ -30,30 +32,30 @@ def relay(
         The output of the last stage, on its owner.
     """
     rank = dist.get_rank(group)
-    value: Tensor | None = x.to(device) if owners[0] == rank else None
+    values = tuple(x.to(device) for x in inputs) if owners[0] == rank else ()
     for number, owner in enumerate(owners):
-        if owner == rank:
-            if value is None:
-                value = _receive(owners[number - 1], device, group)
-            value = stages[number](value)
-        following = owners[number + 1] if number + 1 < len(owners) else rank
-        if owner == rank and following != rank:
-            assert value is not None
-            _send(value, following, group)
-            value = None
-    return value if owners[-1] == rank else None
+        if owner != rank:
+            continue
+        if number and owners[number - 1] != rank:
+            values = _receive(owners[number - 1], device, group)
+        output = stages[number](*values)
+        values = output if isinstance(output, tuple) else (output,)
+        if number + 1 < len(owners) and owners[number + 1] != rank:
+            _send(values, owners[number + 1], group)
+    return values[0] if owners[-1] == rank else None
 
 
-def _send(value: Tensor, to: int, group: dist.ProcessGroup | None) -> None:
-    header: list[Any] = [(tuple(value.shape), value.dtype)]
+def _send(values: Tensors, to: int, group: dist.ProcessGroup | None) -> None:
+    header: list[Any] = [[(tuple(value.shape), value.dtype) for value in values]]
     dist.send_object_list(header, group=group, group_dst=to)
-    dist.send(value.contiguous(), group=group, group_dst=to)
+    for value in values:
+        dist.send(value.contiguous(), group=group, group_dst=to)
 
 
-def _receive(source: int, device: torch.device, group: dist.ProcessGroup | None) -> Tensor:
+def _receive(source: int, device: torch.device, group: dist.ProcessGroup | None) -> Tensors:
     header: list[Any] = [None]
     dist.recv_object_list(header, group=group, group_src=source)
-    shape, dtype = header[0]
-    value = torch.empty(shape, dtype=dtype, device=device)
-    dist.recv(value, group=group, group_src=source)
-    return value
+    values = tuple(torch.empty(shape, dtype=dtype, device=device) for shape, dtype in header[0])
+    for value in values:
+        dist.recv(value, group=group, group_src=source)
+    return values

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
+from pprs.pipeline.cutting import Chain, full_names
 from pprs.smoothing import Law, Noise, at_perturbed
 
 
@@ -17,47 +15,54 @@ class PerturbedStage(nn.Module):
     how the network was cut.
 
     Args:
-        layers: consecutive layers of the network, by their names in it.
+        chain: consecutive layers of the network.
         law: of the perturbations.
         names: of all parameters of the whole network, which the law's groups refer to.
         seed: names the run.
     """
 
-    def __init__(
-        self, layers: Mapping[str, nn.Module], law: Law, names: list[str], seed: int
-    ) -> None:
+    def __init__(self, chain: Chain, law: Law, names: list[str], seed: int) -> None:
         super().__init__()
-        self.chain = nn.Sequential(OrderedDict(layers))
+        self.chain = chain
         self.law = law
         self.names = names
         self.seed = seed
         self.step = 0  # keys the noise; the pipeline counts it
 
-    def forward(self, x: Tensor, microbatch: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor, microbatch: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run one microbatch.
 
         Args:
-            x: shape ``(perturbations, batch, ...)``.
+            inputs: shape ``(perturbations, batch, ...)`` each.
             microbatch: its index, shape ``(1,)``.
 
         Returns:
-            Shape ``(perturbations, batch, ...)``.
+            What the layers give, shape ``(perturbations, batch, ...)`` each.
         """
-        samples, batch = x.shape[:2]
+        samples, batch = inputs[0].shape[:2]
         lanes = self.law.lanes(Noise(self.seed, self.step, int(microbatch)), samples, batch)
         sigmas = self.law.sigmas(self.names, self.step)
         targets = self.law.targets(self.trainable(), sigmas, lanes)
         if samples == 1 and not targets:
-            plain: Tensor = self.chain(x[0])
-            return plain[None]
-        if x.requires_grad:  # the engine sends contiguous tensors only, this way and back
-            x = x.view_as(x)
-            x.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
-        repeats = x.stride(0) == 0  # the first stage's: the engine was given a view
-        cycle = self.law.cycle(lanes, samples) if repeats else None
-        rows = at_perturbed(self.chain, targets, lanes, self.law.spread(x), cycle=cycle)
+            plain = self.chain(*(x[0] for x in inputs))
+            return tuple(x[None] for x in plain) if isinstance(plain, tuple) else plain[None]
+        repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
+        cycle = self.law.cycle(lanes, samples) if repeat else None
+        spread = [self.law.spread(_sendable(x)) for x in inputs]
+        rows = at_perturbed(self.chain, targets, lanes, *spread, cycle=cycle)
+        if isinstance(rows, tuple):
+            return tuple(self.law.gather(row, samples).contiguous() for row in rows)
         return self.law.gather(rows, samples).contiguous()
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""
-        return {n: p for n, p in self.chain.named_parameters() if p.requires_grad}
+        return {n: p for n, p in full_names(self.chain).items() if p.requires_grad}
+
+
+def _sendable(x: Tensor) -> Tensor:
+    """The same, whose gradient is contiguous: the engine sends no other."""
+    if not x.requires_grad:
+        return x
+    x = x.view_as(x)
+    x.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
+    return x

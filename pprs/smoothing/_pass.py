@@ -115,18 +115,18 @@ class Smoothed(TorchFunctionMode):
             self._entries.append(tensor.grad_fn)
         return tensor
 
-    def close(self, result: Tensor) -> None:
-        """End the forward pass that gave ``result``, seen from outside vmap.
+    def close(self, *results: Tensor) -> None:
+        """End the forward pass that gave ``results``, seen from outside vmap.
 
         Raises:
-            RuntimeError: if the result depends on an unperturbed parameter.
+            RuntimeError: if a result depends on an unperturbed parameter.
         """
         for target in self.targets:
             target.open = False
             target.drawn = None
         names = {id(t.parameter): t.name for t in self.targets if t.parameter.requires_grad}
         entries = set(self._entries)
-        seen, stack = set(), [result.grad_fn]
+        seen, stack = set(), [result.grad_fn for result in results]
         while stack:
             node = stack.pop()
             if node is None or node in seen:

@@ -107,13 +107,14 @@ def losses_at(
 ) -> Tensor:
     """The losses of a closure at every lane's parameters, shape ``(lanes,)``."""
     targets, lanes, rows = laid_out(parameters, law, sigmas, noise, batch)
-    return at_perturbed(
+    losses: Tensor = at_perturbed(
         lambda *row: check_scalar(closure(*row)),
         targets,
         lanes,
         *rows,
         cycle=law.cycle(lanes, law.samples),
     )
+    return losses
 
 
 def laid_out(
@@ -135,28 +136,29 @@ def laid_out(
 
 
 def at_perturbed(
-    function: Callable[..., Tensor],
+    function: Callable[..., Any],
     targets: Sequence[Target],
     lanes: Lanes,
     *inputs: Tensor,
     cycle: int | None = None,
-) -> Tensor:
+) -> Any:
     """Run a function at every lane's parameters.
 
     Args:
-        function: of one lane's inputs; meets the parameters by itself.
+        function: of one lane's inputs; meets the parameters by itself. It gives a tensor, or a
+            tuple of tensors.
         targets: the parameters.
         lanes: the perturbations.
         inputs: shape ``(lanes, ...)``.
         cycle: after so many lanes the inputs repeat, if they do.
 
     Returns:
-        The results, shape ``(lanes, ...)``.
+        The results, shape ``(lanes, ...)`` each.
     """
     passes: list[Smoothed] = []
     periodic = [] if cycle is None else [Periodic(tensor, cycle) for tensor in inputs]
 
-    def at_lane(lane: Tensor, *rows: Tensor) -> Tensor:
+    def at_lane(lane: Tensor, *rows: Tensor) -> Any:
         passes.append(Smoothed(targets, lanes, lane, RULES, WITHOUT_PARAMETERS, periodic))
         with passes[-1]:
             return function(*rows)
@@ -167,8 +169,8 @@ def at_perturbed(
     in_dims = (0, *(None if shared else 0 for shared in same))
     lane = torch.arange(lanes.count, device=_device(targets))
     with _uncompiled():
-        result: Tensor = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
-    passes[-1].close(result)
+        result = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
+    passes[-1].close(*(result if isinstance(result, tuple) else (result,)))
     return result
 
 

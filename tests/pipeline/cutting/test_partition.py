@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pprs.pipeline import partition
-from pprs.pipeline.costs import Cost
-from pprs.pipeline.partition import Memory, partition_at
+from pprs.pipeline.cutting.costs import Cost
+from pprs.pipeline.cutting.partition import Memory, partition_at
 
 NAMES = ["embed", "blocks.0.attention", "blocks.0.mlp", "blocks.1.attention", "norm", "head"]
 

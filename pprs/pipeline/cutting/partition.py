@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pprs.pipeline.costs import Cost
+from pprs.pipeline.cutting.costs import Cost
 from pprs.theory._checks import counts, non_negative
 
 _Matrix = NDArray[np.float64]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pprs.pipeline.tracing import trace_graph
+from pprs.pipeline.cutting.tracing import trace_graph
 from pprs.theory import Node
 
 

@@ -1,0 +1,162 @@
+"""The graph of a model, as torch.export sees it, in the functions that models call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from pprs.pipeline.cutting.functions import copied, mark_mode, operation, writes
+from pprs.smoothing import check_normalisation
+
+_MODEL = "model"  # what the exported module calls the user's
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A model's graph.
+
+    Args:
+        graph: its placeholders are the inputs; its ``get_attr`` nodes are called as in ``held``.
+        held: parameters and buffers by their names in the model, constants, and bodies of graphs.
+        transient: names of what no checkpoint has: constants, and buffers that are not persistent.
+        device: where the example was.
+    """
+
+    graph: fx.Graph
+    held: dict[str, Any]
+    transient: frozenset[str]
+    device: torch.device
+
+
+def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Traced:
+    """Trace a model with ``torch.export.export``, its batch free.
+
+    Args:
+        model: of any kind.
+        tensors: its positional arguments, batched in the first dimension.
+        options: its keyword arguments; all but tensors are fixed.
+
+    Raises:
+        ValueError: if torch cannot trace it, with what torch said.
+        RuntimeError: for BatchNorm in training mode.
+    """
+    check_normalisation(model)
+    keys = [key for key, value in options.items() if isinstance(value, Tensor)]
+    fixed = {key: value for key, value in options.items() if key not in keys}
+    inputs = _batch([*tensors, *(options[key] for key in keys)])
+    free = tuple({0: Dim.AUTO} if x.shape[:1] == inputs[0].shape[:1] else None for x in inputs)
+    adapter = _Adapter(model, len(tensors), keys, fixed)
+    try:
+        with warnings.catch_warnings():
+            # Recurrent layers list their weights anew, which changes nothing.
+            warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")
+            program = torch.export.export(
+                adapter, tuple(inputs), dynamic_shapes=(free,), strict=False
+            )
+    except Exception as error:  # whatever the model's own code raises when it is traced
+        said = str(error).strip().split("\n\n")[0] or type(error).__name__
+        raise ValueError(
+            f"torch.export cannot trace {type(model).__name__}: {said}. Take what depends on the "
+            "values of tensors (if, for, int(), .item()) out of its forward; or pass an "
+            "nn.Sequential of its layers, which needs no tracing"
+        ) from error
+    mark_mode(program.graph, model.training)
+    return _named(program, model, inputs[0].device)
+
+
+class _Adapter(nn.Module):
+    """Takes tensors only and gives tensors only."""
+
+    def __init__(
+        self, model: nn.Module, positional: int, keys: Sequence[str], fixed: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._positional, self._keys, self._fixed = positional, keys, fixed
+
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        named = dict(zip(self._keys, tensors[self._positional :], strict=True))
+        output = self.model(*tensors[: self._positional], **named, **self._fixed)
+        output = getattr(output, "logits", output)
+        if isinstance(output, list):
+            output = tuple(output)
+        parts = output if isinstance(output, tuple) else (output,)
+        if not parts or not all(isinstance(part, Tensor) for part in parts):
+            kinds = ", ".join(type(part).__name__ for part in parts) or "nothing"
+            raise TypeError(f"it must return a tensor, tensors, or .logits, but returned {kinds}")
+        checked: Tensor | tuple[Tensor, ...] = output
+        return checked
+
+
+def _batch(inputs: list[Tensor]) -> list[Tensor]:
+    # torch.export takes a dimension of size 1 for a constant.
+    if any(x.shape[:1] != (1,) for x in inputs[:1]):
+        return inputs
+    return [torch.cat([x, x]) if x.shape[:1] == (1,) else x for x in inputs]
+
+
+def _named(program: ExportedProgram, model: nn.Module, device: torch.device) -> Traced:
+    """Parameters, buffers and constants as attributes, called as in the model."""
+    graph = program.graph
+    canonical = {id(p): name for name, p in model.named_parameters()}
+    persistent = model.state_dict(keep_vars=True).keys()
+    held: dict[str, Any] = {}
+    transient: set[str] = set()
+    specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+    for node in graph.find_nodes(op="placeholder"):
+        spec = specs[node.name]
+        if spec.kind == InputKind.USER_INPUT:
+            continue
+        name = str(spec.target).removeprefix(f"{_MODEL}.")
+        if spec.kind == InputKind.PARAMETER:
+            value: Any = model.get_parameter(name)
+            name = canonical[id(value)]
+        elif spec.kind == InputKind.BUFFER:
+            value = model.get_buffer(name)
+        else:
+            value = program.constants[str(spec.target)]
+        if spec.kind != InputKind.PARAMETER and name not in persistent:
+            transient.add(name)
+        held[name] = value
+        _to_attribute(graph, node, name)
+    for node in graph.find_nodes(op="get_attr"):
+        if node.target not in held:
+            held[node.target] = _body(getattr(program.graph_module, node.target), device)
+    _clean(graph)
+    return Traced(graph, held, frozenset(transient), device)
+
+
+def _to_attribute(graph: fx.Graph, node: fx.Node, name: str) -> None:
+    with graph.inserting_before(node):
+        attribute = graph.create_node("get_attr", name)
+    attribute.meta = dict(node.meta)
+    node.replace_all_uses_with(attribute)
+    graph.erase_node(node)
+
+
+def _body(module: fx.GraphModule, device: torch.device) -> fx.GraphModule:
+    """A part of the graph that ran under another setting, such as ``torch.no_grad``."""
+    _clean(module.graph)
+    held: dict[str, Any] = {}
+    for node in module.graph.find_nodes(op="get_attr"):
+        held[node.target] = _body(getattr(module, node.target), device)
+    return fx.GraphModule(held, copied(module.graph, device))
+
+
+def _clean(graph: fx.Graph) -> None:
+    """Remove checks of the example's shapes and types, and what nobody reads."""
+    for node in reversed(graph.nodes):
+        name = operation(node)
+        check = name.startswith(("_assert", "sym_constrain"))
+        unread = not node.users and node.op in ("call_function", "get_attr")
+        if check or (unread and not writes(node)):
+            graph.erase_node(node)
+        elif name == "detach_":  # of a constant that is made anew each time
+            node.target = torch.ops.aten.detach.default

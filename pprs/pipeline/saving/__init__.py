@@ -1,0 +1,13 @@
+"""Checkpoints of a run: atomic, sharded, checked, and never unpickled."""
+
+from pprs.pipeline.saving.checkpoints import Checkpoints
+from pprs.pipeline.saving.peers import CheckpointError
+from pprs.pipeline.saving.state import belongs_to, load_optimizer_state, optimizer_state
+
+__all__ = [
+    "CheckpointError",
+    "Checkpoints",
+    "belongs_to",
+    "load_optimizer_state",
+    "optimizer_state",
+]

@@ -1,0 +1,151 @@
+"""Models of a well-known library, unchanged, through real pipelines."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.functional import cross_entropy
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+import pprs
+from pprs.pipeline import Pipeline, launch
+
+STEPS = 2
+
+
+def bert():
+    config = BertConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
+        intermediate_size=12, max_position_embeddings=8, num_labels=3,
+    )  # fmt: skip
+    tokens = torch.randint(20, (4, 6))
+    mask = torch.ones(4, 6, dtype=torch.int64)
+    mask[1, 4:] = 0
+    example = (tokens, {"attention_mask": mask})
+    return BertForSequenceClassification(config), example, torch.arange(4) % 3
+
+
+def gpt2():
+    config = GPT2Config(
+        vocab_size=17, n_positions=8, n_embd=8, n_layer=3, n_head=2, tie_word_embeddings=False,
+        use_cache=False,
+    )  # fmt: skip
+    tokens = torch.randint(17, (4, 6))
+    return GPT2LMHeadModel(config), (tokens,), tokens.roll(-1, 1)
+
+
+def vit():
+    config = ViTConfig(
+        image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
+        intermediate_size=12, num_labels=3,
+    )  # fmt: skip
+    return ViTForImageClassification(config), (torch.randn(4, 3, 8, 8),), torch.arange(4) % 3
+
+
+MODELS = {"bert": bert, "gpt2": gpt2, "vit": vit}
+
+
+def task(name):
+    torch.manual_seed(0)
+    model, example, y = MODELS[name]()
+    double = tuple(x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+                   for x in example)  # fmt: skip
+    return model.double().eval(), double, y
+
+
+def loss(scores, y):
+    return cross_entropy(scores.flatten(0, -2), y.flatten())
+
+
+def tensors(example):
+    return tuple(v for x in example for v in (x.values() if isinstance(x, dict) else [x]))
+
+
+def train(name, schedule="gpipe", microbatches=2, **options):
+    model, example, y = task(name)
+    pipeline = Pipeline(
+        model, loss, example=example, sigma=0.05, samples=4, microbatches=microbatches,
+        schedule=schedule, seed=5, **options,
+    )  # fmt: skip
+    optimizer = pprs.AGD(pipeline.named_parameters().items(), 0.05)
+    for _ in range(STEPS):
+        pipeline.step(tensors(example), y)
+        optimizer.step()
+    scores = pipeline(tensors(example))
+    assert scores is None or scores.shape[0] == 4
+    return {n: p.detach().clone() for n, p in pipeline.named_parameters().items()}
+
+
+def worker(folder):
+    world = dist.get_world_size()
+    found = {}
+    for name in MODELS:
+        for schedule in ("gpipe", "1f1b", "zb-v"):
+            found[name, schedule] = train(name, schedule)
+        found[name, "example"] = train(name, noise="example", balance="time")
+        if world == 1:
+            found[name, "one microbatch"] = train(name, microbatches=1)
+    Path(folder, f"{dist.get_rank()}.pickle").write_bytes(pickle.dumps(found))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    merged = {}
+    for world in (1, 2):
+        folder = tmp_path_factory.mktemp(f"world{world}")
+        launch(worker, world, str(folder))
+        parts = [pickle.loads((folder / f"{i}.pickle").read_bytes()) for i in range(world)]
+        merged[world] = {
+            key: {n: p for part in parts for n, p in part[key].items()} for key in parts[0]
+        }
+    return merged
+
+
+def difference(a, b):
+    assert a.keys() == b.keys()
+    return max(((a[n] - b[n]).norm() / (1e-9 + b[n].norm())).item() for n in a)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_processes_and_any_schedule_train_the_same_parameters(results, name):
+    reference = results[1][name, "gpipe"]
+    start = dict(task(name)[0].named_parameters())
+    assert difference(reference, {n: start[n].detach() for n in reference}) > 1e-3
+    for world in (1, 2):
+        for schedule in ("gpipe", "1f1b", "zb-v"):
+            assert difference(results[world][name, schedule], reference) < 1e-8, (world, schedule)
+    assert difference(results[2][name, "example"], results[1][name, "example"]) < 1e-8
+    assert difference(results[1][name, "example"], reference) > 1e-6
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_with_one_microbatch_the_pipeline_is_pprs_on_the_model(results, name):
+    model, example, y = task(name)
+    *given, last = example
+    positional, options = (given, last) if isinstance(last, dict) else (example, {})
+    optimizer = pprs.PPRS(model, 0.05, sigma=0.05, samples=4, seed=5)
+    for _ in range(STEPS):
+        optimizer.step(lambda: loss(model(*positional, **options).logits, y))
+    trained = {n: p.detach() for n, p in model.named_parameters()}
+    reference = results[1][name, "one microbatch"]
+    assert difference({n: trained[n] for n in reference}, reference) < 1e-8
+
+
+def tied(_):
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=17, n_positions=8, n_embd=8, n_layer=2, n_head=2)
+    Pipeline(GPT2LMHeadModel(config), loss, example=(torch.ones(2, 4, dtype=torch.int64),))
+
+
+def test_tied_weights_that_two_stages_would_share_are_refused():
+    with pytest.raises(Exception, match="(?i)tie"):
+        launch(tied, 2, None)
