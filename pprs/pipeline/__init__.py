@@ -20,6 +20,8 @@ from pprs.pipeline.saving import (
     belongs_to,
     load_optimizer_state,
     optimizer_state,
+    resume_run,
+    save_run,
 )
 from pprs.pipeline.schedule import (
     ScheduleName,
@@ -54,6 +56,8 @@ __all__ = [
     "optimizer_state",
     "partition",
     "partition_at",
+    "resume_run",
+    "save_run",
     "stages_each",
     "trace_graph",
 ]

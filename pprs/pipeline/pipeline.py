@@ -148,6 +148,16 @@ class Pipeline:
         """Whether this process holds the last stage, which reads the targets and has the loss."""
         return self.stages - 1 in self.local
 
+    @property
+    def steps(self) -> int:
+        """How many steps were taken; it keys the noise of the next one."""
+        return next(iter(self.local.values())).step
+
+    @steps.setter
+    def steps(self, count: int) -> None:
+        for stage in self.local.values():
+            stage.step = count
+
     def named_parameters(self) -> dict[str, nn.Parameter]:
         """The trainable parameters of this process's stages, by names in the whole network."""
         return {n: p for stage in self.local.values() for n, p in stage.trainable().items()}
@@ -188,8 +198,7 @@ class Pipeline:
             microbatch=torch.arange(self.replica * mine, (self.replica + 1) * mine),
         )
         loss = self._checked(torch.stack(losses).detach()) if self.is_last else None
-        for stage in self.local.values():
-            stage.step += 1
+        self.steps += 1
         gradients = [p.grad for p in parameters if p.grad is not None]
         self.grid.average([*gradients, *([] if loss is None else [loss])], self._across)
         for parameter, earlier in zip(parameters, before, strict=True):
@@ -257,10 +266,9 @@ class Pipeline:
         if not finite.all():
             bad = int(finite.logical_not().nonzero()[0])
             first = self.replica * len(losses)
-            step = next(iter(self.local.values())).step
             raise RuntimeError(
-                f"step {step}: the loss of microbatch {first + bad} is {losses[bad].item()}, on "
-                f"the last stage ({self.stages - 1}, rank {dist.get_rank()}); a smaller lr or "
+                f"step {self.steps}: the loss of microbatch {first + bad} is "
+                f"{losses[bad].item()}, on the last stage ({self.stages - 1}, rank {dist.get_rank()}); a smaller lr or "
                 f"sigma may help"
             )
         return losses.mean()

@@ -2,6 +2,7 @@
 
 from pprs.pipeline.saving.checkpoints import Checkpoints
 from pprs.pipeline.saving.peers import CheckpointError
+from pprs.pipeline.saving.runs import resume_run, save_run
 from pprs.pipeline.saving.state import belongs_to, load_optimizer_state, optimizer_state
 
 __all__ = [
@@ -10,4 +11,6 @@ __all__ = [
     "belongs_to",
     "load_optimizer_state",
     "optimizer_state",
+    "resume_run",
+    "save_run",
 ]

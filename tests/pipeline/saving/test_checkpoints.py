@@ -23,7 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pprs
-from pprs.pipeline import LaunchError, Pipeline, checkpoint, launch
+from pprs.pipeline import LaunchError, Pipeline, launch
+from pprs.pipeline.saving import checkpoints as checkpoint
+from pprs.pipeline.saving import shards
 from pprs.pipeline.saving.checkpoints import CheckpointError, Checkpoints
 from pprs.pipeline.saving.shards import verify
 from pprs.pipeline.saving.state import belongs_to, load_optimizer_state, optimizer_state
@@ -543,7 +545,7 @@ def outside(folder):
     path = folder / "manifest.json"
     (folder.parent / "rank-0.safetensors").write_bytes((folder / "rank-0.safetensors").read_bytes())
     whole = json.loads(path.read_text().replace("rank-0", "../rank-0"))
-    whole["sha256"] = pprs.pipeline.saving.shards._sum(whole["body"])
+    whole["sha256"] = shards._sum(whole["body"])
     path.write_text(json.dumps(whole))
     return path
 
