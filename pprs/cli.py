@@ -17,6 +17,7 @@ commands:
   bench gradient   time a smoothed gradient against a plain one, the literal loop and vmap
   bounds           how long a precision takes, at least and by method, for given constants
   simulate         run methods on a worst-case function over depths of the pipeline
+  trace            where the time of a recorded pipeline went, and a picture of it
 
 `pprs <command> --help` lists a command's options."""
 
@@ -57,6 +58,8 @@ def _command(
         return _bounds, arguments[1:]
     if arguments[:1] == ["simulate"]:
         return _simulate, arguments[1:]
+    if arguments[:1] == ["trace"]:
+        return _trace, arguments[1:]
     return None, arguments
 
 
@@ -76,6 +79,12 @@ def _simulate(arguments: Sequence[str]) -> int:
     from pprs.limits import SimulateConfig, simulate
 
     return _configured("simulate", SimulateConfig, simulate, arguments)
+
+
+def _trace(arguments: Sequence[str]) -> int:
+    from pprs.pipeline.timeline.command import TraceConfig, trace
+
+    return _configured("trace", TraceConfig, trace, arguments)
 
 
 def _configured(

@@ -30,6 +30,7 @@ from pprs.pipeline.schedule import (
     stages_each,
 )
 from pprs.pipeline.stage import PerturbedStage
+from pprs.pipeline.timeline import Recorder, TimedStage, Timeline, gather
 from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fresh_seed
 
 Balance: TypeAlias = Literal["parameters", "time"]
@@ -73,6 +74,8 @@ class Pipeline:
             process measures on the example.
         cut: the layers with which the second and every later stage begins, by name or number,
             instead.
+        record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
+            nothing, and costs nothing.
         device: where this process computes.
         group: the processes; all by default.
 
@@ -99,6 +102,7 @@ class Pipeline:
         example: Sequence[Tensor | Mapping[str, Any]] = (),
         balance: Balance = "parameters",
         cut: Sequence[str | int] | None = None,
+        record: int = 0,
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -136,6 +140,10 @@ class Pipeline:
             for number in order.stages_of(rank, self.grid.ranks, each)
         }
         self.owners = order.owners(self.grid.ranks, each)
+        self._schedule = schedule
+        self._recorder = (
+            Recorder(group=self._group, device=self.device, steps=record) if record else None
+        )
         self._order, self._engines = order, dict[tuple[torch.Size, ...], Any]()
 
     @property
@@ -241,6 +249,19 @@ class Pipeline:
             inputs = x if isinstance(x, tuple) else (x,)
             return relay(chains, self.owners, inputs, self.device, self._group)
 
+    def timeline(self) -> Timeline | None:
+        """What all processes of this copy did in the recorded steps; a collective call.
+
+        Returns:
+            The timeline, on the first process of the copy; ``None`` elsewhere.
+
+        Raises:
+            RuntimeError: if nothing was to be recorded.
+        """
+        if self._recorder is None:
+            raise RuntimeError("no timeline was recorded: build the Pipeline with record=20, say")
+        return gather(self._recorder, self._schedule)
+
     def from_last(self, value: object) -> Any:
         """What the last stage's process passes, in every process of its copy; a collective call."""
         shared = [value]
@@ -250,16 +271,21 @@ class Pipeline:
     def _engine(self, shape: tuple[torch.Size, ...]) -> Any:
         # Its buffers keep the shape of their first batch.
         if shape not in self._engines:
-            stages = [
-                PipelineStage(stage, number, self.stages, self.device, group=self._group)
-                for number, stage in self.local.items()
-            ]
+            stages = [self._engine_stage(number) for number in self.local]
             self._engines[shape] = self._order.engine(
                 stages[0] if self._order.placement == "single" else stages,
                 self.microbatches // self.grid.replicas,
-                loss_fn=self._mean_loss,
+                loss_fn=self._recorder.timed_loss(self._mean_loss)
+                if self._recorder
+                else self._mean_loss,
             )
         return self._engines[shape]
+
+    def _engine_stage(self, number: int) -> PipelineStage:
+        where = (self.local[number], number, self.stages, self.device)
+        if self._recorder is None:
+            return PipelineStage(*where, group=self._group)
+        return TimedStage(*where, recorder=self._recorder, group=self._group)
 
     def _checked(self, losses: Tensor) -> Tensor:
         finite = losses.isfinite()
@@ -268,8 +294,8 @@ class Pipeline:
             first = self.replica * len(losses)
             raise RuntimeError(
                 f"step {self.steps}: the loss of microbatch {first + bad} is "
-                f"{losses[bad].item()}, on the last stage ({self.stages - 1}, rank {dist.get_rank()}); a smaller lr or "
-                f"sigma may help"
+                f"{losses[bad].item()}, on the last stage ({self.stages - 1}, rank "
+                f"{dist.get_rank()}); a smaller lr or sigma may help"
             )
         return losses.mean()
 

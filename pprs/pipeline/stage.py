@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pprs.pipeline.cutting import Chain, full_names
-from pprs.smoothing import Law, Noise, at_perturbed
+from pprs.smoothing import Law, Noise, at_perturbed, owned
 
 
 class PerturbedStage(nn.Module):
@@ -51,8 +51,8 @@ class PerturbedStage(nn.Module):
         spread = [self.law.spread(_sendable(x)) for x in inputs]
         rows = at_perturbed(self.chain, targets, lanes, *spread, cycle=cycle)
         if isinstance(rows, tuple):
-            return tuple(self.law.gather(row, samples).contiguous() for row in rows)
-        return self.law.gather(rows, samples).contiguous()
+            return tuple(_detachable(self.law.gather(row, samples)) for row in rows)
+        return _detachable(self.law.gather(rows, samples))
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""
@@ -66,3 +66,8 @@ def _sendable(x: Tensor) -> Tensor:
     x = x.view_as(x)
     x.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
     return x
+
+
+def _detachable(x: Tensor) -> Tensor:
+    """The same, contiguous and no view: the engine detaches outputs in place."""
+    return owned(x.contiguous(), *x.shape)

@@ -3,6 +3,7 @@
 from pprs.smoothing._checks import check_finite, check_model, check_normalisation, check_scalar
 from pprs.smoothing._compiled import available as compiled
 from pprs.smoothing._cost import always
+from pprs.smoothing._lanes import owned
 from pprs.smoothing._law import Law, NoiseLaw, Scale, Sigma
 from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._repeat import repeat
@@ -27,6 +28,7 @@ __all__ = [
     "derive_seed",
     "fresh_seed",
     "losses_at",
+    "owned",
     "repeat",
     "smooth",
 ]

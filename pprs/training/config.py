@@ -82,6 +82,10 @@ class TrainConfig:
     microbatches: int | None = None
     """Pieces of a step, a divisor of samples; by default the smallest that fills every stage."""
 
+    trace: Path | None = None
+    """File for a Chrome trace of the last steps of the first smoothed run, to open in Perfetto or
+    with `pprs trace`."""
+
     points: int = 20
     """How often in a run the loss and the accuracy are measured and logged."""
 
@@ -105,6 +109,8 @@ class TrainConfig:
                 f"budget must pay for a step, 2(samples + depth - 1) = "
                 f"{pipeline_time(self.samples, self.depth)}, got {self.budget}"
             )
+        if self.trace is not None and not self.trace.parent.is_dir():
+            raise ValueError(f"cannot write {self.trace}: {self.trace.parent} is not a folder")
         if not self.name or Path(self.name).name != self.name:
             raise ValueError(f"name must be a single folder's name, got {self.name!r}")
 

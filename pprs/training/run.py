@@ -96,11 +96,20 @@ class Run:
             with evaluating(optimizer):
                 measured = self._measure(pipeline, train, held)
             yield Point(done, done * self.step_time, wall_time, *measured)
+        if self._records(group):
+            timeline = pipeline.timeline()
+            if timeline and self.config.trace and pipeline.replica == 0:
+                timeline.save(self.config.trace)
         if weights is not None:
             with evaluating(optimizer):
                 weights |= {
                     n: p.detach().cpu().clone() for n, p in pipeline.named_parameters().items()
                 }
+
+    def _records(self, group: dist.ProcessGroup | None) -> bool:
+        smoothed = [method for method in self.config.methods if METHODS[method].smoothed]
+        first = self.method in smoothed[:1] and self.seed == 0
+        return first and self.config.trace is not None and group is None
 
     def _pipeline(self, group: dist.ProcessGroup | None) -> Pipeline:
         config = self.config
@@ -123,6 +132,7 @@ class Run:
             schedule=config.schedule if shared else "gpipe",
             replicas=config.replicas if shared else 1,
             seed=derive_seed(config.seed, self.seed, "noise"),
+            record=20 if self._records(group) else 0,
             device=device(),
             group=group,
         )
