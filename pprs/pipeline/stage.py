@@ -45,7 +45,9 @@ class PerturbedStage(nn.Module):
         targets = self.law.targets(self.trainable(), sigmas, lanes)
         if samples == 1 and not targets:
             plain = self.chain(*(x[0] for x in inputs))
-            return tuple(x[None] for x in plain) if isinstance(plain, tuple) else plain[None]
+            if isinstance(plain, tuple):
+                return tuple(_detachable(x[None]) for x in plain)
+            return _detachable(plain[None])
         repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
         cycle = self.law.cycle(lanes, samples) if repeat else None
         spread = [self.law.spread(_sendable(x)) for x in inputs]
