@@ -1,4 +1,4 @@
-"""Start one process per stage with torch's elastic launcher, or join what torchrun started."""
+"""Start processes with torch's elastic launcher, or join what torchrun started."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def joined() -> bool:
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
-def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
-    """Run ``worker(*args)`` in one process per stage, inside torch.distributed's process group.
+def launch(worker: Callable[..., None], processes: int, *args: Any) -> None:
+    """Run ``worker(*args)`` in so many processes, inside torch.distributed's process group.
 
     Started by hand, this starts the processes on this machine and returns when all have ended.
     Started by torchrun, this process is one of them already.
 
     Args:
         worker: a function at the top of a module.
-        stages: the number of processes, at least 1.
+        processes: their number, at least 1.
         args: what can be pickled.
 
     Raises:
@@ -55,10 +55,10 @@ def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
     """
     if joined():
         world = int(os.environ["WORLD_SIZE"])
-        if world != stages:
+        if world != processes:
             raise ValueError(
-                f"torchrun started {world} processes, but the network is cut into {stages} stages: "
-                f"use --stages {world}, or torchrun --nproc-per-node {stages}"
+                f"torchrun started {world} processes, but the stages and replicas that were asked "
+                f"for need {processes}: ask for others, or torchrun --nproc-per-node {processes}"
             )
         _member(worker, *args)
         return
@@ -68,7 +68,7 @@ def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
-        nproc_per_node=stages,
+        nproc_per_node=processes,
         run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
@@ -78,7 +78,7 @@ def launch(worker: Callable[..., None], stages: int, *args: Any) -> None:
     try:
         elastic_launch(config, _member)(worker, *args)
     except ChildFailedError as error:
-        raise LaunchError(_describe(error, stages)) from None
+        raise LaunchError(_describe(error, processes)) from None
     except SignalException as error:
         raise LaunchInterrupted(error.sigval) from None
 
@@ -129,12 +129,12 @@ def _use_loopback() -> None:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
 
 
-def _describe(error: ChildFailedError, stages: int) -> str:
+def _describe(error: ChildFailedError, processes: int) -> str:
     """The rank that failed by itself; the others only lost their connection to it."""
     rank, failure = min(
         error.failures.items(), key=lambda item: (not _killed(item[1]), item[1].timestamp)
     )
-    who = f"rank {rank} (of {stages}, process {failure.pid})"
+    who = f"rank {rank} (of {processes}, process {failure.pid})"
     others = "all ranks were stopped"
     if _killed(failure):
         return f"{who} was killed by {signal.Signals(-failure.exitcode).name}; {others}"
