@@ -74,6 +74,7 @@ class Pipeline:
             process measures on the example.
         cut: the layers with which the second and every later stage begins, by name or number,
             instead.
+        finite: end with an error when a loss is not finite, instead of going on.
         record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
             nothing, and costs nothing.
         device: where this process computes.
@@ -102,6 +103,7 @@ class Pipeline:
         example: Sequence[Tensor | Mapping[str, Any]] = (),
         balance: Balance = "parameters",
         cut: Sequence[str | int] | None = None,
+        finite: bool = True,
         record: int = 0,
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
@@ -128,7 +130,7 @@ class Pipeline:
         check_pairs(law, microbatches)
         self.samples, self.microbatches = samples, microbatches
         self.device = torch.device(device)
-        self.loss = loss
+        self.loss, self._finite = loss, finite
         self._group, self._across = self.grid.groups(group)
         self.replica, rank = divmod(dist.get_rank(group), self.grid.ranks)
         pieces = _cut(whole, self.stages, example, balance, cut, group)
@@ -189,7 +191,7 @@ class Pipeline:
             The mean of the K losses, a scalar without graph, on the last stage; ``None`` elsewhere.
 
         Raises:
-            RuntimeError: on the last stage, if a loss is not finite.
+            RuntimeError: on the last stage, if a loss is not finite, unless ``finite=False``.
         """
         parameters = list(self.named_parameters().values())
         before = [p.grad if accumulate else None for p in parameters]
@@ -288,9 +290,8 @@ class Pipeline:
         return TimedStage(*where, recorder=self._recorder, group=self._group)
 
     def _checked(self, losses: Tensor) -> Tensor:
-        finite = losses.isfinite()
-        if not finite.all():
-            bad = int(finite.logical_not().nonzero()[0])
+        if self._finite and not losses.isfinite().all():
+            bad = int(losses.isfinite().logical_not().nonzero()[0])
             first = self.replica * len(losses)
             raise RuntimeError(
                 f"step {self.steps}: the loss of microbatch {first + bad} is "

@@ -28,6 +28,7 @@ class PerturbedStage(nn.Module):
         self.names = names
         self.seed = seed
         self.step = 0  # keys the noise; the pipeline counts it
+        self._own = full_names(chain)  # looked up once: every microbatch needs them
 
     def forward(self, *inputs: Tensor, microbatch: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run one microbatch.
@@ -58,7 +59,7 @@ class PerturbedStage(nn.Module):
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""
-        return {n: p for n, p in full_names(self.chain).items() if p.requires_grad}
+        return {n: p for n, p in self._own.items() if p.requires_grad}
 
 
 def _sendable(x: Tensor) -> Tensor:

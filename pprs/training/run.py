@@ -132,6 +132,7 @@ class Run:
             schedule=config.schedule if shared else "gpipe",
             replicas=config.replicas if shared else 1,
             seed=derive_seed(config.seed, self.seed, "noise"),
+            finite=False,  # a step size that is too large is a result of the search
             record=20 if self._records(group) else 0,
             device=device(),
             group=group,

@@ -116,9 +116,9 @@ def test_half_precision_under_autocast_is_near_and_parameters_stay_single(result
         assert (half - full).norm() < 0.05 * full.norm()
 
 
-def explode(_):
+def explode(finite):
     network, x, y = task()
-    pipe = pipeline(network)
+    pipe = pipeline(network, finite=finite)
     pipe.step(x, y)
     x[0, 0] = float("nan")
     pipe.step(x, y)
@@ -126,7 +126,8 @@ def explode(_):
 
 def test_a_loss_that_is_not_finite_ends_with_step_microbatch_and_stage():
     with pytest.raises(LaunchError, match=r"step 1: the loss of microbatch 0 is nan, on the last"):
-        launch(explode, 2, None)
+        launch(explode, 2, True)
+    launch(explode, 2, False)
 
 
 def test_settings_that_do_not_fit_the_processes_are_refused():

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from pprs.cli import main
 from pprs.training import TrainConfig
 from pprs.training.run import Point, Run, examples
 from pprs.training.search import Trial, candidates, choose, hold_out
@@ -50,3 +51,10 @@ def test_held_out_images_are_training_images_that_the_search_does_not_train_on()
     assert held.y.bincount().tolist() == [2] * 10
     together = torch.cat([first.x, held.x])
     assert len(torch.cat([together, train.x]).unique(dim=0)) == len(train)
+
+
+def test_a_step_size_that_diverges_ends_its_trial_and_not_the_job(tmp_path):
+    """In a real run: losses that overflow are a result."""
+    options = ["--methods", "gd", "pprs", "--depth", "3", "--width", "4", "--seeds", "1"]
+    more = ["--budget", "60", "--samples", "4", "--points", "2", "--lr", "1e30", "0.01"]
+    assert main(["train", *options, *more, "--out", str(tmp_path)]) == 0
