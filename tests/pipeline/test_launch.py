@@ -49,5 +49,7 @@ def test_torchrun_with_another_number_of_processes_is_refused(monkeypatch):
         "MASTER_PORT": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match="torchrun started 3 processes.*need 2: .*--nproc-per-node 2"):
+    with pytest.raises(
+        ValueError, match="torchrun started 3 processes.*need 2: .*--nproc-per-node 2"
+    ):
         launch(fails, 2, "raised")
