@@ -4,7 +4,7 @@ BIN := .venv/bin
 .PHONY: run test check clean
 
 run: .venv/installed
-	$(BIN)/pprs train $(ARGS)
+	$(BIN)/pprs compare $(ARGS)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

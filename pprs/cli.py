@@ -12,7 +12,7 @@ T = TypeVar("T")
 USAGE = """usage: pprs <command> [options]
 
 commands:
-  train            train a few-shot classifier through a pipeline, several methods at equal
+  compare          train a few-shot classifier through a pipeline with several methods, at equal
                    pipeline time
   bench gradient   time a smoothed gradient against a plain one, the literal loop and vmap
   bounds           how long a precision takes, at least and by method, for given constants
@@ -50,8 +50,8 @@ def _command(
     arguments: list[str],
 ) -> tuple[Callable[[Sequence[str]], int] | None, list[str]]:
     """The function of the command that the arguments begin with, and the rest of them."""
-    if arguments[:1] == ["train"]:
-        return _train, arguments[1:]
+    if arguments[:1] == ["compare"]:
+        return _compare, arguments[1:]
     if arguments[:2] == ["bench", "gradient"]:
         return _bench_gradient, arguments[2:]
     if arguments[:1] == ["bounds"]:
@@ -100,19 +100,25 @@ def _configured(
     return 0
 
 
-def _train(arguments: Sequence[str]) -> int:
+def _compare(arguments: Sequence[str]) -> int:
+    from pprs.compare import CompareConfig, compare
+
+    return _launched("compare", CompareConfig, compare, arguments)
+
+
+def _launched(
+    name: str, config: type[T], run: Callable[[T], object], arguments: Sequence[str]
+) -> int:
+    """Run a command that starts processes, and whose options may stand in a TOML file."""
     import tyro
 
+    from pprs.command.settings import read_settings
     from pprs.pipeline import LaunchError, LaunchInterrupted
-    from pprs.training import TrainConfig, read_config, train
 
     try:
-        path, rest = _config_file(arguments)
-        default = read_config(path) if path else TrainConfig()
-        config = tyro.cli(
-            TrainConfig, prog="pprs train [--config FILE]", args=rest, default=default
-        )
-        train(config)
+        path, rest = _config_file(name, arguments)
+        default = read_settings(config, path) if path else config()
+        run(tyro.cli(config, prog=f"pprs {name} [--config FILE]", args=rest, default=default))
     except ValueError as error:
         return _say(str(error), 2)
     except LaunchError as error:
@@ -122,7 +128,7 @@ def _train(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _config_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+def _config_file(name: str, arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Take `--config FILE` out of the arguments: its values are the defaults of all others."""
     import argparse
 

@@ -14,11 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pprs.command.settings import read_settings
+from pprs.compare import CompareConfig
 from pprs.tasks.networks import relu_network
-from pprs.training import read_config
 
 TINY = [
-    "train", "--methods", "gd", "adam-smoothed", "--depth", "4", "--width", "8", "--seeds", "2",
+    "compare", "--methods", "gd", "adam-smoothed", "--depth", "4", "--width", "8", "--seeds", "2",
     "--budget", "120", "--samples", "4", "--points", "3", "--lr", "0.01", "0.02",
 ]  # fmt: skip
 
@@ -65,7 +66,7 @@ def test_a_run_writes_its_folder_and_shows_its_table(runs):
     smoothed = data["methods"]["adam-smoothed"]
     assert (smoothed["steps"], smoothed["pipeline_time"]) == (8, 112)
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert read_config(folder / "config.toml").width == 8
+    assert read_settings(CompareConfig, folder / "config.toml").width == 8
 
 
 def test_the_log_has_every_point_and_the_summary_its_last(runs):
@@ -109,7 +110,7 @@ def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
     file.write_text(text + "microbatches = 2\n")
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-         "-m", "pprs", "train", "--config", str(file), "--name", "joined", "--lr", "0.02",
+         "-m", "pprs", "compare", "--config", str(file), "--name", "joined", "--lr", "0.02",
          "--out", str(tmp_path)],
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
@@ -123,16 +124,16 @@ def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
     [
         ([], "no command given"),
         (["trian"], "unknown command 'trian'"),
-        (["train", "--sigma", "-1"], "sigma .* got -1.0"),
-        (["train", "--sgima", "1"], "--sgima"),
-        (["train", "--samples", "ten"], "samples"),
-        (["train", "--config", "nowhere.toml"], "nowhere.toml: No such file"),
-        (["train", "--microbatches", "3"], "divide samples=10: got 3"),
-        (["train", "--antithetic", "--microbatches", "2"], "each of the 2 .* would carry 5"),
+        (["compare", "--sigma", "-1"], "sigma .* got -1.0"),
+        (["compare", "--sgima", "1"], "--sgima"),
+        (["compare", "--samples", "ten"], "samples"),
+        (["compare", "--config", "nowhere.toml"], "nowhere.toml: No such file"),
+        (["compare", "--microbatches", "3"], "divide samples=10: got 3"),
+        (["compare", "--antithetic", "--microbatches", "2"], "each of the 2 .* would carry 5"),
         (["bench"], "unknown command 'bench'"),
         (["bench", "gradient", "--repeats", "0"], "repeats must be at least 1, got 0"),
         (["bench", "gradient", "--json", "nowhere/figures.json"], "nowhere is not a folder"),
-        (["train", "--shots", "500"], "cannot take 500 images .* smallest class has 174"),
+        (["compare", "--shots", "500"], "cannot take 500 images .* smallest class has 174"),
     ],
 )
 def test_wrong_arguments_end_in_a_sentence_and_code_2(arguments, message, tmp_path):
@@ -152,7 +153,7 @@ def test_the_laws_of_the_noise_run_and_are_kept(tmp_path):
     assert (config["noise"], config["antithetic"], config["scale"]) == ("example", True, "filter")
     written = tmp_path / "again.toml"
     written.write_text('noise = "example"\nantithetic = true\nscale = "filter"\n')
-    assert read_config(written).law.antithetic
+    assert read_settings(CompareConfig, written).law.antithetic
 
 
 def test_the_benchmark_shows_a_table_and_writes_its_figures(tmp_path):

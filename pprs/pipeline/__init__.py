@@ -1,4 +1,4 @@
-"""Where it runs: a network cut into stages, one process each, on torch.distributed.pipelining."""
+"""Where it runs: a network cut into stages over several processes."""
 
 from pprs.pipeline.cutting import (
     Chain,
@@ -12,8 +12,8 @@ from pprs.pipeline.cutting import (
     trace_graph,
 )
 from pprs.pipeline.grid import Grid
-from pprs.pipeline.launch import LaunchError, LaunchInterrupted, device, joined, launch
 from pprs.pipeline.pipeline import Pipeline
+from pprs.pipeline.running import LaunchError, LaunchInterrupted, device, joined, launch
 from pprs.pipeline.saving import (
     CheckpointError,
     Checkpoints,

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from pprs.training.folder import Log, claim, to_json
+from pprs.command.folder import Log, claim, to_json
 
 
 def test_an_existing_run_is_never_taken(tmp_path):

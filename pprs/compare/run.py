@@ -10,14 +10,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pprs.compare.config import CompareConfig, MethodName
+from pprs.compare.methods import METHODS, evaluating
 from pprs.pipeline import Pipeline, device
 from pprs.smoothing import derive_seed
 from pprs.tasks.digits import CLASSES, PIXELS, Examples, few_shot_digits
 from pprs.tasks.losses import LOSSES
 from pprs.tasks.networks import relu_network
 from pprs.theory import pipeline_time
-from pprs.training.config import MethodName, TrainConfig
-from pprs.training.methods import METHODS, evaluating
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Point:
 class Run:
     """A method with a step size on the examples, initial weights and noise of a seed."""
 
-    config: TrainConfig
+    config: CompareConfig
     method: MethodName
     lr: float
     seed: int  # 0 to config.seeds - 1
@@ -153,7 +153,7 @@ class Run:
         return shared
 
 
-def examples(config: TrainConfig, seed: int) -> tuple[Examples, Examples]:
+def examples(config: CompareConfig, seed: int) -> tuple[Examples, Examples]:
     """The training and test examples of a seed, the same for every method."""
     generator = torch.Generator().manual_seed(derive_seed(config.seed, seed, "examples"))
     return few_shot_digits(config.shots, generator, getattr(torch, config.dtype))

@@ -11,16 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pprs.training.config import TrainConfig
-from pprs.training.methods import METHODS
-from pprs.training.run import Point
-from pprs.training.summary import Curves
+from pprs.compare.config import CompareConfig
+from pprs.compare.methods import METHODS
+from pprs.compare.run import Point
+from pprs.compare.summary import Curves
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 _COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7")
 
 
-def plot_curves(config: TrainConfig, curves: Curves, path: Path) -> None:
+def plot_curves(config: CompareConfig, curves: Curves, path: Path) -> None:
     """Draw one line per method, the mean over seeds, and their range as a band; save as PNG."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     FigureCanvasAgg(figure)

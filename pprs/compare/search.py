@@ -10,11 +10,11 @@ from statistics import fmean
 import torch
 import torch.distributed as dist
 
+from pprs.compare.config import CompareConfig, MethodName
+from pprs.compare.methods import METHODS
+from pprs.compare.run import Point, Run, examples
 from pprs.smoothing import derive_seed
 from pprs.tasks.digits import Examples
-from pprs.training.config import MethodName, TrainConfig
-from pprs.training.methods import METHODS
-from pprs.training.run import Point, Run, examples
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Choice:
     accuracy: Mapping[float, float]
 
 
-def candidates(config: TrainConfig) -> list[Run]:
+def candidates(config: CompareConfig) -> list[Run]:
     """The runs of the search; none for a method with a single step size."""
     return [
         Run(config, method, lr, seed)
@@ -44,7 +44,7 @@ def candidates(config: TrainConfig) -> list[Run]:
     ]
 
 
-def grid(config: TrainConfig, method: MethodName) -> tuple[float, ...]:
+def grid(config: CompareConfig, method: MethodName) -> tuple[float, ...]:
     """The step sizes that are tried for a method."""
     return config.lr or METHODS[method].lr
 
@@ -66,14 +66,14 @@ def try_candidates(runs: Sequence[Run], group: dist.ProcessGroup) -> Iterator[Tr
         yield Trial(run, last)
 
 
-def hold_out(config: TrainConfig, seed: int) -> tuple[Examples, Examples]:
+def hold_out(config: CompareConfig, seed: int) -> tuple[Examples, Examples]:
     """Split a seed's training images: two fifths of each class, at least one, are held out."""
     train, _ = examples(config, seed)
     generator = torch.Generator().manual_seed(derive_seed(config.seed, seed, "held out"))
     return train.split(config.shots - max(1, config.shots * 2 // 5), generator)
 
 
-def choose(config: TrainConfig, trials: Sequence[Trial]) -> dict[MethodName, Choice]:
+def choose(config: CompareConfig, trials: Sequence[Trial]) -> dict[MethodName, Choice]:
     """For each method the step size of the highest mean held-out accuracy.
 
     Step sizes with a loss that is not finite are out; of equals, the one with the lower mean
@@ -85,7 +85,7 @@ def choose(config: TrainConfig, trials: Sequence[Trial]) -> dict[MethodName, Cho
     return {method: _choose(config, method, trials) for method in config.methods}
 
 
-def _choose(config: TrainConfig, method: MethodName, trials: Sequence[Trial]) -> Choice:
+def _choose(config: CompareConfig, method: MethodName, trials: Sequence[Trial]) -> Choice:
     tried = grid(config, method)
     if len(tried) == 1:
         return Choice(tried[0], {})

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from pprs.cli import main
-from pprs.training import TrainConfig
-from pprs.training.run import Point, Run, examples
-from pprs.training.search import Trial, candidates, choose, hold_out
+from pprs.compare import CompareConfig
+from pprs.compare.run import Point, Run, examples
+from pprs.compare.search import Trial, candidates, choose, hold_out
 
 
 def trial(method, lr, accuracy, loss=0.1, seed=0):
@@ -14,7 +14,7 @@ def trial(method, lr, accuracy, loss=0.1, seed=0):
 
 
 def config(**options):
-    return TrainConfig(**{"methods": ("gd",), "lr": (0.1, 0.2, 0.3)} | options)
+    return CompareConfig(**{"methods": ("gd",), "lr": (0.1, 0.2, 0.3)} | options)
 
 
 def test_the_highest_mean_accuracy_wins_and_equals_go_to_the_lower_loss():
@@ -45,8 +45,8 @@ def test_a_single_step_size_needs_no_search():
 
 
 def test_held_out_images_are_training_images_that_the_search_does_not_train_on():
-    train, _ = examples(TrainConfig(), 0)
-    first, held = hold_out(TrainConfig(), 0)
+    train, _ = examples(CompareConfig(), 0)
+    first, held = hold_out(CompareConfig(), 0)
     assert first.y.bincount().tolist() == [3] * 10
     assert held.y.bincount().tolist() == [2] * 10
     together = torch.cat([first.x, held.x])
@@ -57,4 +57,4 @@ def test_a_step_size_that_diverges_ends_its_trial_and_not_the_job(tmp_path):
     """In a real run: losses that overflow are a result."""
     options = ["--methods", "gd", "pprs", "--depth", "3", "--width", "4", "--seeds", "1"]
     more = ["--budget", "60", "--samples", "4", "--points", "2", "--lr", "1e30", "0.01"]
-    assert main(["train", *options, *more, "--out", str(tmp_path)]) == 0
+    assert main(["compare", *options, *more, "--out", str(tmp_path)]) == 0

@@ -1,13 +1,11 @@
-"""The settings of `pprs train`: defaults, checks, and the TOML file that may hold them."""
+"""The settings of `pprs compare`: defaults and checks."""
 
 from __future__ import annotations
 
-import difflib
 import math
-import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_type_hints
+from typing import Literal, TypeAlias
 
 from pprs.pipeline import (
     Grid,
@@ -25,7 +23,7 @@ MethodName: TypeAlias = Literal["gd", "agd", "adam", "pprs", "adam-smoothed"]
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class CompareConfig:
     """Train a few-shot classifier through a pipeline with several methods, at equal pipeline time.
 
     Every method's step size is chosen on held-out training images; then every method is trained
@@ -152,51 +150,3 @@ class TrainConfig:
                 "shots=1 leaves no training image to hold out for choosing the step size: give one "
                 "step size with lr, or more shots"
             )
-
-    def as_toml(self) -> dict[str, Any]:
-        """What a TOML file holds for these settings; unset ones are left out."""
-        values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
-        return {k: v for k, v in values.items() if v is not None}
-
-
-def read_config(path: Path) -> TrainConfig:
-    """Read settings from a TOML file; what it does not name keeps its default.
-
-    Raises:
-        ValueError: if the file cannot be read, or holds an unknown key or a value of a wrong type.
-    """
-    try:
-        values = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ValueError(f"cannot read the config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from None
-    try:
-        return TrainConfig(**{key: _checked(key, value) for key, value in values.items()})
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _checked(key: str, value: Any) -> Any:
-    from typeguard import TypeCheckError, check_type
-
-    names = [field.name for field in fields(TrainConfig)]
-    if key not in names:
-        near = difflib.get_close_matches(key, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-        raise ValueError(f"unknown key {key!r}: {hint}")
-    hint = get_type_hints(TrainConfig)[key]
-    if isinstance(value, list):
-        value = tuple(value)
-    if hint is Path and isinstance(value, str):
-        value = Path(value)
-    try:
-        if (
-            isinstance(value, bool) and hint is not bool
-        ):  # Python counts it as an integer, a user does not
-            raise TypeCheckError("is a boolean")
-        return check_type(value, hint)
-    except TypeCheckError:
-        wanted = str(hint).replace("typing.", "").replace("pathlib.", "")
-        wanted = hint.__name__ if isinstance(hint, type) else wanted
-        raise ValueError(f"{key} must be {wanted}, got {type(value).__name__} {value!r}") from None

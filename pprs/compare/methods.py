@@ -1,4 +1,4 @@
-"""The methods that `pprs train` compares: an optimizer, and whether its gradient is smoothed."""
+"""The methods that `pprs compare` compares: an optimizer, and whether its gradient is smoothed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from torch import nn
 from torch.optim import Adam, Optimizer
 
+from pprs.compare.config import MethodName
 from pprs.optim import AGD, Momentum
-from pprs.training.config import MethodName
 
 Parameters = Iterable[tuple[str, nn.Parameter]]
 

@@ -15,13 +15,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pprs.training.config import MethodName, TrainConfig
-from pprs.training.folder import Log, to_json
-from pprs.training.methods import METHODS
-from pprs.training.plot import plot_curves
-from pprs.training.run import Point, Run
-from pprs.training.search import Choice, Trial
-from pprs.training.summary import as_data, heading, result_table, rows, search_table
+from pprs.command.folder import Log, to_json
+from pprs.command.settings import as_toml
+from pprs.compare.config import CompareConfig, MethodName
+from pprs.compare.methods import METHODS
+from pprs.compare.plot import plot_curves
+from pprs.compare.run import Point, Run
+from pprs.compare.search import Choice, Trial
+from pprs.compare.summary import as_data, heading, result_table, rows, search_table
 
 
 class Reporter:
@@ -33,7 +34,7 @@ class Reporter:
         work: pipeline time of everything that will be reported.
     """
 
-    def __init__(self, config: TrainConfig, folder: Path, work: int) -> None:
+    def __init__(self, config: CompareConfig, folder: Path, work: int) -> None:
         self.config, self.folder = config, folder
         self.console = Console()
         self._log = Log(folder / "metrics.jsonl")
@@ -52,7 +53,7 @@ class Reporter:
         self._bar = self._progress.add_task("starting", total=work)
 
     def __enter__(self) -> Reporter:
-        (self.folder / "config.toml").write_text(tomli_w.dumps(self.config.as_toml()))
+        (self.folder / "config.toml").write_text(tomli_w.dumps(as_toml(self.config)))
         (self.folder / "weights").mkdir()
         self.console.print(f"writing to {self.folder}", highlight=False)
         self._progress.start()

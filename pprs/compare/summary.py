@@ -11,10 +11,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from pprs.training.config import MethodName, TrainConfig
-from pprs.training.methods import METHODS
-from pprs.training.run import Point
-from pprs.training.search import Choice, grid
+from pprs.command.settings import as_toml
+from pprs.compare.config import CompareConfig, MethodName
+from pprs.compare.methods import METHODS
+from pprs.compare.run import Point
+from pprs.compare.search import Choice, grid
 
 Curves = Mapping[MethodName, Sequence[Sequence[Point]]]  # method -> seed -> points
 
@@ -58,11 +59,11 @@ def _row(method: MethodName, choice: Choice, of_seeds: Sequence[Sequence[Point]]
 
 
 def as_data(
-    config: TrainConfig, choices: Mapping[MethodName, Choice], result: Sequence[Row], wall: float
+    config: CompareConfig, choices: Mapping[MethodName, Choice], result: Sequence[Row], wall: float
 ) -> dict[str, Any]:
     """What `summary.json` holds."""
     return {
-        "config": config.as_toml(),
+        "config": as_toml(config),
         "search": {
             method: {"chosen": choice.lr, "held_out_accuracy": choice.accuracy}
             for method, choice in choices.items()
@@ -74,7 +75,7 @@ def as_data(
     }
 
 
-def search_table(config: TrainConfig, choices: Mapping[MethodName, Choice]) -> Table:
+def search_table(config: CompareConfig, choices: Mapping[MethodName, Choice]) -> Table:
     """The accuracy of each step size on the held-out images, the chosen one in brackets."""
     table = Table(box=box.SIMPLE, padding=(0, 0))
     table.add_column("method")
@@ -90,7 +91,7 @@ def search_table(config: TrainConfig, choices: Mapping[MethodName, Choice]) -> T
     return table
 
 
-def heading(config: TrainConfig) -> str:
+def heading(config: CompareConfig) -> str:
     """What the table shows."""
     seeds = f"{config.seeds} seed" + "s" * (config.seeds > 1)
     return (

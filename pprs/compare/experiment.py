@@ -7,15 +7,15 @@ from pathlib import Path
 import torch.distributed as dist
 from torch import Tensor
 
+from pprs.command.folder import claim
+from pprs.compare.config import CompareConfig, MethodName
+from pprs.compare.reporter import Reporter
+from pprs.compare.run import Run, examples
+from pprs.compare.search import Choice, Trial, candidates, choose, try_candidates
 from pprs.pipeline import joined, launch
-from pprs.training.config import MethodName, TrainConfig
-from pprs.training.folder import claim
-from pprs.training.reporter import Reporter
-from pprs.training.run import Run, examples
-from pprs.training.search import Choice, Trial, candidates, choose, try_candidates
 
 
-def train(config: TrainConfig) -> None:
+def compare(config: CompareConfig) -> None:
     """Run the experiment in as many processes as the settings need.
 
     Args:
@@ -30,7 +30,7 @@ def train(config: TrainConfig) -> None:
     launch(_rank, config.processes, config, None if joined() else claim(config.out, config.name))
 
 
-def _rank(config: TrainConfig, folder: Path | None) -> None:
+def _rank(config: CompareConfig, folder: Path | None) -> None:
     rank, last = dist.get_rank(), dist.get_world_size() - 1
     alone = [dist.new_group([i]) for i in range(last + 1)][rank]
     assert alone is not None
@@ -43,14 +43,14 @@ def _rank(config: TrainConfig, folder: Path | None) -> None:
         reporter.finish()
 
 
-def _experiment(config: TrainConfig, alone: dist.ProcessGroup, reporter: Reporter | None) -> None:
+def _experiment(config: CompareConfig, alone: dist.ProcessGroup, reporter: Reporter | None) -> None:
     choices = _search(config, alone, reporter)
     for run in _runs(config, choices):
         _train(run, reporter)
 
 
 def _search(
-    config: TrainConfig, alone: dist.ProcessGroup, reporter: Reporter | None
+    config: CompareConfig, alone: dist.ProcessGroup, reporter: Reporter | None
 ) -> dict[MethodName, Choice]:
     rank, world = dist.get_rank(), dist.get_world_size()
     mine: list[Trial] = []
@@ -79,7 +79,7 @@ def _train(run: Run, reporter: Reporter | None) -> None:
         reporter.weights(run, {name: value for share in shares for name, value in share.items()})
 
 
-def _runs(config: TrainConfig, choices: dict[MethodName, Choice]) -> list[Run]:
+def _runs(config: CompareConfig, choices: dict[MethodName, Choice]) -> list[Run]:
     return [
         Run(config, method, choices[method].lr, seed)
         for method in config.methods
@@ -87,6 +87,6 @@ def _runs(config: TrainConfig, choices: dict[MethodName, Choice]) -> list[Run]:
     ]
 
 
-def _work(config: TrainConfig) -> int:
+def _work(config: CompareConfig) -> int:
     runs = [*candidates(config), *_runs(config, {m: Choice(0.0, {}) for m in config.methods})]
     return sum(run.steps * run.step_time for run in runs)

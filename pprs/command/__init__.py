@@ -1,0 +1,1 @@
+"""What commands share: settings in files, and the folder of a run."""

@@ -1,0 +1,75 @@
+"""Settings of a command, a dataclass, in a TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+T = TypeVar("T")
+
+
+def as_toml(settings: Any) -> dict[str, Any]:
+    """What a TOML file holds for settings; unset ones are left out."""
+    values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()}
+    return {k: v for k, v in values.items() if v is not None}
+
+
+def read_settings(kind: type[T], path: Path) -> T:
+    """Read settings from a TOML file; what it does not name keeps its default.
+
+    Args:
+        kind: a dataclass, whose fields are the keys.
+        path: of the file.
+
+    Raises:
+        ValueError: if the file cannot be read, or holds an unknown key, a value of a wrong type, or
+            settings that do not fit each other.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(f"cannot read the config file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from None
+    try:
+        return kind(**checked(kind, values))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def checked(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the types that the fields of a dataclass have.
+
+    Raises:
+        ValueError: for an unknown key, or a value of a wrong type.
+    """
+    return {key: _checked(kind, key, value) for key, value in values.items()}
+
+
+def _checked(kind: type[Any], key: str, value: Any) -> Any:
+    from typeguard import TypeCheckError, check_type
+
+    names = [field.name for field in fields(kind)]
+    if key not in names:
+        near = difflib.get_close_matches(key, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+        raise ValueError(f"unknown key {key!r}: {hint}")
+    hint = get_type_hints(kind)[key]
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(value, str) and Path in (hint, *getattr(hint, "__args__", ())):
+        value = Path(value)
+    try:
+        if (
+            isinstance(value, bool) and hint is not bool
+        ):  # Python counts it as an integer, a user does not
+            raise TypeCheckError("is a boolean")
+        return check_type(value, hint)
+    except TypeCheckError:
+        wanted = str(hint).replace("typing.", "").replace("pathlib.", "")
+        wanted = hint.__name__ if isinstance(hint, type) else wanted
+        raise ValueError(f"{key} must be {wanted}, got {type(value).__name__} {value!r}") from None
