@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pprs.pipeline import (
-    Grid,
-    ScheduleName,
-    check_pairs,
-    check_schedule,
-    default_microbatches,
-    stages_each,
-)
+from pprs.pipeline import Grid, Microbatches, ScheduleName, stages_each
 from pprs.smoothing import Law, NoiseLaw, Scale
 from pprs.tasks.losses import LossName
 from pprs.theory import pipeline_time
@@ -134,12 +127,8 @@ class CompareConfig:
                 f"depth must be at least the number of processes, {self.processes}, over which the "
                 f"methods without smoothing are cut: got depth {self.depth}"
             )
-        microbatches = self.microbatches
-        if microbatches is None:
-            microbatches = default_microbatches(self.law.pieces, self.stages, self.replicas)
         grid = Grid(self.replicas, self.stages // each)
-        check_schedule(self.schedule, grid, each, self.samples, microbatches)
-        check_pairs(self.law, microbatches)
+        Microbatches(self.law, "perturbations", self.schedule, grid, each, self.microbatches)
 
     def _check_step_sizes(self) -> None:
         for lr in self.lr:

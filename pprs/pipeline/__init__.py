@@ -1,10 +1,12 @@
 """Where it runs: a network cut into stages over several processes."""
 
 from pprs.pipeline.cutting import (
+    Balance,
     Chain,
     Cost,
     Memory,
     chain,
+    cut_chain,
     full_names,
     measure,
     partition,
@@ -12,8 +14,18 @@ from pprs.pipeline.cutting import (
     trace_graph,
 )
 from pprs.pipeline.grid import Grid
+from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.pipeline import Pipeline
-from pprs.pipeline.running import LaunchError, LaunchInterrupted, device, joined, launch
+from pprs.pipeline.running import (
+    LaunchError,
+    LaunchInterrupted,
+    Stopping,
+    check_same,
+    device,
+    joined,
+    launch,
+    restarts,
+)
 from pprs.pipeline.saving import (
     CheckpointError,
     Checkpoints,
@@ -23,15 +35,10 @@ from pprs.pipeline.saving import (
     resume_run,
     save_run,
 )
-from pprs.pipeline.schedule import (
-    ScheduleName,
-    check_pairs,
-    check_schedule,
-    default_microbatches,
-    stages_each,
-)
+from pprs.pipeline.schedule import ScheduleName, stages_each
 
 __all__ = [
+    "Balance",
     "Chain",
     "CheckpointError",
     "Checkpoints",
@@ -40,13 +47,15 @@ __all__ = [
     "LaunchError",
     "LaunchInterrupted",
     "Memory",
+    "Microbatches",
     "Pipeline",
     "ScheduleName",
+    "Split",
+    "Stopping",
     "belongs_to",
     "chain",
-    "check_pairs",
-    "check_schedule",
-    "default_microbatches",
+    "check_same",
+    "cut_chain",
     "device",
     "full_names",
     "joined",
@@ -56,6 +65,7 @@ __all__ = [
     "optimizer_state",
     "partition",
     "partition_at",
+    "restarts",
     "resume_run",
     "save_run",
     "stages_each",

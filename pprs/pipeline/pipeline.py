@@ -8,32 +8,18 @@ from typing import Any, Literal, TypeAlias
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.pipelining import PipelineStage
-from torch.func import vmap
 
-from pprs.pipeline.cutting import (
-    Chain,
-    chain,
-    full_names,
-    measure,
-    partition,
-    partition_at,
-    ties,
-)
+from pprs.pipeline.cutting import Balance, Chain, Memory, chain, cut_chain, full_names
+from pprs.pipeline.engine import Engine
 from pprs.pipeline.grid import Grid
+from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.relay import relay
-from pprs.pipeline.schedule import (
-    ScheduleName,
-    check_pairs,
-    check_schedule,
-    default_microbatches,
-    stages_each,
-)
+from pprs.pipeline.running import check_same, report
+from pprs.pipeline.schedule import SCHEDULES, ScheduleName, stages_each
 from pprs.pipeline.stage import PerturbedStage
-from pprs.pipeline.timeline import Recorder, TimedStage, Timeline, gather
+from pprs.pipeline.timeline import Recorder, Timeline, gather
 from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fresh_seed
 
-Balance: TypeAlias = Literal["parameters", "time"]
 Tensors: TypeAlias = tuple[Tensor, ...]
 
 
@@ -44,8 +30,8 @@ class Pipeline:
     consecutive pieces. Any optimizer over
     :meth:`named_parameters` can follow :meth:`step`: with :class:`pprs.AGD` it is Algorithm 1.
 
-    For a fixed seed and number of microbatches the result does not depend on the number of stages
-    and replicas, nor on the schedule.
+    For a fixed seed, split and number of microbatches the result does not depend on the number of
+    stages and replicas, nor on the schedule.
 
     Args:
         network: layers that run one after the other, an ``nn.Sequential``; the result of
@@ -59,8 +45,14 @@ class Pipeline:
             are means over examples.
         antithetic: draw perturbations in pairs X, -X; a microbatch holds whole pairs.
         scale: ``"filter"`` multiplies sigma by the norm of each filter.
-        microbatches: pieces that travel through the pipelines, a divisor of ``samples``; by
-            default the smallest that gives every stage one.
+        split: what the microbatches divide. ``"perturbations"``: each carries some of the K, of the
+            whole batch. ``"examples"``: each carries some of the examples, at K perturbations of
+            its own, so that the loss must be a mean over examples; without noise this is the usual
+            minibatch of a pipeline.
+        microbatches: pieces that travel through the pipelines, by default the smallest number that
+            gives every stage one. It divides ``samples``; of examples, the largest number up to
+            this one is taken that divides the batch. ``"auto"``: the first step measures which
+            number is fastest.
         schedule: ``"gpipe"``, ``"1f1b"``, ``"looped-bfs"``, ``"interleaved-1f1b"``,
             ``"interleaved-zero-bubble"``, ``"zb-v"`` or ``"dualpipe-v"``.
         stages_per_rank: stages that each process holds: any number for the looped and interleaved
@@ -74,6 +66,9 @@ class Pipeline:
             process measures on the example.
         cut: the layers with which the second and every later stage begins, by name or number,
             instead.
+        memory: what a stage may keep in memory, with ``balance="time"``.
+        recompute: keep only the inputs of a stage for the backward pass and run it again then:
+            less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
         record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
             nothing, and costs nothing.
@@ -95,7 +90,8 @@ class Pipeline:
         noise: NoiseLaw = "shared",
         antithetic: bool = False,
         scale: Scale | None = None,
-        microbatches: int | None = None,
+        split: Split = "perturbations",
+        microbatches: int | Literal["auto"] | None = None,
         schedule: ScheduleName = "gpipe",
         stages_per_rank: int | None = None,
         replicas: int = 1,
@@ -103,6 +99,8 @@ class Pipeline:
         example: Sequence[Tensor | Mapping[str, Any]] = (),
         balance: Balance = "parameters",
         cut: Sequence[str | int] | None = None,
+        memory: Memory | None = None,
+        recompute: bool = False,
         finite: bool = True,
         record: int = 0,
         device: torch.device | str = "cpu",
@@ -124,29 +122,70 @@ class Pipeline:
         if seed is None and several and any(law.sigmas(names, 0).values()):
             count = dist.get_world_size(group)
             raise ValueError(f"{count} processes must draw the noise of one seed: pass seed=")
-        if microbatches is None:
-            microbatches = default_microbatches(law.pieces, self.stages, replicas)
-        order = check_schedule(schedule, self.grid, each, samples, microbatches)
-        check_pairs(law, microbatches)
-        self.samples, self.microbatches = samples, microbatches
+        self._tune = microbatches == "auto"
+        number = None if microbatches == "auto" else microbatches
+        self._divided = Microbatches(law, split, schedule, self.grid, each, number)
+        if recompute and SCHEDULES[schedule].splits:
+            raise ValueError(
+                f"schedule {schedule} computes the two halves of a backward apart, which "
+                f"recompute=True cannot: use another schedule"
+            )
+        given, seed = seed, fresh_seed() if seed is None else seed
+        check_same(
+            {
+                "schedule": (schedule, each, replicas),
+                "microbatches": (split, microbatches),
+                "samples": samples,
+                "sigma": law.sigmas(names, 0),
+                "noise": (noise, antithetic, scale),
+                "seed": given,
+                "recompute": recompute,
+                "cut": (balance, cut, memory),
+                "the network's initial parameters (seed them alike)": _fingerprint(whole),
+            },
+            group,
+        )
         self.device = torch.device(device)
-        self.loss, self._finite = loss, finite
+        self._finite = finite
         self._group, self._across = self.grid.groups(group)
         self.replica, rank = divmod(dist.get_rank(group), self.grid.ranks)
-        pieces = _cut(whole, self.stages, example, balance, cut, group)
-        seed = fresh_seed() if seed is None else seed
+        pieces = cut_chain(
+            whole,
+            self.stages,
+            example=example,
+            balance=balance,
+            cut=cut,
+            memory=memory,
+            group=group,
+        )
+        placement = SCHEDULES[schedule]
         self.local = {
-            number: PerturbedStage(Chain(*(whole[i] for i in pieces[number])), law, names, seed).to(
-                self.device
-            )
-            for number in order.stages_of(rank, self.grid.ranks, each)
+            number: PerturbedStage(
+                Chain(*(whole[i] for i in pieces[number])),
+                law,
+                names,
+                seed,
+                first=number == 0,
+                recompute=recompute,
+            ).to(self.device)
+            for number in placement.stages_of(rank, self.grid.ranks, each)
         }
-        self.owners = order.owners(self.grid.ranks, each)
+        self.owners = placement.owners(self.grid.ranks, each)
         self._schedule = schedule
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None
         )
-        self._order, self._engines = order, dict[tuple[torch.Size, ...], Any]()
+        self._engine = Engine(
+            stages=self.stages,
+            local=self.local,
+            loss=loss,
+            law=law,
+            replica=self.replica,
+            device=self.device,
+            group=self._group,
+            everyone=group,
+        )
+        self._number: int | None = None
 
     @property
     def is_first(self) -> bool:
@@ -172,6 +211,22 @@ class Pipeline:
         """The trainable parameters of this process's stages, by names in the whole network."""
         return {n: p for stage in self.local.values() for n, p in stage.trainable().items()}
 
+    @property
+    def microbatches(self) -> int | None:
+        """Into how many a step is divided; ``None`` if the first one will find out."""
+        if self._tune or self._divided.split == "examples":
+            return self._number
+        return self._divided.chosen(batch=1)
+
+    def train(self, mode: bool = True) -> None:
+        """Put this process's stages into training mode, where dropout drops."""
+        for stage in self.local.values():
+            stage.train(mode)
+
+    def eval(self) -> None:
+        """Put this process's stages into evaluation mode."""
+        self.train(False)
+
     def step(self, x: Tensor | Tensors, y: Tensor, *, accumulate: bool = False) -> Tensor | None:
         r"""Run K perturbations of a batch forward and backward; draw fresh noise each time.
 
@@ -195,19 +250,13 @@ class Pipeline:
         """
         parameters = list(self.named_parameters().values())
         before = [p.grad if accumulate else None for p in parameters]
-        for parameter in parameters:
-            parameter.grad = None  # the engine divides all that is in it
-        losses: list[Tensor] = []
+        report(list(self.local), self.steps)
         inputs = x if isinstance(x, tuple) else (x,)
-        mine = self.microbatches // self.grid.replicas
-        self._engine(tuple(tensor.shape for tensor in inputs)).step(
-            *(map(self._repeated, inputs) if self.is_first else ()),
-            target=self._repeated(y) if self.is_last else None,
-            losses=losses if self.is_last else None,
-            return_outputs=False,
-            microbatch=torch.arange(self.replica * mine, (self.replica + 1) * mine),
-        )
-        loss = self._checked(torch.stack(losses).detach()) if self.is_last else None
+        if self._tune:
+            self._divided, self._tune = self._engine.tuned(self._divided, inputs, y), False
+        self._number = self._divided.chosen(len(inputs[0]))
+        losses = self._engine.run(self._divided, self._number, inputs, y, self._recorder)
+        loss = self._checked(losses) if losses is not None else None
         self.steps += 1
         gradients = [p.grad for p in parameters if p.grad is not None]
         self.grid.average([*gradients, *([] if loss is None else [loss])], self._across)
@@ -270,25 +319,6 @@ class Pipeline:
         dist.broadcast_object_list(shared, group=self._group, group_src=self.owners[-1])
         return shared[0]
 
-    def _engine(self, shape: tuple[torch.Size, ...]) -> Any:
-        # Its buffers keep the shape of their first batch.
-        if shape not in self._engines:
-            stages = [self._engine_stage(number) for number in self.local]
-            self._engines[shape] = self._order.engine(
-                stages[0] if self._order.placement == "single" else stages,
-                self.microbatches // self.grid.replicas,
-                loss_fn=self._recorder.timed_loss(self._mean_loss)
-                if self._recorder
-                else self._mean_loss,
-            )
-        return self._engines[shape]
-
-    def _engine_stage(self, number: int) -> PipelineStage:
-        where = (self.local[number], number, self.stages, self.device)
-        if self._recorder is None:
-            return PipelineStage(*where, group=self._group)
-        return TimedStage(*where, recorder=self._recorder, group=self._group)
-
     def _checked(self, losses: Tensor) -> Tensor:
         if self._finite and not losses.isfinite().all():
             bad = int(losses.isfinite().logical_not().nonzero()[0])
@@ -300,43 +330,10 @@ class Pipeline:
             )
         return losses.mean()
 
-    def _repeated(self, batch: Tensor) -> Tensor:
-        # A view: the copies that the engine chunks into microbatches share their memory.
-        return batch.to(self.device).expand(self.samples // self.grid.replicas, *batch.shape)
 
-    def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        law = next(iter(self.local.values())).law
-        losses: Tensor = vmap(self.loss)(law.spread(outputs), law.spread(targets))
-        return losses.mean()
-
-
-def _cut(
-    whole: Chain,
-    stages: int,
-    example: Sequence[Tensor | Mapping[str, Any]],
-    balance: Balance,
-    cut: Sequence[str | int] | None,
-    group: dist.ProcessGroup | None,
-) -> list[range]:
-    tied = ties(whole)
-    if cut is not None:
-        if len(cut) != stages - 1:
-            raise ValueError(
-                f"cut names where the second and every later stage begins: {stages} stages have "
-                f"{stages - 1} of these, got {len(cut)}"
-            )
-        return partition_at(whole.layers, cut, ties=tied)
-    if balance == "parameters":
-        sizes = [sum(p.numel() for p in piece.parameters()) for piece in whole]
-        return partition(sizes, stages, ties=tied)
-    if balance != "time":
-        raise ValueError(f"balance must be 'parameters' or 'time', got {balance!r}")
-    if not example:
-        raise ValueError("balance='time' measures the network on an example: pass example=")
-    measured: list[Any] = [None]
-    if dist.get_rank(group) == 0:  # one measures for all, who must cut alike
-        tensors = [x for x in example if isinstance(x, Tensor)]
-        options = [v for m in example if isinstance(m, Mapping) for v in m.values()]
-        measured = [measure(whole, *tensors, *(v for v in options if isinstance(v, Tensor)))]
-    dist.broadcast_object_list(measured, group=group, group_src=0)
-    return partition(measured[0], stages, ties=tied)
+def _fingerprint(network: nn.Module) -> list[str]:
+    """What tells initial parameters apart, but not machines that add in another order."""
+    return [
+        "not there" if p.is_meta else f"{p.detach().double().abs().sum().item():.6g}"
+        for p in network.parameters()
+    ]

@@ -84,46 +84,60 @@ def stages_each(name: str, each: int | None = None) -> int:
     return each
 
 
-def check_schedule(name: str, grid: Grid, each: int, samples: int, microbatches: int) -> Schedule:
+def check_schedule(
+    name: str,
+    grid: Grid,
+    each: int,
+    microbatches: int,
+    *,
+    samples: int | None = None,
+    batch: int | None = None,
+) -> Schedule:
     """The schedule, once its numbers fit.
 
     Args:
         name: of the schedule.
         grid: the processes.
         each: stages of a process.
-        samples: perturbations per step.
-        microbatches: pieces that travel through the pipelines; each carries
-            ``samples / microbatches`` perturbations of the batch.
+        microbatches: pieces that travel through the pipelines.
+        samples: perturbations per step, if the microbatches divide these.
+        batch: examples, if they divide those. With neither, what is divided is not known yet.
 
     Raises:
         ValueError: with the numbers and the way out, if they do not fit.
     """
     schedule, stages = _named(name), grid.ranks * each
-    if microbatches < 1 or samples % microbatches:
+    what, whole = ("samples", samples) if samples is not None else ("batch", batch)
+    if whole is not None and (microbatches < 1 or whole % microbatches):
+        carried = "perturbations" if what == "samples" else "examples"
         raise ValueError(
-            f"each microbatch carries samples/microbatches perturbations, so microbatches must "
-            f"divide samples={samples}: got {microbatches}, possible are {_divisors(samples)}"
+            f"each microbatch carries {what}/microbatches {carried}, so microbatches must "
+            f"divide {what}={whole}: got {microbatches}, possible are {_divisors(whole)}"
         )
     if microbatches % grid.replicas:
         raise ValueError(
             f"{grid.replicas} replicas share the microbatches, so their number must be a multiple "
-            f"of {grid.replicas} and divide samples={samples}: got {microbatches}"
+            f"of {grid.replicas}{f' and divide {what}={whole}' if whole else ''}: got "
+            f"{microbatches}"
         )
     shared = microbatches // grid.replicas
     if schedule.placement == "single" and shared == 1:
         return SCHEDULES["gpipe"]  # one forward, one backward: 1f1b is this one
     problem = _misfit(name, grid.ranks, stages, shared)
     if problem:
-        fitting = [
-            str(m)
-            for m in range(grid.replicas, samples + 1, grid.replicas)
-            if samples % m == 0 and not _misfit(name, grid.ranks, stages, m // grid.replicas)
-        ]
-        way_out = f"{', '.join(fitting)} would fit" if fitting else "none fits: change samples"
         copies = f" in each of {grid.replicas} replicas" if grid.replicas > 1 else ""
+        way_out = "take another number"
+        if whole:
+            fitting = [
+                str(m)
+                for m in range(grid.replicas, whole + 1, grid.replicas)
+                if whole % m == 0 and not _misfit(name, grid.ranks, stages, m // grid.replicas)
+            ]
+            fits = f"{', '.join(fitting)} would fit" if fitting else f"none fits: change {what}"
+            way_out = f"of the divisors of {what}={whole}, {fits}"
         raise ValueError(
             f"schedule {name} needs {problem}, got {shared} microbatches for {stages} stages"
-            f"{copies}: of the divisors of samples={samples}, {way_out}; or use gpipe"
+            f"{copies}: {way_out}; or use gpipe"
         )
     return schedule
 

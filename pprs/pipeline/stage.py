@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import torch
 from torch import Tensor, nn
 
 from pprs.pipeline.cutting import Chain, full_names
+from pprs.pipeline.recompute import recomputed
 from pprs.smoothing import Law, Noise, at_perturbed, owned
 
 
@@ -19,14 +23,27 @@ class PerturbedStage(nn.Module):
         law: of the perturbations.
         names: of all parameters of the whole network, which the law's groups refer to.
         seed: names the run.
+        first: whether its inputs are the batches.
+        recompute: keep only the inputs for the backward pass, and run again then.
     """
 
-    def __init__(self, chain: Chain, law: Law, names: list[str], seed: int) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        law: Law,
+        names: list[str],
+        seed: int,
+        *,
+        first: bool = False,
+        recompute: bool = False,
+    ) -> None:
         super().__init__()
         self.chain = chain
         self.law = law
         self.names = names
         self.seed = seed
+        self.first = first
+        self.recompute = recompute
         self.step = 0  # keys the noise; the pipeline counts it
         self._own = full_names(chain)  # looked up once: every microbatch needs them
 
@@ -34,15 +51,27 @@ class PerturbedStage(nn.Module):
         """Run one microbatch.
 
         Args:
-            inputs: shape ``(perturbations, batch, ...)`` each.
+            inputs: shape ``(perturbations, batch, ...)`` each, of the first stage with another 1 in
+                front.
             microbatch: its index, shape ``(1,)``.
 
         Returns:
             What the layers give, shape ``(perturbations, batch, ...)`` each.
         """
+        if self.first:
+            inputs = tuple(x[0] for x in inputs)
+        noise = Noise(self.seed, self.step, int(microbatch))
+        if not (self.recompute and torch.is_grad_enabled()):
+            return self._run(noise, *inputs)
+        # The step may be another one when it runs again: the noise is kept.
+        held = list(self.trainable().values())
+        again: Tensor | tuple[Tensor, ...] = recomputed(partial(self._run, noise), inputs, held)
+        return again
+
+    def _run(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         samples, batch = inputs[0].shape[:2]
-        lanes = self.law.lanes(Noise(self.seed, self.step, int(microbatch)), samples, batch)
-        sigmas = self.law.sigmas(self.names, self.step)
+        lanes = self.law.lanes(noise, samples, batch)
+        sigmas = self.law.sigmas(self.names, noise.step)
         targets = self.law.targets(self.trainable(), sigmas, lanes)
         if samples == 1 and not targets:
             plain = self.chain(*(x[0] for x in inputs))
@@ -64,7 +93,7 @@ class PerturbedStage(nn.Module):
 
 def _sendable(x: Tensor) -> Tensor:
     """The same, whose gradient is contiguous: the engine sends no other."""
-    if not x.requires_grad:
+    if not (x.requires_grad and torch.is_grad_enabled()):
         return x
     x = x.view_as(x)
     x.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]

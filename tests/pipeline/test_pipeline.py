@@ -28,6 +28,29 @@ def gradients(pipe):
     return {n: p.grad.clone() for n, p in pipe.named_parameters().items()}
 
 
+def stepped(network, x, y, **options):
+    pipe = pipeline(network, **options)
+    pipe.step(x, y)
+    return gradients(pipe)
+
+
+def divided_by_examples(network, x, y):
+    found = {}
+    examples = dict(split="examples", microbatches=3)
+    pipe = pipeline(network, sigma=0.0, samples=1, **examples)
+    for rows in (6, 4):
+        pipe.step(x[:rows], y[:rows])
+        found[f"plain {rows}"] = gradients(pipe)
+        assert pipe.microbatches == {6: 3, 4: 2}[rows]
+    for schedule in ("1f1b", "zb-v"):
+        found[f"examples, {schedule}"] = stepped(network, x, y, schedule=schedule, **examples)
+    if dist.get_world_size() == 2:
+        two = dict(split="examples", microbatches=6, noise="example")
+        found["copies"] = stepped(network, x, y, replicas=2, **two)
+        found["no copies"] = stepped(network, x, y, **two)
+    return found
+
+
 def worker(folder):
     network, x, y = task()
     found = {}
@@ -51,6 +74,22 @@ def worker(folder):
         found[f"{rows} rows"] = gradients(pipe)
     scores = [pipe(x[:rows]) for rows in (1, 5)]
     found["scores"] = scores if pipe.is_last else None
+    found |= divided_by_examples(network, x, y)
+    found["again"] = stepped(network, x, y, recompute=True)
+    found["not again"] = stepped(network, x, y)
+    pipe = pipeline(network, microbatches="auto")
+    assert pipe.microbatches is None
+    state = torch.get_rng_state()
+    pipe.step(x, y)
+    assert torch.equal(state, torch.get_rng_state())
+    found["auto"], found["number"] = gradients(pipe), pipe.microbatches
+    found["chosen"] = stepped(network, x, y, microbatches=pipe.microbatches)
+    pipe.step(x, y)
+    assert (pipe.microbatches, pipe.steps) == (found["number"], 2)
+    pipe.eval()
+    assert not any(m.training for stage in pipe.local.values() for m in stage.modules())
+    pipe.train()
+    assert all(m.training for stage in pipe.local.values() for m in stage.modules())
     single = pipeline(network.float())
     single.step(x.float(), y)
     found["single"] = gradients(single)
@@ -114,6 +153,56 @@ def test_half_precision_under_autocast_is_near_and_parameters_stay_single(result
         half = torch.cat([g.flatten() for g in results[ranks]["half"].values()]).double()
         full = torch.cat([g.flatten() for g in results[ranks]["single"].values()]).double()
         assert (half - full).norm() < 0.05 * full.norm()
+
+
+@pytest.mark.parametrize("rows", [6, 4])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_without_noise_examples_in_microbatches_give_the_plain_gradient(results, ranks, rows):
+    network, x, y = task()
+    nn.functional.cross_entropy(network(x[:rows]), y[:rows]).backward()
+    plain = {n: p.grad for n, p in network.named_parameters()}
+    assert close(results[ranks][f"plain {rows}"], plain)
+
+
+def test_noise_in_microbatches_of_examples_depends_on_nothing_but_their_number(results):
+    reference = results[1]["examples, 1f1b"]
+    assert not close(reference, results[1]["plain 6"], 1e-3)
+    for ranks in (1, 2):
+        for schedule in ("1f1b", "zb-v"):
+            assert close(results[ranks][f"examples, {schedule}"], reference)
+    whole = results[2]["no copies"]
+    assert close({n: results[2]["copies"][n] for n in whole}, whole)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_recomputed_stages_give_the_same_gradient(results, ranks):
+    assert close(results[ranks]["again"], results[ranks]["not again"])
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_number_that_is_chosen_is_the_one_that_then_runs(results, ranks):
+    found = results[ranks]
+    assert found["number"] in {1, 2, 4}
+    assert close(found["auto"], found["chosen"])
+
+
+def disagree(_):
+    torch.manual_seed(dist.get_rank())
+    pipeline(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)))
+
+
+def refuse(options):
+    pipeline(task()[0], **options)
+
+
+def test_networks_that_were_not_built_alike_are_refused():
+    with pytest.raises(LaunchError, match="rank 1 has the network's initial parameters"):
+        launch(disagree, 2, None)
+
+
+def test_halves_of_a_backward_cannot_be_run_again():
+    with pytest.raises(LaunchError, match="zb-v computes the two halves.*recompute=True cannot"):
+        launch(refuse, 1, dict(schedule="zb-v", recompute=True))
 
 
 def explode(finite):

@@ -13,7 +13,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 import pprs
-from pprs.pipeline import Pipeline, ScheduleName, check_pairs, launch
+from pprs.pipeline import Pipeline, ScheduleName, launch
+from pprs.pipeline.schedule import check_pairs
 from pprs.smoothing import Law, always
 from pprs.tasks.losses import hinge
 from pprs.tasks.networks import relu_network

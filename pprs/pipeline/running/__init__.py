@@ -1,5 +1,20 @@
 """The processes of a run: how they start, and how they end."""
 
+from pprs.pipeline.running.agreement import check_same
+from pprs.pipeline.running.environment import restarts
 from pprs.pipeline.running.launch import LaunchError, LaunchInterrupted, device, joined, launch
+from pprs.pipeline.running.progress import report, whereabouts
+from pprs.pipeline.running.stopping import Stopping
 
-__all__ = ["LaunchError", "LaunchInterrupted", "device", "joined", "launch"]
+__all__ = [
+    "LaunchError",
+    "LaunchInterrupted",
+    "Stopping",
+    "check_same",
+    "device",
+    "joined",
+    "launch",
+    "report",
+    "restarts",
+    "whereabouts",
+]

@@ -147,3 +147,8 @@ def _describe(error: ChildFailedError, processes: int) -> str:
 
 def _killed(failure: ProcessFailure) -> bool:
     return failure.exitcode < 0
+
+
+def restarts() -> int:
+    """How often all ranks were started again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

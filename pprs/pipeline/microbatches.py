@@ -1,0 +1,119 @@
+"""What the microbatches of a step carry, and how many there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from torch import Tensor
+
+from pprs.pipeline.grid import Grid
+from pprs.pipeline.schedule import (
+    Schedule,
+    check_pairs,
+    check_schedule,
+    default_microbatches,
+    stages_each,
+)
+from pprs.smoothing import Law
+
+Split: TypeAlias = Literal["perturbations", "examples"]
+
+
+@dataclass(frozen=True)
+class Microbatches:
+    """How the work of a step is divided into what travels through the pipelines.
+
+    Args:
+        law: of the perturbations.
+        split: ``"perturbations"``: a microbatch carries some of the K perturbations, each of the
+            whole batch. ``"examples"``: some of the examples, at K perturbations of its own.
+        schedule: its name.
+        grid: the processes.
+        each: stages of a process.
+        number: the number M asked for, or ``None`` for the smallest that gives every stage one.
+
+    Raises:
+        ValueError: if the numbers do not fit each other.
+    """
+
+    law: Law
+    split: Split
+    schedule: str
+    grid: Grid
+    each: int
+    number: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in get_args(Split):
+            raise ValueError(f"split must be one of {get_args(Split)}, got {self.split!r}")
+        stages_each(self.schedule, self.each)
+        if self.number is not None and (not isinstance(self.number, int) or self.number < 1):
+            raise ValueError(f"microbatches must be at least 1, got {self.number!r}")
+        if self.split == "perturbations":
+            self.chosen(batch=1)
+        elif self.number is not None:
+            check_schedule(self.schedule, self.grid, self.each, self.number)
+
+    def chosen(self, batch: int) -> int:
+        """The number for a batch of so many examples.
+
+        Examples are divided into equal parts: the largest number up to the one asked for that does
+        so and fits the schedule.
+
+        Raises:
+            ValueError: if none fits.
+        """
+        wanted = self.number
+        if wanted is None:
+            stages = self.grid.ranks * self.each
+            wanted = default_microbatches(self._pieces(batch), stages, self.grid.replicas)
+        if self.split == "examples":
+            fitting = [m for m in self.possible(batch) if m <= wanted]
+            wanted = fitting[-1] if fitting else default_microbatches(batch, wanted)
+        self.order(wanted, batch)
+        return wanted
+
+    def possible(self, batch: int) -> list[int]:
+        """All numbers that would do for a batch of so many examples."""
+        return [m for m in range(1, self._pieces(batch) + 1) if self._fits(m, batch)]
+
+    def order(self, number: int, batch: int) -> Schedule:
+        """The order in which so many run.
+
+        Raises:
+            ValueError: if they do not fit.
+        """
+        divided = self.split == "perturbations"
+        things = {"samples": self.law.samples} if divided else {"batch": batch}
+        order = check_schedule(self.schedule, self.grid, self.each, number, **things)
+        if divided:
+            check_pairs(self.law, number)
+        return order
+
+    def slots(self, number: int) -> int:
+        r"""How often a process computes for a stage and a microbatch, or waits as long, in a step.
+
+        $(v - 1) \max(m, p) + m + p - 1$ for m microbatches of a copy on p processes with v stages
+        each, if all take the same time and nothing else does.
+        """
+        own, ranks = number // self.grid.replicas, self.grid.ranks
+        return (self.each - 1) * max(own, ranks) + own + ranks - 1
+
+    def laid_out(self, batch: Tensor, number: int, replica: int) -> Tensor:
+        """What a copy runs: shape ``(microbatches, perturbations, examples, ...)``, a view."""
+        own = number // self.grid.replicas
+        if self.split == "perturbations":
+            return batch.expand(own, self.law.samples // number, *batch.shape)
+        parts = batch.reshape(number, -1, *batch.shape[1:])[replica * own : (replica + 1) * own]
+        return parts[:, None].expand(-1, self.law.samples, *parts.shape[1:])
+
+    def _pieces(self, batch: int) -> int:
+        return self.law.pieces if self.split == "perturbations" else batch
+
+    def _fits(self, number: int, batch: int) -> bool:
+        try:
+            self.order(number, batch)
+        except ValueError:
+            return False
+        return True

@@ -1,0 +1,35 @@
+"""All ranks must be started with the same settings: find the one that was not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.distributed as dist
+
+
+def check_same(settings: Mapping[str, object], group: dist.ProcessGroup | None = None) -> None:
+    """Refuse to go on, on all ranks alike, if any rank has other settings; a collective call.
+
+    Args:
+        settings: values by name, compared by their ``repr``.
+        group: the ranks that are to agree, by default all.
+
+    Raises:
+        ValueError: if two ranks differ; it names the first setting that does.
+    """
+    own = {name: repr(value) for name, value in settings.items()}
+    everyone: list[dict[str, str]] = [{} for _ in range(dist.get_world_size(group))]
+    dist.all_gather_object(everyone, own, group=group)
+    ranks = dist.get_process_group_ranks(group or dist.group.WORLD)
+    first = everyone[0]
+    for rank, other in zip(ranks, everyone, strict=True):
+        for name in [*first, *other]:
+            if first.get(name) != other.get(name):
+                raise ValueError(
+                    f"rank {rank} has {_shown(name, other)}, but rank {ranks[0]} has "
+                    f"{_shown(name, first)}: all ranks must be started with the same settings"
+                )
+
+
+def _shown(name: str, settings: Mapping[str, str]) -> str:
+    return f"{name}={settings[name]}" if name in settings else f"no {name}"
