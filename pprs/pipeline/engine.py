@@ -138,5 +138,12 @@ class Engine:
         return TimedStage(*where, recorder=recorder, group=self.group)
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        losses: Tensor = vmap(self.loss)(self.law.spread(outputs), self.law.spread(targets[0]))
-        return losses.mean()
+        try:
+            losses: Tensor = vmap(self.loss)(self.law.spread(outputs), self.law.spread(targets[0]))
+            return losses.mean()
+        except Exception as error:
+            shapes = tuple(outputs.shape[1:]), tuple(targets.shape[2:])
+            raise RuntimeError(
+                f"the loss failed on outputs of shape {shapes[0]} and targets of shape "
+                f"{shapes[1]}: {error}"
+            ) from error

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pprs.pipeline.arguments import check_batch, check_types, checked_device
 from pprs.pipeline.cutting import Balance, Chain, Memory, chain, cut_chain, full_names
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.grid import Grid
@@ -111,6 +112,7 @@ class Pipeline:
                 "a Pipeline needs torch.distributed's process group: call "
                 "torch.distributed.init_process_group() first, under torchrun"
             )
+        check_types(locals())
         law = Law(sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
         self.grid = Grid.of(dist.get_world_size(group), replicas)
@@ -118,19 +120,19 @@ class Pipeline:
         check_normalisation(network)
         whole = network if isinstance(network, Chain) else chain(network, *example)
         names = [name for name, p in full_names(whole).items() if p.requires_grad]
-        several = dist.get_world_size(group) > 1
-        if seed is None and several and any(law.sigmas(names, 0).values()):
-            count = dist.get_world_size(group)
-            raise ValueError(f"{count} processes must draw the noise of one seed: pass seed=")
-        self._tune = microbatches == "auto"
+        world = dist.get_world_size(group)
+        if seed is None and world > 1 and any(law.sigmas(names, 0).values()):
+            raise ValueError(f"{world} processes must draw the noise of one seed: pass seed=")
+        self._tune = microbatches == "auto"  # decided in the first step
         number = None if microbatches == "auto" else microbatches
         self._divided = Microbatches(law, split, schedule, self.grid, each, number)
-        if recompute and SCHEDULES[schedule].splits:
+        self._number: int | None = None  # in the last step
+        placement = SCHEDULES[schedule]
+        if recompute and placement.splits:
             raise ValueError(
                 f"schedule {schedule} computes the two halves of a backward apart, which "
                 f"recompute=True cannot: use another schedule"
             )
-        given, seed = seed, fresh_seed() if seed is None else seed
         check_same(
             {
                 "schedule": (schedule, each, replicas),
@@ -138,15 +140,15 @@ class Pipeline:
                 "samples": samples,
                 "sigma": law.sigmas(names, 0),
                 "noise": (noise, antithetic, scale),
-                "seed": given,
+                "seed": seed,
                 "recompute": recompute,
                 "cut": (balance, cut, memory),
                 "the network's initial parameters (seed them alike)": _fingerprint(whole),
             },
             group,
         )
-        self.device = torch.device(device)
-        self._finite = finite
+        self.device = checked_device(device)
+        self._finite, self._schedule = finite, schedule
         self._group, self._across = self.grid.groups(group)
         self.replica, rank = divmod(dist.get_rank(group), self.grid.ranks)
         pieces = cut_chain(
@@ -158,20 +160,15 @@ class Pipeline:
             memory=memory,
             group=group,
         )
-        placement = SCHEDULES[schedule]
-        self.local = {
-            number: PerturbedStage(
-                Chain(*(whole[i] for i in pieces[number])),
-                law,
-                names,
-                seed,
-                first=number == 0,
-                recompute=recompute,
-            ).to(self.device)
-            for number in placement.stages_of(rank, self.grid.ranks, each)
-        }
+        seed = fresh_seed() if seed is None else seed
+
+        def stage(number: int) -> PerturbedStage:
+            piece = Chain(*(whole[i] for i in pieces[number]))
+            return PerturbedStage(piece, law, names, seed, number=number, recompute=recompute)
+
+        own = placement.stages_of(rank, self.grid.ranks, each)
+        self.local = {number: stage(number).to(self.device) for number in own}
         self.owners = placement.owners(self.grid.ranks, each)
-        self._schedule = schedule
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None
         )
@@ -185,7 +182,6 @@ class Pipeline:
             group=self._group,
             everyone=group,
         )
-        self._number: int | None = None
 
     @property
     def is_first(self) -> bool:
@@ -248,10 +244,11 @@ class Pipeline:
         Raises:
             RuntimeError: on the last stage, if a loss is not finite, unless ``finite=False``.
         """
+        inputs = x if isinstance(x, tuple) else (x,)
+        check_batch(inputs, y, last=self.is_last)
+        report(list(self.local), self.steps)
         parameters = list(self.named_parameters().values())
         before = [p.grad if accumulate else None for p in parameters]
-        report(list(self.local), self.steps)
-        inputs = x if isinstance(x, tuple) else (x,)
         if self._tune:
             self._divided, self._tune = self._engine.tuned(self._divided, inputs, y), False
         self._number = self._divided.chosen(len(inputs[0]))

@@ -78,7 +78,7 @@ def stages_each(name: str, each: int | None = None) -> int:
     needed = {"single": 1, "v": 2}.get(placement)
     if each is None:
         return needed or 2
-    if not isinstance(each, int) or each < 1 or (needed or each) != each:
+    if isinstance(each, bool) or not isinstance(each, int) or each < 1 or (needed or each) != each:
         allowed = f"exactly {needed}" if needed else "an integer of at least 1"
         raise ValueError(f"stages_per_rank must be {allowed} with schedule {name}, got {each!r}")
     return each
@@ -166,7 +166,7 @@ def check_pairs(law: Law, microbatches: int) -> None:
 
 
 def _named(name: str) -> Schedule:
-    if name not in SCHEDULES:
+    if not isinstance(name, str) or name not in SCHEDULES:
         raise ValueError(
             f"schedule must be one of {', '.join(get_args(ScheduleName))}; got {name!r}"
         )

@@ -23,7 +23,7 @@ class PerturbedStage(nn.Module):
         law: of the perturbations.
         names: of all parameters of the whole network, which the law's groups refer to.
         seed: names the run.
-        first: whether its inputs are the batches.
+        number: of the stage, from 0, whose inputs are the batches.
         recompute: keep only the inputs for the backward pass, and run again then.
     """
 
@@ -34,7 +34,7 @@ class PerturbedStage(nn.Module):
         names: list[str],
         seed: int,
         *,
-        first: bool = False,
+        number: int = 1,
         recompute: bool = False,
     ) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class PerturbedStage(nn.Module):
         self.law = law
         self.names = names
         self.seed = seed
-        self.first = first
+        self.number = number
         self.recompute = recompute
         self.step = 0  # keys the noise; the pipeline counts it
         self._own = full_names(chain)  # looked up once: every microbatch needs them
@@ -58,15 +58,21 @@ class PerturbedStage(nn.Module):
         Returns:
             What the layers give, shape ``(perturbations, batch, ...)`` each.
         """
-        if self.first:
+        if self.number == 0:
             inputs = tuple(x[0] for x in inputs)
         noise = Noise(self.seed, self.step, int(microbatch))
-        if not (self.recompute and torch.is_grad_enabled()):
-            return self._run(noise, *inputs)
-        # The step may be another one when it runs again: the noise is kept.
-        held = list(self.trainable().values())
-        again: Tensor | tuple[Tensor, ...] = recomputed(partial(self._run, noise), inputs, held)
-        return again
+        try:
+            if not (self.recompute and torch.is_grad_enabled()):
+                return self._run(noise, *inputs)
+            # The step may be another one when it runs again: the noise is kept.
+            held = list(self.trainable().values())
+            again: Tensor | tuple[Tensor, ...] = recomputed(partial(self._run, noise), inputs, held)
+            return again
+        except Exception as error:
+            shapes = ", ".join(str(tuple(x.shape[1:])) for x in inputs)
+            raise RuntimeError(
+                f"stage {self.number} failed on inputs of shape {shapes}: {error}"
+            ) from error
 
     def _run(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         samples, batch = inputs[0].shape[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -55,6 +56,8 @@ class Law:
                 f"samples is the number of perturbations averaged per step: it must be an integer "
                 f"of at least 1, got {samples!r}"
             )
+        if not isinstance(self.antithetic, bool):
+            raise ValueError(f"antithetic must be True or False, got {self.antithetic!r}")
         if self.antithetic and samples % 2:
             raise ValueError(f"antithetic perturbations come in pairs: samples={samples} is odd")
         for name, values in (("noise", ("shared", "example")), ("scale", (None, "filter"))):
@@ -154,9 +157,10 @@ def _group(name: str, groups: Mapping[str, Schedule]) -> str:
 
 
 def _checked_sigma(sigma: float) -> float:
-    if not (math.isfinite(sigma) and sigma >= 0):
+    number = isinstance(sigma, numbers.Real) and not isinstance(sigma, bool)
+    if not (number and math.isfinite(sigma) and sigma >= 0):
         raise ValueError(
-            f"sigma is the standard deviation of the perturbations: it must be finite and at "
-            f"least 0, got {sigma!r}"
+            f"sigma is the standard deviation of the perturbations: it must be a finite number of "
+            f"at least 0, got {sigma!r}"
         )
     return float(sigma)

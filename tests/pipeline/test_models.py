@@ -1,11 +1,9 @@
 """Models of a well-known library, unchanged, through real pipelines."""
 
-import pickle
-from pathlib import Path
-
 import pytest
 import torch
 import torch.distributed as dist
+from pipeline.ranks import merged, on_ranks
 from torch.nn.functional import cross_entropy
 from transformers import (
     BertConfig,
@@ -85,7 +83,7 @@ def train(name, schedule="gpipe", microbatches=2, **options):
     return {n: p.detach().clone() for n, p in pipeline.named_parameters().items()}
 
 
-def worker(folder):
+def worker():
     world = dist.get_world_size()
     found = {}
     for name in MODELS:
@@ -94,20 +92,16 @@ def worker(folder):
         found[name, "example"] = train(name, noise="example", balance="time")
         if world == 1:
             found[name, "one microbatch"] = train(name, microbatches=1)
-    Path(folder, f"{dist.get_rank()}.pickle").write_bytes(pickle.dumps(found))
+    return found
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    merged = {}
+def results():
+    found = {}
     for world in (1, 2):
-        folder = tmp_path_factory.mktemp(f"world{world}")
-        launch(worker, world, str(folder))
-        parts = [pickle.loads((folder / f"{i}.pickle").read_bytes()) for i in range(world)]
-        merged[world] = {
-            key: {n: p for part in parts for n, p in part[key].items()} for key in parts[0]
-        }
-    return merged
+        parts = on_ranks(world, worker)
+        found[world] = {key: merged([part[key] for part in parts]) for key in parts[0]}
+    return found
 
 
 def difference(a, b):

@@ -1,11 +1,9 @@
 """What a training loop asks of a pipeline beside its gradient: real processes."""
 
-import pickle
-from pathlib import Path
-
 import pytest
 import torch
 import torch.distributed as dist
+from pipeline.ranks import merged, on_ranks
 from torch import nn
 
 from pprs.pipeline import Grid, LaunchError, Pipeline, launch
@@ -51,7 +49,7 @@ def divided_by_examples(network, x, y):
     return found
 
 
-def worker(folder):
+def worker():
     network, x, y = task()
     found = {}
     pipe = pipeline(network)
@@ -97,23 +95,21 @@ def worker(folder):
         half = pipeline(network.float())
         half.step(x.float(), y)
     found["half"] = gradients(half)
-    Path(folder, f"{dist.get_rank()}.pickle").write_bytes(pickle.dumps(found))
+    return found
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results():
     """What `worker` found on 1 and 2 processes, gradients merged."""
-    merged = {}
+    found = {}
     for ranks in (1, 2):
-        folder = tmp_path_factory.mktemp(f"ranks{ranks}")
-        launch(worker, ranks, str(folder))
-        parts = [pickle.loads((folder / f"{i}.pickle").read_bytes()) for i in range(ranks)]
-        merged[ranks] = dict(parts[-1])
+        parts = on_ranks(ranks, worker)
+        found[ranks] = dict(parts[-1])
         for key, value in parts[0].items():
             if isinstance(value, dict):
-                merged[ranks][key] = {n: g for part in parts for n, g in part[key].items()}
-        merged[ranks]["norms"] = [part["norm"] for part in parts]
-    return merged
+                found[ranks][key] = merged([part[key] for part in parts])
+        found[ranks]["norms"] = [part["norm"] for part in parts]
+    return found
 
 
 def close(a, b, tolerance=1e-10):

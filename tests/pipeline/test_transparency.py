@@ -3,17 +3,16 @@
 Real processes: one launch per number of stages, all schedules and precisions inside it.
 """
 
-import pickle
-from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from pipeline.ranks import merged, on_ranks
 
 import pprs
-from pprs.pipeline import Pipeline, ScheduleName, launch
+from pprs.pipeline import Pipeline, ScheduleName
 from pprs.pipeline.schedule import check_pairs
 from pprs.smoothing import Law, always
 from pprs.tasks.losses import hinge
@@ -28,18 +27,20 @@ LAWS = {
     "example, pairs, filters": {"noise": "example", "antithetic": True, "scale": "filter"},
     "groups": {"sigma": {"": 0.05, "2": lambda step: 0.1 / (1 + step)}},
 }
+EXAMPLES = {"split": "examples", "noise": "example", "rows": 8}
+EXAMPLES_SCHEDULES = ("gpipe", "1f1b", "zb-v")
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 LR, SIGMA, SEED = 0.05, 0.05, 11
 
 
-def task(dtype):
+def task(dtype, rows=9):
     generator = torch.Generator().manual_seed(0)
     network = relu_network(6, 12, 3, 8, generator=generator, dtype=dtype)
-    return network, torch.randn(9, 6, generator=generator, dtype=dtype), torch.arange(9) % 3
+    return network, torch.randn(rows, 6, generator=generator, dtype=dtype), torch.arange(rows) % 3
 
 
-def train(dtype, schedule, microbatches=MICROBATCHES, law="shared", steps=STEPS, **options):
-    model, x, y = task(dtype)
+def train(dtype, schedule, microbatches=MICROBATCHES, law="shared", steps=STEPS, rows=9, **options):
+    model, x, y = task(dtype, rows)
     pipeline = Pipeline(
         model,
         hinge,
@@ -64,8 +65,8 @@ def fits(schedule, ranks, replicas):
     return MICROBATCHES % replicas == 0 and stages <= 8 and enough
 
 
-def worker(folder):
-    """Every combination; each rank writes its own parameters, the last one the losses as well."""
+def worker():
+    """Every combination: each rank's own parameters, and of the last one the losses as well."""
     result = {}
     for dtype in TOLERANCE:
         for schedule in ("gpipe", "1f1b"):
@@ -81,6 +82,9 @@ def worker(folder):
             if world % replicas == 0 and fits(schedule, world // replicas, replicas):
                 trained = train(torch.float64, schedule, replicas=replicas, steps=3)
                 result["grid", replicas, schedule] = trained[1], None, None
+            if schedule in EXAMPLES_SCHEDULES and ("grid", replicas, schedule) in result:
+                trained = train(torch.float64, schedule, replicas=replicas, steps=3, **EXAMPLES)
+                result["examples", replicas, schedule] = trained[1], None, None
     for law in LAWS:
         for way in ("implicit", "materialised"):
             with always(way):
@@ -88,25 +92,23 @@ def worker(folder):
     if dist.get_world_size() == 1:
         for law in LAWS:
             result["one microbatch", law] = train(torch.float64, "gpipe", 1, law)[1]
-    Path(folder, f"{dist.get_rank()}.pickle").write_bytes(pickle.dumps(result))
+    return result
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """For each number of stages: what `worker` wrote, the ranks' parameters merged."""
-    merged = {}
+def results():
+    """For each number of stages: what `worker` found, the ranks' parameters merged."""
+    found = {}
     for stages in (1, 2, 4):
-        folder = tmp_path_factory.mktemp(f"stages{stages}")
-        launch(worker, stages, str(folder))
-        ranks = [pickle.loads((folder / f"{i}.pickle").read_bytes()) for i in range(stages)]
-        merged[stages] = {
-            key: ({n: p for r in ranks for n, p in r[key][0].items()}, *ranks[-1][key][1:])
+        ranks = on_ranks(stages, worker)
+        found[stages] = {
+            key: (merged([r[key][0] for r in ranks]), *ranks[-1][key][1:])
             for key in ranks[0]
             if key[0] != "one microbatch"
         }
         if stages == 1:
-            merged |= {key: ranks[0][key] for key in ranks[0] if key[0] == "one microbatch"}
-    return merged
+            found |= {key: ranks[0][key] for key in ranks[0] if key[0] == "one microbatch"}
+    return found
 
 
 def difference(a, b):
@@ -142,6 +144,19 @@ def test_so_they_are_for_every_schedule_and_number_of_replicas(results, schedule
     for world, replicas in grids:
         parameters = results[world]["grid", replicas, schedule][0]
         assert difference(parameters, reference) < TOLERANCE[torch.float64], (world, replicas)
+
+
+def test_so_they_are_where_microbatches_are_examples(results):
+    reference = results[1]["examples", 1, "gpipe"][0]
+    seen = {
+        (world, *key[1:]) for world in (1, 2, 4) for key in results[world] if key[0] == "examples"
+    }
+    some = {(1, 1, "zb-v"), (2, 1, "1f1b"), (2, 2, "gpipe"), (4, 2, "zb-v"), (4, 1, "gpipe")}
+    assert some <= seen
+    for world, replicas, schedule in seen:
+        parameters = results[world]["examples", replicas, schedule][0]
+        assert difference(parameters, reference) < TOLERANCE[torch.float64], (world, replicas)
+    assert difference(results[1]["grid", 1, "gpipe"][0], reference) > 1e-4
 
 
 @pytest.mark.parametrize("way", ["implicit", "materialised"])

@@ -48,7 +48,7 @@ def cut_chain(
         if len(cut) != stages - 1:
             raise ValueError(
                 f"cut names where the second and every later stage begins: {stages} stages have "
-                f"{stages - 1} of these, got {len(cut)}"
+                f"{stages - 1} of these, got {len(cut)}: {cut!r}"
             )
         return partition_at(whole.layers, cut, ties=tied)
     if balance == "parameters":

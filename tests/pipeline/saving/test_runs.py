@@ -1,11 +1,10 @@
 """Going on from a checkpoint, as a training script does: real processes."""
 
-import pickle
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
+from pipeline.ranks import merged, on_ranks
 
 import pprs
 from pprs.pipeline import (
@@ -46,39 +45,26 @@ def trained(pipeline, optimizer, batch, until, checkpoints=None):
 
 def whole(folder):
     with Checkpoints(Path(folder), every=HALF) as checkpoints:
-        found = trained(*started(), END, checkpoints)
-    write(folder, "whole", found)
+        return trained(*started(), END, checkpoints)
 
 
-def again(folder, name, options):
+def again(folder, options):
     pipeline, optimizer, batch = started(**options)
     with Checkpoints(Path(folder)) as checkpoints:
         first = next(path for path in Path(folder).iterdir() if path.name.endswith(f"step-{HALF}"))
         assert resume_run(checkpoints, pipeline, optimizer, first) == {"epoch": 7}
     assert pipeline.steps == HALF
-    write(folder, name, trained(pipeline, optimizer, batch, END))
-
-
-def write(folder, name, found):
-    Path(folder, f"{name}-{dist.get_rank()}.pickle").write_bytes(pickle.dumps(found))
-
-
-def read(folder, name):
-    parts = [pickle.loads(file.read_bytes()) for file in folder.glob(f"{name}-*.pickle")]
-    return {n: p for part in parts for n, p in part.items()}
+    return trained(pipeline, optimizer, batch, END)
 
 
 def test_a_run_goes_on_bit_for_bit_and_on_another_grid_to_rounding(tmp_path):
-    launch(whole, 2, str(tmp_path))
-    launch(again, 2, str(tmp_path), "same", {})
-    launch(again, 2, str(tmp_path), "copies", {"replicas": 2})
-    launch(again, 1, str(tmp_path), "one", {"schedule": "zb-v"})
-    expected = read(tmp_path, "whole")
-    same = read(tmp_path, "same")
+    folder = str(tmp_path)
+    expected = merged(on_ranks(2, whole, folder))
+    same = merged(on_ranks(2, again, folder, {}))
     assert same.keys() == expected.keys()
     assert all(torch.equal(same[n], expected[n]) for n in expected)
-    for name in ("copies", "one"):
-        other = read(tmp_path, name)
+    for processes, options in ((2, {"replicas": 2}), (1, {"schedule": "zb-v"})):
+        other = merged(on_ranks(processes, again, folder, options))
         assert all(torch.allclose(other[n], expected[n], rtol=1e-10) for n in expected)
 
 

@@ -1,0 +1,103 @@
+"""What a user passes to a pipeline, checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from pprs.pipeline.cutting import Balance, Memory
+
+
+def check_types(arguments: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for an argument of a pipeline that is of a wrong kind.
+
+    Args:
+        arguments: by their names; what is not known here is not looked at.
+    """
+    for name, value in arguments.items():
+        if name in _KINDS and not _KINDS[name][0](value):
+            raise ValueError(f"{name} must be {_KINDS[name][1]}, got {value!r}")
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """The device.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    if isinstance(device, str | torch.device):
+        try:
+            return torch.device(device)
+        except RuntimeError:
+            pass
+    raise ValueError(f"device must be one like 'cpu' or 'cuda:0', got {device!r}")
+
+
+def check_batch(inputs: Sequence[Any], y: Any, *, last: bool) -> None:
+    """Raise ``ValueError`` for what is no batch: tensors with an example in each row.
+
+    Args:
+        inputs: of the network.
+        y: the targets.
+        last: whether they are read here.
+    """
+    named = {f"x[{i}]" if len(inputs) > 1 else "x": x for i, x in enumerate(inputs)}
+    if not named:
+        raise ValueError("x must be a tensor or a tuple of tensors, got none")
+    if last:
+        named["y"] = y
+    for name, value in named.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {type(value).__name__} {value!r}")
+        if value.dim() == 0 or len(value) == 0:
+            raise ValueError(
+                f"{name} must have a row for each example, at least one, got shape "
+                f"{tuple(value.shape)}"
+            )
+    rows = {name: len(value) for name, value in named.items()}
+    if len(set(rows.values())) > 1:
+        counted = ", ".join(f"{name} has {count}" for name, count in rows.items())
+        raise ValueError(f"x and y must have a row for each example, the same number: {counted}")
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _cut(value: Any) -> bool:
+    if value is None:
+        return True
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    return listed and all(isinstance(v, str | int) and not isinstance(v, bool) for v in value)
+
+
+def _example(value: Any) -> bool:
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    return listed and all(isinstance(v, Tensor | Mapping) for v in value)
+
+
+_FLAG = _flag, "True or False"
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "network": (lambda v: isinstance(v, nn.Module), "a module"),
+    "loss": (callable, "a function of outputs and targets"),
+    "microbatches": (
+        lambda v: v is None or (isinstance(v, str) and v == "auto") or _count(v),
+        "an integer of at least 1 or 'auto'",
+    ),
+    "replicas": (_count, "an integer of at least 1"),
+    "seed": (lambda v: v is None or isinstance(v, int), "an integer"),
+    "example": (_example, "a sequence of tensors, the last maybe a mapping"),
+    "balance": (lambda v: v in get_args(Balance), f"one of {get_args(Balance)}"),
+    "cut": (_cut, "a sequence of layers, by name or number"),
+    "memory": (lambda v: v is None or isinstance(v, Memory), "a pprs.pipeline.Memory"),
+    "recompute": _FLAG,
+    "finite": _FLAG,
+    "record": (lambda v: _count(v) or (v == 0 and not _flag(v)), "an integer of at least 0"),
+}

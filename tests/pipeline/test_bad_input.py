@@ -1,0 +1,97 @@
+"""Whatever wrong a user passes, a sentence names the argument and what was seen."""
+
+import re
+
+import pytest
+import torch
+import torch.distributed as dist
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from pprs.pipeline import Pipeline
+from pprs.tasks.losses import hinge
+
+MANY = settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+TEXT = st.text(max_size=5)
+NOT_A_NUMBER = st.one_of(st.none(), TEXT, st.lists(st.integers(), max_size=2), st.just(object()))
+NO_COUNT = st.one_of(NOT_A_NUMBER, st.integers(max_value=0), st.floats(), st.booleans())
+NO_FLAG = st.one_of(NOT_A_NUMBER, st.integers(), st.floats())
+NO_NAME = st.one_of(NOT_A_NUMBER, st.integers(), st.floats(), st.booleans())
+BAD = {
+    "sigma": st.one_of(
+        NOT_A_NUMBER, st.floats(max_value=-1e-9), st.just(float("nan")), st.just(float("inf")),
+        st.dictionaries(TEXT.filter(bool), st.floats(0, 1), min_size=1),
+    ),
+    "samples": NO_COUNT,
+    "noise": NO_NAME,
+    "antithetic": NO_FLAG,
+    "scale": NO_NAME.filter(lambda value: value is not None),
+    "split": NO_NAME,
+    "microbatches": NO_COUNT.filter(lambda value: value is not None) | st.integers(9),
+    "schedule": NO_NAME,
+    "stages_per_rank": NO_COUNT.filter(lambda value: value is not None),
+    "replicas": NO_COUNT | st.integers(2),
+    "seed": NO_NAME.filter(lambda v: v is not None and not isinstance(v, int)),
+    "balance": NO_NAME,
+    "cut": st.one_of(st.integers(), TEXT.filter(bool), st.lists(st.integers(), min_size=1)),
+    "memory": NO_NAME.filter(lambda value: value is not None),
+    "recompute": NO_FLAG,
+    "finite": NO_FLAG,
+    "record": NO_COUNT.filter(lambda v: v is False or v != 0),
+    "device": NO_NAME,
+    "loss": NOT_A_NUMBER,
+    "network": NOT_A_NUMBER,
+    "example": st.one_of(st.integers(), st.lists(st.integers(), min_size=1)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """A process group of this process only."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def network():
+    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+def built(**options):
+    given = dict(network=network(), loss=hinge, sigma=0.1, samples=8, seed=1) | options
+    return Pipeline(given.pop("network"), given.pop("loss"), **given)
+
+
+@MANY
+@given(data=st.data(), name=st.sampled_from(sorted(BAD)))
+def test_a_wrong_argument_of_a_pipeline_is_named_with_what_was_seen(alone, data, name):
+    value = data.draw(BAD[name])
+    with pytest.raises(ValueError, match=re.escape(name)) as caught:
+        built(**{name: value})
+    parts = list(value) if isinstance(value, list | dict) and value else [value]
+    assert any(repr(part) in str(caught.value) for part in [value, *parts])
+
+
+SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)
+DTYPES = st.sampled_from([torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64])
+
+
+def tensors(shapes=SHAPES, dtypes=DTYPES):
+    return st.builds(lambda s, d: torch.ones(s, dtype=d), shapes, dtypes)
+
+
+@MANY
+@given(x=tensors() | NOT_A_NUMBER, y=tensors() | NOT_A_NUMBER)
+def test_a_wrong_batch_ends_in_a_sentence(alone, x, y):
+    pipeline = built()
+    right = isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor)
+    right = right and x.shape[1:] == (4,) and y.shape == x.shape[:1]
+    if right and len(x) and x.dtype == torch.float32 and y.dtype == torch.int64:
+        pipeline.step(x, y)
+        return
+    with pytest.raises((ValueError, RuntimeError)) as caught:
+        pipeline.step(x, y)
+    assert len(str(caught.value).split()) > 4
+    assert pipeline.steps == 0
