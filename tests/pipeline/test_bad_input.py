@@ -95,3 +95,8 @@ def test_a_wrong_batch_ends_in_a_sentence(alone, x, y):
         pipeline.step(x, y)
     assert len(str(caught.value).split()) > 4
     assert pipeline.steps == 0
+
+
+def test_inputs_and_targets_of_different_length_are_counted(alone):
+    with pytest.raises(ValueError, match="the same number: x has 3, y has 2"):
+        built().step(torch.ones(3, 4), torch.zeros(2, dtype=torch.int64))

@@ -81,3 +81,5 @@ def test_the_slots_are_the_makespan_of_equal_stages(ranks, number):
         looped = divided(samples=12, schedule="interleaved-1f1b", ranks=ranks, each=2)
         graph = Graph.chain(2 * ranks)
         assert 2 * looped.slots(number) == makespan(graph, number, "interleaved", devices=ranks)
+    looped = divided(samples=12, schedule="looped-bfs", ranks=ranks, each=2)
+    assert looped.slots(1) == 2 * ranks  # alone, it goes through all stages
