@@ -18,6 +18,7 @@ from torch.func import functional_call, vmap
 
 from pprs.bench.cases import CASES, Case, CaseName, loss
 from pprs.bench.profile import peak_memory, shares
+from pprs.command.files import check_file
 from pprs.smoothing import compiled, smooth
 
 SIGMA = 0.01
@@ -43,8 +44,7 @@ class GradientBench:
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ValueError(f"repeats must be at least 1, got {self.repeats}")
-        if self.json is not None and not self.json.parent.is_dir():
-            raise ValueError(f"cannot write {self.json}: {self.json.parent} is not a folder")
+        check_file(self.json)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device is cuda, and torch sees no CUDA device here")
 

@@ -17,6 +17,15 @@ def restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
+def attempt() -> str:
+    """What this attempt calls its part of the store: what earlier ones left must not be read.
+
+    The agents of several machines count their restarts each for itself, so there it says nothing.
+    """
+    alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    return f"attempt-{restarts()}" if alone else "attempt"
+
+
 def device() -> torch.device:
     """Where this rank computes: its own GPU if every rank of the machine has one, else the CPU."""
     local = int(os.environ.get("LOCAL_RANK", "0"))

@@ -5,23 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
+import threading
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any, NoReturn
 
-import torch
-import torch.distributed as dist
+from torch.distributed.elastic.agent.server.api import WorkerSpec
 from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.distributed.elastic.rendezvous import RendezvousParameters
+from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
-# How long the ranks that are left get to leave by themselves once one has failed.
-_SHUTDOWN_SECONDS = "5"
-
-
-class LaunchError(RuntimeError):
-    """A rank failed, and all others were stopped; the message names the rank and the reason."""
+from pprs.pipeline.running.agent import SIGNALS, Agent
+from pprs.pipeline.running.environment import joined
+from pprs.pipeline.running.failure import LaunchError
+from pprs.pipeline.running.rank import Work, join
 
 
 class LaunchInterrupted(RuntimeError):
@@ -32,27 +33,40 @@ class LaunchInterrupted(RuntimeError):
         self.signal = received
 
 
-def joined() -> bool:
-    """Whether torchrun, or another launcher of its kind, has started this process as a rank."""
-    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
-
-
-def launch(worker: Callable[..., None], processes: int, *args: Any) -> None:
+def launch(
+    worker: Callable[..., None],
+    processes: int,
+    *args: Any,
+    max_restarts: int = 0,
+    grace: float = 5.0,
+    silence: float = 60.0,
+) -> None:
     """Run ``worker(*args)`` in so many processes, inside torch.distributed's process group.
 
     Started by hand, this starts the processes on this machine and returns when all have ended.
-    Started by torchrun, this process is one of them already.
+    Started by torchrun, this process is one of them already; then torchrun's own options tell how
+    often it starts again and how long it waits.
 
     Args:
         worker: a function at the top of a module.
         processes: their number, at least 1.
         args: what can be pickled.
+        max_restarts: how often all ranks start again after one has failed; each time is told on
+            stderr. The worker sees the count in ``restarts()``.
+        grace: seconds in which the ranks may leave by themselves after a signal to this process,
+            or after one of them has failed; then they are killed. A second signal kills at once.
+        silence: seconds after which a rank that does not run any more (a stopped process, a
+            machine that is gone) counts as failed. Must exceed any time for which a single call
+            into compiled code keeps Python from running.
 
     Raises:
         LaunchError: if a rank fails; no process is left behind.
         LaunchInterrupted: after SIGINT, SIGTERM, SIGHUP or SIGQUIT; no process is left behind.
-        ValueError: if torchrun started another number of processes.
+        ValueError: if torchrun started another number of processes, or for an argument out of its
+            range.
     """
+    _check(max_restarts, grace, silence)
+    work = Work(worker, args, silence, grace)
     if joined():
         world = int(os.environ["WORLD_SIZE"])
         if world != processes:
@@ -60,95 +74,78 @@ def launch(worker: Callable[..., None], processes: int, *args: Any) -> None:
                 f"torchrun started {world} processes, but the stages and replicas that were asked "
                 f"for need {processes}: ask for others, or torchrun --nproc-per-node {processes}"
             )
-        _member(worker, *args)
+        join(work)
         return
-    _use_loopback()
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SHUTDOWN_SECONDS)
-    _silence("torch.distributed.elastic", "torch.multiprocessing")
-    config = LaunchConfig(
+    _silence("torch.distributed.elastic")
+    with TemporaryDirectory(prefix="pprs-") as folder:
+        try:
+            with _signals_raise():
+                _run(work, processes, max_restarts, Path(folder))
+        except SignalException as error:
+            raise LaunchInterrupted(error.sigval) from None
+
+
+def _run(work: Work, processes: int, max_restarts: int, folder: Path) -> None:
+    meeting = RendezvousParameters(
+        backend="c10d",
+        endpoint="localhost:0",
+        run_id=uuid.uuid4().hex,
         min_nodes=1,
         max_nodes=1,
-        nproc_per_node=processes,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
         local_addr="localhost",
-        max_restarts=0,
     )
+    spec = WorkerSpec(
+        role="default",
+        local_world_size=processes,
+        entrypoint=work.worker,
+        rdzv_handler=get_rendezvous_handler(meeting),
+        max_restarts=max_restarts,
+        local_addr="localhost",
+    )
+    agent = Agent(spec, work, folder)
     try:
-        elastic_launch(config, _member)(worker, *args)
-    except ChildFailedError as error:
-        raise LaunchError(_describe(error, processes)) from None
-    except SignalException as error:
-        raise LaunchInterrupted(error.sigval) from None
+        result = agent.run()
+    finally:
+        agent.end()
+        spec.rdzv_handler.shutdown()
+    if result.is_failed() and agent.failure:
+        stack = f". Its stack:\n{agent.failure.stack}" if agent.failure.stack else ""
+        raise LaunchError(f"{agent.failure}; all ranks were stopped{stack}")
 
 
-def device() -> torch.device:
-    """Where this rank computes: its own GPU if every rank of the machine has one, else the CPU."""
-    local, ranks = int(os.environ.get("LOCAL_RANK", "0")), _local_ranks()
-    return (
-        torch.device("cuda", local) if torch.cuda.device_count() >= ranks else torch.device("cpu")
-    )
+def _check(max_restarts: int, grace: float, silence: float) -> None:
+    if max_restarts < 0:
+        raise ValueError(f"max_restarts must be at least 0, got {max_restarts}")
+    if not grace >= 0:
+        raise ValueError(f"grace must be at least 0 seconds, got {grace}")
+    if not silence > 0:
+        raise ValueError(f"silence must be more than 0 seconds, got {silence}")
 
 
-def _member(worker: Callable[..., None], *args: Any) -> None:
-    here = device()
-    if here.type == "cuda":
-        torch.cuda.set_device(here)
-    else:
-        torch.set_num_threads(max(1, _cores() // _local_ranks()))
-    dist.init_process_group("nccl" if here.type == "cuda" else "gloo")
-    worker(*args)
-    # Only after success: a rank that fails must not wait for the others.
-    dist.destroy_process_group()
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let the signals that ask this process to end raise torch's exception for it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python handles signals in the main thread only
+        return
+    # nohup lets a process ignore SIGHUP, so that it goes on when its terminal is closed.
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {each: signal.signal(each, _raise) for each in SIGNALS - ignored}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
-def _local_ranks() -> int:
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+def _raise(number: int, _: FrameType | None) -> NoReturn:
+    received = signal.Signals(number)
+    raise SignalException(f"received {received.name}", received)
 
 
-def _cores() -> int:
-    # Those this process may use, where the system can say so.
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _silence(*packages: str) -> None:
+def _silence(package: str) -> None:
     # What happened is said once, in the error that launch raises. The launcher gives each of its
     # loggers a level of its own, so the parents' level does not matter.
-    for name in [*packages, *logging.root.manager.loggerDict]:
-        if name.startswith(packages):
+    for name in [package, *logging.root.manager.loggerDict]:
+        if name.startswith(package):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _use_loopback() -> None:
-    # All ranks are on this machine; its host name may resolve to nothing that works.
-    names = {name for _, name in socket.if_nameindex()}
-    for loopback in ("lo", "lo0"):
-        if loopback in names:
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
-
-
-def _describe(error: ChildFailedError, processes: int) -> str:
-    """The rank that failed by itself; the others only lost their connection to it."""
-    rank, failure = min(
-        error.failures.items(), key=lambda item: (not _killed(item[1]), item[1].timestamp)
-    )
-    who = f"rank {rank} (of {processes}, process {failure.pid})"
-    others = "all ranks were stopped"
-    if _killed(failure):
-        return f"{who} was killed by {signal.Signals(-failure.exitcode).name}; {others}"
-    said = failure.error_file_data.get("message", {})
-    if not isinstance(said, dict):
-        return f"{who} left with exit code {failure.exitcode}; {others}"
-    stack = said.get("extraInfo", {}).get("py_callstack", "")
-    return f"{who} failed with {said.get('message')}; {others}. Its stack:\n{stack}"
-
-
-def _killed(failure: ProcessFailure) -> bool:
-    return failure.exitcode < 0
-
-
-def restarts() -> int:
-    """How often all ranks were started again after a failure."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

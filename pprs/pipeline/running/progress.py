@@ -37,6 +37,7 @@ def whereabouts() -> str:
     >>> report([0, 3], 7)
     >>> whereabouts()
     'stages 0 and 3, step 7'
+    >>> report([], 0)
     """
     if not _Here.stages:
         return ""

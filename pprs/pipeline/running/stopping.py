@@ -11,8 +11,6 @@ import torch.distributed as dist
 
 from pprs.pipeline.running.environment import device
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 class Stopping:
     """Inside, SIGINT, SIGTERM and SIGHUP do not end this process but are noted.
@@ -54,7 +52,7 @@ class Stopping:
 
     def __enter__(self) -> Stopping:
         self._noted = None
-        self._previous = {each: signal.signal(each, self._note) for each in _SIGNALS}
+        self._previous = {each: signal.signal(each, self._note) for each in _heeded()}
         return self
 
     def __exit__(
@@ -66,3 +64,9 @@ class Stopping:
         for number, handler in self._previous.items():
             # What was not set from Python is None, and cannot be set from it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _heeded() -> list[signal.Signals]:
+    # nohup lets a process ignore SIGHUP, so that it goes on when its terminal is closed.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
