@@ -12,9 +12,11 @@ T = TypeVar("T")
 USAGE = """usage: pprs <command> [options]
 
 commands:
+  train            train your own model on your own data through a pipeline
   compare          train a few-shot classifier through a pipeline with several methods, at equal
                    pipeline time
   bench gradient   time a smoothed gradient against a plain one, the literal loop and vmap
+  bench pipeline   time a pipeline against its ideal, the same rows without noise, and one process
   bounds           how long a precision takes, at least and by method, for given constants
   simulate         run methods on a worst-case function over depths of the pipeline
   trace            where the time of a recorded pipeline went, and a picture of it
@@ -50,16 +52,18 @@ def _command(
     arguments: list[str],
 ) -> tuple[Callable[[Sequence[str]], int] | None, list[str]]:
     """The function of the command that the arguments begin with, and the rest of them."""
-    if arguments[:1] == ["compare"]:
-        return _compare, arguments[1:]
-    if arguments[:2] == ["bench", "gradient"]:
-        return _bench_gradient, arguments[2:]
-    if arguments[:1] == ["bounds"]:
-        return _bounds, arguments[1:]
-    if arguments[:1] == ["simulate"]:
-        return _simulate, arguments[1:]
-    if arguments[:1] == ["trace"]:
-        return _trace, arguments[1:]
+    commands = {
+        ("compare",): _compare,
+        ("bench", "gradient"): _bench_gradient,
+        ("bench", "pipeline"): _bench_pipeline,
+        ("bounds",): _bounds,
+        ("simulate",): _simulate,
+        ("trace",): _trace,
+        ("train",): _train,
+    }
+    for words, command in commands.items():
+        if tuple(arguments[: len(words)]) == words:
+            return command, arguments[len(words) :]
     return None, arguments
 
 
@@ -67,6 +71,12 @@ def _bench_gradient(arguments: Sequence[str]) -> int:
     from pprs.bench import GradientBench, bench_gradient
 
     return _configured("bench gradient", GradientBench, bench_gradient, arguments)
+
+
+def _bench_pipeline(arguments: Sequence[str]) -> int:
+    from pprs.bench.pipeline import PipelineBench, bench_pipeline
+
+    return _launched("bench pipeline", PipelineBench, bench_pipeline, arguments)
 
 
 def _bounds(arguments: Sequence[str]) -> int:
@@ -85,6 +95,21 @@ def _trace(arguments: Sequence[str]) -> int:
     from pprs.pipeline.timeline.command import TraceConfig, trace
 
     return _configured("trace", TraceConfig, trace, arguments)
+
+
+def _train(arguments: Sequence[str]) -> int:
+    from pprs.pipeline import LaunchError
+    from pprs.training import Interrupted, parse, train
+
+    try:
+        train(parse(arguments))
+    except ValueError as error:
+        return _say(str(error), 2)
+    except LaunchError as error:
+        return _say(str(error), 1)
+    except Interrupted as error:
+        return _say(str(error), 128 + error.signal)
+    return 0
 
 
 def _configured(

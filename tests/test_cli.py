@@ -130,6 +130,8 @@ def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
         (["compare", "--config", "nowhere.toml"], "nowhere.toml: No such file"),
         (["compare", "--microbatches", "3"], "divide samples=10: got 3"),
         (["compare", "--antithetic", "--microbatches", "2"], "each of the 2 .* would carry 5"),
+        (["train", "--steps", "3"], "model is missing: pass --model package.module:function"),
+        (["train", "--resume", "nowhere"], "cannot go on from nowhere: there is no run's config"),
         (["bench"], "unknown command 'bench'"),
         (["bench", "gradient", "--repeats", "0"], "repeats must be at least 1, got 0"),
         (["bench", "gradient", "--json", "nowhere/figures.json"], "nowhere is not a folder"),

@@ -1,6 +1,9 @@
 """What the pages say exists, exists."""
 
+import json
 import re
+import subprocess
+import sys
 from functools import reduce
 from pathlib import Path
 
@@ -42,6 +45,22 @@ def test_the_tests_that_the_errata_name_exist():
 def test_links_and_pictures_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_script_of_the_guide_runs_as_it_stands(tmp_path):
+    page = (ROOT / "docs" / "guide.md").read_text()
+    (script,) = re.findall(r"```python\n(# script\.py\n.+?)```", page, re.DOTALL)
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+         "script.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    losses = [float(loss) for loss in re.findall(r"loss (\S+)", done.stdout)]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0] / 2
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
 
 
 def assert_defined(test):

@@ -1,0 +1,221 @@
+"""The settings of `pprs train`: defaults and checks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pprs.pipeline import Grid, ScheduleName, stages_each
+from pprs.pipeline.cutting import Balance
+from pprs.pipeline.microbatches import Microbatches, Split
+from pprs.smoothing import Law, NoiseLaw, Scale
+
+LOSSES = ("cross-entropy", "hinge", "mse")
+OPTIMIZERS = ("agd", "sgd", "adam", "adamw")
+DECAYS = ("constant", "cosine", "linear")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train your own model on your own data through a pipeline.
+
+    What goes on is written to a folder, from which --resume goes on after an interruption.
+    """
+
+    model: str = ""
+    """Function without arguments that returns the model: package.module:function or
+    file.py:function."""
+    data: str = ""
+    """Function without arguments that returns the data set, or a pair (training, validation)."""
+
+    loss: str = "cross-entropy"
+    """"cross-entropy", "hinge", "mse", or a function (outputs, targets) as module:function."""
+    optimizer: str = "agd"
+    """"agd", "sgd", "adam", "adamw", or what module:callable makes of (parameters, lr=lr)."""
+    lr: float = 0.01
+    """Step size."""
+    momentum: float | Literal["nesterov"] = 0.9
+    """Of agd and sgd; agd also takes "nesterov", the sequence of the convex theory."""
+    weight_decay: float = 0.0
+    """Of sgd, adam and adamw."""
+    decay: str = "constant"
+    """Course of the step size: "constant", "cosine", "linear" (both to 0), or a function of the
+    optimizer that returns a torch LRScheduler, as module:function."""
+    warmup: int = 0
+    """Steps in which the step size rises, before it decays."""
+    clip: float | None = None
+    """Largest norm of the gradient by all parameters together; unset, it is not clipped."""
+
+    sigma: float = 0.0
+    """Standard deviation of the perturbations of the parameters; 0 trains without smoothing."""
+    samples: int = 1
+    """Perturbations per step (K)."""
+    noise: NoiseLaw = "shared"
+    """A perturbation for the whole batch, or "example": one for each example, of less variance."""
+    antithetic: bool = False
+    """Draw perturbations in pairs X, -X."""
+    scale: Scale | None = None
+    """"filter" makes sigma relative to the norm of each filter; unset, it is absolute."""
+
+    steps: int | None = None
+    """Steps of the optimizer; either these or epochs."""
+    epochs: int | None = None
+    """How often each example is seen."""
+    batch: int | None = None
+    """Examples in a batch; by default all, up to 32."""
+    accumulate: int = 1
+    """Batches in a step of the optimizer."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """"bfloat16" computes in it where torch.autocast does; "float32" leaves the model as it is."""
+    recompute: bool = False
+    """Run each stage again for its backward instead of keeping activations: less memory."""
+
+    evaluate: int | None = None
+    """Steps between two evaluations on the validation data; by default an epoch."""
+    target_loss: float | None = None
+    """Stop when the loss at an evaluation is this low."""
+    target_accuracy: float | None = None
+    """Stop when the accuracy at an evaluation is this high."""
+
+    stages: int = 2
+    """Consecutive pieces the model is cut into; a process each, or two with the looped,
+    interleaved and V-shaped schedules."""
+    replicas: int = 1
+    """Copies of the pipeline, which share the microbatches."""
+    schedule: ScheduleName = "gpipe"
+    """Order in which the microbatches run."""
+    split: Split | None = None
+    """What microbatches divide: the "perturbations", or the "examples" of a batch; by default the
+    perturbations if there are several."""
+    microbatches: int | Literal["auto"] | None = None
+    """Pieces of a batch; by default the fewest that fill every stage, "auto" measures."""
+    balance: Balance = "parameters"
+    """What stages share evenly: "parameters", or the "time" they take, which is measured."""
+    cut: tuple[str, ...] = ()
+    """Names of the layers with which the second and every later stage begins, instead."""
+    seed: int = 0
+    """Keys weights, order, dropout and noise; the same seed gives the same numbers."""
+    silence: float = 60.0
+    """Seconds after which a rank that gives no sign of life ends the run."""
+    max_restarts: int = 0
+    """How often all ranks start again, from the newest checkpoint, after one has failed."""
+
+    save_every: int | None = None
+    """Steps between two checkpoints."""
+    save_minutes: float = 10.0
+    """Minutes between two checkpoints; 0 for none but those of --save-every and of the end."""
+    keep: int = 3
+    """How many of the newest checkpoints stay."""
+    resume: Path | None = None
+    """Folder of a run, or one of its checkpoints, to go on from; its settings are the defaults."""
+
+    name: str = "train"
+    """Folder under --out that the run is written to; if it exists, the next free name is used."""
+    out: Path = Path("runs")
+    """Where the runs are."""
+    trace: Path | None = None
+    """File for a Chrome trace of the last steps, to open in Perfetto or with `pprs trace`."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files into the folder, too."""
+
+    def __post_init__(self) -> None:
+        for name in ("model", "data"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is missing: pass --{name} package.module:function")
+        if (self.steps is None) == (self.epochs is None):
+            got = "neither" if self.steps is None else "both"
+            raise ValueError(f"exactly one of steps and epochs says how long to train, got {got}")
+        self._check_ranges()
+        self._check_learning()
+        self._check_pipeline()
+        if self.trace is not None and not self.trace.parent.is_dir():
+            raise ValueError(f"cannot write {self.trace}: {self.trace.parent} is not a folder")
+        if not self.name or Path(self.name).name != self.name:
+            raise ValueError(f"name must be a single folder's name, got {self.name!r}")
+
+    @property
+    def law(self) -> Law:
+        """Of the perturbations."""
+        return Law(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
+
+    @property
+    def divided(self) -> Split:
+        """What the microbatches divide."""
+        return self.split or ("perturbations" if self.samples > 1 else "examples")
+
+    @property
+    def stages_each(self) -> int:
+        """Stages of a process."""
+        return stages_each(self.schedule)
+
+    @property
+    def processes(self) -> int:
+        """How many there are."""
+        return self.replicas * self.stages // self.stages_each
+
+    def microbatches_of(self, batch: int) -> int:
+        """Into how many a batch of so many examples is divided.
+
+        Raises:
+            ValueError: if none fits the schedule and the replicas.
+        """
+        number = None if self.microbatches == "auto" else self.microbatches
+        grid = Grid(self.replicas, self.stages // self.stages_each)
+        each = self.stages_each
+        return Microbatches(self.law, self.divided, self.schedule, grid, each, number).chosen(batch)
+
+    def _check_ranges(self) -> None:
+        for name in (
+            "steps", "epochs", "batch", "accumulate", "evaluate", "stages", "replicas",
+            "save_every", "keep",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        for name in ("weight_decay", "warmup", "save_minutes", "max_restarts"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        for name in ("lr", "clip", "silence"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
+            raise ValueError(
+                f"target_accuracy must be above 0, up to 1: got {self.target_accuracy}"
+            )
+
+    def _check_learning(self) -> None:
+        for name, known in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("decay", DECAYS)):
+            value = getattr(self, name)
+            if value not in known and ":" not in value:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}, or module:function, got {value!r}"
+                )
+        if self.momentum == "nesterov":
+            if self.optimizer != "agd":
+                raise ValueError(f'momentum="nesterov" is for agd, got {self.optimizer}')
+        elif not 0 <= self.momentum < math.inf:
+            raise ValueError(f'momentum must be at least 0 or "nesterov", got {self.momentum}')
+        if self.weight_decay and self.optimizer not in ("sgd", "adam", "adamw"):
+            raise ValueError(f"weight_decay is for sgd, adam and adamw, got {self.optimizer}")
+        if self.warmup and self.decay not in DECAYS:
+            raise ValueError(f"warmup is for {', '.join(DECAYS)}: let {self.decay} do it itself")
+
+    def _check_pipeline(self) -> None:
+        law, each = self.law, self.stages_each
+        if law.samples > 1 and not self.sigma:
+            raise ValueError(f"sigma=0 makes all samples={law.samples} equal: pass a sigma, or one")
+        if self.stages % each:
+            raise ValueError(
+                f"schedule {self.schedule} puts {each} stages on a process: stages must be a "
+                f"multiple of {each}, got {self.stages}"
+            )
+        if self.cut and len(self.cut) != self.stages - 1:
+            raise ValueError(
+                f"cut names where the second and every later stage begins: {self.stages} stages "
+                f"have {self.stages - 1} of these, got {len(self.cut)}"
+            )
+        if self.divided == "perturbations":
+            self.microbatches_of(batch=1)

@@ -1,0 +1,160 @@
+"""The optimizer, and the course of its step size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from pprs.optim import AGD
+from pprs.tasks.losses import hinge
+from pprs.training.config import DECAYS, TrainConfig
+from pprs.training.load import named, told
+
+T = TypeVar("T")
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+_TUNED = ("lr", "momentum", "weight_decay")
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of outputs ``(m, ..., classes)`` and labels ``(m, ...)``."""
+    return F.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), labels.reshape(-1))
+
+
+def loss_function(name: str) -> Loss:
+    """A loss that the command line knows, or a user's."""
+    known: dict[str, Loss] = {
+        "cross-entropy": cross_entropy,
+        "hinge": hinge,
+        "mse": F.mse_loss,
+    }
+    return known.get(name) or named("loss", name)
+
+
+class Learning:
+    """An optimizer with the course of its step size.
+
+    Args:
+        config: the settings.
+        parameters: this process's, possibly none.
+        steps: of the whole run.
+
+    Raises:
+        ValueError: if a user's optimizer or scheduler cannot be made.
+    """
+
+    def __init__(self, config: TrainConfig, parameters: Iterable[nn.Parameter], steps: int) -> None:
+        self._tuned = {name: getattr(config, name) for name in _TUNED}
+        # A group, which unlike a list of parameters may be empty: that of a stage without any.
+        self.optimizer = _optimizer(config, [{"params": list(parameters)}])
+        known = config.decay in DECAYS
+        self._factor = _course(config.decay, config.warmup, steps) if known else None
+        self._scheduler = (
+            LambdaLR(self.optimizer, self._factor)
+            if self._factor
+            else _scheduler(config.decay, self.optimizer)
+        )
+
+    @property
+    def lr(self) -> float:
+        """The step size of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def step(self) -> None:
+        """Take a step, and move the step size on."""
+        self.optimizer.step()
+        self._scheduler.step()
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """The parameters hold the method's result inside the block: $y_t$ for AGD."""
+        agd = isinstance(self.optimizer, AGD)
+        return self.optimizer.evaluating() if agd else nullcontext()  # type: ignore[attr-defined]
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`load` needs besides the optimizer's state: plain numbers."""
+        return {"decay": self._scheduler.state_dict(), "tuned": self._tuned}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, once the optimizer has its own.
+
+        What was set to another value since then is taken over; all else is as it was.
+        """
+        self._scheduler.load_state_dict(dict(state["decay"]))
+        before = state["tuned"]
+        for name in ("momentum", "weight_decay"):
+            if self._tuned[name] != before[name]:
+                for group in self.optimizer.param_groups:
+                    if name in group:
+                        group[name] = self._tuned[name]
+        if self._tuned["lr"] != before["lr"]:
+            self._scale(self._tuned["lr"] / before["lr"])
+        if self._factor is not None:  # of another number of steps, perhaps
+            factor = self._factor(self._scheduler.last_epoch)
+            self._set([float(base) * factor for base in self._scheduler.base_lrs])
+
+    def _scale(self, ratio: float) -> None:
+        for group in self.optimizer.param_groups:
+            if "initial_lr" in group:
+                group["initial_lr"] *= ratio
+        self._scheduler.base_lrs = [base * ratio for base in self._scheduler.base_lrs]
+        self._set([group["lr"] * ratio for group in self.optimizer.param_groups])
+
+    def _set(self, lrs: list[float]) -> None:
+        for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
+            group["lr"] = lr
+
+
+def _course(decay: str, warmup: int, steps: int) -> Callable[[int], float]:
+    """What the step size is multiplied by at a step."""
+
+    # A function, which unlike an object the state of a LambdaLR leaves out.
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        if decay == "cosine":
+            return (1 + math.cos(math.pi * done)) / 2
+        return 1 - done if decay == "linear" else 1.0
+
+    return factor
+
+
+def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    lr, decay, momentum = config.lr, config.weight_decay, config.momentum
+    if config.optimizer == "agd":
+        return AGD(groups, lr, momentum)
+    if config.optimizer == "sgd":
+        assert momentum != "nesterov"
+        return torch.optim.SGD(groups, lr, momentum=momentum, weight_decay=decay)
+    if config.optimizer in ("adam", "adamw"):
+        kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+        return kind(groups, lr, weight_decay=decay)
+    return _made(Optimizer, "optimizer", config.optimizer, groups, lr=lr)
+
+
+def _scheduler(decay: str, optimizer: Optimizer) -> LRScheduler:
+    scheduler = _made(LRScheduler, "decay", decay, optimizer)
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise ValueError(f"decay={decay} must depend on steps only, got a ReduceLROnPlateau")
+    return scheduler
+
+
+def _made(kind: type[T], what: str, name: str, *args: Any, **options: Any) -> T:
+    function = named(what, name)
+    try:
+        made = function(*args, **options)
+    except Exception as error:  # whatever the user's function does
+        raise ValueError(f"{what}={name} failed: {told(error)}") from error
+    if not isinstance(made, kind):
+        raise ValueError(
+            f"{what}={name} must return a torch {kind.__name__}, got a {type(made).__name__}"
+        )
+    return made

@@ -1,0 +1,113 @@
+"""A user's functions, by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import random
+import sys
+import traceback
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def named(what: str, name: str) -> Callable[..., Any]:
+    """Import a function.
+
+    Args:
+        what: the setting that names it, for errors.
+        name: ``package.module:function``, found in the current folder, too, or
+            ``file.py:function``.
+
+    Raises:
+        ValueError: if it is not there, or its module cannot be imported.
+    """
+    place, _, attribute = name.rpartition(":")
+    if not place or not attribute:
+        raise ValueError(
+            f"{what} must be package.module:function or file.py:function, got {name!r}"
+        )
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = _file(Path(place).resolve()) if place.endswith(".py") else _module(place)
+    except _Missing as error:
+        raise ValueError(f"{what}={name}: {error}") from None
+    except Exception as error:  # whatever the user's module does
+        raise ValueError(f"{what}={name}: importing {place} failed: {told(error)}") from error
+    function = getattr(module, attribute, None)
+    if function is None:
+        near = difflib.get_close_matches(attribute, dir(module), n=1)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{what}={name}: {place} has no {attribute!r}{hint}")
+    if not callable(function):
+        raise ValueError(
+            f"{what}={name} must be a function, but is of type {type(function).__name__}"
+        )
+    found: Callable[..., Any] = function
+    return found
+
+
+def called(what: str, name: str, seed: int) -> Any:
+    """What a user's function of no arguments returns, random numbers seeded before.
+
+    Raises:
+        ValueError: if there is no such function, or it fails.
+    """
+    function = named(what, name)
+    seed_all(seed)
+    try:
+        return function()
+    except Exception as error:  # whatever the user's function does
+        raise ValueError(f"{what}={name} failed: {told(error)}") from error
+
+
+def seed_all(seed: int) -> None:
+    """Seed the generators that a user's code may draw from."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def told(error: BaseException) -> str:
+    """An error in one line, with the place in the code that raised it."""
+    said = (str(error).strip() or "no message").partition("\n")[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {said}{place}"
+
+
+class _Missing(Exception):
+    pass
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, but not what it imports
+        raise _Missing(
+            f"there is no module {error.name!r} in the current folder, nor where Python looks"
+        ) from None
+
+
+@cache
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise _Missing(f"there is no file {path}")
+    # Under a name of its own: a user's random.py must not take the place of Python's.
+    name = f"pprs_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

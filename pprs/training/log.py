@@ -1,0 +1,159 @@
+"""What is seen and kept of a run, in the process that has the losses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import tomli_w
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pprs.command.folder import Log, to_json
+from pprs.training.config import TrainConfig
+from pprs.training.ending import SUMMARY
+from pprs.training.resume import cut_back, kept_settings
+
+WEIGHTS = "weights.safetensors"
+
+# Without a progress bar, a line comes after so much of the run, or so many seconds.
+_LINES, _SECONDS = 20, 60.0
+
+
+class Journal:
+    """Writes a run's folder while it goes on, with a progress bar if the output is a terminal.
+
+    Args:
+        config: the settings.
+        folder: of the run; what it has of later steps than ``step`` is removed.
+        step: how many were taken before.
+        steps: of the whole run.
+    """
+
+    def __init__(self, config: TrainConfig, folder: Path, step: int, steps: int) -> None:
+        self.folder, self._config, self._steps = folder, config, steps
+        self.console = Console()
+        self._metrics = folder / "metrics.jsonl"
+        with self._writing(self._metrics):
+            records = cut_back(self._metrics, step)
+            (folder / "config.toml").write_text(tomli_w.dumps(kept_settings(config)))
+            (folder / SUMMARY).unlink(missing_ok=True)
+            self._log = Log(self._metrics)
+        self.last: dict[str, Any] = records[-1] if records else {}
+        self._board = _board(folder, step) if config.tensorboard else None
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._bar = self._progress.add_task("training", total=steps, completed=step)
+        self._said, self._said_at = step, time.monotonic()
+
+    def __enter__(self) -> Journal:
+        done = self._progress.tasks[0].completed
+        after = f", going on after step {done:.0f} of {self._steps}" if done else ""
+        self.say(f"writing to {self.folder}{after}")
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+        if self._board is not None:
+            self._board.close()
+        with suppress(OSError):  # what could not be written was said before
+            self._log.close()
+
+    def step(self, record: Mapping[str, Any]) -> None:
+        """Write what is known of a step."""
+        self.last = dict(record)
+        with self._writing(self._metrics):
+            self._log.write(record)
+        if self._board is not None:
+            for name, value in record.items():
+                if name != "step" and value is not None:
+                    self._board.add_scalar(name, value, record["step"])
+            self._board.flush()
+        self._progress.update(
+            self._bar, completed=record["step"], description=f"loss {record['loss']:.4g}"
+        )
+        if not self.console.is_terminal and self._is_time(record["step"]):
+            self._said, self._said_at = record["step"], time.monotonic()
+            self.say(_line(record, self._steps))
+
+    def finish(self, summary: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> None:
+        """Write how the run ended and, if it has reached its end, its weights."""
+        if weights is not None:
+            path = self.folder / WEIGHTS
+            written = path.with_suffix(".partial")
+            with self._writing(path):
+                save_file(dict(weights), written)
+                written.chmod(0o644)
+                written.replace(path)
+        path = self.folder / SUMMARY
+        text = to_json({"config": kept_settings(self._config), **summary}, indent=2)
+        with self._writing(path):
+            path.write_text(text + "\n")
+        if weights is not None:
+            self._progress.stop()
+            if self.last:
+                self.say(_line(self.last, self._steps))
+            self.say(
+                f"{self.folder} has {WEIGHTS}, {SUMMARY}, metrics.jsonl, config.toml and "
+                f"checkpoints"
+            )
+
+    def say(self, sentence: str) -> None:
+        """Print a line."""
+        self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+    def _is_time(self, step: int) -> bool:
+        share = step * _LINES // self._steps > self._said * _LINES // self._steps
+        due = share or time.monotonic() - self._said_at > _SECONDS
+        return due and step < self._steps  # the end has a line of its own
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RuntimeError(
+                f"cannot write {path}: {error.strerror or error}; make room there, then go on "
+                f"with: pprs train --resume {self.folder}"
+            ) from error
+
+
+def _board(folder: Path, step: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    # What was written of later steps does not count.
+    return SummaryWriter(folder, purge_step=step + 1)
+
+
+def _line(record: Mapping[str, Any], steps: int) -> str:
+    shown = [
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in record.items()
+        if name.endswith(("loss", "accuracy"))
+    ]
+    return ", ".join([f"step {record['step']} of {steps}", f"epoch {record['epoch']}", *shown])

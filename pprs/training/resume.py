@@ -1,0 +1,105 @@
+"""Where an interrupted run is, and what it goes on from."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from pprs.command.settings import as_toml
+from pprs.pipeline import CheckpointError
+from pprs.pipeline.saving.saved import newest
+from pprs.pipeline.saving.shards import read_manifest
+from pprs.training.config import TrainConfig
+
+CHECKPOINTS = "checkpoints"
+
+
+def run_folder(path: Path) -> Path:
+    """The folder of the run that a path names: itself, or the run of a checkpoint.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for folder in (path, path.parent.parent):
+        if (folder / "config.toml").is_file():
+            return folder
+    raise ValueError(f"cannot go on from {path}: there is no run's config.toml")
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint that a path names: itself, or the newest of a run.
+
+    Raises:
+        ValueError: if there is none that is complete.
+    """
+    folder = run_folder(path)
+    if path != folder:
+        return path.absolute()
+    try:
+        saved = saved_last(folder)
+    except CheckpointError as error:
+        raise ValueError(str(error)) from None
+    if saved is None:
+        raise ValueError(f"{folder} has no checkpoint to go on from: start the run again")
+    return saved
+
+
+def saved_last(folder: Path) -> Path | None:
+    """The newest complete checkpoint of a run, if there is any.
+
+    Raises:
+        CheckpointError: if all are damaged.
+    """
+    saved = folder.absolute() / CHECKPOINTS
+    name = newest(saved)
+    return None if name is None else saved / name
+
+
+def abandoned(config: TrainConfig) -> Path | None:
+    """The folder that ranks with these settings have claimed last, before they were restarted."""
+    wanted = tomllib.loads(tomli_w.dumps(kept_settings(config)))
+    of_name = re.compile(rf"{re.escape(config.name)}(?:-(\d+))?")
+    found = []
+    for file in config.out.glob("*/config.toml"):
+        match = of_name.fullmatch(file.parent.name)
+        if match and tomllib.loads(file.read_text()) == wanted:
+            found.append((int(match[1] or 1), file.parent))
+    return max(found)[1] if found else None
+
+
+def kept_settings(config: TrainConfig) -> dict[str, Any]:
+    """What the ``config.toml`` of a run holds."""
+    return as_toml(replace(config, resume=None))
+
+
+def numbers_of(checkpoint: Path) -> dict[str, Any]:
+    """What a run has kept in a checkpoint besides tensors."""
+    user: dict[str, Any] = read_manifest(checkpoint).numbers["user"]
+    return user
+
+
+def cut_back(metrics: Path, step: int) -> list[dict[str, Any]]:
+    """Keep the records of a log up to a step, and return them.
+
+    A kill may have left half a line, and lines of steps that are about to be taken again.
+    """
+    if not metrics.exists():
+        return []
+    kept = []
+    for line in metrics.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record["step"] <= step:
+            kept.append((line, record))
+    written = metrics.with_suffix(".partial")
+    written.write_text("".join(f"{line}\n" for line, _ in kept))
+    written.replace(metrics)
+    return [record for _, record in kept]

@@ -1,0 +1,186 @@
+"""The loop in a rank: step, evaluate, log, save, until the end or a signal."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from pprs.command.folder import claim
+from pprs.pipeline import Checkpoints, Stopping, check_same, restarts, resume_run, save_run
+from pprs.training.config import TrainConfig
+from pprs.training.learning import Learning
+from pprs.training.log import Journal
+from pprs.training.resume import CHECKPOINTS, abandoned, numbers_of, saved_last
+from pprs.training.stages import Stages
+from pprs.training.task import Task
+
+
+def run_rank(
+    config: TrainConfig,
+    folder: Path | None,
+    start: Path | None,
+    interrupted: Callable[[signal.Signals, Path], None] | None = None,
+) -> None:
+    """Train, as one rank of many.
+
+    Args:
+        config: the settings.
+        folder: of the run; if there is none yet, the rank that logs claims one.
+        start: the checkpoint to go on from, if there is one; after a restart the newest.
+        interrupted: is told that a signal has ended the run, and where it is saved.
+    """
+    check_same(vars(config))
+    if restarts():
+        folder = folder or _from_first(lambda: abandoned(config))
+        start = _from_first(lambda: saved_last(folder) if folder else None)
+    kept = numbers_of(start) if start else {}
+    task = Task.of(config)
+    stages = Stages(config, task, kept.get("layout", {}))
+    if folder is None:
+        folder = stages.from_logger(claim(config.out, config.name) if stages.logs else None)
+        assert folder is not None
+    with ExitStack() as stack:
+        stopping = stack.enter_context(Stopping())
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                folder / CHECKPOINTS,
+                every=config.save_every,
+                minutes=config.save_minutes or None,
+                keep=config.keep,
+            )
+        )
+        run = _Run(config, task, stages, checkpoints, start)
+        if stages.logs:
+            journal = Journal(config, folder, stages.pipeline.steps, task.steps)
+            run.journal = stack.enter_context(journal)
+        received = run.go(stopping)
+    if received is not None and interrupted is not None:
+        interrupted(received, folder)
+
+
+class _Run:
+    def __init__(
+        self,
+        config: TrainConfig,
+        task: Task,
+        stages: Stages,
+        checkpoints: Checkpoints,
+        start: Path | None,
+    ) -> None:
+        self._config, self._task, self._stages = config, task, stages
+        self._pipeline = stages.pipeline
+        self._checkpoints = checkpoints
+        self._learning = Learning(config, self._pipeline.named_parameters().values(), task.steps)
+        self._measured: dict[str, float] = {}
+        self._saved: int | None = None
+        self.journal: Journal | None = None
+        if start is not None:
+            self._resume(start)
+
+    def go(self, stopping: Stopping) -> signal.Signals | None:
+        """Train to the end, or to the step in which a signal came: then return it."""
+        before, received = self._pipeline.steps, None
+        while received is None and not self._ended():
+            self._step()
+            received = stopping.agreed()
+            if self._checkpoints.due(self._pipeline.steps):
+                self._save()
+        ended = self._ended()
+        if self._saved != self._pipeline.steps:
+            self._save()
+        self._checkpoints.close()  # what the summary says must be true
+        if self._config.trace and self._pipeline.steps > before:
+            timeline = self._pipeline.timeline()
+            if timeline is not None and self._pipeline.replica == 0:
+                timeline.save(self._config.trace)
+        weights = None
+        if ended:
+            with self._learning.evaluating():
+                weights = self._stages.weights()
+        if self.journal is not None:
+            self.journal.finish(self._summary(ended or received), weights)
+        return None if ended else received
+
+    def _step(self) -> None:
+        step, lr, start = self._pipeline.steps, self._learning.lr, time.perf_counter()
+        record: dict[str, Any] = {
+            "step": step + 1,
+            "epoch": step // self._task.order.steps_per_epoch + 1,
+            "loss": self._stages.gradient(step),
+            "lr": lr,
+        }
+        if self._config.clip is not None:
+            record["gradient_norm"] = self._pipeline.clip_grad_norm_(self._config.clip)
+        self._learning.step()
+        record["seconds"] = time.perf_counter() - start
+        if self._evaluates(step + 1):
+            record |= self._evaluate()
+        if self.journal is not None:
+            self.journal.step(record)
+
+    def _evaluates(self, step: int) -> bool:
+        every = self._config.evaluate or self._task.order.steps_per_epoch
+        return step % every == 0 or step == self._task.steps
+
+    def _evaluate(self) -> dict[str, float]:
+        validation, config = self._task.validation, self._config
+        if validation is None and config.target_loss is config.target_accuracy is None:
+            return {}
+        with self._learning.evaluating():
+            self._measured = self._stages.evaluate(validation or self._task.training)
+        where = "training" if validation is None else "validation"
+        return {f"{where}_{name}": value for name, value in self._measured.items()}
+
+    def _ended(self) -> str | None:
+        """Why there is nothing more to do, if so."""
+        loss, accuracy = self._config.target_loss, self._config.target_accuracy
+        measured = self._measured
+        if loss is not None and measured.get("loss", loss + 1) <= loss:
+            return "target_loss"
+        if accuracy is not None and measured.get("accuracy", 0.0) >= accuracy:
+            return "target_accuracy"
+        return "steps" if self._pipeline.steps >= self._task.steps else None
+
+    def _save(self) -> None:
+        save_run(
+            self._checkpoints,
+            self._pipeline,
+            self._learning.optimizer,
+            learning=self._learning.state(),
+            layout=self._stages.layout(),
+            measured=self._measured,
+        )
+        self._saved = self._pipeline.steps
+
+    def _resume(self, start: Path) -> None:
+        kept = resume_run(self._checkpoints, self._pipeline, self._learning.optimizer, start)
+        self._learning.load(kept["learning"])
+        self._measured = kept["measured"]
+        if start == self._checkpoints.latest():
+            self._saved = self._pipeline.steps
+        else:  # the newest is where a restart goes on
+            self._save()
+
+    def _summary(self, ended: str | signal.Signals | None) -> dict[str, Any]:
+        last = self.journal.last if self.journal is not None else {}
+        return {
+            "ended": ended.name if isinstance(ended, signal.Signals) else ended,
+            **{name: value for name, value in last.items() if name not in ("lr", "seconds")},
+            "step": self._pipeline.steps,
+            "steps": self._task.steps,
+            "microbatches": self._stages.microbatches,
+            "parameters": sum(p.numel() for p in self._task.model.parameters()),
+        }
+
+
+def _from_first(found: Callable[[], Path | None]) -> Path | None:
+    """What the first process finds, in all processes; a collective call."""
+    shared = [found() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(shared, src=0)
+    return shared[0]

@@ -1,0 +1,172 @@
+"""The pipeline of a run: its batches, its random numbers, and its weights as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pprs.pipeline import Pipeline, device
+from pprs.smoothing import derive_seed
+from pprs.training.config import TrainConfig
+from pprs.training.data import Examples
+from pprs.training.evaluation import evaluate
+from pprs.training.load import seed_all
+from pprs.training.task import Task
+
+
+class Stages:
+    """The stages of this process, and what is random in a step as a function of its number.
+
+    Args:
+        config: the settings.
+        task: what is trained.
+        layout: what :meth:`layout` gave in the run that this one goes on from, or nothing.
+
+    Attributes:
+        pipeline: of the model.
+        microbatches: into how many a whole batch is divided; ``None`` before the first step, if
+            that is to find out.
+    """
+
+    def __init__(self, config: TrainConfig, task: Task, layout: Mapping[str, Any]) -> None:
+        self._config, self._task = config, task
+        self._share = 1.0  # of the examples of a step in a batch
+        same = layout if layout.get("of") == self._layout_of() else {}
+        microbatches = config.microbatches
+        if microbatches == "auto":
+            microbatches = same.get("microbatches", microbatches)
+        cut = config.cut or (same.get("cut") if config.balance == "time" else None)
+        law, size = config.law, 2
+        if config.balance == "time":  # what is measured has the size of what will run
+            rows = config.microbatches_of(task.order.batch) if config.divided == "examples" else 1
+            size = max(2, task.order.batch // rows)
+        self.pipeline = Pipeline(
+            task.model,
+            self._loss,
+            sigma=law.sigma,
+            samples=law.samples,
+            noise=law.noise,
+            antithetic=law.antithetic,
+            scale=law.scale,
+            split=config.divided,
+            microbatches=microbatches,
+            schedule=config.schedule,
+            replicas=config.replicas,
+            seed=config.seed,
+            example=task.example(size),
+            balance=config.balance,
+            cut=cut,
+            recompute=config.recompute,
+            record=20 if config.trace else 0,
+            device=device(),
+        )
+        self.microbatches = self.pipeline.microbatches
+        self._batch = 0
+        for number, stage in self.pipeline.local.items():
+            stage.register_forward_pre_hook(partial(self._seed_dropout, number), with_kwargs=True)
+
+    @property
+    def logs(self) -> bool:
+        """Whether this process is the one that has the losses and writes them down."""
+        return self.pipeline.is_last and self.pipeline.replica == 0
+
+    def gradient(self, step: int) -> float | None:
+        """Leave the gradient of a step's batches in ``.grad``; a collective call.
+
+        Returns:
+            The mean loss, on the last stage.
+        """
+        batches = self._task.order.batches(step)
+        examples = sum(map(len, batches))
+        total = 0.0
+        for i, numbers in enumerate(batches):
+            self._set_noise(step, i)
+            seed_all(derive_seed(self._config.seed, step, i, "examples"))
+            batch = self._task.training.batch(numbers)
+            self._share = len(numbers) / examples
+            with self._precision():
+                loss = self.pipeline.step(batch.inputs, batch.target, accumulate=i > 0)
+            total += 0.0 if loss is None else loss.item()
+        self.microbatches = self.microbatches or self.pipeline.microbatches
+        return total if self.pipeline.is_last else None
+
+    def evaluate(self, examples: Examples) -> dict[str, float]:
+        """Loss and accuracy by the first copy; a collective call of all processes."""
+        measured = None
+        if self.pipeline.replica == 0:
+            loss, batch, seed = self._task.loss, self._task.order.batch, self._config.seed
+            with self._precision():
+                measured = evaluate(self.pipeline, examples, loss, batch, seed)
+        found: dict[str, float] = self.from_logger(measured)
+        return found
+
+    def from_logger(self, value: object) -> Any:
+        """What the process that logs passes, in all processes; a collective call."""
+        shared = [value]
+        dist.broadcast_object_list(shared, src=self.pipeline.owners[-1])
+        return shared[0]
+
+    def layout(self) -> dict[str, Any]:
+        """What was measured in order to choose it, as plain numbers; a collective call."""
+        mine = {number: len(stage.chain) for number, stage in self.pipeline.local.items()}
+        parts: list[dict[int, int]] = [{} for _ in range(dist.get_world_size())]
+        dist.all_gather_object(parts, mine)
+        lengths = {number: length for part in parts for number, length in part.items()}
+        starts = list(accumulate(lengths[number] for number in sorted(lengths)))[:-1]
+        return {"of": self._layout_of(), "microbatches": self.microbatches, "cut": starts}
+
+    def weights(self) -> dict[str, Tensor] | None:
+        """The whole model by the user's names, on the process that logs; a collective call."""
+        model, first = self._task.model, self.pipeline.replica == 0
+        names = model.state_dict().keys()
+        own = {
+            name: value.cpu()
+            for stage in (self.pipeline.local.values() if first else ())
+            for piece in stage.chain
+            for name, value in piece.state_dict().items()
+            if name in names
+        }
+        parts: list[dict[str, Tensor]] | None = None
+        if self.logs:
+            parts = [{} for _ in range(dist.get_world_size())]
+        dist.gather_object(own, parts, dst=self.pipeline.owners[-1])
+        if parts is None:
+            return None
+        for part in parts:
+            model.load_state_dict(part, strict=False)
+        # Copies: names that share a tensor would not be saved.
+        return {
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in model.state_dict().items()
+        }
+
+    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return self._task.loss(outputs, target) * self._share
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self._config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.pipeline.device.type, dtype=torch.bfloat16)
+
+    def _set_noise(self, step: int, batch: int) -> None:
+        # The step is the optimizer's, however many batches it has: messages and files name it.
+        self._batch = batch
+        self.pipeline.steps = step
+        for stage in self.pipeline.local.values():
+            stage.seed = derive_seed(self._config.seed, batch, "noise")
+
+    def _seed_dropout(self, number: int, stage: nn.Module, args: object, given: Any) -> None:
+        # Not once for a step: neither the schedule nor who holds the stage shall matter.
+        words = (self.pipeline.steps, self._batch, number, int(given["microbatch"]), "dropout")
+        torch.manual_seed(derive_seed(self._config.seed, *words))
+
+    def _layout_of(self) -> list[Any]:
+        c = self._config
+        return [c.stages, c.replicas, c.schedule, c.divided, c.samples, self._task.order.batch]

@@ -1,0 +1,71 @@
+"""What every process builds from the settings: model, data, loss and order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from pprs.smoothing import check_normalisation
+from pprs.training.config import TrainConfig
+from pprs.training.data import Examples, Order, training_and_validation
+from pprs.training.learning import Loss, loss_function
+from pprs.training.load import called
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, on what, and for how long.
+
+    Args:
+        model: in training mode.
+        training: examples to train on.
+        validation: examples to evaluate on, if there are any.
+        loss: of outputs and targets.
+        order: of the training examples.
+        steps: of the optimizer.
+    """
+
+    model: nn.Module
+    training: Examples
+    validation: Examples | None
+    loss: Loss
+    order: Order
+    steps: int
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> Task:
+        """Import and call what the settings name.
+
+        Raises:
+            ValueError: with what the user's functions must return, and what they returned.
+        """
+        loss = loss_function(config.loss)
+        model = _model(config)
+        data = called("data", config.data, config.seed)
+        training, validation = training_and_validation(data)
+        batch = min(config.batch or 32, len(training))
+        order = Order(len(training), batch, config.accumulate, config.seed)
+        steps = config.steps or (config.epochs or 0) * order.steps_per_epoch
+        return cls(model, training, validation, loss, order, steps)
+
+    def example(self, size: int = 2) -> tuple[Any, ...]:
+        """What the model takes, for so many examples."""
+        return self.training.arguments(self.training.example(size))
+
+
+def _model(config: TrainConfig) -> nn.Module:
+    model = called("model", config.model, config.seed)
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model={config.model} must return a torch.nn.Module, got a {type(model).__name__}"
+        )
+    model.train()
+    try:
+        check_normalisation(model)
+    except RuntimeError as error:
+        raise ValueError(f"model={config.model}: {error}") from None
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(f"model={config.model} has no parameter that can be trained")
+    return model

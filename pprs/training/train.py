@@ -1,0 +1,66 @@
+"""Start the processes of a run, and say how it ended."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from pprs.command.folder import claim
+from pprs.pipeline import LaunchInterrupted, joined, launch
+from pprs.training.check import check
+from pprs.training.config import TrainConfig
+from pprs.training.ending import Interrupted, ended_by
+from pprs.training.resume import checkpoint_of, run_folder
+from pprs.training.run import run_rank
+
+# Seconds that the ranks have to end their step and save, once a signal has come.
+_GRACE = 30.0
+
+
+def train(config: TrainConfig) -> None:
+    """Train in as many processes as the settings need.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        ValueError: if anything is wrong that can be known before it starts.
+        LaunchError: if a rank fails.
+        Interrupted: after a signal; what was done so far is saved.
+    """
+    check(config)
+    start = checkpoint_of(config.resume) if config.resume else None
+    folder = run_folder(config.resume) if config.resume else None
+    if joined():
+        _join(config, folder, start)
+        return
+    folder = folder or claim(config.out, config.name)
+    try:
+        launch(
+            run_rank,
+            config.processes,
+            config,
+            folder,
+            start,
+            max_restarts=config.max_restarts,
+            grace=_GRACE,
+            silence=config.silence,
+        )
+    except LaunchInterrupted as error:
+        raise Interrupted(error.signal, folder) from None
+    received = ended_by(folder)
+    if received is not None:  # the ranks were signalled, not this process
+        raise Interrupted(received, folder)
+
+
+def _join(config: TrainConfig, folder: Path | None, start: Path | None) -> None:
+    """Be one of the ranks that something else has started; they claim a folder together."""
+    ends: list[Interrupted] = []
+
+    def interrupted(received: signal.Signals, folder: Path) -> None:
+        ends.append(Interrupted(received, folder))
+
+    # Raised only here: inside, it would count as the failure of a rank.
+    launch(run_rank, config.processes, config, folder, start, interrupted)
+    if ends:
+        raise ends[0]

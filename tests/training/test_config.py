@@ -1,0 +1,42 @@
+import pytest
+
+from pprs.training import TrainConfig
+
+NAMED = {"model": "a:b", "data": "a:c"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": ""}, "model is missing: pass --model"),
+        ({"steps": None}, "exactly one of steps and epochs .* got neither"),
+        ({"epochs": 2}, "exactly one of steps and epochs .* got both"),
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"lr": 0.0}, "lr must be above 0, got 0.0"),
+        ({"clip": -1.0}, "clip must be above 0"),
+        ({"warmup": -1}, "warmup must be at least 0"),
+        ({"loss": "l1"}, "loss must be one of cross-entropy, .*, or module:function, got 'l1'"),
+        ({"optimizer": "lion"}, "optimizer must be one of agd"),
+        ({"decay": "step"}, "decay must be one of constant"),
+        ({"momentum": "nesterov", "optimizer": "sgd"}, "is for agd, got sgd"),
+        ({"weight_decay": 0.1}, "weight_decay is for sgd, adam and adamw, got agd"),
+        ({"warmup": 3, "decay": "a:b"}, "warmup is for constant"),
+        ({"samples": 4}, "sigma=0 makes all samples=4 equal"),
+        ({"sigma": -1.0}, "sigma .* got -1.0"),
+        ({"sigma": 0.1, "samples": 4, "microbatches": 3}, "must divide samples=4: got 3"),
+        ({"schedule": "zb-v", "stages": 3}, "multiple of 2, got 3"),
+        ({"cut": ("a", "b")}, "2 stages have 1 of these, got 2"),
+        ({"target_accuracy": 90.0}, "target_accuracy must be above 0, up to 1: got 90.0"),
+        ({"name": "a/b"}, "single folder's name"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**NAMED | {"steps": 1} | changes)
+
+
+def test_microbatches_divide_perturbations_only_if_there_are_several():
+    assert TrainConfig(**NAMED, steps=1).divided == "examples"
+    assert TrainConfig(**NAMED, steps=1, sigma=0.1).divided == "examples"
+    assert TrainConfig(**NAMED, steps=1, sigma=0.1, samples=2).divided == "perturbations"
+    assert TrainConfig(**NAMED, steps=1, stages=4, schedule="zb-v", replicas=3).processes == 6

@@ -1,0 +1,97 @@
+"""Runs that are interrupted, and go on as if they never had been."""
+
+import math
+import re
+import signal
+import sys
+
+import pytest
+from training.runs import (
+    NOISY,
+    NOISY_STEPS,
+    metrics,
+    same_bytes,
+    started,
+    summary,
+    trained,
+    without_time,
+    workplace,
+)
+
+from pprs.training.resume import cut_back
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
+
+
+@pytest.fixture(scope="module")
+def terminated(tmp_path_factory):
+    """A run that got SIGTERM in the middle, with what it said; and the same gone on with."""
+    folder = workplace(tmp_path_factory.mktemp("terminated"))
+    waiting = folder / "waiting"
+    waiting.mkdir()
+    process = started(folder, *NOISY, WAIT=str(waiting))
+    try:
+        while len(list(waiting.iterdir())) < 2:  # both ranks are in the middle of a step
+            assert process.poll() is None, process.communicate()
+        process.terminate()
+        out, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    run = folder / "runs" / "train"
+    then = summary(run), metrics(run), (run / "weights.safetensors").exists()
+    again = trained(folder, "--resume", "runs/train")
+    return run, (process.returncode, out + said), then, again
+
+
+def test_a_signal_saves_and_says_how_to_go_on(terminated):
+    _, (code, said), (end, records, has_weights), _ = terminated
+    assert code == 128 + signal.SIGTERM
+    step = end["step"]
+    assert 0 < step < NOISY_STEPS
+    assert (
+        f"pprs: interrupted by SIGTERM after step {step}, saved; go on with: "
+        f"pprs train --resume runs/train" in said
+    )
+    assert "Traceback" not in said
+    assert end["ended"] == "SIGTERM"
+    assert len(records) == step
+    assert not has_weights
+
+
+def test_after_a_signal_the_run_ends_bit_for_bit_as_if_uninterrupted(terminated, uninterrupted):
+    run, _, (end, _, _), again = terminated
+    assert f"going on after step {end['step']} of {NOISY_STEPS}" in again
+    assert same_bytes(run, uninterrupted[0])
+    assert without_time(run) == without_time(uninterrupted[0])
+    assert summary(run)["ended"] == "steps"
+
+
+def test_after_a_kill_the_ranks_start_again_and_end_bit_for_bit(tmp_path, uninterrupted):
+    arguments = [*NOISY, "--max-restarts", "1", "--save-every", "3"]
+    said = trained(workplace(tmp_path), *arguments, KILL=str(tmp_path))
+    run = tmp_path / "runs" / "train"
+    assert (tmp_path / "killed").exists()
+    assert re.search(r"going on after step [36] of 12", said)
+    assert [path.name for path in run.parent.iterdir()] == ["train"]
+    assert [record["step"] for record in metrics(run)] == list(range(1, NOISY_STEPS + 1))
+    assert same_bytes(run, uninterrupted[0])
+    assert without_time(run) == without_time(uninterrupted[0])
+
+
+def test_other_settings_win_and_more_steps_are_taken(terminated):
+    # After the tests above, which need the run as it was.
+    run = terminated[0]
+    changed = ["--steps", "14", "--lr", "0.04", "--schedule", "zb-v", "--microbatches", "4"]
+    trained(run.parents[1], "--resume", "runs/train", *changed)
+    records = metrics(run)
+    assert [record["step"] for record in records] == list(range(1, 15))
+    # The course is that of 14 steps now, from the new step size.
+    assert records[12]["lr"] == pytest.approx(0.04 * (1 + math.cos(math.pi * 10 / 12)) / 2)
+
+
+def test_a_log_is_cut_back_to_a_step_without_half_a_line(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    assert cut_back(file, 2) == [{"step": 1}, {"step": 2}]
+    assert file.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert cut_back(tmp_path / "none", 2) == []

@@ -1,0 +1,158 @@
+"""Models that train through real processes, from the command line."""
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training.runs import NOISY, NOISY_STEPS, metrics, summary, trained, weights, workplace
+from training.user import data, gpt2, mlp, sentences
+
+from pprs.command.settings import read_settings
+from pprs.training import TrainConfig
+from pprs.training.learning import cross_entropy
+
+MLP = [
+    "--model", "user.py:mlp", "--data", "user:data", "--epochs", "5", "--batch", "16", "--lr",
+    "0.6", "--clip", "5", "--microbatches", "4",
+]  # fmt: skip
+
+ONE_PROCESS = ["--schedule", "zb-v"]  # which holds both stages
+
+
+@pytest.fixture(scope="module")
+def mlps(tmp_path_factory):
+    """The same run on 1, 2 and 4 stages, and with batches of half the size."""
+    folder = workplace(tmp_path_factory.mktemp("mlp"))
+    runs = {
+        "1": ["--stages", "1"],
+        "2": ["--stages", "2", "--tensorboard"],
+        "4": ["--stages", "4", "--schedule", "zb-v"],
+        "halves": ["--stages", "1", "--batch", "8", "--accumulate", "2"],
+    }
+    said = {name: trained(folder, *MLP, *more, "--name", name) for name, more in runs.items()}
+    return folder / "runs", said
+
+
+@pytest.mark.parametrize("stages", ["1", "2", "4"])
+def test_the_loss_falls_on_any_number_of_stages(mlps, stages):
+    losses = [record["loss"] for record in metrics(mlps[0] / stages)]
+    assert len(losses) == 20
+    assert sum(losses[-4:]) < 0.6 * sum(losses[:4])
+
+
+@pytest.mark.parametrize("name", ["2", "4", "halves"])
+def test_stages_and_accumulated_batches_do_not_change_the_weights(mlps, name):
+    one, other = weights(mlps[0] / "1"), weights(mlps[0] / name)
+    assert one.keys() == other.keys()
+    assert all(torch.allclose(one[name], other[name], rtol=1e-8) for name in one)
+
+
+def test_the_weights_load_into_the_model_and_evaluate_as_was_logged(mlps):
+    run = mlps[0] / "2"
+    model = mlp()
+    initial = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(weights(run))
+    assert not any(torch.equal(initial[n], p) for n, p in model.named_parameters())
+    x, y = data()[1].tensors
+    outputs = model(x)
+    last = metrics(run)[-1]
+    assert last["validation_loss"] == pytest.approx(cross_entropy(outputs, y).item(), rel=1e-6)
+    assert last["validation_accuracy"] == (outputs.argmax(1) == y).double().mean().item()
+    assert summary(run)["validation_loss"] == last["validation_loss"]
+
+
+def test_the_log_has_each_step_and_an_evaluation_after_each_epoch(mlps):
+    records = metrics(mlps[0] / "2")
+    assert [r["step"] for r in records] == list(range(1, 21))
+    assert [r["epoch"] for r in records] == [1 + i // 4 for i in range(20)]
+    assert [r["step"] for r in records if "validation_loss" in r] == [4, 8, 12, 16, 20]
+    assert {r["lr"] for r in records} == {0.6}
+    assert all(r["seconds"] > 0 and r["gradient_norm"] > 0 for r in records)
+
+
+def test_the_folder_is_told_and_lines_are_few_and_plain(mlps):
+    run, said = mlps[0] / "2", mlps[1]["2"]
+    assert "\x1b" not in said
+    assert 5 <= len(said.splitlines()) <= 25
+    assert "writing to runs/2" in said
+    assert "runs/2 has weights.safetensors" in said.splitlines()[-1]
+    assert summary(run)["ended"] == "steps"
+    assert read_settings(TrainConfig, run / "config.toml").clip == 5
+
+
+def test_the_events_of_tensorboard_are_the_log(mlps):
+    run = mlps[0] / "2"
+    events = EventAccumulator(str(run)).Reload()
+    for name in ("loss", "lr", "validation_accuracy"):
+        logged = [(r["step"], r[name]) for r in metrics(run) if name in r]
+        assert [(e.step, e.value) for e in events.Scalars(name)] == [
+            (step, pytest.approx(value, rel=1e-6)) for step, value in logged
+        ]
+
+
+def test_a_language_model_trains_smoothed(tmp_path):
+    trained(
+        workplace(tmp_path), "--model", "user.py:gpt2", "--data", "user.py:sentences",
+        "--steps", "16", "--batch", "8", "--sigma", "0.01", "--samples", "2", "--optimizer",
+        "adamw", "--lr", "0.02", "--microbatches", "auto", "--target-loss", "0.0001",
+        "--evaluate", "8", *ONE_PROCESS,
+    )  # fmt: skip
+    run = tmp_path / "runs" / "train"
+    losses = [record["loss"] for record in metrics(run)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert summary(run)["microbatches"] in (1, 2)
+    model = gpt2().eval()
+    model.load_state_dict(weights(run))
+    tokens = torch.stack([s["input_ids"] for s in sentences()])
+    labels = torch.stack([s["labels"] for s in sentences()])
+    expected = cross_entropy(model(tokens).logits, labels).item()
+    assert metrics(run)[-1]["training_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_image_model_trains_in_bfloat16_and_stops_at_its_target(tmp_path):
+    said = trained(
+        workplace(tmp_path), "--model", "user.py:vit", "--data", "user.py:images", "--stages",
+        "4", "--schedule", "zb-v", "--steps", "400", "--optimizer", "adam", "--lr", "0.01",
+        "--precision", "bfloat16", "--evaluate", "1", "--target-accuracy", "0.9", "--trace",
+        "trace.json",
+    )  # fmt: skip
+    run = tmp_path / "runs" / "train"
+    records, end = metrics(run), summary(run)
+    assert end["ended"] == "target_accuracy"
+    assert end["step"] == records[-1]["step"] < 400
+    assert records[-1]["training_accuracy"] >= 0.9
+    assert all(r.get("training_accuracy", 0) < 0.9 for r in records[:-1])
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert (tmp_path / "trace.json").stat().st_size > 1000
+    assert f"step {end['step']} of 400" in said
+
+
+def test_processes_of_torchrun_claim_one_folder_together(uninterrupted):
+    run, said = uninterrupted
+    assert [path.name for path in run.parent.iterdir()] == ["train"]
+    assert said.count("runs/train has weights.safetensors") == 1
+    assert len(metrics(run)) == NOISY_STEPS
+
+
+def test_dropout_does_not_depend_on_who_holds_the_stages(tmp_path, uninterrupted):
+    trained(workplace(tmp_path), *NOISY, *ONE_PROCESS)
+    two, one = weights(uninterrupted[0]), weights(tmp_path / "runs" / "train")
+    assert all(torch.allclose(two[name], one[name], atol=1e-4) for name in two)
+
+
+def test_a_full_disk_ends_in_a_sentence(tmp_path):
+    arguments = ["--model", "user.py:mlp", "--data", "user.py:on_a_full_disk", "--steps", "100"]
+    arguments += ONE_PROCESS
+    said = trained(workplace(tmp_path), *arguments, code=1)
+    assert "cannot write runs/train/metrics.jsonl: File too large; make room there" in said
+    lines = (tmp_path / "runs" / "train" / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) > 10
+
+
+def test_what_fails_in_the_middle_is_told_with_rank_stage_and_step(tmp_path):
+    arguments = ["--model", "user.py:mlp_with_dropout", "--data", "user.py:failing"]
+    arguments += ["--batch", "1", "--epochs", "1", *ONE_PROCESS]
+    said = trained(workplace(tmp_path), *arguments, code=1)
+    assert "item 33 of data failed: OSError: image 33 is damaged (user.py, line" in said
+    assert "rank" in said
+    assert "stage" in said
+    assert "step" in said
