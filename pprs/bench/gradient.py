@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import statistics
 import time
@@ -18,7 +17,7 @@ from torch.func import functional_call, vmap
 
 from pprs.bench.cases import CASES, Case, CaseName, loss
 from pprs.bench.profile import peak_memory, shares
-from pprs.command.files import check_file
+from pprs.command.files import check_file, write_json
 from pprs.smoothing import compiled, smooth
 
 SIGMA = 0.01
@@ -42,6 +41,8 @@ class GradientBench:
     """File to write all figures to."""
 
     def __post_init__(self) -> None:
+        if not self.cases:
+            raise ValueError("cases must name at least one, got none")
         if self.repeats < 1:
             raise ValueError(f"repeats must be at least 1, got {self.repeats}")
         check_file(self.json)
@@ -71,8 +72,8 @@ def bench_gradient(config: GradientBench) -> list[dict[str, Any]]:
         results.append({"case": name, **_measure(CASES[name], config.repeats, device)})
     _show(results, console)
     if config.json is not None:
-        config.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2))
-        console.print(f"figures written to {config.json}")
+        write_json(config.json, {"machine": machine, "results": results})
+        console.print(f"figures written to {config.json}", markup=False)
     return results
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,7 @@ from pprs.bench.ranks import (
     suitable,
 )
 from pprs.bench.stages import Size
-from pprs.command.files import check_file
+from pprs.command.files import check_file, write_json
 
 CaseName: TypeAlias = Literal["efficiency", "noise", "speedup", "microbatches", "checkpoints"]
 
@@ -64,6 +63,8 @@ class PipelineBench:
     """File to write all figures to, after every case."""
 
     def __post_init__(self) -> None:
+        if not self.only:
+            raise ValueError("only must name at least one case, got none")
         counts(batch=self.batch, repeats=self.repeats)
         if not 1 <= self.milliseconds <= 1000:
             raise ValueError(f"milliseconds must be from 1 to 1000, got {self.milliseconds}")
@@ -93,10 +94,10 @@ def bench_pipeline(config: PipelineBench) -> list[Row]:
         rows += some
         if config.json is not None:
             found = {"machine": machine, "size": asdict(size), "results": rows}
-            config.json.write_text(json.dumps(found, indent=1))
+            write_json(config.json, found)
     _show(rows, console)
     if config.json is not None:
-        console.print(f"figures written to {config.json}")
+        console.print(f"figures written to {config.json}", markup=False)
     return rows
 
 

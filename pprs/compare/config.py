@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pprs.command.files import check_file
+from pprs.command.folder import check_name
 from pprs.pipeline import Grid, Microbatches, ScheduleName, stages_each
 from pprs.smoothing import Law, NoiseLaw, Scale
 from pprs.tasks.losses import LossName
@@ -100,10 +102,8 @@ class CompareConfig:
                 f"budget must pay for a step, 2(samples + depth - 1) = "
                 f"{pipeline_time(self.samples, self.depth)}, got {self.budget}"
             )
-        if self.trace is not None and not self.trace.parent.is_dir():
-            raise ValueError(f"cannot write {self.trace}: {self.trace.parent} is not a folder")
-        if not self.name or Path(self.name).name != self.name:
-            raise ValueError(f"name must be a single folder's name, got {self.name!r}")
+        check_file(self.trace)
+        check_name(self.name)
 
     @property
     def law(self) -> Law:
@@ -124,8 +124,9 @@ class CompareConfig:
             )
         if self.depth < self.processes:
             raise ValueError(
-                f"depth must be at least the number of processes, {self.processes}, over which the "
-                f"methods without smoothing are cut: got depth {self.depth}"
+                f"depth must be at least the number of processes, over which the methods without "
+                f"smoothing are cut: got depth {self.depth}, and {self.processes} processes for "
+                f"replicas={self.replicas} and stages={self.stages}"
             )
         grid = Grid(self.replicas, self.stages // each)
         Microbatches(self.law, "perturbations", self.schedule, grid, each, self.microbatches)

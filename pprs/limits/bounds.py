@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pprs.limits.files import check_file
+from pprs._arguments import positive
+from pprs.command.files import check_file, write_json
 from pprs.theory import bounds as theory
 from pprs.theory.bounds import Bound
 
@@ -79,8 +79,8 @@ def bounds(config: BoundsConfig) -> list[Row]:
     if config.json is not None:
         constants = {key: value for key, value in asdict(config).items() if key != "json"}
         written = {"constants": constants, "bounds": [asdict(row) for row in found]}
-        config.json.write_text(json.dumps(written, indent=1))
-        console.print(f"bounds written to {config.json}")
+        write_json(config.json, written)
+        console.print(f"bounds written to {config.json}", markup=False)
     return found
 
 
@@ -120,6 +120,7 @@ def _nonconvex(c: BoundsConfig) -> Iterator[Row]:
     given: dict[str, Any] = _chosen(c, names)
     regime = "non-convex, Lipschitz" + _mean(c)
     if c.epsilon > c.lipschitz > 0:
+        positive(gap=c.gap, goldstein_radius=c.goldstein_radius)
         start = Bound(0.0, "no gradient is longer than lipschitz, below epsilon", iterations=0)
         yield Row(regime, "PPRS", start)
     elif c.batch == 1:

@@ -8,12 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from pprs.theory import methods
-from pprs.theory.bounds import (
-    lower_nonsmooth,
-    lower_smooth_convex,
-    pprs_convex,
-    subgradient,
-)
+from pprs.theory.bounds import lower_nonsmooth, lower_smooth_convex, subgradient
+from pprs.theory.choose import choose
 from pprs.theory.objective import Objective
 from pprs.theory.sweep import MethodAt
 from pprs.theory.worst_case import NonSmooth, SmoothConvex
@@ -53,9 +49,11 @@ def non_smooth(ratio: float, pairs: int, coordinates: int) -> Problem:
     function = NonSmooth(1.0, 1.0, pairs, coordinates)
     constants: dict[str, Any] = {"lipschitz": 1.0, "radius": 1.0, "epsilon": 1 / ratio}
     descent = subgradient(**constants, depth=1)
-    smoothed = pprs_convex(**constants, dimension=function.dimension, depth=1)
-    lr, steps = descent.lr or 1.0, descent.iterations or 1
-    sigma, samples = smoothed.sigma or 0.0, smoothed.samples or 1
+    lr, steps = descent.lr, descent.iterations
+    assert lr is not None  # only lower bounds lack settings
+    assert steps is not None
+    smoothed = choose(**constants, dimension=function.dimension, depth=1)
+    sigma, samples = smoothed.sigma, smoothed.samples
     return Problem(
         name=f"function (8), k = {pairs}, l = {coordinates}, LR/ε = {ratio:g}",
         objective=function.chain(1),
@@ -64,7 +62,7 @@ def non_smooth(ratio: float, pairs: int, coordinates: int) -> Problem:
         lower=lambda depth: lower_nonsmooth(**constants, depth=depth).time,
         methods={
             "subgradient": lambda _: methods.SubgradientDescent(lr),
-            "pprs": lambda _: methods.PPRS(smoothed.lr or 1.0, sigma=sigma, samples=samples),
+            "pprs": lambda _: methods.PPRS(smoothed.lr, sigma=sigma, samples=samples),
             "randomized-smoothing": lambda _: methods.RandomizedSmoothing(1.0, 1.0, samples),
             # The step for gradients that are Δ - 1 steps old: 2Δ - 1 times as many of them.
             "pipedream": lambda d: methods.PipeDream(1 / math.sqrt(steps * (2 * d - 1))),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -11,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pprs.limits.files import check_file
+from pprs._arguments import counts, positive
+from pprs.command.files import check_file, write_json, writing
 from pprs.limits.problems import FunctionName, Problem, non_smooth, smooth
-from pprs.theory._checks import counts, positive
 from pprs.theory.sweep import Fit, Sweep, collected, sweep
 
 _DEEPEST, _LARGEST = 10_000, 1_000_000
@@ -149,18 +148,18 @@ def simulate(config: SimulateConfig) -> Simulation:
     sweeps = []
     for name in config.chosen():
         steps = measured(config, problem, name, depths)
-        total = len(depths) * _repetitions(config, name)
+        total = len(depths) * _repetitions(config, problem, name)
         shown = track(steps, f"{name}", total=total, console=console, transient=True)
         sweeps.append(collected(name, iter(shown)))
     lower = tuple(problem.lower(depth) for depth in depths)
     result = Simulation(problem, depths, lower, tuple(sweeps))
     _show(result, console)
     if config.json is not None:
-        config.json.write_text(json.dumps(result.as_json(), indent=1))
-        console.print(f"figures written to {config.json}")
+        write_json(config.json, result.as_json())
+        console.print(f"figures written to {config.json}", markup=False)
     if config.plot is not None:
         draw(result, config.plot)
-        console.print(f"drawn in {config.plot}")
+        console.print(f"drawn in {config.plot}", markup=False)
     return result
 
 
@@ -175,12 +174,13 @@ def measured(
         epsilon=problem.epsilon,
         minimum=problem.minimum,
         limit=config.limit,
-        seeds=_repetitions(config, name),
+        seeds=_repetitions(config, problem, name),
     )
 
 
-def _repetitions(config: SimulateConfig, name: str) -> int:
-    return config.seeds if name in {"pprs", "randomized-smoothing"} else 1
+def _repetitions(config: SimulateConfig, problem: Problem, name: str) -> int:
+    method = problem.methods[name](config.depths[0])
+    return config.seeds if method.random else 1
 
 
 def describe(fit: Fit | None) -> str:
@@ -230,4 +230,5 @@ def draw(result: Simulation, file: Path) -> None:
     axes.set_title(result.problem.name, fontsize=10)
     axes.grid(which="major", alpha=0.3)
     axes.legend(loc="upper left", fontsize=8)
-    figure.savefig(file, dpi=150)
+    with writing(file):
+        figure.savefig(file, dpi=150)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pprs._arguments import counts, positive
 from pprs.smoothing import check_model, check_scalar
 
 
@@ -57,10 +58,8 @@ def estimate_constants(
         >>> estimate_constants(lambda: model(x).abs().sum(), model).lipschitz
         5.0
     """
-    if not (isinstance(steps, int) and steps >= 1):
-        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")
-    if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr must be a finite number above 0, got {lr!r}")
+    counts(steps=steps)
+    positive(lr=lr)
     parameters = list(check_model(model).values())
     kept = {name: tensor.clone() for name, tensor in _state(model).items()}
     gradients = [p.grad for p in parameters]

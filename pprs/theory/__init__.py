@@ -4,7 +4,8 @@ from pprs.theory import bounds
 from pprs.theory.choose import Choice, choose
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph, Node
-from pprs.theory.machine import Held, Machine, ModelError
+from pprs.theory.held import Held, ModelError
+from pprs.theory.machine import Machine
 from pprs.theory.makespan import Operation, makespan, pipeline_time, timetable
 from pprs.theory.methods import (
     PPRS,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
-from pprs.theory._checks import non_negative
+from pprs._arguments import non_negative
 from pprs.theory.graph import Graph, Node
-from pprs.theory.machine import Held, ModelError
+from pprs.theory.held import Held, ModelError
 from pprs.theory.makespan import makespan
 from pprs.theory.objective import Array, Objective
+from pprs.theory.root import Root
 
 
-class Clock:
+class Clock(Root):
     r"""Gives the gradients and the times of :class:`~pprs.theory.Machine`, without its steps.
 
     The points of one call are evaluated as one array, and the makespan of their passes is added.
@@ -40,17 +41,10 @@ class Clock:
     ) -> None:
         if graph is not None and objective.branches:
             raise ValueError("graph must be left out for an objective with branches")
-        self.objective = objective
-        self.graph = objective.graph if graph is None else graph
-        self.start = Held(objective.checked_start(start), self.graph.root, 0.0)
+        super().__init__(objective, objective.graph if graph is None else graph, start, seed)
         self.time = 0.0
-        self._random = np.random.default_rng(seed)
         self._started = -np.inf
-
-    def perturbed(self, point: Held, sigma: float, samples: int) -> list[Held]:
-        """As :meth:`Machine.perturbed`, and the same points."""
-        drawn = self._random.standard_normal((samples, self.objective.dimension))
-        return [Held(value, point.node, point.ready) for value in point.value + sigma * drawn]
+        self._makespans: dict[tuple[int, int], float] = {}  # every step has the same passes
 
     def gradients(
         self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
@@ -87,12 +81,18 @@ class Clock:
     def _duration(self, examples: Sequence[int]) -> float:
         branches = len(self._branches)
         passes = Counter(example % branches for example in examples)
-        return max(_makespan(self._branches[b], count) for b, count in passes.items())
+        return max(self._makespan(branch, count) for branch, count in passes.items())
+
+    def _makespan(self, branch: int, passes: int) -> float:
+        key = (branch, passes)
+        if key not in self._makespans:
+            self._makespans[key] = makespan(self._branches[branch], passes)
+        return self._makespans[key]
 
     @cached_property
-    def _branches(self) -> list[_Branch]:
+    def _branches(self) -> list[Graph]:
         if not self.objective.branches:
-            return [_Branch(self.graph)]
+            return [self.graph]
         root = self.graph.nodes[self.graph.root]
         if root != Node(0, 0):
             raise ValueError(f"the root that branches share must cost nothing, got {root}")
@@ -100,16 +100,4 @@ class Clock:
         for nodes in self.objective.branches:
             edges = {edge: t for edge, t in self.graph.edges.items() if nodes.issuperset(edge)}
             parts.append(Graph({n: self.graph.nodes[n] for n in nodes}, edges))
-        return [_Branch(part) for part in parts]
-
-
-class _Branch:
-    """A graph with an identity, to remember its times by."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-
-
-@lru_cache(maxsize=4096)
-def _makespan(branch: _Branch, passes: int) -> float:
-    return makespan(branch.graph, passes)
+        return parts

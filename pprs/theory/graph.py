@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import networkx as nx
-
-from pprs.theory._checks import counts, non_negative
+from pprs._arguments import counts, non_negative
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,8 @@ class Graph:
     edges: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        import networkx as nx
+
         if not self.nodes:
             raise ValueError("nodes must name at least one node, got none")
         for name, node in self.nodes.items():
@@ -98,6 +98,8 @@ class Graph:
         Attributes ``forward`` and ``backward`` of a node (1 by default) are its times, ``latency``
         of an edge (0 by default) its latency. Names become strings.
         """
+        import networkx as nx
+
         if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
             raise ValueError(f"graph must be a networkx.DiGraph, got {type(graph).__name__}")
         if len({str(name) for name in graph}) < len(graph):
@@ -115,6 +117,8 @@ class Graph:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The names, each after its parents."""
+        import networkx as nx
+
         return tuple(nx.lexicographical_topological_sort(self._networkx, list(self.nodes).index))
 
     @cached_property
@@ -140,11 +144,15 @@ class Graph:
     @cached_property
     def depth(self) -> int:
         r"""Number $\Delta$ of nodes on the longest chain."""
+        import networkx as nx
+
         length: int = nx.dag_longest_path_length(self._networkx, weight=None, default_weight=1)
         return length + 1
 
     @cached_property
     def _networkx(self) -> Any:
+        import networkx as nx
+
         graph = nx.DiGraph()
         graph.add_nodes_from(self.nodes)
         graph.add_edges_from(self.edges)

@@ -5,52 +5,13 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pprs.theory._checks import non_negative
+from pprs._arguments import non_negative
+from pprs.theory.held import Held, Kind, ModelError
 from pprs.theory.objective import Array, Objective
-
-Kind: TypeAlias = Literal["forward", "backward"]
-
-
-class ModelError(RuntimeError):
-    """A step that the model does not allow."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """A vector in a node's memory. Sums and multiples of vectors of one node take no time.
-
-    Args:
-        value: shape ``(p,)``.
-        node: whose memory it is in.
-        ready: since when.
-        made: by passes of which kind of that node, if it was: only what a node has made itself can
-            be sent on.
-    """
-
-    value: Array
-    node: str
-    ready: float
-    made: Kind | None = None
-
-    def __add__(self, other: Held) -> Held:
-        if not isinstance(other, Held):
-            return NotImplemented
-        if other.node != self.node:
-            raise ModelError(
-                f"{self.node!r} cannot add a vector that {other.node!r} holds: send it first"
-            )
-        made = self.made if self.made == other.made else None
-        return Held(self.value + other.value, self.node, max(self.ready, other.ready), made)
-
-    def __sub__(self, other: Held) -> Held:
-        return self + -1.0 * other
-
-    def __rmul__(self, factor: float) -> Held:
-        return Held(factor * self.value, self.node, self.ready, self.made)
+from pprs.theory.root import Root
 
 
 @dataclass(frozen=True)
@@ -63,7 +24,7 @@ class Pass:
     end: float
 
 
-class Machine:
+class Machine(Root):
     r"""Runs the steps of a procedure on a graph of functions, and says how long they take.
 
     Every node has a memory and computes one thing at a time: a forward or a backward pass of its
@@ -80,22 +41,14 @@ class Machine:
     """
 
     def __init__(self, objective: Objective, start: Array | None = None, seed: int = 0) -> None:
-        self.objective = objective
-        self.graph = objective.graph
-        self.start = Held(objective.checked_start(start), self.graph.root, 0.0)
+        super().__init__(objective, objective.graph, start, seed)
         self.passes: list[Pass] = []
-        self._random = np.random.default_rng(seed)
         self._busy: dict[str, list[tuple[float, float]]] = {name: [] for name in self.graph.nodes}
 
     @property
     def time(self) -> float:
         """When the last pass so far ends."""
         return max((p.end for p in self.passes), default=0.0)
-
-    def perturbed(self, point: Held, sigma: float, samples: int) -> list[Held]:
-        r"""Points $x + \sigma X_k$ with standard normal $X_k$, drawn by the root, which holds x."""
-        drawn = self._random.standard_normal((samples, self.objective.dimension))
-        return [Held(value, point.node, point.ready) for value in point.value + sigma * drawn]
 
     def forward(self, node: str, *inputs: Held, example: int = 0, at: float | None = None) -> Held:
         """A forward pass of a node.
@@ -181,9 +134,15 @@ class Machine:
         ends: dict[str, float] = {}
         for each in self.passes[before:]:
             ends[each.node] = max(each.end, ends.get(each.node, 0.0))
-        return [self._all_backward(seen, j, ends) for seen, j in zip(passes, numbers, strict=True)]
+        return [
+            self._all_backward(inputs, outputs, j, ends)
+            for (inputs, outputs), j in zip(passes, numbers, strict=True)
+        ]
 
-    def _all_forward(self, point: Held, example: int) -> dict[str, tuple[Held, ...]]:
+    def _all_forward(
+        self, point: Held, example: int
+    ) -> tuple[dict[str, tuple[Held, ...]], dict[str, Held]]:
+        """The inputs and the output of every node."""
         inputs: dict[str, tuple[Held, ...]] = {}
         outputs: dict[str, Held] = {}
         for node in self.objective.route(example):
@@ -191,18 +150,19 @@ class Machine:
             given = tuple(self.send(outputs[p], node) for p in parents) if parents else (point,)
             inputs[node] = given
             outputs[node] = self.forward(node, *given, example=example)
-        for leaf in set(self.graph.leaves) & set(outputs):
-            inputs["after " + leaf] = (outputs[leaf],)
-        return inputs
+        return inputs, outputs
 
     def _all_backward(
-        self, inputs: dict[str, tuple[Held, ...]], example: int, after: dict[str, float]
+        self,
+        inputs: dict[str, tuple[Held, ...]],
+        outputs: dict[str, Held],
+        example: int,
+        after: dict[str, float],
     ) -> Held:
         arrived: dict[str, Held] = {}
         for node in reversed(self.objective.route(example)):
             if node not in arrived:  # a leaf: the gradient of its output is 1
-                (output,) = inputs["after " + node]
-                arrived[node] = Held(np.ones(1), node, output.ready)
+                arrived[node] = Held(np.ones(1), node, outputs[node].ready)
             parts = self.backward(
                 node, arrived[node], *inputs[node], example=example, after=after[node]
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pprs.theory._checks import finite
+from pprs._arguments import finite
 from pprs.theory.graph import Graph
 from pprs.theory.objective import Array
 from pprs.theory.orders import Ints, Kind, Links, Operations, Order, Schedule, order

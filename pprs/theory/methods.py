@@ -1,8 +1,9 @@
 r"""Optimisation methods as procedures of the pipeline model.
 
-Each is an object with a ``name`` and ``iterates(oracle)``, which yields $y_1, y_2, \dots$ with the
-pipeline time at which the root holds them. The oracle is a :class:`~pprs.theory.Machine`, which
-runs and checks every step, or a :class:`~pprs.theory.Clock`, which is faster.
+Each is an object with a ``name``, whether it is ``random``, and ``iterates(oracle)``, which yields
+$y_1, y_2, \dots$ with the pipeline time at which the root holds them. The oracle is a
+:class:`~pprs.theory.Machine`, which runs and checks every step, or a :class:`~pprs.theory.Clock`,
+which is faster.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from pprs.theory._checks import counts, non_negative, positive
-from pprs.theory.machine import Held
+from pprs._arguments import counts, non_negative, positive
+from pprs.theory.bounds._sequence import next_lambda
+from pprs.theory.held import Held
 from pprs.theory.objective import Array, Objective
 
 Momentum: TypeAlias = float | Literal["nesterov"]
@@ -44,6 +46,10 @@ class Method(Protocol):
     @property
     def name(self) -> str:
         """As in tables and plots."""
+
+    @property
+    def random(self) -> bool:
+        """Whether it draws perturbations, so that seeds change what it does."""
 
     def iterates(self, oracle: Oracle) -> Iterator[Held]:
         """The points that are its answers, one after the other, without end."""
@@ -100,6 +106,7 @@ class GradientDescent:
 
     lr: float
     name: ClassVar[str] = "gradient descent"
+    random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         positive(lr=self.lr)
@@ -153,6 +160,7 @@ class Accelerated:
     lr: float
     momentum: Momentum = "nesterov"
     name: ClassVar[str] = "AGD"
+    random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         positive(lr=self.lr)
@@ -186,6 +194,7 @@ class PPRS(Accelerated):
     samples: int = 1
     noise: Literal["shared", "example"] = "shared"
     name: ClassVar[str] = "PPRS"
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -226,6 +235,7 @@ class RandomizedSmoothing:
     radius: float
     samples: int
     name: ClassVar[str] = "randomized smoothing"
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive(lipschitz=self.lipschitz, radius=self.radius)
@@ -268,6 +278,7 @@ class PipeDream:
     lr: float
     period: float = 2.0
     name: ClassVar[str] = "PipeDream"
+    random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         positive(lr=self.lr, period=self.period)
@@ -288,9 +299,9 @@ def momenta(momentum: Momentum) -> Iterator[float]:
     r"""$\mu_0, \mu_1, \dots$; for ``"nesterov"``, $\mu_t = (\lambda_t - 1) / \lambda_{t+1}$."""
     weight = 0.0
     while True:
-        following = (1 + math.sqrt(1 + 4 * weight**2)) / 2
-        yield (weight - 1) / following if momentum == "nesterov" else float(momentum)
-        weight = following
+        after = next_lambda(weight)
+        yield (weight - 1) / after if momentum == "nesterov" else float(momentum)
+        weight = after
 
 
 def _check_momentum(momentum: Momentum) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pprs.theory._checks import counts
+from pprs._arguments import counts
 from pprs.theory.graph import Graph
 
 Array: TypeAlias = npt.NDArray[np.float64]

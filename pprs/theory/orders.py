@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from pprs.theory._checks import counts
+from pprs._arguments import counts
 from pprs.theory.graph import Graph
 from pprs.theory.objective import Array
 

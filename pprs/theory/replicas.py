@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pprs.theory._checks import counts
+from pprs._arguments import counts
 from pprs.theory.graph import Graph, Node
 from pprs.theory.objective import Array, Component, Identity, Objective
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy import stats
 
-from pprs.theory._checks import counts, positive
+from pprs._arguments import counts, positive
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
 from pprs.theory.methods import Method, run
@@ -64,6 +63,8 @@ class Sweep:
         """How the times grow; ``None`` for fewer than three depths, or if some are infinite."""
         if len(self.depths) < 3 or not np.isfinite(self.times).all():
             return None
+        from scipy import stats
+
         depths = np.repeat(self.depths, self.times.shape[1])
         times = self.times.ravel()
         design = np.stack([1 / times, depths / times], axis=1)  # a / t + b Δ / t = 1

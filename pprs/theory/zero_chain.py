@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pprs.theory._checks import positive
-from pprs.theory.machine import Held, Machine, ModelError
+from pprs._arguments import positive
+from pprs.theory.held import Held, ModelError
+from pprs.theory.machine import Machine
 from pprs.theory.methods import Method
 from pprs.theory.objective import Objective
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from pprs.compare import CompareConfig
@@ -18,6 +20,8 @@ from pprs.compare import CompareConfig
         (dict(shots=1), "shots=1"),
         (dict(shots=1, lr=(0.1,)), None),
         (dict(momentum=-0.5), "momentum.*-0.5"),
+        (dict(trace=Path("nowhere/t.json")), "nowhere is not a folder"),
+        (dict(trace=Path()), "cannot write .: it is a folder"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(options, message):

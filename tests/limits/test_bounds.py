@@ -6,7 +6,16 @@ from limits.refusals import refusal
 from pprs.cli import main
 from pprs.limits import BoundsConfig
 from pprs.limits.bounds import rows
-from pprs.theory.bounds import accelerated, lower_smooth_convex, pprs_convex, subgradient
+from pprs.theory.bounds import (
+    accelerated,
+    lower_smooth_convex,
+    lower_smooth_nonconvex,
+    pprs_convex,
+    pprs_nonconvex,
+    subgradient,
+)
+
+NAMES = {"shared": "shared", "example": "per example"}
 
 
 def by_method(config):
@@ -15,7 +24,14 @@ def by_method(config):
 
 def test_every_regime_is_there_with_the_constants_it_depends_on():
     config = BoundsConfig(
-        epsilon=0.02, depth=7, dimension=50, lipschitz=3.0, smoothness=5.0, radius=2.0
+        epsilon=0.02,
+        depth=7,
+        dimension=50,
+        lipschitz=3.0,
+        smoothness=5.0,
+        radius=2.0,
+        gap=4.0,
+        goldstein_radius=0.3,
     )
     found = by_method(config)
     smooth = dict(smoothness=5.0, radius=2.0, epsilon=0.02, depth=7)
@@ -24,8 +40,19 @@ def test_every_regime_is_there_with_the_constants_it_depends_on():
     plain = dict(lipschitz=3.0, radius=2.0, epsilon=0.02, depth=7)
     assert found["convex, Lipschitz", "subgradient"] == subgradient(**plain)
     assert found["convex, Lipschitz", "PPRS"] == pprs_convex(**plain, dimension=50)
-    assert ("non-convex, smooth", "any") in found
-    assert ("non-convex, Lipschitz", "PPRS") in found
+    smooth = dict(smoothness=5.0, gap=4.0, epsilon=0.02, depth=7)
+    assert found["non-convex, smooth", "any"] == lower_smooth_nonconvex(**smooth)
+    plain = dict(lipschitz=3.0, gap=4.0, epsilon=0.02, depth=7, dimension=50)
+    smoothed = pprs_nonconvex(**plain, goldstein_radius=0.3)
+    assert found["non-convex, Lipschitz", "PPRS"] == smoothed
+
+
+@pytest.mark.parametrize("noise", ["shared", "example"])
+def test_without_convexity_a_mean_may_share_its_noise_or_not(noise):
+    config = BoundsConfig(batch=30)
+    found = by_method(config)["non-convex, Lipschitz (m = 30)", f"PPRS, noise {NAMES[noise]}"]
+    names = ["lipschitz", "gap", "epsilon", "goldstein_radius", "dimension", "depth", "batch"]
+    assert found == pprs_nonconvex(**{n: getattr(config, n) for n in names}, noise=noise)
 
 
 def test_no_upper_bound_is_below_the_lower_bound_of_its_regime():
@@ -50,8 +77,9 @@ def test_every_method_passes_all_examples_of_a_mean():
         assert many["convex, smooth (m = 30)", method].time == pytest.approx(plain * 49 / 20)
 
 
-def test_a_precision_above_the_longest_gradient_leaves_the_other_regimes():
-    found = by_method(BoundsConfig(radius=1000.0, epsilon=10.0))
+@pytest.mark.parametrize("epsilon", [1.5, 10.0])
+def test_a_precision_above_the_longest_gradient_leaves_the_other_regimes(epsilon):
+    found = by_method(BoundsConfig(radius=1000.0, epsilon=epsilon))
     assert found["non-convex, Lipschitz", "PPRS"].time == 0
     assert found["convex, Lipschitz", "PPRS"].time > 0
 
@@ -67,6 +95,9 @@ def test_the_command_prints_and_writes_all_bounds(tmp_path, capsys):
         assert row["regime"] in shown
         assert row["method"] in shown
     assert "Eq. (14)" in shown
+    signs = [line.split()[1] for line in shown.splitlines() if line.startswith("  any ")]
+    assert signs == ["≥"] * sum(row["method"] == "any" for row in written["bounds"])
+    assert shown.count("≤") == len(written["bounds"]) - len(signs)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from limits.refusals import refusal
 
 from pprs.cli import main
 from pprs.limits import SimulateConfig, simulate
+from pprs.limits.simulate import describe
+from pprs.theory.sweep import Fit
 
 SMALL = dict(ratio=40.0, pairs=1, coordinates=10, depths=(20, 1, 4))
 
@@ -16,6 +18,7 @@ def test_times_grow_as_the_theory_says_on_the_lipschitz_function():
     assert descent.fit().exponent == pytest.approx(1)
     assert smoothed.fit().exponent < 0.9
     assert smoothed.times.shape == (3, 2)
+    assert descent.times.shape == (3, 1)  # it draws nothing that a seed could change
     # What does not depend on the depth is the K passes of every step.
     assert smoothed.fit().intercept > 5 * smoothed.fit().slope
 
@@ -70,6 +73,16 @@ def test_all_methods_run_and_files_are_written(tmp_path, capsys):
     assert "no line fitted" in shown  # two depths make no line
 
 
+def test_standard_errors_are_shown_unless_they_are_rounding():
+    fit = Fit(1.0, 0.1, 2.0, 0.2, 0.9, 0.05)
+    assert (
+        describe(fit)
+        == "time (1 ± 0.1) + (2 ± 0.2) Δ; over all depths, Δ to the power (0.9 ± 0.05)"
+    )
+    exact = Fit(1e-12, 1e-13, 2.0, 1e-12, 1.0, 1e-15)
+    assert describe(exact) == "time 0 + 2 Δ; over all depths, Δ to the power 1"
+
+
 def test_what_is_not_reached_is_shown_as_infinite(tmp_path, capsys):
     file = tmp_path / "s.json"
     options = ["--ratio", "1000", "--limit", "3", "--depths", "1", "--methods", "subgradient"]
@@ -87,7 +100,8 @@ def test_what_is_not_reached_is_shown_as_infinite(tmp_path, capsys):
         (["--plot", "x.doc"], "its name must end in .png, .svg, .pdf"),
         (["--json", "no/such/file"], "is not a folder"),
         (["--pairs", "2000000000"], "pairs go up to 1,000,000 here, got 2000000000"),
-        (["--ratio", "1e8"], "ratio=1e+08 takes too many perturbations"),
+        (["--pairs", "1000001"], "pairs go up to 1,000,000 here, got 1000001"),
+        (["--ratio", "4e5"], "ratio=400000 takes too many perturbations"),
         (["--function", "smooth", "--ratio", "1e300"], "ratio=1e+300 takes more than 1,000,000"),
         (["--depths", "100000"], "depths go up to 10,000 here, got 100000"),
         (["--methods", "pprs", "pprs"], "methods must name each method once"),

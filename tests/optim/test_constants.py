@@ -15,6 +15,43 @@ def test_the_slope_and_the_distance_of_a_norm_are_found():
     assert found.dimension == 4
 
 
+def test_the_point_after_the_last_step_counts():
+    """Adam's first step is lr long in each coordinate."""
+    model = nn.Linear(4, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    found = estimate_constants(lambda: 3 * (model.weight - 2).norm(), model, steps=1, lr=0.1)
+    assert found.radius == pytest.approx(0.2)
+
+
+def test_the_slope_is_the_largest_on_the_way_over_all_parameters():
+    model = nn.Linear(1, 1)
+    nn.init.constant_(model.weight, 3.0)
+    nn.init.constant_(model.bias, 4.0)
+
+    def bowl():
+        return sum(p.square().sum() for p in model.parameters()) / 2
+
+    with torch.no_grad():  # an estimate needs gradients wherever it is called
+        found = estimate_constants(bowl, model, steps=50, lr=0.05)
+    assert found.lipschitz == pytest.approx(5)  # where it starts
+
+
+def infinite_loss(weight):
+    return weight.sum() + float("inf")
+
+
+def infinite_slope(weight):
+    return weight.sqrt().sum()
+
+
+@pytest.mark.parametrize("loss", [infinite_loss, infinite_slope])
+def test_a_loss_or_a_slope_that_is_not_finite_ends_the_trial(loss):
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    with pytest.raises(RuntimeError, match="step 0 of the trial has loss (inf|0.0) and a gradient"):
+        estimate_constants(lambda: loss(model.weight), model)
+
+
 def test_nothing_of_the_model_is_changed_even_after_an_error():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
     model.register_buffer("calls", torch.zeros(()))

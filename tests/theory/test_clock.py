@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theory.problems import deviations
+from theory.problems import deviations, diamond
 
 from pprs.theory import methods
 from pprs.theory.clock import Clock
-from pprs.theory.graph import Graph
-from pprs.theory.machine import Machine, ModelError
-from pprs.theory.objective import Objective
+from pprs.theory.graph import Graph, Node
+from pprs.theory.held import Held, ModelError
+from pprs.theory.machine import Machine
+from pprs.theory.objective import Identity, Objective
 
 EVERY = [
     methods.GradientDescent(0.1),
@@ -62,3 +63,68 @@ def test_the_clock_refuses_passes_that_could_meet():
     unequal = Graph.chain(3, forward=[1, 2, 1])
     with pytest.raises(ModelError, match="could meet"):
         methods.run(methods.PipeDream(0.1, period=3.0), Clock(deviations(1), unequal), 4)
+
+
+@pytest.mark.parametrize("at", [0.0, 2.0, 3.0, 6.0])
+def test_only_single_passes_whole_periods_apart_may_overlap(at):
+    clock = Clock(deviations(4), start=np.ones(4))
+    clock.gradients([clock.start])
+    if at in (2.0, 6.0):
+        assert clock.gradients([clock.start], at=at)[0].ready == at + 8
+    else:
+        with pytest.raises(ModelError, match="could meet"):
+            clock.gradients([clock.start], at=at)
+
+
+@pytest.mark.parametrize(
+    ("objective", "graph", "passes"),
+    [
+        (deviations(3), None, 2),
+        (diamond(), None, 1),
+        (deviations(1), Graph.chain(3, latency=1.0), 1),
+    ],
+    ids=["several passes", "no chain", "latencies"],
+)
+def test_what_could_meet_at_a_whole_period_is_refused(objective, graph, passes):
+    clock = Clock(objective, graph)
+    clock.gradients([clock.start])
+    with pytest.raises(ModelError, match="could meet"):
+        clock.gradients([clock.start] * passes, at=2.0)
+
+
+def test_steps_of_one_clock_may_differ_in_their_passes():
+    clock = Clock(deviations(3))
+    for passes, end in [(1, 6), (4, 18), (2, 26)]:
+        clock.gradients([clock.start] * passes, at=clock.time)
+        assert clock.time == end
+
+
+def unequal(root=Node(0, 0)):  # noqa: B008
+    """Example 0 goes through a quick branch, example 1 through a slow one."""
+    plain = deviations(1, 2)
+    nodes = {"root": root, "quick": Node(1, 1), "slow": Node(3, 4)}
+    edges = {("root", "quick"): 0.5, ("root", "slow"): 0.25}
+    parts = dict.fromkeys(("quick", "slow"), plain.components["f1"])
+    branches = (frozenset({"root", "quick"}), frozenset({"root", "slow"}))
+    return Objective(Graph(nodes, edges), {"root": Identity(), **parts}, 4, 2, branches)
+
+
+@pytest.mark.parametrize("examples", [[0], [1], [0, 1], [1, 1, 0]])
+def test_each_branch_takes_its_own_time(examples):
+    times = []
+    for oracle in (Machine(unequal()), Clock(unequal())):
+        for _ in range(2):
+            points = [Held(oracle.start.value, "root", oracle.time)]
+            oracle.gradients(points, [0])
+            points = [Held(oracle.start.value, "root", oracle.time)] * len(examples)
+            oracle.gradients(points, examples)
+        times.append(oracle.time)
+    assert times[0] == times[1]
+
+
+def test_what_the_clock_cannot_time_is_refused():
+    costly = Clock(unequal(Node(0, 1)))
+    with pytest.raises(ValueError, match="root that branches share must cost nothing"):
+        costly.gradients([costly.start])
+    with pytest.raises(ValueError, match="graph must be left out"):
+        Clock(unequal(), Graph.chain(2))

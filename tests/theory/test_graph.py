@@ -26,9 +26,10 @@ def test_networkx_graphs_keep_their_attributes():
     source = nx.DiGraph()
     source.add_node(1, forward=2.0)
     source.add_edge(1, 2, latency=3.0)
+    source.add_edge(2, 3)
     graph = Graph.from_networkx(source)
-    assert graph.nodes == {"1": Node(2.0, 1.0), "2": Node()}
-    assert graph.edges == {("1", "2"): 3.0}
+    assert graph.nodes == {"1": Node(2.0, 1.0), "2": Node(), "3": Node()}
+    assert graph.edges == {("1", "2"): 3.0, ("2", "3"): 0.0}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,10 @@ def test_wrong_costs_are_named(arguments, message):
         Graph.chain(**arguments)
 
 
-def test_undirected_graphs_are_refused():
+def test_graphs_that_are_undirected_have_parallel_edges_or_names_alike_are_refused():
     with pytest.raises(ValueError, match="networkx.DiGraph, got Graph"):
         Graph.from_networkx(nx.Graph([(1, 2)]))
+    with pytest.raises(ValueError, match="networkx.DiGraph, got MultiDiGraph"):
+        Graph.from_networkx(nx.MultiDiGraph([(1, 2), (1, 2)]))
+    with pytest.raises(ValueError, match="called alike as strings"):
+        Graph.from_networkx(nx.DiGraph([(1, "1")]))

@@ -61,7 +61,9 @@ def test_noise_per_example_varies_less_than_shared_noise():
         firsts = [methods.run(method, Clock(deviations(1, 8), seed=s), 1).last for s in range(300)]
         return np.var(firsts, axis=0).sum()
 
-    assert spread("example") < 0.6 * spread("shared")
+    # The ratio is 0.57 with a standard error of 0.023: false alarms below 1e-6. It would be 1, with
+    # one of 0.05, if the examples shared their noise.
+    assert spread("example") < 0.75 * spread("shared")
 
 
 def test_randomized_smoothing_keeps_its_published_rate():
@@ -81,6 +83,32 @@ def test_randomized_smoothing_keeps_its_published_rate():
     assert found.values[-1] < 0.2 * found.values[0]
 
 
+def test_randomized_smoothing_is_the_published_method():
+    objective, steps, samples = quadratic([1.0, 2.0, 0.5, 3.0]), 6, 3
+    found = methods.run(methods.RandomizedSmoothing(2.0, 0.5, samples), Clock(objective, seed=4), 6)
+    random, scale = np.random.default_rng(4), 0.5 * 4**-0.25
+    x = z = np.zeros(4)
+    total, theta = np.zeros(4), 1.0
+    for t in range(steps):
+        y = (1 - theta) * x + theta * z
+        points = y + scale * theta * random.standard_normal((samples, 4))
+        total += objective.gradient(points).mean(0) / theta
+        after = 2 / (1 + np.sqrt(1 + 4 / theta**2))
+        eta = 2.0 * np.sqrt(t + 2) / (0.5 * np.sqrt(samples))
+        z = -total / (2.0 / (scale * after) + eta / after)
+        x, theta = (1 - theta) * x + theta * z, after
+    np.testing.assert_allclose(found.last, x)
+
+
+def test_asynchronous_passes_take_the_examples_in_turn():
+    objective = deviations(1, examples=3)
+    found = methods.run(methods.PipeDream(0.1), Machine(objective), 5)
+    point = np.zeros(4)
+    for t in range(5):
+        point = point - 0.1 * objective.gradient(point, t % 3)
+    np.testing.assert_allclose(found.last, point)
+
+
 def test_a_run_ends_where_it_is_told_and_knows_its_time():
     clock = Clock(quadratic([1.0]), Graph.chain(4))
     found = methods.run(methods.GradientDescent(0.5), clock, 50, stop=0.01)
@@ -91,8 +119,8 @@ def test_a_run_ends_where_it_is_told_and_knows_its_time():
 
 def test_a_start_that_is_good_enough_takes_no_time():
     clock = Clock(quadratic([1.0]), Graph.chain(4))
-    found = methods.run(methods.GradientDescent(0.5), clock, 50, stop=1.0)
-    assert found.time_to(1.0, 0.0) == 0
+    found = methods.run(methods.GradientDescent(0.5), clock, 50, stop=0.5)  # its value exactly
+    assert found.time_to(0.5, 0.0) == 0
     assert len(found.times) == 1
 
 
@@ -108,6 +136,7 @@ def test_the_momenta_are_those_of_lemma_1():
     [
         (lambda: methods.GradientDescent(0), "lr must be a finite number above 0, got 0"),
         (lambda: methods.Accelerated(1.0, momentum=2), "momentum must be from 0 to 1"),
+        (lambda: methods.Accelerated(1.0, momentum=-0.5), "momentum must be from 0 to 1"),
         (lambda: methods.PPRS(1.0, sigma=-1), "sigma must be .* at least 0, got -1"),
         (lambda: methods.PPRS(1.0, noise="foo"), "noise must be 'shared' or 'example', got 'foo'"),
         (lambda: methods.PPRS(1.0, samples=1.5), "samples must be an integer .* got 1.5"),

@@ -28,6 +28,8 @@ def test_leading_dimensions_are_separate_points_and_examples_are_averaged():
     np.testing.assert_allclose(objective.gradient(points)[4, 0], objective.gradient(points[4, 0]))
     both = [objective.gradient(points, example) for example in (0, 1)]
     np.testing.assert_allclose(objective.gradient(points), np.mean(both, axis=0))
+    single = [objective._value(points, example) for example in (0, 1)]
+    np.testing.assert_allclose(objective.value(points), np.mean(single, axis=0))
 
 
 def test_a_chain_of_any_depth_is_the_same_function():
@@ -43,5 +45,8 @@ def test_functions_without_a_node_and_branches_without_a_root_are_refused():
     parts = {"f1": Identity(), "f2": Identity()}
     with pytest.raises(ValueError, match="must hold the root"):
         Objective(Graph.chain(2), parts, 1, branches=(frozenset({"f2"}),))
+    three = {name: Identity() for name in ("f1", "f2", "f3")}
+    with pytest.raises(ValueError, match="and all parents"):
+        Objective(Graph.chain(3), three, 1, branches=(frozenset({"f1", "f3"}),))
     with pytest.raises(ValueError, match="dimension must be an integer of at least 1, got 0"):
         Objective(Graph.chain(2), parts, 0)

@@ -46,3 +46,17 @@ def test_functions_that_do_not_keep_points_apart_are_refused():
     assert objective.value(np.ones(3)) == pytest.approx(3**0.5)
     with pytest.raises(ValueError, match=r"value must have shape \(2,\) .* got shape \(\)"):
         objective.value(np.ones((2, 3)))
+    objective = on_chain(lambda x, j: x[..., 0], lambda x, j: x[..., :1], 3)
+    with pytest.raises(ValueError, match=r"gradient must have shape \(2, 3\) .* shape \(2, 1\)"):
+        objective.gradient(np.ones((2, 3)))
+
+
+def test_a_function_multiplies_the_gradient_that_arrives():
+    whole = on_chain(lambda x, j: x[..., 0], lambda x, j: 2 * x, 3).components["f1"]
+    (found,) = whole.backward(np.array([3.0]), np.ones(3), example=0)
+    np.testing.assert_array_equal(found, [6, 6, 6])
+
+
+def test_copies_are_not_copied_again():
+    with pytest.raises(ValueError, match="has copies already"):
+        data_parallel(data_parallel(deviations(1, examples=4), 2), 2)

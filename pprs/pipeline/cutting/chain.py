@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from torch import Tensor, fx, nn
 
+from pprs._arguments import counts
 from pprs.pipeline.cutting.export import trace
 from pprs.pipeline.cutting.flow import Flow
 from pprs.pipeline.cutting.splitting import cuts, pieces
-from pprs.theory._checks import counts
 
 
 class Chain(nn.Sequential):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from pprs.theory._checks import counts
+from pprs._arguments import counts
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from pprs._arguments import counts, non_negative
 from pprs.pipeline.cutting.costs import Cost
-from pprs.theory._checks import counts, non_negative
 
 _Matrix = NDArray[np.float64]
 

@@ -7,14 +7,16 @@ import inspect
 import statistics
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from pprs.theory import Graph, Node
-from pprs.theory._checks import counts, non_negative
+from pprs._arguments import counts, non_negative
+
+if TYPE_CHECKING:
+    from pprs.theory import Graph, Node
 
 _CALLS = ("call_module", "call_function", "call_method")
 
@@ -48,6 +50,8 @@ def trace_graph(model: nn.Module, *inputs: Tensor, latency: float = 0.0, repeats
         >>> graph.order, graph.depth
         (('input_1', '_0', '_1', '_2'), 4)
     """
+    from pprs.theory import Graph, Node
+
     counts(repeats=repeats)
     non_negative(latency=latency)
     for value in inputs:
@@ -132,6 +136,8 @@ class _Stopwatch(fx.Interpreter):
         self.costs: dict[str, Node] = {}
 
     def run_node(self, n: fx.Node) -> Any:
+        from pprs.theory import Node
+
         if n not in self._calls:
             return super().run_node(n)
         output, *_ = self._run(n)  # the first time is longer, for many a reason

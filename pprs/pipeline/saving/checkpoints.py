@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pprs._arguments import counts, positive
 from pprs.pipeline.saving.peers import CheckpointError, Peers, check_plain
 from pprs.pipeline.saving.saved import begin, finish, intact, newest
 from pprs.pipeline.saving.shards import (
@@ -23,7 +24,6 @@ from pprs.pipeline.saving.shards import (
     read_tensors,
     write_shard,
 )
-from pprs.theory._checks import counts, positive
 
 
 class Checkpoints:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
-from pprs.limits.files import check_file
+from pprs.command.files import check_file, write_json, writing
 from pprs.pipeline.timeline.gantt import draw
 from pprs.pipeline.timeline.shares import Share, Shares, shares
 from pprs.pipeline.timeline.timeline import Timeline
@@ -46,14 +46,23 @@ def trace(config: TraceConfig) -> Shares:
     from rich.console import Console
 
     console, timeline = Console(), Timeline.load(config.file)
-    found = shares(timeline, None if config.step is None else [config.step])
+    # Table and picture give a meaning to brackets and dollars.
+    if not re.fullmatch(r"[\w-]+", timeline.schedule):
+        raise ValueError(
+            f"{config.file} is no timeline: its schedule must be a name, got {timeline.schedule!r}"
+        )
+    try:
+        found = shares(timeline, None if config.step is None else [config.step])
+    except ValueError as error:
+        raise ValueError(f"{config.file}: {error}") from None
     _show(found, timeline, console)
     if config.json is not None:
-        config.json.write_text(json.dumps(as_json(found, timeline), indent=1))
-        console.print(f"figures written to {config.json}")
+        write_json(config.json, as_json(found, timeline))
+        console.print(f"figures written to {config.json}", markup=False)
     if config.picture is not None:
-        draw(timeline, config.picture, config.step)
-        console.print(f"drawn in {config.picture}")
+        with writing(config.picture):
+            draw(timeline, config.picture, config.step)
+        console.print(f"drawn in {config.picture}", markup=False)
     return found
 
 

@@ -14,10 +14,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.pipelining import PipelineStage
 
+from pprs._arguments import counts
 from pprs.pipeline.timeline.clocks import Clock, compare
 from pprs.pipeline.timeline.stopwatch import Stamp, stopwatch
 from pprs.pipeline.timeline.timeline import Event, EventKind, Timeline
-from pprs.theory._checks import counts
 
 
 @dataclass

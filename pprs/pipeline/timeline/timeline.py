@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from pprs.theory._checks import counts, non_negative
+from pprs._arguments import counts, non_negative
 
 EventKind: TypeAlias = Literal["F", "B", "I", "W", "wait"]
 _FORMAT = "pprs timeline 1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pprs.theory._checks import counts, finite, positive
+from pprs._arguments import counts, finite, positive
 from pprs.theory.bounds._noisy import lemma1
 from pprs.theory.bounds._result import Bound
 from pprs.theory.bounds._steps import Noise, chain_time, perturbations, whole

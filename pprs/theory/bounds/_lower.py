@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.optimize import brentq
-
-from pprs.theory._checks import counts, finite, non_negative, positive
+from pprs._arguments import counts, finite, non_negative, positive
 from pprs.theory.bounds._result import Bound
 
 # Carmon et al. (2017), Lemma 3: their function of n coordinates falls by at most 12 n and is
@@ -164,6 +162,8 @@ def lower_nonsmooth(*, lipschitz: float, radius: float, epsilon: float, depth: i
         >>> round(lower_nonsmooth(lipschitz=1.0, radius=1.0, epsilon=1e-3, depth=10).time)
         859
     """
+    from scipy.optimize import brentq
+
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(depth=depth)
     target = 36 * (epsilon / lipschitz) / radius

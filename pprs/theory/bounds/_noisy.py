@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pprs.theory._checks import counts, finite, non_negative, positive
+from pprs._arguments import counts, finite, non_negative, positive
 from pprs.theory.bounds._sequence import lambdas
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.stats import chi2
-
-from pprs.theory._checks import counts, finite, non_negative, positive
+from pprs._arguments import counts, finite, non_negative, positive
 from pprs.theory.bounds._noisy import lemma2
 from pprs.theory.bounds._result import Bound
 from pprs.theory.bounds._steps import Noise, chain_time, perturbations, whole
@@ -22,6 +20,8 @@ def tail(a: float, dimension: int) -> float:
     Raises:
         ValueError: for an argument out of its range.
     """
+    from scipy.stats import chi2
+
     non_negative(a=a)
     counts(dimension=dimension)
     return float(chi2.sf(a * a * dimension, dimension))

@@ -12,12 +12,17 @@ from pprs.theory.objective import Array
 _EXACT = 100_000  # terms that are computed; later ones grow by a little more than 1/2 each
 
 
+def next_lambda(current: float) -> float:
+    r"""The term after one: $\lambda_{t+1} = (1 + \sqrt{1 + 4\lambda_t^2})/2$."""
+    return (1 + math.sqrt(1 + 4 * current * current)) / 2
+
+
 def lambdas(count: int) -> Array:
-    r"""$\lambda_0 = 0$ and count more terms: $\lambda_t = (1 + \sqrt{1 + 4\lambda_{t-1}^2})/2$."""
+    r"""$\lambda_0 = 0$ and count more terms."""
     terms = np.zeros(count + 1)
     current = 0.0
     for t in range(1, count + 1):
-        current = _next(current)
+        current = next_lambda(current)
         terms[t] = current
     return terms
 
@@ -32,9 +37,5 @@ def steps_until(target: float) -> int:
     for index in range(1, _EXACT):
         if current >= target:
             return index + 1
-        current = _next(current)
+        current = next_lambda(current)
     return _EXACT + 1 + max(0, whole("iterations", 2 * (target - current), target=target))
-
-
-def _next(current: float) -> float:
-    return (1 + math.sqrt(1 + 4 * current * current)) / 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeAlias
 
-from pprs.theory._checks import counts, finite
+from pprs._arguments import counts, finite
 
 Noise: TypeAlias = Literal["shared", "example"]
 

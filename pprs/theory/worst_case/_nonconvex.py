@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 
-from pprs.theory._checks import finite, positive
+from pprs._arguments import finite, positive
 from pprs.theory.objective import Array
 from pprs.theory.worst_case._split import Half, Split
 
@@ -133,6 +132,8 @@ def _psi_slope(x: Array) -> Array:
 
 def _phi(x: Array) -> Array:
     r"""$\Phi(x) = \sqrt{e} \int_{-\infty}^x \exp(-t^2/2)\, dt$."""
+    from scipy.special import ndtr
+
     return np.asarray(_TOP * ndtr(x))
 
 

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from pprs.theory._checks import counts, finite, non_negative, positive
+from pprs._arguments import counts, finite, non_negative, positive
 from pprs.theory.objective import Array
 from pprs.theory.worst_case._split import Half, Split
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pprs.theory._checks import counts
+from pprs._arguments import counts
 from pprs.theory.graph import Graph
 from pprs.theory.objective import Array, Component, Identity, Objective
 

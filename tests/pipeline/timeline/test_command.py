@@ -7,7 +7,7 @@ import pytest
 from pprs.cli import main
 
 TINY = [
-    "train", "--methods", "gd", "pprs", "--depth", "4", "--width", "8", "--seeds", "1", "--lr",
+    "compare", "--methods", "gd", "pprs", "--depth", "4", "--width", "8", "--seeds", "1", "--lr",
     "0.01", "--budget", "120", "--samples", "4", "--points", "1",
 ]  # fmt: skip
 

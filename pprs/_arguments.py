@@ -1,4 +1,4 @@
-"""What the theory's functions accept; anything else is named with its value and range."""
+"""What arguments must be; anything else is named with its value and range."""
 
 from __future__ import annotations
 

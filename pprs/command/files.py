@@ -1,0 +1,40 @@
+"""Files that commands write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Raise ``ValueError`` if a file cannot be written inside the block."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"cannot write {file}: {error.strerror}") from None
+
+
+def write_json(file: Path, value: object) -> None:
+    """Write a file of JSON.
+
+    Raises:
+        ValueError: if it cannot be written.
+    """
+    with writing(file):
+        file.write_text(json.dumps(value, indent=1))
+
+
+def check_file(file: Path | None, suffixes: tuple[str, ...] = ()) -> None:
+    """Raise ``ValueError`` if a file cannot be written, before any work is lost."""
+    if file is None:
+        return
+    with writing(file):
+        if not file.parent.is_dir():
+            raise ValueError(f"cannot write {file}: {file.parent} is not a folder")
+        if file.is_dir():
+            raise ValueError(f"cannot write {file}: it is a folder")
+    if suffixes and file.suffix not in suffixes:
+        raise ValueError(f"cannot write {file}: its name must end in {', '.join(suffixes)}")

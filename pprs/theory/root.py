@@ -1,0 +1,31 @@
+"""What the root of a graph holds: where a procedure starts, and random vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pprs.theory.graph import Graph
+from pprs.theory.held import Held
+from pprs.theory.objective import Array, Objective
+
+
+class Root:
+    r"""What all oracles share; each adds its gradients and its time.
+
+    Args:
+        objective: what is minimised.
+        graph: whose times count.
+        start: $\theta_0$, shape ``(d,)``, held by the root at time 0; zeros by default.
+        seed: of the random vectors.
+    """
+
+    def __init__(self, objective: Objective, graph: Graph, start: Array | None, seed: int) -> None:
+        self.objective = objective
+        self.graph = graph
+        self.start = Held(objective.checked_start(start), graph.root, 0.0)
+        self._random = np.random.default_rng(seed)
+
+    def perturbed(self, point: Held, sigma: float, samples: int) -> list[Held]:
+        r"""Points $x + \sigma X_k$ with standard normal $X_k$, drawn by the root, which holds x."""
+        drawn = self._random.standard_normal((samples, self.objective.dimension))
+        return [Held(value, point.node, point.ready) for value in point.value + sigma * drawn]
