@@ -1,1 +1,1 @@
-"""Data sets, networks and losses that the command line knows."""
+"""What experiments are made on: data, networks, losses, attacks, and convex problems."""

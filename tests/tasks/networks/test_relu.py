@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -27,3 +28,16 @@ def test_activations_keep_their_size_through_the_depth():
     x = torch.randn(500, 64, generator=torch.Generator().manual_seed(2))
     ratio = build(0)(x).std() / x.std()
     assert 0.05 < ratio < 20  # halved or doubled at every layer would be 1e-6 or 1e6
+
+
+def test_a_network_of_images_has_the_same_pieces_and_weights():
+    options = dict(generator=torch.Generator().manual_seed(0), flatten=True)
+    network, plain = relu_network(64, 32, 10, 20, **options), build(0)
+    assert len(network) == 20
+    images = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(network(images), plain(images.flatten(1)))
+
+
+def test_a_single_layer_is_refused():
+    with pytest.raises(ValueError, match="depth must be at least 2, got 1"):
+        build(0, depth=1)
