@@ -1,0 +1,1 @@
+"""The study: experiments over seeds and methods, and what their figures say."""
