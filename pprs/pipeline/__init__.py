@@ -15,7 +15,7 @@ from pprs.pipeline.cutting import (
 )
 from pprs.pipeline.grid import Grid
 from pprs.pipeline.microbatches import Microbatches, Split
-from pprs.pipeline.pipeline import Pipeline
+from pprs.pipeline.pipeline import NotFiniteError, Pipeline
 from pprs.pipeline.running import (
     LaunchError,
     LaunchInterrupted,
@@ -48,6 +48,7 @@ __all__ = [
     "LaunchInterrupted",
     "Memory",
     "Microbatches",
+    "NotFiniteError",
     "Pipeline",
     "ScheduleName",
     "Split",

@@ -138,6 +138,8 @@ class Engine:
         return TimedStage(*where, recorder=recorder, group=self.group)
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(self.device.type) and outputs.is_floating_point():
+            outputs = outputs.float()  # autocast would do so for losses, but vmap passes it by
         try:
             losses: Tensor = vmap(self.loss)(self.law.spread(outputs), self.law.spread(targets[0]))
             return losses.mean()

@@ -24,6 +24,10 @@ from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fre
 Tensors: TypeAlias = tuple[Tensor, ...]
 
 
+class NotFiniteError(RuntimeError):
+    """A loss is infinite or no number; the message says in which step and microbatch."""
+
+
 class Pipeline:
     r"""The stages of a network that one process of the default process group holds.
 
@@ -242,7 +246,7 @@ class Pipeline:
             The mean of the K losses, a scalar without graph, on the last stage; ``None`` elsewhere.
 
         Raises:
-            RuntimeError: on the last stage, if a loss is not finite, unless ``finite=False``.
+            NotFiniteError: on the last stage, if a loss is not finite, unless ``finite=False``.
         """
         inputs = x if isinstance(x, tuple) else (x,)
         check_batch(inputs, y, last=self.is_last)
@@ -320,7 +324,7 @@ class Pipeline:
         if self._finite and not losses.isfinite().all():
             bad = int(losses.isfinite().logical_not().nonzero()[0])
             first = self.replica * len(losses)
-            raise RuntimeError(
+            raise NotFiniteError(
                 f"step {self.steps}: the loss of microbatch {first + bad} is "
                 f"{losses[bad].item()}, on the last stage ({self.stages - 1}, rank "
                 f"{dist.get_rank()}); a smaller lr or sigma may help"

@@ -126,7 +126,7 @@ def check_schedule(
     problem = _misfit(name, grid.ranks, stages, shared)
     if problem:
         copies = f" in each of {grid.replicas} replicas" if grid.replicas > 1 else ""
-        way_out = "take another number"
+        way_out = f"take {stages * grid.replicas} or another multiple of it"
         if whole:
             fitting = [
                 str(m)

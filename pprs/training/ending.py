@@ -20,6 +20,15 @@ class Interrupted(RuntimeError):
         self.signal = received
 
 
+def way_on(folder: Path) -> str:
+    """How to go on after a failure, if anything was saved."""
+    try:
+        step = read_manifest(checkpoint_of(folder)).step
+    except (ValueError, RuntimeError):
+        return ""
+    return f"\nStep {step} was saved; go on with: pprs train --resume {folder}"
+
+
 def ended_by(folder: Path) -> signal.Signals | None:
     """The signal that ended a run, as the run itself has written."""
     try:

@@ -6,10 +6,10 @@ import signal
 from pathlib import Path
 
 from pprs.command.folder import claim
-from pprs.pipeline import LaunchInterrupted, joined, launch
+from pprs.pipeline import LaunchError, LaunchInterrupted, joined, launch
 from pprs.training.check import check
 from pprs.training.config import TrainConfig
-from pprs.training.ending import Interrupted, ended_by
+from pprs.training.ending import Interrupted, ended_by, way_on
 from pprs.training.resume import checkpoint_of, run_folder
 from pprs.training.run import run_rank
 
@@ -48,6 +48,8 @@ def train(config: TrainConfig) -> None:
         )
     except LaunchInterrupted as error:
         raise Interrupted(error.signal, folder) from None
+    except LaunchError as error:
+        raise LaunchError(f"{error}{way_on(folder)}") from None
     received = ended_by(folder)
     if received is not None:  # the ranks were signalled, not this process
         raise Interrupted(received, folder)

@@ -93,7 +93,7 @@ def worker():
     found["single"] = gradients(single)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = pipeline(network.float())
-        half.step(x.float(), y)
+        found["half loss"] = half.step(x.float(), y)
     found["half"] = gradients(half)
     return found
 
@@ -145,6 +145,9 @@ def test_batches_may_change_their_size(results):
 
 def test_half_precision_under_autocast_is_near_and_parameters_stay_single(results):
     assert all(g.dtype == torch.float32 for g in results[2]["half"].values())
+    loss = results[2]["half loss"]
+    assert loss.dtype == torch.float32
+    assert loss != loss.bfloat16().float()  # losses are not computed in half precision
     for ranks in (1, 2):
         half = torch.cat([g.flatten() for g in results[ranks]["half"].values()]).double()
         full = torch.cat([g.flatten() for g in results[ranks]["single"].values()]).double()

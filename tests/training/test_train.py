@@ -1,5 +1,7 @@
 """Models that train through real processes, from the command line."""
 
+import re
+
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -150,9 +152,10 @@ def test_a_full_disk_ends_in_a_sentence(tmp_path):
 
 def test_what_fails_in_the_middle_is_told_with_rank_stage_and_step(tmp_path):
     arguments = ["--model", "user.py:mlp_with_dropout", "--data", "user.py:failing"]
-    arguments += ["--batch", "1", "--epochs", "1", *ONE_PROCESS]
+    arguments += ["--batch", "1", "--epochs", "1", "--save-every", "1", *ONE_PROCESS]
     said = trained(workplace(tmp_path), *arguments, code=1)
     assert "item 33 of data failed: OSError: image 33 is damaged (user.py, line" in said
     assert "rank" in said
     assert "stage" in said
     assert "step" in said
+    assert re.search(r"Step \d+ was saved; go on with: pprs train --resume runs/train", said)

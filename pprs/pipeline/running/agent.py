@@ -34,6 +34,9 @@ SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 # first. So long one waits for it before another is called the reason.
 _SETTLE_SECONDS = 1.0
 
+# How long the others have to leave by themselves once a rank has failed.
+_FAILED_SECONDS = 5.0
+
 
 class Agent(SimpleElasticAgent):
     """Starts the ranks, watches them, and stops them all when one fails.
@@ -99,7 +102,8 @@ class Agent(SimpleElasticAgent):
             return RunResult(WorkerState.HEALTHY)
         self._wait(_SETTLE_SECONDS)
         self.failure = first(self._failures())
-        self._shutdown()
+        # What is left to save needs all ranks: no reason to wait as long as after a signal.
+        self._shutdown(timeout=min(self._work.grace, _FAILED_SECONDS))
         return RunResult(WorkerState.FAILED, failures={self.failure.rank: self.failure.process})
 
     def _failures(self) -> list[Failure]:
@@ -135,7 +139,7 @@ class Agent(SimpleElasticAgent):
             for rank, process in self._processes.items():
                 if process.is_alive():  # not yet waited for, so its number is still its own
                     os.kill(self._pid(rank), gentle)
-            self._wait(self._work.grace)
+            self._wait(self._work.grace if timeout is None else timeout)
         with _blocked():
             self._kill()
             self._stopping = False

@@ -12,6 +12,10 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from pprs.pipeline.running.heartbeat import SilentRank
 
 
+# Errors that are about the run, not about the code.
+_CLEAR = {SilentRank.__name__, "CheckpointError", "NotFiniteError"}
+
+
 class LaunchError(RuntimeError):
     """A rank failed, and all others were stopped; the message names the rank and the reason."""
 
@@ -46,9 +50,9 @@ class Failure:
 
     @property
     def stack(self) -> str:
-        """Where in the code an exception was raised, or nothing."""
-        silent = self._said.get("message", "").startswith(SilentRank.__name__)
-        return "" if silent else self._said.get("extraInfo", {}).get("py_callstack", "")
+        """Where in the code an exception was raised, or nothing where that is no help."""
+        kind = self._said.get("message", "").partition(": ")[0]
+        return "" if kind in _CLEAR else self._said.get("extraInfo", {}).get("py_callstack", "")
 
     @property
     def order(self) -> tuple[int, int]:

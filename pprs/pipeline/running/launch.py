@@ -53,8 +53,9 @@ def launch(
         args: what can be pickled.
         max_restarts: how often all ranks start again after one has failed; each time is told on
             stderr. The worker sees the count in ``restarts()``.
-        grace: seconds in which the ranks may leave by themselves after a signal to this process,
-            or after one of them has failed; then they are killed. A second signal kills at once.
+        grace: seconds in which the ranks may leave by themselves after a signal to this process;
+            then they are killed. A second signal kills at once. After one of them has failed the
+            others have these seconds, too, but 5 at most.
         silence: seconds after which a rank that does not run any more (a stopped process, a
             machine that is gone) counts as failed. Must exceed any time for which a single call
             into compiled code keeps Python from running.

@@ -139,10 +139,10 @@ class Checkpoints:
             self.close()
 
     def latest(self) -> Path | None:
-        """The newest complete checkpoint, or ``None`` where there is none at all.
+        """The newest intact checkpoint, or ``None`` where there is none at all.
 
-        Complete means: the manifest is as it was written, and all files have their full length.
-        Their content is checked when they are read. Damaged ones are left out with a warning.
+        All files are read and compared with their checksums. Damaged ones are left out with a
+        warning.
 
         Raises:
             CheckpointError: if there are checkpoints, but all are damaged.

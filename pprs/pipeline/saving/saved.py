@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,21 +62,24 @@ def finish(partial: Path, step: int, parts: list[Any], keep: int) -> None:
 
 
 def newest(folder: Path) -> str | None:
-    """The name of the newest complete checkpoint; warns of newer ones that are damaged.
+    """The name of the newest intact checkpoint; warns of newer ones that are damaged.
+
+    It reads all of a checkpoint's files: a run that starts again by itself must not choose one on
+    which it fails each time.
 
     Raises:
         CheckpointError: if all are damaged.
     """
     damages: list[str] = []
     for saved in _saved(folder):
-        damage = _damage(saved)
+        damage = _damage(saved) or _damage(saved, verify)
         if damage is None:
             if damages:
-                warnings.warn(f"{'; '.join(damages)}. {saved.name} is complete", stacklevel=2)
+                warnings.warn(f"{'; '.join(damages)}. {saved.name} is intact", stacklevel=2)
             return saved.name
         damages.append(damage)
     if damages:
-        raise CheckpointError(f"no checkpoint in {folder} is complete: {'; '.join(damages)}")
+        raise CheckpointError(f"no checkpoint in {folder} is intact: {'; '.join(damages)}")
     return None
 
 
@@ -127,9 +131,9 @@ def _number(folder: Path) -> int:
     return int(folder.name.partition("-")[0])
 
 
-def _damage(folder: Path) -> str | None:
+def _damage(folder: Path, check: Callable[[Path], object] = read_manifest) -> str | None:
     try:
-        read_manifest(folder)
+        check(folder)
     except CheckpointError as error:
         return str(error)
     return None
