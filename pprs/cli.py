@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 after success, 1 if the run failed, 2 for wrong arguments, 128 + n after signal n.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a file need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     if arguments[:1] in (["-h"], ["--help"]):
         print(USAGE)
         return 0
@@ -157,7 +160,7 @@ def _config_file(name: str, arguments: Sequence[str]) -> tuple[Path | None, list
     """Take `--config FILE` out of the arguments: its values are the defaults of all others."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="pprs train", add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=f"pprs {name}", add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
     known, rest = parser.parse_known_args(arguments)
     return known.config, rest

@@ -11,6 +11,9 @@ from typing import Any, TypeVar, get_type_hints
 
 T = TypeVar("T")
 
+# Far beyond what is of use; the numbers of microbatches that fit are found among all smaller ones.
+MOST_SAMPLES = 1_000_000
+
 
 def as_toml(settings: Any) -> dict[str, Any]:
     """What a TOML file holds for settings; unset ones are left out."""
@@ -33,7 +36,7 @@ def read_settings(kind: type[T], path: Path) -> T:
         values = tomllib.loads(path.read_text())
     except OSError as error:
         raise ValueError(f"cannot read the config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from None
     try:
         return kind(**checked(kind, values))
@@ -62,6 +65,8 @@ def _checked(kind: type[Any], key: str, value: Any) -> Any:
     if isinstance(value, list):
         value = tuple(value)
     if isinstance(value, str) and Path in (hint, *getattr(hint, "__args__", ())):
+        if "\0" in value:
+            raise ValueError(f"{key} must be a path, got {value!r}")
         value = Path(value)
     try:
         if (

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from pprs.command.files import check_file
 from pprs.command.folder import check_name
+from pprs.command.settings import MOST_SAMPLES
 from pprs.pipeline import Grid, Microbatches, ScheduleName, stages_each
 from pprs.smoothing import Law, NoiseLaw, Scale
 from pprs.tasks.losses import LossName
@@ -93,6 +94,8 @@ class CompareConfig:
                 f"depth must be at least 2 and at least the number of stages: got depth "
                 f"{self.depth} and {self.stages} stages"
             )
+        if self.samples > MOST_SAMPLES:
+            raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {self.samples}")
         self._check_step_sizes()
         if self.momentum != "nesterov" and not 0 <= self.momentum < math.inf:
             raise ValueError(f'momentum must be at least 0 or "nesterov", got {self.momentum}')

@@ -14,11 +14,12 @@ from pprs.pipeline.cutting import cut_chain
 from pprs.pipeline.saving.peers import check_plain
 from pprs.pipeline.saving.shards import check_fits, read_manifest
 from pprs.pipeline.schedule import SCHEDULES
+from pprs.smoothing import check_normalisation
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
 from pprs.training.evaluation import has_accuracy
 from pprs.training.learning import Learning
-from pprs.training.load import told
+from pprs.training.load import failing
 from pprs.training.resume import checkpoint_of
 from pprs.training.task import Task
 
@@ -37,6 +38,7 @@ def check(config: TrainConfig) -> None:
             f"recompute cannot: use another schedule"
         )
     task = Task.of(config)
+    _check_normalisation(config, task.model)
     _check_sizes(config, task)
     outputs, target = _try(config, task, task.training, "the training data")
     if task.validation is not None:
@@ -51,7 +53,19 @@ def check(config: TrainConfig) -> None:
     whole = _pieces(config, task)
     cut_chain(whole, config.stages, cut=config.cut or None)
     if config.resume is not None:
-        _check_checkpoint(config, config.resume, whole, learning)
+        _check_checkpoint(config, config.resume, whole, learning, task.steps)
+
+
+def _check_normalisation(config: TrainConfig, model: nn.Module) -> None:
+    model.train()  # as it will be: evaluation mode is no way out here
+    try:
+        check_normalisation(model)
+    except RuntimeError as error:
+        kind = str(error).partition(" is in")[0]
+        raise ValueError(
+            f"model={config.model} has {kind}, whose running statistics mix the examples of a "
+            f"batch and its perturbed passes: replace it by nn.GroupNorm or nn.LayerNorm"
+        ) from None
 
 
 def _check_sizes(config: TrainConfig, task: Task) -> None:
@@ -69,15 +83,10 @@ def _try(config: TrainConfig, task: Task, examples: Examples, what: str) -> tupl
     batch = examples.example()
     shapes = ", ".join(_shown(x) for x in batch.inputs)
     arguments = examples.arguments(batch)
-    try:
-        with torch.no_grad():
-            keywords = arguments[0] if examples.keywords is not None else {}
-            returned = task.model(**keywords) if keywords else task.model(*arguments)
-    except Exception as error:  # whatever the user's model does
-        raise ValueError(
-            f"the model failed on two examples of {what}, {shapes}: {told(error)}"
-        ) from error
-    outputs = getattr(returned, "logits", returned)
+    with failing(f"the model failed on two examples of {what}, {shapes}"), torch.no_grad():
+        keywords = arguments[0] if examples.keywords is not None else {}
+        returned = task.model(**keywords) if keywords else task.model(*arguments)
+        outputs = getattr(returned, "logits", returned)
     if not isinstance(outputs, Tensor):
         raise ValueError(
             f"the model must return a tensor, or an object with one as .logits, got a "
@@ -110,24 +119,21 @@ def _check_loss(config: TrainConfig, task: Task, outputs: Tensor, target: Tensor
     if config.loss == "mse" and outputs.shape != target.shape:
         raise ValueError(f"{of} needs two of one shape")
     scores = outputs.detach().requires_grad_()
-    try:
+    with failing(f"{of} failed"):
         value = task.loss(scores, target)
-    except Exception as error:  # whatever the user's loss does
-        raise ValueError(f"{of} failed: {told(error)}") from error
-    if not isinstance(value, Tensor) or value.dim() != 0:
+    if not isinstance(value, Tensor) or value.dim() != 0 or not value.is_floating_point():
         got = _shown(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise ValueError(f"{of} must be a scalar tensor, got {got}")
-    if not value.requires_grad:
+    gradient = None
+    if value.requires_grad:
+        with failing(f"the gradient of {of} failed"):
+            (gradient,) = torch.autograd.grad(value, scores, allow_unused=True)
+    if gradient is None:
         raise ValueError(f"{of} has no gradient: it must be computed from them by torch functions")
     if not value.isfinite():
         raise ValueError(f"{of} must be finite, got {value.item()}")
-    try:
+    with failing(f"{of} failed under torch.func.vmap, which runs all perturbations at once"):
         vmap(task.loss)(scores[None], target[None])
-    except Exception as error:
-        raise ValueError(
-            f"{of} failed under torch.func.vmap, which runs all perturbations at once: "
-            f"{told(error)}"
-        ) from error
 
 
 def _pieces(config: TrainConfig, task: Task) -> Chain:
@@ -137,12 +143,19 @@ def _pieces(config: TrainConfig, task: Task) -> Chain:
         raise ValueError(f"model={config.model}: {error}") from None
 
 
-def _check_checkpoint(config: TrainConfig, resume: Path, whole: Chain, learning: Learning) -> None:
+def _check_checkpoint(
+    config: TrainConfig, resume: Path, whole: Chain, learning: Learning, steps: int
+) -> None:
     path = checkpoint_of(resume)
     try:
         manifest = read_manifest(path)
     except CheckpointError as error:
         raise ValueError(f"cannot go on from {path}: {error}") from None
+    if manifest.step > steps:
+        raise ValueError(
+            f"{path} has done {manifest.step} steps already, and {steps} were asked for: ask for "
+            f"more, or resume an older checkpoint"
+        )
     parameters = {n: p for n, p in full_names(whole).items() if p.requires_grad}
     check_fits(manifest, {f"model.{name}": p for name, p in parameters.items()})
     kind = type(learning.optimizer).__name__

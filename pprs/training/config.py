@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pprs.command.files import check_file
+from pprs.command.folder import check_name
+from pprs.command.settings import MOST_SAMPLES
 from pprs.pipeline import Grid, ScheduleName, stages_each
 from pprs.pipeline.cutting import Balance
 from pprs.pipeline.microbatches import Microbatches, Split
@@ -130,10 +133,8 @@ class TrainConfig:
         self._check_ranges()
         self._check_learning()
         self._check_pipeline()
-        if self.trace is not None and not self.trace.parent.is_dir():
-            raise ValueError(f"cannot write {self.trace}: {self.trace.parent} is not a folder")
-        if not self.name or Path(self.name).name != self.name:
-            raise ValueError(f"name must be a single folder's name, got {self.name!r}")
+        check_file(self.trace)
+        check_name(self.name)
 
     @property
     def law(self) -> Law:
@@ -181,6 +182,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be above 0, got {value}")
+        if self.target_loss is not None and not math.isfinite(self.target_loss):
+            raise ValueError(f"target_loss must be a finite number, got {self.target_loss}")
         if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
             raise ValueError(
                 f"target_accuracy must be above 0, up to 1: got {self.target_accuracy}"
@@ -205,6 +208,8 @@ class TrainConfig:
 
     def _check_pipeline(self) -> None:
         law, each = self.law, self.stages_each
+        if law.samples > MOST_SAMPLES:
+            raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {law.samples}")
         if law.samples > 1 and not self.sigma:
             raise ValueError(f"sigma=0 makes all samples={law.samples} equal: pass a sigma, or one")
         if self.stages % each:

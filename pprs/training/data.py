@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from pprs.smoothing import derive_seed
-from pprs.training.load import told
+from pprs.training.load import failing
 
 _WANTED = "a data set with __len__ and __getitem__, or a pair (training, validation) of these"
 
@@ -45,7 +45,9 @@ class Examples:
 
     def __init__(self, dataset: Any, what: str = "data") -> None:
         self._dataset, self._what = dataset, what
-        if not len(dataset):
+        with failing(f"the length of {what} failed"):
+            length = len(dataset)
+        if not length:
             raise ValueError(f"{what} must have examples, but has none")
         first = self._item(0)
         self.keywords: list[str] | None = None
@@ -73,13 +75,11 @@ class Examples:
             ValueError: if they cannot stand side by side.
         """
         items = [self._item(number) for number in numbers]
-        try:
+        with failing(
+            f"items of {self._what} cannot stand side by side in a batch, give them tensors of one "
+            f"shape"
+        ):
             collated = default_collate(items)
-        except Exception as error:  # whatever torch says of items that differ
-            raise ValueError(
-                f"items of {self._what} cannot stand side by side in a batch, give them tensors "
-                f"of one shape: {told(error)}"
-            ) from error
         if self.keywords is not None:
             inputs, target = [collated[key] for key in self.keywords], collated["labels"]
         else:
@@ -104,10 +104,8 @@ class Examples:
         return (dict(zip(self.keywords, batch.inputs, strict=True)),)
 
     def _item(self, number: int) -> Any:
-        try:
+        with failing(f"item {number} of {self._what} failed"):
             return self._dataset[number]
-        except Exception as error:  # whatever the user's data set does
-            raise ValueError(f"item {number} of {self._what} failed: {told(error)}") from error
 
 
 def training_and_validation(returned: object) -> tuple[Examples, Examples | None]:
@@ -134,7 +132,8 @@ def training_and_validation(returned: object) -> tuple[Examples, Examples | None
 
 
 def _examples(dataset: object, what: str) -> Examples:
-    fits = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    kind = type(dataset)  # where Python looks for these: a class has no items, its objects have
+    fits = hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
     if not fits or isinstance(dataset, Mapping | str):
         hint = ": return (data['train'], data['validation'])" if isinstance(dataset, dict) else ""
         raise ValueError(f"data must return {_WANTED}, got a {type(dataset).__name__}{hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from pprs.optim import AGD
 from pprs.tasks.losses import hinge
 from pprs.training.config import DECAYS, TrainConfig
-from pprs.training.load import named, told
+from pprs.training.load import failing, named
 
 T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -137,7 +138,20 @@ def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
     if config.optimizer in ("adam", "adamw"):
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         return kind(groups, lr, weight_decay=decay)
-    return _made(Optimizer, "optimizer", config.optimizer, groups, lr=lr)
+    made = _made(Optimizer, "optimizer", config.optimizer, groups, lr=lr)
+    _check_optimizer(config.optimizer, made)
+    return made
+
+
+def _check_optimizer(name: str, optimizer: Optimizer) -> None:
+    if not all("lr" in group for group in optimizer.param_groups):
+        raise ValueError(f"optimizer={name} must have an lr for all its parameters")
+    try:
+        inspect.signature(optimizer.step).bind()
+    except TypeError as error:
+        raise ValueError(
+            f"optimizer={name} must take a step without arguments, such as a closure: {error}"
+        ) from None
 
 
 def _scheduler(decay: str, optimizer: Optimizer) -> LRScheduler:
@@ -149,10 +163,8 @@ def _scheduler(decay: str, optimizer: Optimizer) -> LRScheduler:
 
 def _made(kind: type[T], what: str, name: str, *args: Any, **options: Any) -> T:
     function = named(what, name)
-    try:
+    with failing(f"{what}={name} failed"):
         made = function(*args, **options)
-    except Exception as error:  # whatever the user's function does
-        raise ValueError(f"{what}={name} failed: {told(error)}") from error
     if not isinstance(made, kind):
         raise ValueError(
             f"{what}={name} must return a torch {kind.__name__}, got a {type(made).__name__}"

@@ -8,7 +8,8 @@ import importlib.util
 import random
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -37,12 +38,12 @@ def named(what: str, name: str) -> Callable[..., Any]:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        module = _file(Path(place).resolve()) if place.endswith(".py") else _module(place)
+        with failing(f"{what}={name}: importing {place} failed"):
+            module = _file(Path(place).resolve()) if place.endswith(".py") else _module(place)
     except _Missing as error:
         raise ValueError(f"{what}={name}: {error}") from None
-    except Exception as error:  # whatever the user's module does
-        raise ValueError(f"{what}={name}: importing {place} failed: {told(error)}") from error
-    function = getattr(module, attribute, None)
+    with failing(f"{what}={name}: {place} failed to give {attribute!r}"):
+        function = getattr(module, attribute, None)
     if function is None:
         near = difflib.get_close_matches(attribute, dir(module), n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""
@@ -63,22 +64,37 @@ def called(what: str, name: str, seed: int) -> Any:
     """
     function = named(what, name)
     seed_all(seed)
-    try:
+    with failing(f"{what}={name} failed"):
         return function()
-    except Exception as error:  # whatever the user's function does
-        raise ValueError(f"{what}={name} failed: {told(error)}") from error
+
+
+@contextmanager
+def failing(said: str) -> Iterator[None]:
+    """Raise ``ValueError`` that begins with what is said if a user's code inside the block fails.
+
+    ``sys.exit`` fails too: otherwise the command would end as if all were well.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, _Missing):
+        raise
+    except BaseException as error:
+        raise ValueError(f"{said}: {told(error)}") from error
 
 
 def seed_all(seed: int) -> None:
     """Seed the generators that a user's code may draw from."""
-    torch.manual_seed(seed)
+    torch.manual_seed(seed % 2**64)
     random.seed(seed)
     np.random.seed(seed % 2**32)
 
 
 def told(error: BaseException) -> str:
     """An error in one line, with the place in the code that raised it."""
-    said = (str(error).strip() or "no message").partition("\n")[0]
+    try:
+        said = (str(error).strip() or "no message").partition("\n")[0]
+    except Exception:  # a user's own exception
+        said = "its message cannot be shown"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {said}{place}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ def run_folder(path: Path) -> Path:
     Raises:
         ValueError: if there is none.
     """
-    for folder in (path, path.parent.parent):
-        if (folder / "config.toml").is_file():
-            return folder
+    with suppress(OSError):  # a name that is too long
+        for folder in (path, path.parent.parent):
+            if (folder / "config.toml").is_file():
+                return folder
     raise ValueError(f"cannot go on from {path}: there is no run's config.toml")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from pprs.smoothing import check_normalisation
 from pprs.training.config import TrainConfig
@@ -66,6 +67,8 @@ def _model(config: TrainConfig) -> nn.Module:
         check_normalisation(model)
     except RuntimeError as error:
         raise ValueError(f"model={config.model}: {error}") from None
+    if any(is_lazy(p) for p in model.parameters()):
+        raise ValueError(f"model={config.model} has lazy layers: give them their inputs' sizes")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"model={config.model} has no parameter that can be trained")
     return model

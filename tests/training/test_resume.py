@@ -87,6 +87,8 @@ def test_other_settings_win_and_more_steps_are_taken(terminated):
     assert [record["step"] for record in records] == list(range(1, 15))
     # The course is that of 14 steps now, from the new step size.
     assert records[12]["lr"] == pytest.approx(0.04 * (1 + math.cos(math.pi * 10 / 12)) / 2)
+    said = trained(run.parents[1], "--resume", "runs/train", "--steps", "3", code=2)
+    assert "has done 14 steps already, and 3 were asked for" in said
 
 
 def test_a_log_is_cut_back_to_a_step_without_half_a_line(tmp_path):
