@@ -11,7 +11,6 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from pprs.pipeline.running.heartbeat import SilentRank
 
-
 # Errors that are about the run, not about the code.
 _CLEAR = {SilentRank.__name__, "CheckpointError", "NotFiniteError"}
 
