@@ -1,0 +1,48 @@
+"""Small problems for tests of the study."""
+
+import torch
+from torch import nn
+from torch.nn.utils import skip_init
+
+from pprs.study.cost import Cost
+from pprs.study.problem import Problem, drawing
+
+EXAMPLES, DEPTH = 12, 3
+
+
+def network_problem(seed=0, **changes):
+    """A small network on random examples; the seed draws both."""
+    generator = drawing(seed, "small")
+    model = nn.Sequential(skip_init(nn.Linear, 5, 8), nn.ReLU(), skip_init(nn.Linear, 8, 3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+    x = torch.randn(EXAMPLES, 5, generator=generator)
+    y = torch.randn(EXAMPLES, 3, generator=generator)
+
+    def loss(x, y):
+        return (model(x) - y).abs().sum(1).mean()
+
+    def measured():
+        return loss(x, y).item()
+
+    settings = dict(
+        model=model,
+        loss=loss,
+        batch=(x, y),
+        cost=Cost(DEPTH, EXAMPLES, divisible=True, overhead=0.0),
+        training_loss=measured,
+        metrics={"double": lambda: 2 * measured()},
+    )
+    return Problem(**(settings | changes))
+
+
+def weights(problem):
+    """All parameters of a problem, as one vector."""
+    return torch.cat([p.detach().flatten() for p in problem.model.parameters()])
+
+
+def gradient(problem, batch=None):
+    """The gradient at the present parameters, as one list."""
+    loss = problem.loss(*(problem.batch if batch is None else batch))
+    return torch.autograd.grad(loss, list(problem.model.parameters()))
