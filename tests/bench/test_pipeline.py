@@ -11,7 +11,7 @@ from limits.refusals import refusal
 from torch.utils.flop_counter import FlopCounterMode
 
 from pprs.bench import ranks, stages
-from pprs.bench.pipeline import PipelineBench, bench_pipeline
+from pprs.bench.pipeline import _CASES, PipelineBench, bench_pipeline
 from pprs.bench.stages import Size, ideal_time, suitable_width
 from pprs.cli import main
 from pprs.pipeline import launch
@@ -150,5 +150,6 @@ def test_settings_that_do_not_fit_are_refused_before_anything_starts(capsys, opt
 def test_busy_machines_are_warned_of(monkeypatch, capsys):
     monkeypatch.setattr(os, "getloadavg", lambda: (2.5, 1.0, 1.0))
     monkeypatch.setattr("pprs.bench.pipeline.measured", lambda *_: [{"width": 64}])
+    monkeypatch.setitem(_CASES, "noise", [])
     bench_pipeline(PipelineBench(only=("noise",)))
     assert "other programs are busy (load 2.5" in capsys.readouterr().out
