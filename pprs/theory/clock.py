@@ -43,7 +43,7 @@ class Clock(Root):
             raise ValueError("graph must be left out for an objective with branches")
         super().__init__(objective, objective.graph if graph is None else graph, start, seed)
         self.time = 0.0
-        self._started = -np.inf
+        self._started, self._passes = -np.inf, 0  # of the latest call
         self._makespans: dict[tuple[int, int], float] = {}  # every step has the same passes
 
     def gradients(
@@ -60,7 +60,8 @@ class Clock(Root):
         if start < self.time:
             self._check_overlap(start, len(points))
         end = start + self._duration(numbers)
-        self._started, self.time = start, max(self.time, end)
+        self._started, self._passes = start, len(points)
+        self.time = max(self.time, end)
         values = np.stack([point.value for point in points])
         gradients = np.empty_like(values)
         for example in set(numbers):
@@ -72,7 +73,8 @@ class Clock(Root):
         costs = {(node.forward, node.backward) for node in self.graph.nodes.values()}
         periods = (start - self._started) / sum(next(iter(costs)))
         chain = len(self.graph.nodes) == self.graph.depth and not any(self.graph.edges.values())
-        if passes > 1 or len(costs) > 1 or not chain or periods < 1 or periods % 1:
+        several = max(passes, self._passes) > 1
+        if several or len(costs) > 1 or not chain or periods < 1 or periods % 1:
             raise ModelError(
                 f"passes that start at time {start} could meet others, which end at {self.time}: "
                 f"use Machine"

@@ -65,6 +65,13 @@ def test_the_clock_refuses_passes_that_could_meet():
         methods.run(methods.PipeDream(0.1, period=3.0), Clock(deviations(1), unequal), 4)
 
 
+def test_a_single_pass_may_not_overlap_several_that_came_before():
+    clock = Clock(deviations(1))
+    clock.gradients([clock.start] * 5)
+    with pytest.raises(ModelError, match="could meet"):
+        clock.gradients([clock.start], at=2.0)
+
+
 @pytest.mark.parametrize("at", [0.0, 2.0, 3.0, 6.0])
 def test_only_single_passes_whole_periods_apart_may_overlap(at):
     clock = Clock(deviations(4), start=np.ones(4))
