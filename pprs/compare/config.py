@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias
 from pprs.command.files import check_file
 from pprs.command.folder import check_name
 from pprs.command.settings import MOST_SAMPLES
-from pprs.pipeline import Grid, Microbatches, ScheduleName, stages_each
+from pprs.pipeline import Grid, Microbatches, ScheduleName
+from pprs.pipeline.schedule import ranks_for
 from pprs.smoothing import Law, NoiseLaw, Scale
 from pprs.tasks.losses import LossName
 from pprs.theory import pipeline_time
@@ -116,23 +117,24 @@ class CompareConfig:
     @property
     def processes(self) -> int:
         """How many there are."""
-        return self.replicas * self.stages // stages_each(self.schedule)
+        return self.replicas * ranks_for(self.schedule, self.stages)
 
     def _check_processes(self) -> None:
-        each = stages_each(self.schedule)
-        if self.stages % each:
-            raise ValueError(
-                f"schedule {self.schedule} puts {each} stages on a process: stages must be a "
-                f"multiple of {each}, got {self.stages}"
-            )
+        ranks = ranks_for(self.schedule, self.stages)
         if self.depth < self.processes:
             raise ValueError(
                 f"depth must be at least the number of processes, over which the methods without "
                 f"smoothing are cut: got depth {self.depth}, and {self.processes} processes for "
                 f"replicas={self.replicas} and stages={self.stages}"
             )
-        grid = Grid(self.replicas, self.stages // each)
-        Microbatches(self.law, "perturbations", self.schedule, grid, each, self.microbatches)
+        Microbatches(
+            self.law,
+            "perturbations",
+            self.schedule,
+            Grid(self.replicas, ranks),
+            self.stages // ranks,
+            self.microbatches,
+        )
 
     def _check_step_sizes(self) -> None:
         for lr in self.lr:

@@ -13,6 +13,7 @@ from pprs.pipeline.schedule import (
     check_pairs,
     check_schedule,
     default_microbatches,
+    fitting,
     stages_each,
 )
 from pprs.smoothing import Law
@@ -69,14 +70,14 @@ class Microbatches:
             stages = self.grid.ranks * self.each
             wanted = default_microbatches(self._pieces(batch), stages, self.grid.replicas)
         if self.split == "examples":
-            fitting = [m for m in self.possible(batch) if m <= wanted]
-            wanted = fitting[-1] if fitting else default_microbatches(batch, wanted)
+            some = [m for m in self.possible(batch) if m <= wanted]
+            wanted = some[-1] if some else default_microbatches(batch, wanted)
         self.order(wanted, batch)
         return wanted
 
     def possible(self, batch: int) -> list[int]:
         """All numbers that would do for a batch of so many examples."""
-        return [m for m in range(1, self._pieces(batch) + 1) if self._fits(m, batch)]
+        return fitting(self.schedule, self.grid, self.each, self._pieces(batch))
 
     def order(self, number: int, batch: int) -> Schedule:
         """The order in which so many run.
@@ -110,10 +111,3 @@ class Microbatches:
 
     def _pieces(self, batch: int) -> int:
         return self.law.pieces if self.split == "perturbations" else batch
-
-    def _fits(self, number: int, batch: int) -> bool:
-        try:
-            self.order(number, batch)
-        except ValueError:
-            return False
-        return True

@@ -16,7 +16,7 @@ from pprs.pipeline.grid import Grid
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.relay import relay
 from pprs.pipeline.running import check_same, report
-from pprs.pipeline.schedule import SCHEDULES, ScheduleName, stages_each
+from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.timeline import Recorder, Timeline, gather
 from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fresh_seed
@@ -132,11 +132,8 @@ class Pipeline:
         self._divided = Microbatches(law, split, schedule, self.grid, each, number)
         self._number: int | None = None  # in the last step
         placement = SCHEDULES[schedule]
-        if recompute and placement.splits:
-            raise ValueError(
-                f"schedule {schedule} computes the two halves of a backward apart, which "
-                f"recompute=True cannot: use another schedule"
-            )
+        if recompute:
+            check_recompute(schedule)
         check_same(
             {
                 "schedule": (schedule, each, replicas),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -112,7 +113,8 @@ def check_schedule(
         carried = "perturbations" if what == "samples" else "examples"
         raise ValueError(
             f"each microbatch carries {what}/microbatches {carried}, so microbatches must "
-            f"divide {what}={whole}: got {microbatches}, possible are {_divisors(whole)}"
+            f"divide {what}={whole}: got {microbatches}, possible are "
+            f"{', '.join(map(str, _divisors(whole)))}"
         )
     if microbatches % grid.replicas:
         raise ValueError(
@@ -128,18 +130,55 @@ def check_schedule(
         copies = f" in each of {grid.replicas} replicas" if grid.replicas > 1 else ""
         way_out = f"take {stages * grid.replicas} or another multiple of it"
         if whole:
-            fitting = [
+            others = [
                 str(m)
-                for m in range(grid.replicas, whole + 1, grid.replicas)
-                if whole % m == 0 and not _misfit(name, grid.ranks, stages, m // grid.replicas)
+                for m in _divisors(whole)
+                if m % grid.replicas == 0
+                and not _misfit(name, grid.ranks, stages, m // grid.replicas)
             ]
-            fits = f"{', '.join(fitting)} would fit" if fitting else f"none fits: change {what}"
+            fits = f"{', '.join(others)} would fit" if others else f"none fits: change {what}"
             way_out = f"of the divisors of {what}={whole}, {fits}"
         raise ValueError(
             f"schedule {name} needs {problem}, got {shared} microbatches for {stages} stages"
             f"{copies}: {way_out}; or use gpipe"
         )
     return schedule
+
+
+def fitting(name: str, grid: Grid, each: int, pieces: int) -> list[int]:
+    """The numbers of microbatches, increasing, that divide so many pieces and fit the schedule."""
+    single, stages = _named(name).placement == "single", grid.ranks * each
+    shared = [m for m in _divisors(pieces) if m % grid.replicas == 0]
+    return [
+        m
+        for m in shared
+        if (single and m == grid.replicas)  # then it runs as gpipe
+        or not _misfit(name, grid.ranks, stages, m // grid.replicas)
+    ]
+
+
+def ranks_for(name: str, stages: int, each: int | None = None) -> int:
+    """The processes of a copy that has so many stages.
+
+    Raises:
+        ValueError: if its stages cannot be shared out evenly.
+    """
+    each = stages_each(name, each)
+    if stages % each:
+        raise ValueError(
+            f"schedule {name} puts {each} stages on a process: stages must be a multiple of "
+            f"{each}, got {stages}"
+        )
+    return stages // each
+
+
+def check_recompute(name: str) -> None:
+    """Raise ``ValueError`` for a schedule whose stages cannot be run again for their backward."""
+    if _named(name).splits:
+        raise ValueError(
+            f"schedule {name} computes the two halves of a backward apart, which recompute=True "
+            f"cannot: use another schedule"
+        )
 
 
 def default_microbatches(pieces: int, stages: int, replicas: int = 1) -> int:
@@ -150,7 +189,7 @@ def default_microbatches(pieces: int, stages: int, replicas: int = 1) -> int:
         stages: of a copy.
         replicas: copies; the number is a multiple of it, where possible.
     """
-    divisors = [m for m in range(1, pieces + 1) if pieces % m == 0]
+    divisors = _divisors(pieces)
     shared = [m for m in divisors if m % replicas == 0] or divisors
     return next((m for m in shared if m >= stages * replicas), shared[-1])
 
@@ -183,5 +222,6 @@ def _misfit(name: str, ranks: int, stages: int, microbatches: int) -> str | None
     return None
 
 
-def _divisors(number: int) -> str:
-    return ", ".join(str(m) for m in range(1, number + 1) if number % m == 0)
+def _divisors(number: int) -> list[int]:
+    small = [m for m in range(1, math.isqrt(number) + 1) if number % m == 0]
+    return sorted({*small, *(number // m for m in small)})

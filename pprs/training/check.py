@@ -13,8 +13,7 @@ from pprs.pipeline import Chain, CheckpointError, chain, full_names
 from pprs.pipeline.cutting import cut_chain
 from pprs.pipeline.saving.peers import check_plain
 from pprs.pipeline.saving.shards import check_fits, read_manifest
-from pprs.pipeline.schedule import SCHEDULES
-from pprs.smoothing import check_normalisation
+from pprs.pipeline.schedule import check_recompute
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
 from pprs.training.evaluation import has_accuracy
@@ -32,13 +31,9 @@ def check(config: TrainConfig) -> None:
     """
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("tensorboard is not installed: pip install 'pprs[tensorboard]'")
-    if config.recompute and SCHEDULES[config.schedule].splits:
-        raise ValueError(
-            f"schedule {config.schedule} computes the two halves of a backward apart, which "
-            f"recompute cannot: use another schedule"
-        )
+    if config.recompute:
+        check_recompute(config.schedule)
     task = Task.of(config)
-    _check_normalisation(config, task.model)
     _check_sizes(config, task)
     outputs, target = _try(config, task, task.training, "the training data")
     if task.validation is not None:
@@ -54,18 +49,6 @@ def check(config: TrainConfig) -> None:
     cut_chain(whole, config.stages, cut=config.cut or None)
     if config.resume is not None:
         _check_checkpoint(config, config.resume, whole, learning, task.steps)
-
-
-def _check_normalisation(config: TrainConfig, model: nn.Module) -> None:
-    model.train()  # as it will be: evaluation mode is no way out here
-    try:
-        check_normalisation(model)
-    except RuntimeError as error:
-        kind = str(error).partition(" is in")[0]
-        raise ValueError(
-            f"model={config.model} has {kind}, whose running statistics mix the examples of a "
-            f"batch and its perturbed passes: replace it by nn.GroupNorm or nn.LayerNorm"
-        ) from None
 
 
 def _check_sizes(config: TrainConfig, task: Task) -> None:

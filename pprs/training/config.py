@@ -10,9 +10,10 @@ from typing import Literal
 from pprs.command.files import check_file
 from pprs.command.folder import check_name
 from pprs.command.settings import MOST_SAMPLES
-from pprs.pipeline import Grid, ScheduleName, stages_each
+from pprs.pipeline import Grid, ScheduleName
 from pprs.pipeline.cutting import Balance
 from pprs.pipeline.microbatches import Microbatches, Split
+from pprs.pipeline.schedule import ranks_for
 from pprs.smoothing import Law, NoiseLaw, Scale
 
 LOSSES = ("cross-entropy", "hinge", "mse")
@@ -147,14 +148,9 @@ class TrainConfig:
         return self.split or ("perturbations" if self.samples > 1 else "examples")
 
     @property
-    def stages_each(self) -> int:
-        """Stages of a process."""
-        return stages_each(self.schedule)
-
-    @property
     def processes(self) -> int:
         """How many there are."""
-        return self.replicas * self.stages // self.stages_each
+        return self.replicas * ranks_for(self.schedule, self.stages)
 
     def microbatches_of(self, batch: int) -> int:
         """Into how many a batch of so many examples is divided.
@@ -163,8 +159,8 @@ class TrainConfig:
             ValueError: if none fits the schedule and the replicas.
         """
         number = None if self.microbatches == "auto" else self.microbatches
-        grid = Grid(self.replicas, self.stages // self.stages_each)
-        each = self.stages_each
+        ranks = ranks_for(self.schedule, self.stages)
+        grid, each = Grid(self.replicas, ranks), self.stages // ranks
         return Microbatches(self.law, self.divided, self.schedule, grid, each, number).chosen(batch)
 
     def _check_ranges(self) -> None:
@@ -207,16 +203,12 @@ class TrainConfig:
             raise ValueError(f"warmup is for {', '.join(DECAYS)}: let {self.decay} do it itself")
 
     def _check_pipeline(self) -> None:
-        law, each = self.law, self.stages_each
+        law = self.law
+        ranks_for(self.schedule, self.stages)
         if law.samples > MOST_SAMPLES:
             raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {law.samples}")
         if law.samples > 1 and not self.sigma:
             raise ValueError(f"sigma=0 makes all samples={law.samples} equal: pass a sigma, or one")
-        if self.stages % each:
-            raise ValueError(
-                f"schedule {self.schedule} puts {each} stages on a process: stages must be a "
-                f"multiple of {each}, got {self.stages}"
-            )
         if self.cut and len(self.cut) != self.stages - 1:
             raise ValueError(
                 f"cut names where the second and every later stage begins: {self.stages} stages "

@@ -66,7 +66,12 @@ def _model(config: TrainConfig) -> nn.Module:
     try:
         check_normalisation(model)
     except RuntimeError as error:
-        raise ValueError(f"model={config.model}: {error}") from None
+        layer = str(error).partition(" is in")[0]
+        # In training mode, as it will be: evaluation mode is no way out here.
+        raise ValueError(
+            f"model={config.model} has {layer}, whose running statistics mix the examples of a "
+            f"batch and its perturbed passes: replace it by nn.GroupNorm or nn.LayerNorm"
+        ) from None
     if any(is_lazy(p) for p in model.parameters()):
         raise ValueError(f"model={config.model} has lazy layers: give them their inputs' sizes")
     if not any(p.requires_grad for p in model.parameters()):
