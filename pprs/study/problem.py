@@ -48,12 +48,14 @@ class Problem:
         cost: of its gradients; says too whether the loss is a mean over examples, so that parts of
             the batch, and noise for each example, are possible.
         training_loss: what is minimised, at the present parameters.
-        metrics: what else is measured at the present parameters, by name: the accuracy on
-            validation and on test examples, or how far above its minimum a convex function is.
+        metrics: what else is measured at the present parameters, by name, such as how far above its
+            minimum a convex function is.
         adversary: if there is one.
+        final_metrics: what is measured at the end of a run only, by other names: the accuracy on
+            validation and on test examples.
 
     Raises:
-        ValueError: if the batch does not fit the cost.
+        ValueError: if the batch does not fit the cost, or two metrics have the same name.
     """
 
     model: nn.Module
@@ -63,6 +65,7 @@ class Problem:
     training_loss: Measure
     metrics: Mapping[str, Measure] = field(default_factory=dict)
     adversary: Adversary | None = None
+    final_metrics: Mapping[str, Measure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = {len(tensor) for tensor in self.batch}
@@ -71,6 +74,10 @@ class Problem:
             raise ValueError(
                 f"batch must hold tensors of the {self.examples} examples that cost tells of (or "
                 f"none, if cost is not divisible), got first dimensions {sorted(sizes)}"
+            )
+        if twice := self.metrics.keys() & self.final_metrics.keys():
+            raise ValueError(
+                f"final_metrics must have other names than metrics, got {sorted(twice)} in both"
             )
 
     @property

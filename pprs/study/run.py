@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -55,7 +55,7 @@ class Point:
         evaluations: gradient evaluations per example.
         wall_time: seconds spent in steps.
         training_loss: what is minimised.
-        metrics: the problem's metrics.
+        metrics: the problem's metrics; at the end of a run its final metrics too.
     """
 
     step: int
@@ -91,6 +91,7 @@ def run(
     seed: int,
     budget: Budget,
     points: int,
+    until: Callable[[Point], bool] | None = None,
 ) -> Outcome:
     """Run a method on a problem.
 
@@ -102,6 +103,8 @@ def run(
         budget: when to end. Where it does not pay for a step, only the start is measured.
         points: how often to measure after the start, evenly spread over the steps, at least 1; the
             end is among them.
+        until: ends the run at the first point for which it holds. Then the points are spread
+            evenly over the logarithm of the steps, since it may end long before the budget.
 
     Raises:
         ValueError: for arguments out of range, or a method that cannot run on this problem.
@@ -113,7 +116,7 @@ def run(
     problem = factory(seed)
     stepper = method.stepper(problem, hyperparameters, derive_seed(seed, "noise"))
     steps = budget.steps(stepper.price)
-    measured = {round(steps * number / points) for number in range(1, points + 1)}
+    measured = _measured(steps, points, spread_evenly=until is None)
     history = [_measure(problem, stepper, 0.0)]
     wall_time, finite = 0.0, math.isfinite(history[0].training_loss)
     for step in range(steps if finite else 0):
@@ -123,9 +126,18 @@ def run(
         if not finite or step + 1 in measured:
             history.append(_measure(problem, stepper, wall_time))
             finite = finite and math.isfinite(history[-1].training_loss)
-        if not finite:
+        if not finite or (until is not None and until(history[-1])):
             break
+    history[-1] = _ended(problem, stepper, history[-1])
     return Outcome(tuple(history), diverged=not finite)
+
+
+def _measured(steps: int, points: int, *, spread_evenly: bool) -> set[int]:
+    """After which steps to measure."""
+    parts = [number / points for number in range(1, points + 1)]
+    if spread_evenly:
+        return {round(steps * part) for part in parts}
+    return {1, *(math.ceil(steps**part) for part in parts)} if steps else set()
 
 
 def _stepped(stepper: Stepper, progress: float) -> bool:
@@ -145,3 +157,11 @@ def _measure(problem: Problem, stepper: Stepper, wall_time: float) -> Point:
             problem.training_loss(),
             {name: metric() for name, metric in problem.metrics.items()},
         )
+
+
+@torch.no_grad()
+def _ended(problem: Problem, stepper: Stepper, point: Point) -> Point:
+    """With what is measured at the end only."""
+    with stepper.evaluating():
+        final = {name: metric() for name, metric in problem.final_metrics.items()}
+    return replace(point, metrics={**point.metrics, **final})

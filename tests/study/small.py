@@ -1,9 +1,15 @@
 """Small problems for tests of the study."""
 
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
+from pprs.study.cell import Cell, Goal
 from pprs.study.cost import Cost
 from pprs.study.problem import Problem, drawing
 
@@ -46,3 +52,34 @@ def gradient(problem, batch=None):
     """The gradient at the present parameters, as one list."""
     loss = problem.loss(*(problem.batch if batch is None else batch))
     return torch.autograd.grad(loss, list(problem.model.parameters()))
+
+
+@dataclass(frozen=True)
+class SmallTask:
+    """The small network, as a task of the study; whoever asks for a marked seed is killed."""
+
+    depth: int = DEPTH
+    killed: str = ""
+
+    def problem(self, seed, data_dir):
+        mark = Path(self.killed)
+        if self.killed and mark.exists():
+            mark.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return network_problem(seed, cost=Cost(self.depth, EXAMPLES, divisible=True))
+
+
+def small_cell(**changes):
+    """A cell of the small network."""
+    loss = Goal("training_loss", "lower")
+    settings = dict(
+        name="small",
+        task=SmallTask(),
+        spent="time",
+        steps=20,
+        methods=("gd", "pprs"),
+        tuned_by=loss,
+        goal=loss,
+        questions=(3,),
+    )
+    return Cell(**(settings | changes))

@@ -38,7 +38,8 @@ LR = LogUniform(1e-3, 10.0)
 ADAM_LR = LogUniform(1e-4, 0.1)
 MOMENTUM = Choice((0.0, 0.9, 0.99))
 SIGMA = LogUniform(0.003, 0.5)
-SAMPLES = Choice((4, 8, 16, 32))
+SAMPLES = Choice((2, 4, 8, 16, 32))
+DRAWS = (1, 4, 16, 64, 128)
 BATCH = Choice((1 / 2, 1 / 4, 1 / 8, 1 / 16))
 
 
@@ -111,7 +112,7 @@ def _smoothed(
     label: str,
     updating: Updating = _agd,
     *,
-    samples: int | None = None,
+    fixed: Hyperparameters | None = None,
     schedule: Progress = lambda _: 1.0,
     **law: Any,
 ) -> Method:
@@ -121,22 +122,26 @@ def _smoothed(
         name: of the method.
         label: of the method.
         updating: makes the update.
-        samples: number K of perturbations, if it is not a hyperparameter.
+        fixed: hyperparameters that are not searched.
         schedule: what sigma is multiplied by.
         law: how else parameters are perturbed.
     """
+    held = dict(fixed or {})
 
     def estimating(problem: Problem, h: Hyperparameters, seed: int) -> Gradient:
-        fixed = h["samples"] if samples is None else samples
-        return Smoothed(problem, seed, Law(h["sigma"], fixed, **law), schedule)
+        h = held | dict(h)
+        return Smoothed(problem, seed, Law(h["sigma"], h["samples"], **law), schedule)
+
+    def stepping(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
+        return updating(parameters, held | dict(h))
 
     space: dict[str, Range] = {"lr": ADAM_LR} if updating is _adam else {"lr": LR}
     if updating is _agd:
         space["momentum"] = Choice((0.0, 0.9, 0.99, "nesterov"))
-    space["sigma"] = SIGMA
-    if samples is None:
-        space["samples"] = SAMPLES
-    return _method(name, label, estimating, updating, space, divides=law.get("noise") == "example")
+    space |= {"sigma": SIGMA, "samples": SAMPLES}
+    searched = {name: each for name, each in space.items() if name not in held}
+    divides = law.get("noise") == "example"
+    return _method(name, label, estimating, stepping, searched, divides=divides)
 
 
 def _randomized_smoothing(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
@@ -217,12 +222,35 @@ _SMOOTHED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "-adam": (", filter-scaled, then Adam", {"scale": "filter", "updating": _adam}),
 }
 
+# What each part does: the number of draws, and the momentum.
+_PARTS = tuple(
+    _smoothed(f"{name}{end}", f"{label}{words}", fixed=fixed, **settings)
+    for end, words, settings in (("", "", {}), ("-filter", ", filter-scaled", {"scale": "filter"}))
+    for name, label, fixed in (
+        *((f"k-{samples}", f"K = {samples}", {"samples": samples}) for samples in DRAWS),
+        ("no-momentum", "PPRS without momentum", {"momentum": 0.0}),
+    )
+)
+
+# Candidates for a rule that needs no tuning: only the step size is searched.
+_DEFAULTS = tuple(
+    _smoothed(
+        f"default{end}-{sigma}",
+        f"σ = {sigma} of a filter's norm, K = 8{words}",
+        updating,
+        fixed={"sigma": sigma, "samples": 8, "momentum": 0.9},
+        scale="filter",
+    )
+    for end, words, updating in (("", "", _agd), ("-adam", ", then Adam", _adam))
+    for sigma in (0.01, 0.03, 0.1, 0.3)
+)
+
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
         *_RIVALS,
         *(
-            _smoothed(f"one-draw{end}", f"one draw{words}", samples=1, **settings)
+            _smoothed(f"one-draw{end}", f"one draw{words}", fixed={"samples": 1}, **settings)
             for end, (words, settings) in _SMOOTHED.items()
         ),
         *(
@@ -231,6 +259,8 @@ METHODS: Mapping[str, Method] = {
         ),
         _smoothed("pprs-example", "PPRS, noise per example", noise="example"),
         _smoothed("pprs-antithetic", "PPRS, antithetic", antithetic=True),
+        *_PARTS,
+        *_DEFAULTS,
     )
 }
 """The methods by name."""

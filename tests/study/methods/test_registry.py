@@ -239,6 +239,17 @@ PRICES = {
         ["pprs", "pprs-annealed", "pprs-filter", "pprs-adam", "pprs-example", "pprs-antithetic"],
         Price(196 / 12, 8),
     ),
+    **{
+        f"k-{samples}{end}": Price((12 * samples + 2) * 2 / 12, samples)
+        for samples in (1, 4, 16, 64, 128)
+        for end in ("", "-filter")
+    },
+    **dict.fromkeys(["no-momentum", "no-momentum-filter"], Price(196 / 12, 8)),
+    **{
+        f"default{end}-{sigma}": Price(196 / 12, 8)
+        for end in ("", "-adam")
+        for sigma in ("0.01", "0.03", "0.1", "0.3")
+    },
 }
 
 
@@ -260,6 +271,22 @@ def test_smoothing_a_loss_that_is_no_mean_costs_equation_14(name):
     assert method.stepper(problem, middle(method, samples=8), SEED).price == Price(20, 8)
 
 
+@pytest.mark.parametrize(
+    ("name", "whole", "fixed"),
+    [
+        ("k-4", "pprs", {"samples": 4}),
+        ("k-16-filter", "pprs-filter", {"samples": 16}),
+        ("no-momentum", "pprs", {"momentum": 0.0}),
+        ("default-0.1", "pprs-filter", {"sigma": 0.1, "samples": 8, "momentum": 0.9}),
+        ("default-adam-0.03", "pprs-adam", {"sigma": 0.03, "samples": 8}),
+    ],
+)
+def test_a_part_is_the_whole_with_hyperparameters_held(name, whole, fixed):
+    rest = {k: v for k, v in middle(METHODS[whole]).items() if k not in fixed}
+    assert set(METHODS[name].space) == set(rest)
+    assert torch.equal(stepped(name, **rest), stepped(whole, **rest, **fixed))
+
+
 def test_pipedream_refuses_an_adversary():
     problem = network_problem(adversary=Adversary(lambda batch, generator: batch, steps=1))
     with pytest.raises(ValueError, match="pipedream has no place for an adversary"):
@@ -270,7 +297,7 @@ def test_every_method_of_the_study_has_a_name_and_a_label_of_its_own():
     assert set(METHODS) == set(PRICES)
     for name, method in METHODS.items():
         assert method.name == name
-        assert re.fullmatch("[a-z0-9-]+", name)
+        assert re.fullmatch("[a-z0-9.-]+", name)
     assert len({method.label for method in METHODS.values()}) == len(METHODS)
 
 

@@ -1,0 +1,83 @@
+"""Real processes share a queue, and are killed."""
+
+import time
+
+import pytest
+from study.small import SmallTask, small_cell
+
+from pprs.study import queue as queues
+from pprs.study.job import Effort, Job
+
+pytest.importorskip("optuna")
+
+from pprs.study.queue import Queue
+from pprs.study.working import work, workers
+
+EFFORT = Effort(trials=2, tuning_seeds=1, seeds=2)
+
+
+def made(**changes):
+    cells = [small_cell(spent=spent, **changes) for spent in ("time", "evaluations")]
+    jobs = [Job(cell, method, EFFORT) for cell in cells for method in cell.methods]
+    return {job.key: job for job in jobs}
+
+
+def told(results):
+    return {key: [(run.steps, run.value) for run in each.runs] for key, each in results.items()}
+
+
+def wait(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_several_workers_find_what_one_finds(tmp_path):
+    jobs = made()
+    urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "two")]
+    alone, shared = map(Queue, urls)
+    for queue in (alone, shared):
+        queue.add(jobs)
+    work(urls[0], jobs, None)
+    with workers(2, urls[1], jobs, None) as processes:
+        for process in processes:
+            process.join(120)
+        assert [process.exitcode for process in processes] == [0, 0]
+    assert set(alone.results()) == set(jobs)
+    assert told(shared.results()) == told(alone.results())
+
+
+def test_the_job_of_a_killed_worker_is_computed_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(queues, "HEARTBEAT", 1)
+    mark = tmp_path / "kill"
+    mark.touch()
+    jobs, url = made(task=SmallTask(killed=str(mark))), f"sqlite:///{tmp_path}/study.db"
+    queue = Queue(url)
+    queue.add(jobs)
+    with workers(1, url, jobs, None) as (doomed,):
+        doomed.join(120)
+        assert doomed.exitcode == -9
+    assert queue.running()
+    assert not queue.results()
+    work(url, jobs, None)
+    assert set(queue.results()) == set(jobs)
+
+
+def test_a_stopped_worker_leaves_its_job_free(tmp_path):
+    jobs, url = made(steps=100_000), f"sqlite:///{tmp_path}/study.db"
+    queue = Queue(url)
+    queue.add(jobs)
+    with workers(1, url, jobs, None):
+        wait(queue.running)
+    wait(lambda: not queue.running())
+    assert not queue.done()
+    queue.add(jobs)
+    assert set(queue.waiting()) == set(jobs)
+
+
+def test_jobs_of_another_version_are_refused(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    Queue(url).add(made())
+    with pytest.raises(ValueError, match="holds 4 jobs that this version of the study does not"):
+        work(url, made(steps=21), None)
