@@ -184,3 +184,34 @@ def test_a_budget_without_an_amount_above_0_is_refused(amounts):
 def test_no_points_are_refused():
     with pytest.raises(ValueError, match="points must be an integer of at least 1, got 0"):
         smoothed(points=0)
+
+
+def test_a_run_ends_at_the_first_point_that_is_good_enough():
+    whole = run(network_problem, METHODS["gd"], {"lr": 0.05}, 0, Budget(evaluations=64), 1000)
+    target = whole.history[20].training_loss
+    found = run(
+        network_problem,
+        METHODS["gd"],
+        {"lr": 0.05},
+        0,
+        Budget(evaluations=64),
+        1000,
+        until=lambda point: point.training_loss <= target,
+    )
+    first = next(point.step for point in whole.history if point.training_loss <= target)
+    assert found.last.step == first <= 20
+    assert timeless(found).last == dataclasses.replace(whole.history[first], wall_time=0.0)
+    assert not found.diverged
+
+
+def test_points_on_the_way_to_a_target_are_spread_over_the_logarithm_of_the_steps():
+    found = run(
+        network_problem,
+        METHODS["gd"],
+        {"lr": 0.05},
+        0,
+        Budget(evaluations=256),
+        8,
+        until=lambda point: False,
+    )
+    assert [point.step for point in found.history] == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256]
