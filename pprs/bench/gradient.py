@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from torch.func import functional_call, vmap
 
 from pprs.bench.cases import CASES, Case, CaseName, loss
 from pprs.bench.profile import peak_memory, shares
+from pprs.bench.report import against, processor
 from pprs.command.files import check_file, write_json
 from pprs.smoothing import compiled, smooth
 
@@ -61,7 +61,7 @@ def bench_gradient(config: GradientBench) -> list[dict[str, Any]]:
     console = Console()
     device = torch.device(config.device)
     machine = {
-        "device": torch.cuda.get_device_name() if config.device == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "compiled normals": compiled(),
@@ -207,11 +207,11 @@ def _show(results: list[dict[str, Any]], console: Any) -> None:
         times.add_row(
             result["case"],
             f"{result['seconds']['plain'] * 1e3:.1f} ms",
-            _against(ratios["shared"], bars[0], above=False),
-            _against(ratios["example"], bars[1], above=False),
+            against(ratios["shared"], bars[0], above=False),
+            against(ratios["example"], bars[1], above=False),
             f"{ratios['literal']:.1f}",
             f"{ratios['vmap']:.1f}",
-            _against(result["faster than literal"]["shared"], bars[2], above=True),
+            against(result["faster than literal"]["shared"], bars[2], above=True),
         )
         for noise in ("shared", "example"):
             share = result["shares"][noise]
@@ -222,18 +222,3 @@ def _show(results: list[dict[str, Any]], console: Any) -> None:
             )
     console.print(times)
     console.print(parts)
-
-
-def _against(value: float, bar: float, *, above: bool) -> str:
-    met = value >= bar if above else value <= bar
-    sign = "≥" if above else "≤"
-    return f"[{'green' if met else 'red'}]{value:.2f}[/] {sign}{bar:g}"
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from pprs._arguments import counts
-from pprs.bench.gradient import _against, _processor
 from pprs.bench.ranks import (
     Row,
     checkpoints,
@@ -22,8 +21,10 @@ from pprs.bench.ranks import (
     speedup,
     suitable,
 )
+from pprs.bench.report import against, processor
 from pprs.bench.stages import Size
 from pprs.command.files import check_file, write_json
+from pprs.pipeline.running.environment import cores
 
 CaseName: TypeAlias = Literal["efficiency", "noise", "speedup", "microbatches", "checkpoints"]
 
@@ -90,7 +91,7 @@ def bench_pipeline(config: PipelineBench) -> list[Row]:
     size = replace(size, **measured(suitable, 2, size, config.milliseconds)[0])
     console.print(f"stages: {size}")
     rows: list[Row] = []
-    for some in _cases(config, size, machine["cores"], console):
+    for some in _cases(config, size, console):
         rows += some
         if config.json is not None:
             found = {"machine": machine, "size": asdict(size), "results": rows}
@@ -101,12 +102,12 @@ def bench_pipeline(config: PipelineBench) -> list[Row]:
     return rows
 
 
-def _cases(config: PipelineBench, size: Size, cores: int, console: Any) -> Iterator[list[Row]]:
+def _cases(config: PipelineBench, size: Size, console: Any) -> Iterator[list[Row]]:
     from rich.progress import track
 
     for case in track(config.only, "timing", console=console, transient=True):
         for worker, processes in _CASES[case]:
-            if processes > cores:
+            if processes > cores():
                 console.print(f"{case} of {processes} stages is left out: it needs as many cores")
                 continue
             found = measured(worker, processes, size, config.repeats)
@@ -114,11 +115,9 @@ def _cases(config: PipelineBench, size: Size, cores: int, console: Any) -> Itera
 
 
 def _machine() -> dict[str, Any]:
-    # The cores that the processes may use, where the system can say so.
-    affinity = getattr(os, "sched_getaffinity", None)
     return {
-        "device": _processor(),
-        "cores": len(affinity(0)) if affinity else os.cpu_count() or 1,
+        "device": processor(),
+        "cores": cores(),
         "torch": torch.__version__,
         "load": round(os.getloadavg()[0], 1),
     }
@@ -179,4 +178,4 @@ def _table(title: str, first: str, *headings: str) -> Any:
 def _valued(row: Row) -> str:
     if row["bar"] is None:
         return f"{row['value']:.2f}"
-    return _against(row["value"], row["bar"], above=row["above"])
+    return against(row["value"], row["bar"], above=row["above"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -13,6 +14,20 @@ T = TypeVar("T")
 
 # Far beyond what is of use; the numbers of microbatches that fit are found among all smaller ones.
 MOST_SAMPLES = 1_000_000
+
+
+def path_option(
+    option: str, program: str, arguments: Sequence[str]
+) -> tuple[Path | None, list[str]]:
+    """Take an option that names a file or folder out of a command line.
+
+    Returns:
+        The path, if the option is there, and the other arguments.
+    """
+    parser = argparse.ArgumentParser(prog=program, add_help=False, allow_abbrev=False)
+    parser.add_argument(option, type=Path)
+    known, rest = parser.parse_known_args(arguments)
+    return getattr(known, option.strip("-")), rest
 
 
 def as_toml(settings: Any) -> dict[str, Any]:

@@ -23,8 +23,11 @@ from pprs.training.resume import checkpoint_of
 from pprs.training.task import Task
 
 
-def check(config: TrainConfig) -> None:
+def check(config: TrainConfig) -> Path | None:
     """Build and try what the settings name, in this process.
+
+    Returns:
+        The checkpoint to go on from, if that is asked for.
 
     Raises:
         ValueError: if anything is wrong.
@@ -47,8 +50,11 @@ def check(config: TrainConfig) -> None:
     check_plain(f"the state of decay={config.decay}", learning.state())
     whole = _pieces(config, task)
     cut_chain(whole, config.stages, cut=config.cut or None)
-    if config.resume is not None:
-        _check_checkpoint(config, config.resume, whole, learning, task.steps)
+    if config.resume is None:
+        return None
+    start = checkpoint_of(config.resume)
+    _check_checkpoint(config, start, whole, learning, task.steps)
+    return start
 
 
 def _check_sizes(config: TrainConfig, task: Task) -> None:
@@ -127,9 +133,8 @@ def _pieces(config: TrainConfig, task: Task) -> Chain:
 
 
 def _check_checkpoint(
-    config: TrainConfig, resume: Path, whole: Chain, learning: Learning, steps: int
+    config: TrainConfig, path: Path, whole: Chain, learning: Learning, steps: int
 ) -> None:
-    path = checkpoint_of(resume)
     try:
         manifest = read_manifest(path)
     except CheckpointError as error:

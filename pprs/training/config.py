@@ -209,10 +209,5 @@ class TrainConfig:
             raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {law.samples}")
         if law.samples > 1 and not self.sigma:
             raise ValueError(f"sigma=0 makes all samples={law.samples} equal: pass a sigma, or one")
-        if self.cut and len(self.cut) != self.stages - 1:
-            raise ValueError(
-                f"cut names where the second and every later stage begins: {self.stages} stages "
-                f"have {self.stages - 1} of these, got {len(self.cut)}"
-            )
         if self.divided == "perturbations":
             self.microbatches_of(batch=1)

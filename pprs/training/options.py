@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from pprs.command.settings import read_settings
+from pprs.command.settings import path_option, read_settings
 from pprs.training.config import TrainConfig
 from pprs.training.resume import run_folder
 
@@ -29,16 +28,13 @@ def parse(arguments: Sequence[str]) -> TrainConfig:
     """
     import tyro
 
-    parser = argparse.ArgumentParser(prog=_PROGRAM, add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path)
-    known, rest = parser.parse_known_args(arguments)
-    parser.add_argument("--resume", type=Path)
-    resume: Path | None = parser.parse_known_args(arguments)[0].resume
-    if known.config and resume:
+    file, rest = path_option("--config", _PROGRAM, arguments)
+    resume, _ = path_option("--resume", _PROGRAM, rest)
+    if file and resume:
         raise ValueError("--config and --resume both give the defaults: pass one of them")
-    path = run_folder(resume) / "config.toml" if resume else known.config
+    path = run_folder(resume) / "config.toml" if resume else file
     default = _defaults(path, rest) if path else tyro.MISSING_NONPROP
-    return tyro.cli(TrainConfig, prog=_PROGRAM, args=list(rest), default=default)
+    return tyro.cli(TrainConfig, prog=_PROGRAM, args=rest, default=default)
 
 
 class _Unchecked(TrainConfig):

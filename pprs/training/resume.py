@@ -52,14 +52,18 @@ def checkpoint_of(path: Path) -> Path:
     return saved
 
 
-def saved_last(folder: Path) -> Path | None:
+def saved_last(folder: Path, *, contents: bool = True) -> Path | None:
     """The newest complete checkpoint of a run, if there is any.
+
+    Args:
+        folder: of the run.
+        contents: as for :func:`~pprs.pipeline.saving.saved.newest`.
 
     Raises:
         CheckpointError: if all are damaged.
     """
     saved = folder.absolute() / CHECKPOINTS
-    name = newest(saved)
+    name = newest(saved, contents=contents)
     return None if name is None else saved / name
 
 

@@ -59,6 +59,7 @@ def run_rank(
         if stages.logs:
             journal = Journal(config, folder, stages.pipeline.steps, task.steps)
             run.journal = stack.enter_context(journal)
+            _say_microbatches(journal, config, task.order.batch)
         received = run.go(stopping)
     if received is not None and interrupted is not None:
         interrupted(received, folder)
@@ -162,7 +163,7 @@ class _Run:
         kept = resume_run(self._checkpoints, self._pipeline, self._learning.optimizer, start)
         self._learning.load(kept["learning"])
         self._measured = kept["measured"]
-        if start == self._checkpoints.latest():
+        if start == self._checkpoints.latest(contents=False):
             self._saved = self._pipeline.steps
         else:  # the newest is where a restart goes on
             self._save()
@@ -177,6 +178,16 @@ class _Run:
             "microbatches": self._stages.microbatches,
             "parameters": sum(p.numel() for p in self._task.model.parameters()),
         }
+
+
+def _say_microbatches(journal: Journal, config: TrainConfig, batch: int) -> None:
+    """Say how many there are, if not as many as were asked for."""
+    wanted, chosen = config.microbatches, config.microbatches_of(batch)
+    if wanted not in (None, "auto", chosen):
+        journal.say(
+            f"microbatches: {chosen}, as a batch of {batch} examples cannot be divided into "
+            f"{wanted} equal parts"
+        )
 
 
 def _from_first(found: Callable[[], Path | None]) -> Path | None:

@@ -10,7 +10,7 @@ from pprs.pipeline import LaunchError, LaunchInterrupted, joined, launch
 from pprs.training.check import check
 from pprs.training.config import TrainConfig
 from pprs.training.ending import Interrupted, ended_by, way_on
-from pprs.training.resume import checkpoint_of, run_folder
+from pprs.training.resume import run_folder
 from pprs.training.run import run_rank
 
 # Seconds that the ranks have to end their step and save, once a signal has come.
@@ -28,8 +28,7 @@ def train(config: TrainConfig) -> None:
         LaunchError: if a rank fails.
         Interrupted: after a signal; what was done so far is saved.
     """
-    check(config)
-    start = checkpoint_of(config.resume) if config.resume else None
+    start = check(config)
     folder = run_folder(config.resume) if config.resume else None
     if joined():
         _join(config, folder, start)

@@ -111,6 +111,7 @@ def test_a_wrong_loss_is_named(workplace, body, message):
         ("", {"target_accuracy": 0.9, "loss": "mine.py:mine"}, "integer labels and outputs with"),
         ("", {"stages": 4}, r"a network of 3 layers can be cut into 1 to 3 stages, got 4"),
         ("", {"cut": ("head",)}, r"cut names 'head', but no layer"),
+        ("", {"cut": ("0", "1")}, r"2 stages have 1 of these, got 2"),
         (
             "",
             {"schedule": "dualpipe-v", "batch": 9},

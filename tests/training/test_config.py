@@ -25,7 +25,6 @@ NAMED = {"model": "a:b", "data": "a:c"}
         ({"sigma": -1.0}, "sigma .* got -1.0"),
         ({"sigma": 0.1, "samples": 4, "microbatches": 3}, "must divide samples=4: got 3"),
         ({"schedule": "zb-v", "stages": 3}, "multiple of 2, got 3"),
-        ({"cut": ("a", "b")}, "2 stages have 1 of these, got 2"),
         ({"target_accuracy": 90.0}, "target_accuracy must be above 0, up to 1: got 90.0"),
         ({"name": "a/b"}, "single folder's name"),
     ],

@@ -4,6 +4,7 @@ import math
 import re
 import signal
 import sys
+from unittest.mock import patch
 
 import pytest
 from training.runs import (
@@ -18,6 +19,7 @@ from training.runs import (
     workplace,
 )
 
+from pprs.pipeline.saving import saved
 from pprs.training.resume import cut_back
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
@@ -82,7 +84,9 @@ def test_other_settings_win_and_more_steps_are_taken(terminated):
     # After the tests above, which need the run as it was.
     run = terminated[0]
     changed = ["--steps", "14", "--lr", "0.04", "--schedule", "zb-v", "--microbatches", "4"]
-    trained(run.parents[1], "--resume", "runs/train", *changed)
+    with patch.object(saved, "verify", wraps=saved.verify) as verify:
+        trained(run.parents[1], "--resume", "runs/train", *changed)
+    assert verify.call_count == 1  # it reads all there is
     records = metrics(run)
     assert [record["step"] for record in records] == list(range(1, 15))
     # The course is that of 14 steps now, from the new step size.

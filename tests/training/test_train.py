@@ -128,6 +128,14 @@ def test_an_image_model_trains_in_bfloat16_and_stops_at_its_target(tmp_path):
     assert f"step {end['step']} of 400" in said
 
 
+def test_another_number_of_microbatches_than_asked_for_is_told_once_with_its_reason(tmp_path, mlps):
+    more = ["--microbatches", "5", "--replicas", "1", "--name", "few", *ONE_PROCESS]
+    said = trained(workplace(tmp_path), *MLP, *more)
+    reason = "microbatches: 4, as a batch of 16 examples cannot be divided into 5 equal parts\n"
+    assert said.count("microbatches:") == said.count(reason) == 1
+    assert not any("microbatches:" in other for other in mlps[1].values())
+
+
 def test_processes_of_torchrun_claim_one_folder_together(uninterrupted):
     run, said = uninterrupted
     assert [path.name for path in run.parent.iterdir()] == ["train"]

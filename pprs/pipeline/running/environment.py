@@ -38,12 +38,15 @@ def local_ranks() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
+def cores() -> int:
+    """How many cores this process may use, or the machine has where the system cannot say it."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def threads() -> int:
     """How many cores each rank of this machine may use, where it computes on the CPU."""
-    # Those that this process may use, where the system can say so.
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores // local_ranks())
+    return max(1, cores() // local_ranks())
 
 
 def store_address() -> tuple[str, int]:

@@ -7,8 +7,7 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -23,6 +22,7 @@ from pprs.pipeline.running.agent import SIGNALS, Agent
 from pprs.pipeline.running.environment import joined
 from pprs.pipeline.running.failure import LaunchError
 from pprs.pipeline.running.rank import Work, join
+from pprs.pipeline.running.signals import handled
 
 
 class LaunchInterrupted(RuntimeError):
@@ -78,9 +78,11 @@ def launch(
         join(work)
         return
     _silence("torch.distributed.elastic")
+    # Python handles signals in the main thread only.
+    asked = SIGNALS if threading.current_thread() is threading.main_thread() else ()
     with TemporaryDirectory(prefix="pprs-") as folder:
         try:
-            with _signals_raise():
+            with handled(_raise, asked):
                 _run(work, processes, max_restarts, Path(folder))
         except SignalException as error:
             raise LaunchInterrupted(error.sigval) from None
@@ -123,23 +125,8 @@ def _check(max_restarts: int, grace: float, silence: float) -> None:
         raise ValueError(f"silence must be more than 0 seconds, got {silence}")
 
 
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Let the signals that ask this process to end raise torch's exception for it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python handles signals in the main thread only
-        return
-    # nohup lets a process ignore SIGHUP, so that it goes on when its terminal is closed.
-    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
-    before = {each: signal.signal(each, _raise) for each in SIGNALS - ignored}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, signal.SIG_DFL if handler is None else handler)
-
-
 def _raise(number: int, _: FrameType | None) -> NoReturn:
+    """Raise torch's exception for a signal that asks this process to end."""
     received = signal.Signals(number)
     raise SignalException(f"received {received.name}", received)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType, TracebackType
-from typing import Any
+from contextlib import ExitStack
+from types import FrameType
 
 import torch
 import torch.distributed as dist
 
 from pprs.pipeline.running.environment import device
+from pprs.pipeline.running.signals import handled
+
+_ASK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopping:
@@ -28,7 +31,7 @@ class Stopping:
 
     def __init__(self) -> None:
         self._noted: signal.Signals | None = None
-        self._previous: dict[signal.Signals, Any] = {}
+        self._handlers = ExitStack()
 
     def agreed(self, group: dist.ProcessGroup | None = None) -> signal.Signals | None:
         """The signal that some rank has noted, the same for all ranks; a collective call.
@@ -52,21 +55,8 @@ class Stopping:
 
     def __enter__(self) -> Stopping:
         self._noted = None
-        self._previous = {each: signal.signal(each, self._note) for each in _heeded()}
+        self._handlers.enter_context(handled(self._note, _ASK))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            # What was not set from Python is None, and cannot be set from it.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _heeded() -> list[signal.Signals]:
-    # nohup lets a process ignore SIGHUP, so that it goes on when its terminal is closed.
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+    def __exit__(self, *_: object) -> None:
+        self._handlers.close()

@@ -138,16 +138,19 @@ class Checkpoints:
         if error is None:
             self.close()
 
-    def latest(self) -> Path | None:
+    def latest(self, *, contents: bool = True) -> Path | None:
         """The newest intact checkpoint, or ``None`` where there is none at all.
 
-        All files are read and compared with their checksums. Damaged ones are left out with a
-        warning.
+        Damaged ones are left out with a warning.
+
+        Args:
+            contents: read all files and compare them with their checksums; otherwise only what
+                the manifest says of itself and of their sizes is checked.
 
         Raises:
             CheckpointError: if there are checkpoints, but all are damaged.
         """
-        name = self._peers.first(lambda: newest(self.folder))
+        name = self._peers.first(lambda: newest(self.folder, contents=contents))
         return None if name is None else self.folder / name
 
     def load(self, path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

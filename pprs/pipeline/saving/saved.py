@@ -57,22 +57,24 @@ def finish(partial: Path, step: int, parts: list[Any], keep: int) -> None:
             gone = saved.with_name(f"{_PARTIAL}{saved.name}")
             saved.rename(gone)  # first, so that a kill leaves no half of it
             shutil.rmtree(gone)
-        elif _damage(saved) is None:
+        elif _damage(saved, read_manifest) is None:
             complete += 1
 
 
-def newest(folder: Path) -> str | None:
+def newest(folder: Path, *, contents: bool = True) -> str | None:
     """The name of the newest intact checkpoint; warns of newer ones that are damaged.
 
-    It reads all of a checkpoint's files: a run that starts again by itself must not choose one on
-    which it fails each time.
+    Args:
+        folder: of the checkpoints.
+        contents: read all of a checkpoint's files, not only its manifest and their sizes. A run
+            that starts again by itself must not choose one on which it fails each time.
 
     Raises:
         CheckpointError: if all are damaged.
     """
     damages: list[str] = []
     for saved in _saved(folder):
-        damage = _damage(saved) or _damage(saved, verify)
+        damage = _damage(saved, verify if contents else read_manifest)
         if damage is None:
             if damages:
                 warnings.warn(f"{'; '.join(damages)}. {saved.name} is intact", stacklevel=2)
@@ -86,11 +88,7 @@ def newest(folder: Path) -> str | None:
 def intact(damaged: Path) -> str:
     """A sentence on where to go on instead."""
     for saved in _saved(damaged.parent):
-        if saved.name != damaged.name:
-            try:
-                verify(saved)
-            except CheckpointError:
-                continue
+        if saved.name != damaged.name and _damage(saved, verify) is None:
             return f"Intact is {saved}"
     return f"No other checkpoint in {damaged.parent} is intact"
 
@@ -131,7 +129,7 @@ def _number(folder: Path) -> int:
     return int(folder.name.partition("-")[0])
 
 
-def _damage(folder: Path, check: Callable[[Path], object] = read_manifest) -> str | None:
+def _damage(folder: Path, check: Callable[[Path], object]) -> str | None:
     try:
         check(folder)
     except CheckpointError as error:

@@ -112,6 +112,18 @@ def test_the_latest_is_intact_and_a_damaged_newer_one_is_warned_of(tmp_path, dam
         checkpoints.latest()
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_without_contents_the_latest_is_intact_by_its_manifest_and_sizes(tmp_path, damage):
+    checkpoints = saved(tmp_path, 1, 2)
+    newest = checkpoints.latest()
+    damaged = damage(newest)
+    if damage in (flipped, header):
+        assert checkpoints.latest(contents=False) == newest
+    else:
+        with pytest.warns(UserWarning, match=f"{damaged.name}.* 000001-step-1 is intact"):
+            assert checkpoints.latest(contents=False) == tmp_path / "000001-step-1"
+
+
 def test_where_all_is_damaged_it_says_so(tmp_path):
     checkpoints = saved(tmp_path, 1, 2)
     newest = checkpoints.latest()

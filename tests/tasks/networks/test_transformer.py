@@ -1,28 +1,14 @@
 import pytest
 import torch
-import torch.nn.functional as F
+from tasks.networks.small import normal, transformer
 from torch import nn
 
-import pprs
-from pprs.pipeline import chain
-from pprs.tasks.networks import image_transformer
 from pprs.tasks.networks.transformer import Attention
-
-OPTIONS = dict(patch=4, width=16, heads=2, layers=2, outputs=10)
-
-
-def build(seed=0, shape=(3, 8, 12), **changes):
-    generator = torch.Generator().manual_seed(seed)
-    return image_transformer(shape, **(OPTIONS | changes), generator=generator, dtype=torch.float64)
-
-
-def normal(*shape, seed=1):
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_pieces_are_patches_two_halves_of_every_layer_and_the_head(layers):
-    network = build(layers=layers)
+    network = transformer(layers=layers)
     assert len(network) == 2 * layers + 2
     assert network[0](normal(5, 3, 8, 12)).shape == (5, 6, 16)
     assert network(normal(5, 3, 8, 12)).shape == (5, 10)
@@ -46,7 +32,7 @@ def test_attention_is_torchs():
 
 
 def test_two_halves_are_torchs_layer_that_normalises_first():
-    network = build(layers=1)
+    network = transformer(layers=1)
     attention, hidden = network[1], network[2]
     theirs = nn.TransformerEncoderLayer(
         16, 2, 64, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
@@ -69,7 +55,7 @@ def test_two_halves_are_torchs_layer_that_normalises_first():
 
 def test_weights_come_from_the_given_generator_alone():
     before = torch.get_rng_state()
-    a, b, c = build(0), build(0), build(1)
+    a, b, c = transformer(0), transformer(0), transformer(1)
     assert torch.equal(torch.get_rng_state(), before)
     for name, weight in a.state_dict().items():
         assert torch.equal(weight, b.state_dict()[name])
@@ -78,49 +64,9 @@ def test_weights_come_from_the_given_generator_alone():
 
 
 def test_a_patch_knows_its_place():
-    network, x = build(), normal(1, 3, 8, 12)
+    network, x = transformer(), normal(1, 3, 8, 12)
     turned = torch.cat([x[..., 4:], x[..., :4]], -1)  # the same patches in other places
     assert (network(x) - network(turned)).abs().max() > 1e-3
-
-
-def test_an_example_does_not_see_the_others():
-    network, x = build(), normal(5, 3, 8, 12)
-    torch.testing.assert_close(network(x)[2:3], network(x[2:3]))
-
-
-def test_the_network_learns():
-    network, x, y = build(), normal(20, 3, 8, 12), torch.arange(20) % 10
-    optimizer = torch.optim.Adam(network.parameters(), 0.01)
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(network(x), y)
-        loss.backward()
-        optimizer.step()
-    assert loss.item() < 0.1  # 2.3 is chance
-
-
-@pytest.mark.parametrize("noise", ["shared", "example"])
-def test_the_network_can_be_smoothed(noise):
-    network, x, y = build(), normal(4, 3, 8, 12), torch.arange(4)
-    loss = pprs.smooth(
-        lambda x, y: F.cross_entropy(network(x), y),
-        network,
-        sigma=1e-9,
-        samples=3,
-        noise=noise,
-        batch=(x, y),
-        seed=0,
-    )
-    loss.backward()
-    torch.testing.assert_close(loss, F.cross_entropy(network(x), y))
-    assert all(p.grad is not None for p in network.parameters())
-
-
-def test_a_pipeline_can_cut_it():
-    network, x = build(), normal(2, 3, 8, 12)
-    pieces = chain(network)
-    assert len(pieces) >= 6
-    torch.testing.assert_close(pieces(x), network(x))
 
 
 @pytest.mark.parametrize(
@@ -133,4 +79,4 @@ def test_a_pipeline_can_cut_it():
 )
 def test_what_does_not_fit_is_refused(changes, says):
     with pytest.raises(ValueError, match=says):
-        build(**changes)
+        transformer(**changes)
