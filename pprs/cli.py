@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,6 +20,9 @@ commands:
   bounds           how long a precision takes, at least and by method, for given constants
   simulate         run methods on a worst-case function over depths of the pipeline
   trace            where the time of a recorded pipeline went, and a picture of it
+  study run        tune many methods in many tasks, and run them on new seeds
+  study worker     take part in a study that runs on another machine
+  study report     tables, figures and a page of a study's results
 
 `pprs <command> --help` lists a command's options."""
 
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pprs"):
             raise
-        return _say(f"the command line needs {error.name}: pip install 'pprs[train]'", 2)
+        extra = "study" if arguments[:1] == ["study"] else "train"
+        return _say(f"the command line needs {error.name}: pip install 'pprs[{extra}]'", 2)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
 
@@ -61,6 +64,9 @@ def _command(
         ("bench", "pipeline"): _bench_pipeline,
         ("bounds",): _bounds,
         ("simulate",): _simulate,
+        ("study", "run"): _study_run,
+        ("study", "worker"): _study_worker,
+        ("study", "report"): _study_report,
         ("trace",): _trace,
         ("train",): _train,
     }
@@ -92,6 +98,29 @@ def _simulate(arguments: Sequence[str]) -> int:
     from pprs.limits import SimulateConfig, simulate
 
     return _configured("simulate", SimulateConfig, simulate, arguments)
+
+
+def _study_run(arguments: Sequence[str]) -> int:
+    from pprs.study.command import StudyConfig, StudyError, StudyInterrupted, run_study
+
+    try:
+        return _configured("study run", StudyConfig, run_study, arguments)
+    except StudyError as error:
+        return _say(str(error), 1)
+    except StudyInterrupted as error:
+        return _say(str(error), 128 + error.signal)
+
+
+def _study_worker(arguments: Sequence[str]) -> int:
+    from pprs.study.command import WorkerConfig, run_worker
+
+    return _configured("study worker", WorkerConfig, run_worker, arguments)
+
+
+def _study_report(arguments: Sequence[str]) -> int:
+    from pprs.study.command import ReportConfig, run_report
+
+    return _configured("study report", ReportConfig, run_report, arguments)
 
 
 def _trace(arguments: Sequence[str]) -> int:
@@ -140,11 +169,11 @@ def _launched(
     """Run a command that starts processes, and whose options may stand in a TOML file."""
     import tyro
 
-    from pprs.command.settings import read_settings
+    from pprs.command.settings import path_option, read_settings
     from pprs.pipeline import LaunchError, LaunchInterrupted
 
     try:
-        path, rest = _config_file(name, arguments)
+        path, rest = path_option("--config", f"pprs {name}", arguments)
         default = read_settings(config, path) if path else config()
         run(tyro.cli(config, prog=f"pprs {name} [--config FILE]", args=rest, default=default))
     except ValueError as error:
@@ -154,16 +183,6 @@ def _launched(
     except LaunchInterrupted as error:
         return _say(f"{error}; what was logged so far is kept", 128 + error.signal)
     return 0
-
-
-def _config_file(name: str, arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Take `--config FILE` out of the arguments: its values are the defaults of all others."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog=f"pprs {name}", add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path)
-    known, rest = parser.parse_known_args(arguments)
-    return known.config, rest
 
 
 def _say(message: str, code: int) -> int:

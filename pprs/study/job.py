@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
 from pprs._arguments import counts
 from pprs.smoothing import derive_seed
-from pprs.study.cell import Cell
+from pprs.study.cell import Cell, Goal
 from pprs.study.methods import METHODS, Hyperparameters
 from pprs.study.problem import Problem
 from pprs.study.results import Result, Run
@@ -125,20 +122,19 @@ class Job:
 
     def _score(self, tried: Hyperparameters, budget: Budget, data_dir: Path | None) -> float:
         """The mean over the tuning seeds."""
-        goal, spent = self.cell.tuned_by, self.cell.spent
-        until = goal.reached if goal.target is not None else None
-        return statistics.fmean(
-            goal.score(self._outcome(tried, ("tuning", number), budget, data_dir, until), spent)
+        goal = self.cell.tuned_by
+        outcomes = (
+            self._outcome(tried, ("tuning", number), budget, data_dir, goal, points=1)
             for number in range(self.effort.tuning_seeds)
         )
+        return statistics.fmean(goal.score(outcome, self.cell.spent) for outcome in outcomes)
 
     def _run(
         self, found: Hyperparameters, number: int, budget: Budget, data_dir: Path | None
     ) -> Run:
-        goal = self.cell.goal
-        until = goal.reached if goal.target is not None else None
-        outcome = self._outcome(found, ("run", number), budget, data_dir, until)
-        return Run.of(number, outcome, goal, self.cell.spent, self.effort.points)
+        goal, points = self.cell.goal, self.effort.points
+        outcome = self._outcome(found, ("run", number), budget, data_dir, goal, points)
+        return Run.of(number, outcome, goal, self.cell.spent, points)
 
     def _outcome(
         self,
@@ -146,13 +142,22 @@ class Job:
         seed: tuple[str, int],
         budget: Budget,
         data_dir: Path | None,
-        until: Callable[..., bool] | None,
+        goal: Goal,
+        points: int,
     ) -> Outcome:
         def factory(drawn: int) -> Problem:
             return self.cell.task.problem(drawn, data_dir)
 
         # Cells draw for themselves: what they say of a method is independent.
         drawn = derive_seed(0, self.cell.name, *seed)
-        points = self.effort.points if until is None else _POINTS_TO_TARGET
-        torch.manual_seed(drawn)  # nothing should draw from it; if something does, it is repeated
-        return run(factory, METHODS[self.method], hyperparameters, drawn, budget, points, until)
+        aimed = goal.target is not None
+        return run(
+            factory,
+            METHODS[self.method],
+            hyperparameters,
+            drawn,
+            budget,
+            _POINTS_TO_TARGET if aimed else points,
+            until=goal.reached if aimed else None,
+            final=(goal.metric,) if seed[0] == "tuning" else None,
+        )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pprs.study.job import Direction
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 HEARTBEAT = 10  # seconds; a job whose worker was not heard of for four of them is lost
 
 
+def worker_name(process: int) -> str:
+    """What a process of this machine is called in the queue."""
+    return f"{socket.gethostname()}:{process}"
+
+
 class Queue:
     """Jobs by their keys, each a trial of one study of Optuna: it waits, runs, or has its result.
 
@@ -25,12 +33,13 @@ class Queue:
 
     Args:
         storage: URL of a database, as SQLAlchemy reads it.
+        name: of the queue, one of several in the database.
 
     Raises:
         ValueError: if it cannot be opened.
     """
 
-    def __init__(self, storage: str) -> None:
+    def __init__(self, storage: str, name: str = "jobs") -> None:
         import optuna
         from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
         from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -47,7 +56,10 @@ class Queue:
             )
         except (ArgumentError, SQLAlchemyError, ImportError) as error:
             raise ValueError(f"cannot open the storage {storage}: {error}") from None
-        self._jobs = self.study("jobs", "minimize")
+        self.storage, self.name = storage, name
+        self._busy = False
+        self._leaving: int | None = None
+        self._jobs = self.study(name, "minimize")
 
     def study(self, key: str, direction: Direction) -> Study:
         """Optuna's study of this name, made where there is none."""
@@ -63,6 +75,11 @@ class Queue:
         for key in keys:
             if key not in known:
                 self._jobs.enqueue_trial({}, user_attrs={"job": key})
+
+    def withdraw(self, keys: Iterable[str]) -> None:
+        """Let jobs no longer wait; what runs goes on."""
+        gone = set(keys)
+        self._end(trial for key, trial in self._trials("WAITING") if key in gone)
 
     def take(self, compute: Callable[[str], Result]) -> bool:
         """Compute a waiting job, if there is one; keep its result, or why it failed.
@@ -83,6 +100,8 @@ class Queue:
             key = trial.user_attrs.get("job")
             if key is None or self._taken_before(trial.number, key):
                 raise TrialPruned  # others took what was waiting, or two have added the same
+            trial.set_user_attr("worker", worker_name(os.getpid()))
+            self._claiming(False)
             try:
                 result = compute(key)
             except Exception as error:
@@ -91,8 +110,32 @@ class Queue:
             trial.set_user_attr("result", result.to_line())
             return 0.0
 
-        self._jobs.optimize(objective, n_trials=1, catch=(Exception,))
+        self._claiming(True)
+        try:
+            self._jobs.optimize(objective, n_trials=1, catch=(Exception,))
+        finally:
+            self._claiming(False)
         return True
+
+    def leave(self, code: int) -> None:
+        """End this process at once, for a handler of signals.
+
+        But not before it has said that a job is its own, which nobody else could release; and
+        without an exception, which Optuna would take for a failure of the job.
+        """
+        self._leaving = code
+        if not self._busy:
+            os._exit(code)
+
+    def _claiming(self, busy: bool) -> None:
+        self._busy = busy
+        if not busy and self._leaving is not None:
+            os._exit(self._leaving)
+
+    def release(self, workers: Iterable[str]) -> None:
+        """End what workers have under way that are known to be gone; it can be added again."""
+        gone = set(workers)
+        self._end(t for _, t in self._trials("RUNNING") if t.user_attrs.get("worker") in gone)
 
     def recover(self) -> None:
         """Let the jobs of workers that were killed wait again."""
@@ -136,6 +179,14 @@ class Queue:
         wanted = tuple(TrialState[state] for state in states)
         trials = self._jobs.get_trials(deepcopy=False, states=wanted)
         return [(t.user_attrs["job"], t) for t in trials if "job" in t.user_attrs]
+
+    def _end(self, trials: Iterable[FrozenTrial]) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        for trial in trials:
+            with suppress(UpdateFinishedTrialError):  # somebody else was faster
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _taken_before(self, number: int, key: str) -> bool:
         return any(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -92,6 +92,7 @@ def run(
     budget: Budget,
     points: int,
     until: Callable[[Point], bool] | None = None,
+    final: Collection[str] | None = None,
 ) -> Outcome:
     """Run a method on a problem.
 
@@ -105,6 +106,7 @@ def run(
             end is among them.
         until: ends the run at the first point for which it holds. Then the points are spread
             evenly over the logarithm of the steps, since it may end long before the budget.
+        final: which of the final metrics to measure, all by default: some are costly.
 
     Raises:
         ValueError: for arguments out of range, or a method that cannot run on this problem.
@@ -128,7 +130,7 @@ def run(
             finite = finite and math.isfinite(history[-1].training_loss)
         if not finite or (until is not None and until(history[-1])):
             break
-    history[-1] = _ended(problem, stepper, history[-1])
+    history[-1] = _ended(problem, stepper, history[-1], final)
     return Outcome(tuple(history), diverged=not finite)
 
 
@@ -160,8 +162,14 @@ def _measure(problem: Problem, stepper: Stepper, wall_time: float) -> Point:
 
 
 @torch.no_grad()
-def _ended(problem: Problem, stepper: Stepper, point: Point) -> Point:
+def _ended(
+    problem: Problem, stepper: Stepper, point: Point, names: Collection[str] | None
+) -> Point:
     """With what is measured at the end only."""
     with stepper.evaluating():
-        final = {name: metric() for name, metric in problem.final_metrics.items()}
+        final = {
+            name: metric()
+            for name, metric in problem.final_metrics.items()
+            if names is None or name in names
+        }
     return replace(point, metrics={**point.metrics, **final})

@@ -20,7 +20,7 @@ def tune(
     trials: int,
     seed: int,
 ) -> tuple[dict[str, Any], float]:
-    """Search a space, at first at random, then where the trials so far were best (TPE).
+    """Search a space: its middle, then at random, then where trials so far were best (TPE).
 
     A study that was interrupted goes on after its last complete trial, and ends as if it had not
     been.
@@ -45,6 +45,8 @@ def tune(
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)  # its process was killed
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.WAITING)):
+        study.enqueue_trial({name: each.middle for name, each in space.items()})
     while (done := len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))) < trials:
         # Seeded anew, so that what comes next does not depend on an interruption.
         study.sampler = TPESampler(

@@ -6,25 +6,29 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from pprs.pipeline.running.signals import handled
 from pprs.study.job import Job
-from pprs.study.queue import Queue
+from pprs.study.queue import Queue, worker_name
 from pprs.study.results import Result
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 1.0  # seconds
 
 
-def work(storage: str, jobs: Mapping[str, Job], data_dir: Path | None) -> None:
+def work(storage: str, name: str, jobs: Mapping[str, Job], data_dir: Path | None) -> None:
     """Compute jobs until none waits or runs, on one core.
 
-    At the end it waits for the jobs of other workers, since one of them may be killed.
+    At the end it waits for the jobs of other workers, since one of them may be killed. A signal
+    ends the process at once; what it had under way is free after some heartbeats.
 
     Args:
         storage: as for :class:`Queue`.
+        name: as for :class:`Queue`.
         jobs: all there may be, by key.
         data_dir: as for :meth:`Job.compute`.
 
@@ -34,20 +38,22 @@ def work(storage: str, jobs: Mapping[str, Job], data_dir: Path | None) -> None:
     import torch
 
     torch.set_num_threads(1)
-    queue, parent = Queue(storage), os.getppid()
+    queue, parent = Queue(storage, name), os.getppid()
+    ending = [each for each in ENDING if signal.getsignal(each) is not signal.SIG_IGN]
 
     def compute(key: str) -> Result:
         return jobs[key].compute(queue.study(key, jobs[key].direction), data_dir)
 
-    while os.getppid() == parent:
-        check_known(queue, jobs)
-        if not queue.take(compute):
-            if not queue.running():
-                return
-            time.sleep(_POLL)
+    with handled(lambda received, _: queue.leave(128 + received), ending):
+        while os.getppid() == parent:
+            _check_known(queue, jobs)
+            if not queue.take(compute):
+                if not queue.running():
+                    return
+                time.sleep(_POLL)
 
 
-def check_known(queue: Queue, jobs: Mapping[str, Job]) -> None:
+def _check_known(queue: Queue, jobs: Mapping[str, Job]) -> None:
     """Raise ``ValueError`` if a job waits that is not among these."""
     unknown = [key for key in queue.waiting() if key not in jobs]
     if unknown:
@@ -59,40 +65,56 @@ def check_known(queue: Queue, jobs: Mapping[str, Job]) -> None:
 
 @contextmanager
 def workers(
-    number: int, storage: str, jobs: Mapping[str, Job], data_dir: Path | None
+    number: int, queue: Queue, jobs: Mapping[str, Job], data_dir: Path | None
 ) -> Iterator[list[BaseProcess]]:
-    """Processes that work inside the block, and are stopped at its end.
+    """Processes that work inside the block; at its end they are stopped, and their jobs are free.
 
     Args:
-        number: of processes, at least 1.
-        storage: as for :func:`work`.
+        number: of processes.
+        queue: that they work on.
         jobs: as for :func:`work`.
         data_dir: as for :func:`work`.
     """
     context = multiprocessing.get_context("spawn")
     started: list[BaseProcess] = [
-        context.Process(target=_quietly, args=(storage, jobs, data_dir), daemon=True)
+        context.Process(target=_work, args=(queue.storage, queue.name, jobs, data_dir), daemon=True)
         for _ in range(number)
     ]
-    for process in started:
-        process.start()
     try:
+        with _silent_tracker():
+            for process in started:
+                process.start()
         yield started
     finally:
         for process in started:
             process.terminate()
         for process in started:
             process.join()
+        release(queue, started)
 
 
-def _quietly(storage: str, jobs: Mapping[str, Job], data_dir: Path | None) -> None:
-    """Work; a signal ends it without a stack, and its job is free again."""
-    signal.signal(signal.SIGTERM, _interrupted)
+@contextmanager
+def _silent_tracker() -> Iterator[None]:
+    """What watches over the processes does not tell of semaphores that stopped ones leave."""
+    name, before = "PYTHONWARNINGS", os.environ.get("PYTHONWARNINGS")
+    quiet = "ignore:resource_tracker:UserWarning"
+    os.environ[name] = f"{before},{quiet}" if before else quiet
     try:
-        work(storage, jobs, data_dir)
-    except KeyboardInterrupt:
-        os._exit(1)
+        yield
+    finally:
+        del os.environ[name]
+        if before:
+            os.environ[name] = before
 
 
-def _interrupted(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def release(queue: Queue, processes: Iterable[BaseProcess]) -> bool:
+    """Free the jobs of those that have been killed; tell whether there are such."""
+    killed = [p.pid for p in processes if p.exitcode and p.pid is not None]
+    queue.release(worker_name(pid) for pid in killed)
+    return bool(killed)
+
+
+def _work(storage: str, name: str, jobs: Mapping[str, Job], data_dir: Path | None) -> None:
+    # Ctrl-C reaches all processes of a terminal; who started this one decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work(storage, name, jobs, data_dir)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class SmallTask:
     """The small network, as a task of the study; whoever asks for a marked seed is killed."""
 
     depth: int = DEPTH
+    mean: bool = True
     killed: str = ""
 
     def problem(self, seed, data_dir):
@@ -66,7 +68,7 @@ class SmallTask:
         if self.killed and mark.exists():
             mark.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        return network_problem(seed, cost=Cost(self.depth, EXAMPLES, divisible=True))
+        return network_problem(seed, cost=Cost(self.depth, EXAMPLES, divisible=self.mean))
 
 
 def small_cell(**changes):
@@ -83,3 +85,11 @@ def small_cell(**changes):
         questions=(3,),
     )
     return Cell(**(settings | changes))
+
+
+def wait(condition, seconds=120):
+    """Until it holds; fails after a time far above what is normal."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -55,3 +55,8 @@ def test_a_loss_without_a_batch_is_possible_where_nothing_can_be_divided():
 def test_an_adversary_that_takes_no_steps_is_refused():
     with pytest.raises(ValueError, match="steps must be an integer of at least 1, got 0"):
         Adversary(lambda batch, generator: batch, steps=0)
+
+
+def test_two_metrics_of_one_name_are_refused():
+    with pytest.raises(ValueError, match=r"final_metrics must have other names .* \['double'\]"):
+        network_problem(final_metrics={"double": lambda: 0.0, "other": lambda: 0.0})

@@ -83,6 +83,21 @@ def test_an_interrupted_job_is_free_again_and_no_failure(storage):
     assert queue.waiting() == ["a"]
 
 
+def test_what_is_withdrawn_waits_no_longer_and_may_be_added_again(storage):
+    queue = Queue(storage)
+    queue.add(["a", "b", "c"])
+    queue.withdraw(["a", "c", "d"])
+    assert queue.waiting() == ["b"]
+    assert queue.failures() == {}
+    queue.add(["a"])
+    assert queue.waiting() == ["b", "a"]
+
+
+def test_queues_of_one_database_are_apart(storage):
+    Queue(storage, "one").add(["a"])
+    assert Queue(storage, "two").waiting() == []
+
+
 def test_a_storage_that_cannot_be_opened_is_refused(tmp_path):
     for wrong in (f"sqlite:///{tmp_path}/none/study.db", "study.db", "nosql://here"):
         with pytest.raises(ValueError, match=f"cannot open the storage {wrong}: "):

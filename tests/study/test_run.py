@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import math
 
 import pytest
@@ -171,6 +172,64 @@ def test_a_problem_that_is_not_finite_at_its_start_is_not_run():
     )
     assert outcome.diverged
     assert [point.step for point in outcome.history] == [0]
+
+
+def at_the_end(method, given, measured=None, **changes):
+    """An outcome, and how often each of two final metrics was measured."""
+    asked = {"first": 0, "second": 0}
+
+    def factory(seed):
+        problem = network_problem(seed, **changes)
+
+        def metric(name):
+            asked[name] += 1
+            return weights(problem).double().sum().item()
+
+        final = {name: functools.partial(metric, name) for name in asked}
+        return dataclasses.replace(problem, final_metrics=final)
+
+    budget = Budget(evaluations=40)
+    return run(factory, METHODS[method], given, 0, budget, points=4, final=measured), asked
+
+
+def test_final_metrics_are_measured_once_at_the_end_at_the_result_of_the_method():
+    outcome, asked = at_the_end("pprs", SMOOTHED)
+    assert asked == {"first": 1, "second": 1}
+    assert [set(point.metrics) for point in outcome.history[:-1]] == [{"double"}] * 4
+    assert set(outcome.last.metrics) == {"double", "first", "second"}
+    problem = network_problem()
+    optimizer = pprs.PPRS(
+        problem.model, 0.05, 0.9, sigma=0.1, samples=4, seed=derive_seed(0, "noise")
+    )
+    for _ in range(10):
+        optimizer.step(problem.loss, problem.batch)
+    held = weights(problem).double().sum().item()
+    with optimizer.evaluating():
+        assert outcome.last.metrics["first"] == weights(problem).double().sum().item() != held
+
+
+def test_some_of_the_final_metrics_are_measured():
+    outcome, asked = at_the_end("gd", {"lr": 0.1}, {"second"})
+    assert asked == {"first": 0, "second": 1}
+    assert set(outcome.last.metrics) == {"double", "second"}
+
+
+@pytest.mark.parametrize(
+    ("lr", "changes"), [(1e30, {}), (0.1, {"training_loss": lambda: math.nan})]
+)
+def test_a_run_that_diverged_has_final_metrics_too(lr, changes):
+    outcome, _ = at_the_end("gd", {"lr": lr}, **changes)
+    assert outcome.diverged
+    assert set(outcome.last.metrics) == {"double", "first", "second"}
+
+
+def test_a_run_to_a_target_has_final_metrics_where_it_ends():
+    problem = network_problem(final_metrics={"final": lambda: 5.0})
+    budget = Budget(evaluations=100)
+    outcome = run(lambda _: problem, METHODS["gd"], {"lr": 0.01}, 0, budget, 50, lambda _: True)
+    assert outcome.last.step == 1
+    assert outcome.last.metrics["final"] == 5.0
+    assert "final" not in outcome.history[0].metrics
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def test_every_method_gets_the_same_number_of_trials():
     tried = []
     tune(study(), SPACE, lambda h: tried.append(h) or 1.0, trials=7, seed=1)
     assert len(tried) == 7
+    assert tried[0] == {"lr": pytest.approx(0.1), "momentum": 0.9}  # the middle
     assert all(1e-3 <= h["lr"] <= 10 and h["momentum"] in (0.0, 0.9, "nesterov") for h in tried)
 
 

@@ -1,9 +1,9 @@
 """Real processes share a queue, and are killed."""
 
-import time
+import multiprocessing
 
 import pytest
-from study.small import SmallTask, small_cell
+from study.small import SmallTask, small_cell, wait
 
 from pprs.study import queue as queues
 from pprs.study.job import Effort, Job
@@ -26,21 +26,14 @@ def told(results):
     return {key: [(run.steps, run.value) for run in each.runs] for key, each in results.items()}
 
 
-def wait(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 def test_several_workers_find_what_one_finds(tmp_path):
     jobs = made()
     urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "two")]
     alone, shared = map(Queue, urls)
     for queue in (alone, shared):
         queue.add(jobs)
-    work(urls[0], jobs, None)
-    with workers(2, urls[1], jobs, None) as processes:
+    work(urls[0], "jobs", jobs, None)
+    with workers(2, shared, jobs, None) as processes:
         for process in processes:
             process.join(120)
         assert [process.exitcode for process in processes] == [0, 0]
@@ -55,12 +48,15 @@ def test_the_job_of_a_killed_worker_is_computed_by_another(tmp_path, monkeypatch
     jobs, url = made(task=SmallTask(killed=str(mark))), f"sqlite:///{tmp_path}/study.db"
     queue = Queue(url)
     queue.add(jobs)
-    with workers(1, url, jobs, None) as (doomed,):
-        doomed.join(120)
-        assert doomed.exitcode == -9
+    process = multiprocessing.get_context("spawn").Process(
+        target=work, args=(url, "jobs", jobs, None)
+    )
+    process.start()
+    process.join(120)
+    assert process.exitcode == -9
     assert queue.running()
     assert not queue.results()
-    work(url, jobs, None)
+    work(url, "jobs", jobs, None)
     assert set(queue.results()) == set(jobs)
 
 
@@ -68,9 +64,9 @@ def test_a_stopped_worker_leaves_its_job_free(tmp_path):
     jobs, url = made(steps=100_000), f"sqlite:///{tmp_path}/study.db"
     queue = Queue(url)
     queue.add(jobs)
-    with workers(1, url, jobs, None):
+    with workers(1, queue, jobs, None):
         wait(queue.running)
-    wait(lambda: not queue.running())
+    assert not queue.running()
     assert not queue.done()
     queue.add(jobs)
     assert set(queue.waiting()) == set(jobs)
@@ -80,4 +76,4 @@ def test_jobs_of_another_version_are_refused(tmp_path):
     url = f"sqlite:///{tmp_path}/study.db"
     Queue(url).add(made())
     with pytest.raises(ValueError, match="holds 4 jobs that this version of the study does not"):
-        work(url, made(steps=21), None)
+        work(url, "jobs", made(steps=21), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class LogUniform:
         if self.high <= self.low:
             raise ValueError(f"high must be above low, got {self.low!r} to {self.high!r}")
 
+    @property
+    def middle(self) -> float:
+        """The geometric mean."""
+        return math.sqrt(self.low * self.high)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -48,6 +54,11 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError("values must name at least one value to choose, got none")
+
+    @property
+    def middle(self) -> float | int | str:
+        """The value in the middle, of two the second."""
+        return self.values[len(self.values) // 2]
 
 
 Range: TypeAlias = LogUniform | Choice

@@ -34,13 +34,15 @@ from pprs.study.problem import Problem
 Updating = Callable[[list[nn.Parameter], Hyperparameters], Update]
 Estimating = Callable[[Problem, Hyperparameters, int], Gradient]
 
-LR = LogUniform(1e-3, 10.0)
-ADAM_LR = LogUniform(1e-4, 0.1)
+# The middles of these ranges are what a search tries first.
+LR = LogUniform(0.003, 3.0)
+MOMENTUM_LR = LogUniform(3e-4, 0.3)  # momentum of 0.9 makes ten times the way
+ADAM_LR = LogUniform(3e-4, 0.1)
 MOMENTUM = Choice((0.0, 0.9, 0.99))
-SIGMA = LogUniform(0.003, 0.5)
-SAMPLES = Choice((2, 4, 8, 16, 32))
+SIGMA = LogUniform(1e-3, 0.1)
+SAMPLES = Choice((2, 4, 8, 16))
 DRAWS = (1, 4, 16, 64, 128)
-BATCH = Choice((1 / 2, 1 / 4, 1 / 8, 1 / 16))
+BATCH = Choice((1 / 2, 1 / 4, 1 / 8))
 
 
 def _linear(progress: float) -> float:
@@ -135,9 +137,11 @@ def _smoothed(
     def stepping(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
         return updating(parameters, held | dict(h))
 
-    space: dict[str, Range] = {"lr": ADAM_LR} if updating is _adam else {"lr": LR}
+    plain = held.get("momentum") == 0
+    lr = ADAM_LR if updating is _adam else LR if plain else MOMENTUM_LR
+    space: dict[str, Range] = {"lr": lr}
     if updating is _agd:
-        space["momentum"] = Choice((0.0, 0.9, 0.99, "nesterov"))
+        space["momentum"] = Choice(("nesterov", 0.9))
     space |= {"sigma": SIGMA, "samples": SAMPLES}
     searched = {name: each for name, each in space.items() if name not in held}
     divides = law.get("noise") == "example"
@@ -160,15 +164,15 @@ def _pipedream(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
 
 _RIVALS = (
     _method("gd", "GD", _plain, _gd, {"lr": LR}),
-    _method("subgradient", "subgradient", _plain, _subgradient, {"lr": LR}),
-    _method("agd", "AGD", _plain, _agd, {"lr": LR, "momentum": Choice((0.5, 0.9, 0.99))}),
-    _method("nesterov", "AGD, λ_t", _plain, _nesterov, {"lr": LR}),
+    _method("subgradient", "subgradient", _plain, _subgradient, {"lr": LogUniform(0.01, 10.0)}),
+    _method("agd", "AGD", _plain, _agd, {"lr": MOMENTUM_LR, "momentum": Choice((0.5, 0.9, 0.99))}),
+    _method("nesterov", "AGD, λ_t", _plain, _nesterov, {"lr": MOMENTUM_LR}),
     _method(
         "sgd",
         "SGD, GPipe",
         _minibatch,
         _sgd,
-        {"lr": LR, "momentum": MOMENTUM, "batch": BATCH},
+        {"lr": MOMENTUM_LR, "momentum": MOMENTUM, "batch": BATCH},
         divides=True,
     ),
     _method("adam", "Adam", _plain, _adam, {"lr": ADAM_LR}),
@@ -177,14 +181,14 @@ _RIVALS = (
         "SAM",
         _sharpened,
         _sgd,
-        {"lr": LR, "momentum": MOMENTUM, "rho": LogUniform(0.01, 1.0)},
+        {"lr": MOMENTUM_LR, "momentum": MOMENTUM, "rho": LogUniform(0.01, 1.0)},
     ),
     _method(
         "lpf-sgd",
         "LPF-SGD",
         _low_pass,
         _sgd,
-        {"lr": LR, "momentum": MOMENTUM, "sigma": SIGMA, "parts": Choice((1, 2, 4, 8))},
+        {"lr": MOMENTUM_LR, "momentum": MOMENTUM, "sigma": SIGMA, "parts": Choice((2, 4, 8))},
         divides=True,
     ),
     _method(
@@ -198,8 +202,8 @@ _RIVALS = (
         "randomized-smoothing",
         "Duchi et al.",
         {
-            "lipschitz": LogUniform(0.01, 100.0),
-            "radius": LogUniform(0.1, 100.0),
+            "lipschitz": LogUniform(0.01, 3.0),
+            "radius": LogUniform(0.1, 3.0),
             "samples": SAMPLES,
         },
         _randomized_smoothing,
@@ -223,13 +227,16 @@ _SMOOTHED: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 # What each part does: the number of draws, and the momentum.
-_PARTS = tuple(
-    _smoothed(f"{name}{end}", f"{label}{words}", fixed=fixed, **settings)
-    for end, words, settings in (("", "", {}), ("-filter", ", filter-scaled", {"scale": "filter"}))
-    for name, label, fixed in (
-        *((f"k-{samples}", f"K = {samples}", {"samples": samples}) for samples in DRAWS),
-        ("no-momentum", "PPRS without momentum", {"momentum": 0.0}),
-    )
+_HELD: Mapping[str, tuple[str, Hyperparameters]] = {
+    **{f"k-{samples}": (f"K = {samples}", {"samples": samples}) for samples in DRAWS},
+    "no-momentum": ("PPRS without momentum", {"momentum": 0.0}),
+}
+_PARTS = (
+    *(_smoothed(name, label, fixed=held) for name, (label, held) in _HELD.items()),
+    *(
+        _smoothed(f"{name}-filter", f"{label}, filter-scaled", fixed=held, scale="filter")
+        for name, (label, held) in _HELD.items()
+    ),
 )
 
 # Candidates for a rule that needs no tuning: only the step size is searched.
@@ -242,7 +249,7 @@ _DEFAULTS = tuple(
         scale="filter",
     )
     for end, words, updating in (("", "", _agd), ("-adam", ", then Adam", _adam))
-    for sigma in (0.01, 0.03, 0.1, 0.3)
+    for sigma in (0.01, 0.02, 0.03)
 )
 
 METHODS: Mapping[str, Method] = {

@@ -118,6 +118,24 @@ class Polyhedral(Convex):
         at_zero = float(losses.mean() if self.aggregate == "mean" else losses.amax())
         return self.radius + math.sqrt(2 * max(0.0, at_zero - self.minimum) / self.l2)
 
+    def normalised(self) -> Polyhedral:
+        r"""$f(R \theta) / (R L)$: the same problem in its own units, with L = 1 and R = 1.
+
+        Step sizes and perturbations that fit one such problem then fit others better.
+        """
+        scale, unit = self.radius * self.lipschitz, self.lipschitz
+        other = Polyhedral(
+            self.matrix / unit,
+            self.signs,
+            self.offsets / scale,
+            self.aggregate,
+            l1=self.l1 / unit,
+            l2=self.l2 * self.radius / unit,
+        )
+        value, theta = self.optimum.value / scale, self.optimum.theta / self.radius
+        other.__dict__["optimum"] = Optimum(value, theta)  # which would be found again
+        return other
+
     def _solve(self) -> Optimum:
         matrix, signs, offsets = (
             tensor.cpu().numpy() for tensor in (self.matrix, self.signs, self.offsets)

@@ -248,7 +248,7 @@ PRICES = {
     **{
         f"default{end}-{sigma}": Price(196 / 12, 8)
         for end in ("", "-adam")
-        for sigma in ("0.01", "0.03", "0.1", "0.3")
+        for sigma in ("0.01", "0.02", "0.03")
     },
 }
 
@@ -277,7 +277,7 @@ def test_smoothing_a_loss_that_is_no_mean_costs_equation_14(name):
         ("k-4", "pprs", {"samples": 4}),
         ("k-16-filter", "pprs-filter", {"samples": 16}),
         ("no-momentum", "pprs", {"momentum": 0.0}),
-        ("default-0.1", "pprs-filter", {"sigma": 0.1, "samples": 8, "momentum": 0.9}),
+        ("default-0.02", "pprs-filter", {"sigma": 0.02, "samples": 8, "momentum": 0.9}),
         ("default-adam-0.03", "pprs-adam", {"sigma": 0.03, "samples": 8}),
     ],
 )

@@ -1,0 +1,134 @@
+"""`pprs study` with a tiny study: real processes, and real signals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from study import tiny_study
+from study.small import SmallTask, small_cell, wait
+
+from pprs.study import command
+from pprs.study.command import StudyConfig, StudyError, WorkerConfig, run_study, run_worker
+from pprs.study.queue import Queue
+from pprs.study.results import read_results
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def plan(monkeypatch):
+    monkeypatch.setattr(command, "plan", tiny_study.tiny)
+
+
+def names(folder):
+    return [(each.cell, each.method) for each in read_results(folder / "results.jsonl")]
+
+
+def test_a_study_writes_its_results_and_computes_nothing_twice(tmp_path, capsys):
+    config = StudyConfig(quick=True, out=tmp_path, workers=2)
+    run_study(config)
+    assert names(tmp_path) == [
+        (cell, method) for cell in ("small", "small/deep") for method in ("gd", "pprs")
+    ]
+    said = capsys.readouterr().out
+    assert "4 jobs in 2 cells, 0 of them finished before" in said
+    assert re.search(r"4 of 4, 0 s left: small(/deep)? \| time \| (gd|pprs), ", said)
+    first = (tmp_path / "results.jsonl").read_bytes()
+    run_study(config)
+    assert "4 jobs in 2 cells, 4 of them finished before" in capsys.readouterr().out
+    assert (tmp_path / "results.jsonl").read_bytes() == first  # wall times, too
+
+
+def test_parts_of_a_study_are_chosen_by_words_and_questions_and_add_up(tmp_path):
+    for only, cells in (("deep", {"small/deep"}), ("3", {"small", "small/deep"})):
+        run_study(StudyConfig(quick=True, only=(only,), out=tmp_path, workers=1))
+        assert {cell for cell, _ in names(tmp_path)} == cells
+
+
+def test_what_names_no_cell_is_refused_and_the_cells_are_named(tmp_path):
+    with pytest.raises(ValueError, match="only=shallow names no cell; there are:\n  small\n"):
+        run_study(StudyConfig(quick=True, only=("shallow",), out=tmp_path))
+
+
+def test_cells_without_their_data_are_left_out_with_a_word(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "needs_data", lambda cell: cell.name == "small/deep")
+    run_study(StudyConfig(quick=True, out=tmp_path, workers=1))
+    assert {cell for cell, _ in names(tmp_path)} == {"small"}
+    assert "1 cells are left out, whose data --data-dir would name" in capsys.readouterr().out
+    monkeypatch.setattr(command, "needs_data", lambda cell: True)
+    with pytest.raises(ValueError, match="no cell is left: name the folder of the data sets with"):
+        run_study(StudyConfig(quick=True, out=tmp_path, workers=1))
+
+
+def test_a_failed_job_is_told_and_the_others_have_results(tmp_path, monkeypatch):
+    def broken(quick):
+        cells, effort = tiny_study.tiny(quick)
+        no_mean = small_cell(name="broken", task=SmallTask(mean=False), methods=("sgd",))
+        return [*cells, no_mean], effort
+
+    monkeypatch.setattr(command, "plan", broken)
+    with pytest.raises(StudyError, match=r"1 jobs failed.*\n  broken \| time \| sgd .*not a mean"):
+        run_study(StudyConfig(quick=True, out=tmp_path, workers=1))
+    assert len(names(tmp_path)) == 4
+
+
+def test_workers_elsewhere_share_the_work(tmp_path):
+    storage = f"sqlite:///{tmp_path}/shared.db"
+    program = [sys.executable, "-m", "study.tiny_study", "study"]
+    here = dict(cwd=TESTS, env=os.environ | {"PYTHONPATH": str(TESTS)})
+    options = ["--quick", "--storage", storage]
+    waiting = [*program, "run", *options, "--workers", "0", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(waiting, stdout=subprocess.PIPE, text=True, **here) as process:
+        assert "4 jobs" in process.stdout.readline()
+        run_worker(WorkerConfig(storage, quick=True))
+        assert process.wait(120) == 0
+    assert len(names(tmp_path / "out")) == 4
+
+
+def nobody(group):
+    """Whether no process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code):
+    program = [sys.executable, "-m", "study.tiny_study", "study", "run", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [*program, "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=TESTS,
+        env=os.environ | {"PYTHONPATH": str(TESTS)},
+        start_new_session=True,
+    ) as process:
+        assert "4 jobs in 2 cells, 0 of them" in process.stdout.readline()
+        process.send_signal(sent)
+        said = process.communicate(timeout=120)[1]
+        assert process.returncode == code
+        assert said == "pprs: interrupted; what is finished is kept: call it again to go on\n"
+        wait(lambda: nobody(process.pid))
+    queue = Queue(f"sqlite:///{tmp_path / 'study.db'}")
+    assert queue.waiting() == queue.running() == []
+
+
+def test_jobs_of_another_version_are_left_out_with_a_word(tmp_path, capsys):
+    queue = Queue(f"sqlite:///{tmp_path / 'study.db'}", "quick jobs")
+    queue.add(["of before"])
+    run_study(StudyConfig(quick=True, out=tmp_path, workers=1, only=("deep",)))
+    assert "1 jobs that waited here are not of this version" in capsys.readouterr().out
+    assert queue.waiting() == []
+
+
+def test_a_missing_folder_of_data_is_refused(tmp_path):
+    for config in (StudyConfig, lambda **given: WorkerConfig("sqlite://", **given)):
+        with pytest.raises(ValueError, match="data_dir must be a folder that holds data sets, got"):
+            config(data_dir=tmp_path / "none")
