@@ -162,6 +162,7 @@ def run_report(config: ReportConfig) -> Path:
         ValueError: if results cannot be read, or the report cannot be written.
     """
     from pprs.study.report import write_report
+    from pprs.study.smooth import accelerated_times
 
     results = read_results(config.results)
     if not results:
@@ -169,7 +170,7 @@ def run_report(config: ReportConfig) -> Path:
     out = config.out or config.results.parent / "report"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        page = write_report(results, out)
+        page = write_report(results, out, smooth=accelerated_times())
     _say(f"wrote {page}")
     return page
 

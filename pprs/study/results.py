@@ -128,7 +128,7 @@ class Result:
             held = json.loads(line)
             values = {field.name: held[field.name] for field in fields(cls)}
             values["goal"] = Goal(**held["goal"])
-            worst = math.inf if values["goal"].better == "lower" else -math.inf
+            worst = math.inf if values["goal"].better_value == "lower" else -math.inf
             values["tuned"] = worst if held["tuned"] is None else held["tuned"]
             values["questions"] = tuple(held["questions"])
             values["runs"] = tuple(_run(run, worst) for run in held["runs"])

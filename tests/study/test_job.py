@@ -93,3 +93,10 @@ def test_a_result_survives_a_file():
     again = Result.from_line(found.to_line())
     assert again == Result.from_line(again.to_line())
     assert again.hyperparameters["lr"] == pytest.approx(found.hyperparameters["lr"])
+
+
+def test_what_was_never_reached_is_infinite_after_a_file_whatever_is_better():
+    goal = Goal("double", "higher", target=1e9)
+    found = computed("gd", tuned_by=goal, goal=goal, steps=2)
+    again = Result.from_line(found.to_line())
+    assert found.values == again.values == (math.inf, math.inf)
