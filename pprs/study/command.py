@@ -116,7 +116,7 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
         config.out.mkdir(parents=True, exist_ok=True)
     storage = config.storage or f"sqlite:///{config.out / 'study.db'}"
     queue = Queue(storage, _queue_name(config.quick))
-    if stale := [key for key in queue.waiting() if key not in jobs]:
+    if stale := [key for key in queue.standing().waiting if key not in jobs]:
         _say(f"{len(stale)} jobs that waited here are not of this version of the study: left out")
         queue.withdraw(stale)
     file = config.out / "results.jsonl"
@@ -137,7 +137,7 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
     if failures:
         said = "\n".join(f"  {key}: {error}" for key, error in failures.items())
         raise StudyError(f"{len(failures)} jobs failed; call it again to try them again:\n{said}")
-    missing = set(wanted) - set(queue.done())
+    missing = set(wanted) - set(queue.standing().done)
     if missing:
         raise StudyError(f"{len(missing)} jobs have no result, since their workers were stopped")
     _say(f"wrote {file}; for tables and figures: pprs study report --results {file}")
@@ -188,7 +188,7 @@ class _Progress:
         self, queue: Queue, jobs: Mapping[str, Job], wanted: Sequence[str], file: Path
     ) -> None:
         self._queue, self._jobs, self._wanted, self._file = queue, jobs, wanted, file
-        self._seen = set(queue.done())
+        self._seen = set(queue.standing().done)
         self._before, self._start = len(self._seen & set(wanted)), time.monotonic()
         cells = len({(jobs[key].cell.name, jobs[key].cell.spent) for key in wanted})
         _say(f"{len(wanted)} jobs in {cells} cells, {self._before} of them finished before")
@@ -201,16 +201,15 @@ class _Progress:
 
     def update(self) -> bool:
         """Look again; tell whether there is more to come."""
-        done = self._queue.done()
-        new = [key for key in done if key not in self._seen]
+        standing = self._queue.standing()
+        new = [key for key in standing.done if key not in self._seen]
         if new:
             self._seen |= set(new)
             results = self._write()
             for key in new:
                 if key in results:
                     self._tell(results[key])
-        waiting, running = self._queue.waiting(), self._queue.running()
-        return bool(waiting or running)
+        return bool(standing.waiting or standing.running)
 
     def _write(self) -> dict[str, Result]:
         results = _finished(self._queue, self._jobs)

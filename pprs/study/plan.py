@@ -29,7 +29,7 @@ MORE = (
     *("one-draw", "one-draw-annealed"),
     *("pprs", "pprs-annealed", "pprs-example", "pprs-antithetic"),
 )
-DEFAULTS = ("default-0.02", "default-adam-0.02", "default-adam-0.01")
+DEFAULTS = ("default-0.01", "default-0.02", "default-adam-0.01", "default-adam-0.02")
 PARTS = ("k-1-filter", "k-4-filter", "k-16-filter", "k-64-filter", "no-momentum-filter")
 # Parts of the batch say nothing of a maximum.
 WHOLE = tuple(name for name in CORE if name not in ("sgd", "lpf-sgd"))
@@ -95,7 +95,7 @@ def _few_shot(steps: int) -> list[Cell]:
         *cells(core, 3, 5, 7, shots=1),
         *cells(core, 3, 5, loss="hinge"),
         *cells(core, 3, 5, loss="l1"),
-        *cells(core, 3, 5, data="cifar-10", network="convolutional", depth=6, width=4),
+        *cells(core, 3, 5, data="cifar-10", network="convolutional", depth=4, width=8),
         *cells(CORE, 7, shots=100),
     ]
 
@@ -121,7 +121,7 @@ def _adversarial(steps: int) -> list[Cell]:
     tasks = [
         AdversarialTask(data="digits", shots=5),
         AdversarialTask(data="digits", shots=50),
-        AdversarialTask(data="fashion-mnist", shots=5),
+        AdversarialTask(data="fashion-mnist", shots=5, epsilon=0.05),
     ]
     return [
         cell

@@ -8,7 +8,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pprs.study.job import Direction
 from pprs.study.results import Result
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 HEARTBEAT = 10  # seconds; a job whose worker was not heard of for four of them is lost
+
+
+class Standing(NamedTuple):
+    """The jobs of a queue, by their keys.
+
+    Args:
+        waiting: nobody has taken them.
+        running: workers have taken them; some of these may have been killed.
+        done: they have results.
+    """
+
+    waiting: list[str]
+    running: list[str]
+    done: list[str]
 
 
 def worker_name(process: int) -> str:
@@ -143,13 +157,14 @@ class Queue:
 
         fail_stale_trials(self._jobs)
 
-    def waiting(self) -> list[str]:
-        """Keys of the jobs that nobody has taken."""
-        return [key for key, _ in self._trials("WAITING")]
+    def standing(self) -> Standing:
+        """Which jobs wait, run, and are done."""
+        trials = self._trials("WAITING", "RUNNING", "COMPLETE")
 
-    def running(self) -> list[str]:
-        """Keys of the jobs that workers have taken; some of these may have been killed."""
-        return [key for key, _ in self._trials("RUNNING")]
+        def keys(state: str) -> list[str]:
+            return [key for key, trial in trials if trial.state.name == state]
+
+        return Standing(keys("WAITING"), keys("RUNNING"), keys("COMPLETE"))
 
     def results(self) -> dict[str, Result]:
         """By key."""
@@ -157,10 +172,6 @@ class Queue:
             key: Result.from_line(trial.user_attrs["result"])
             for key, trial in self._trials("COMPLETE")
         }
-
-    def done(self) -> list[str]:
-        """Keys of the jobs that have results."""
-        return [key for key, _ in self._trials("COMPLETE")]
 
     def failures(self) -> dict[str, str]:
         """By key, why jobs have failed that did not succeed later."""

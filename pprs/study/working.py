@@ -48,14 +48,14 @@ def work(storage: str, name: str, jobs: Mapping[str, Job], data_dir: Path | None
         while os.getppid() == parent:
             _check_known(queue, jobs)
             if not queue.take(compute):
-                if not queue.running():
+                if not queue.standing().running:
                     return
                 time.sleep(_POLL)
 
 
 def _check_known(queue: Queue, jobs: Mapping[str, Job]) -> None:
     """Raise ``ValueError`` if a job waits that is not among these."""
-    unknown = [key for key in queue.waiting() if key not in jobs]
+    unknown = [key for key in queue.standing().waiting if key not in jobs]
     if unknown:
         raise ValueError(
             f"the storage holds {len(unknown)} jobs that this version of the study does not have, "

@@ -117,7 +117,7 @@ def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code
         assert said == "pprs: interrupted; what is finished is kept: call it again to go on\n"
         wait(lambda: nobody(process.pid))
     queue = Queue(f"sqlite:///{tmp_path / 'study.db'}")
-    assert queue.waiting() == queue.running() == []
+    assert queue.standing().waiting == queue.standing().running == []
 
 
 def test_jobs_of_another_version_are_left_out_with_a_word(tmp_path, capsys):
@@ -125,7 +125,7 @@ def test_jobs_of_another_version_are_left_out_with_a_word(tmp_path, capsys):
     queue.add(["of before"])
     run_study(StudyConfig(quick=True, out=tmp_path, workers=1, only=("deep",)))
     assert "1 jobs that waited here are not of this version" in capsys.readouterr().out
-    assert queue.waiting() == []
+    assert queue.standing().waiting == []
 
 
 def test_a_missing_folder_of_data_is_refused(tmp_path):

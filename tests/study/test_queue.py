@@ -19,10 +19,10 @@ def storage(tmp_path):
 def test_jobs_are_taken_in_order_and_keep_their_results(storage):
     queue, taken = Queue(storage), []
     queue.add(["a", "b"])
-    assert queue.waiting() == ["a", "b"]
+    assert queue.standing().waiting == ["a", "b"]
     while queue.take(lambda key: taken.append(key) or RESULT):
-        assert queue.running() == []
-    assert taken == queue.done() == ["a", "b"]
+        assert queue.standing().running == []
+    assert taken == queue.standing().done == ["a", "b"]
     assert set(Queue(storage).results()) == {"a", "b"}
     assert Queue(storage).results()["a"].to_line() == RESULT.to_line()
 
@@ -33,12 +33,12 @@ def test_what_is_finished_or_under_way_is_not_added_again(storage):
 
     def compute(key):
         Queue(storage).add(["a", "b", "c"])
-        assert Queue(storage).running() == ["a"]
+        assert Queue(storage).standing().running == ["a"]
         return RESULT
 
     queue.take(compute)
     queue.add(["a", "b", "c"])
-    assert queue.waiting() == ["b", "c"]
+    assert queue.standing().waiting == ["b", "c"]
 
 
 def test_a_job_that_two_have_added_at_once_is_computed_once(storage):
@@ -47,7 +47,7 @@ def test_a_job_that_two_have_added_at_once_is_computed_once(storage):
     queue._jobs.enqueue_trial({}, user_attrs={"job": "a"})
     while queue.take(lambda key: taken.append(key) or RESULT):
         pass
-    assert taken == queue.done() == ["a"]
+    assert taken == queue.standing().done == ["a"]
 
 
 def test_a_failure_is_told_and_waits_for_a_new_call(storage):
@@ -62,9 +62,9 @@ def test_a_failure_is_told_and_waits_for_a_new_call(storage):
     while queue.take(compute):
         pass
     assert queue.failures() == {"a": "RuntimeError: no luck"}
-    assert queue.done() == ["b"]
+    assert queue.standing().done == ["b"]
     queue.add(["a", "b"])
-    assert queue.waiting() == ["a"]
+    assert queue.standing().waiting == ["a"]
     queue.take(lambda key: RESULT)
     assert queue.failures() == {}
 
@@ -80,22 +80,22 @@ def test_an_interrupted_job_is_free_again_and_no_failure(storage):
         queue.take(interrupted)
     assert queue.failures() == {}
     queue.add(["a"])
-    assert queue.waiting() == ["a"]
+    assert queue.standing().waiting == ["a"]
 
 
 def test_what_is_withdrawn_waits_no_longer_and_may_be_added_again(storage):
     queue = Queue(storage)
     queue.add(["a", "b", "c"])
     queue.withdraw(["a", "c", "d"])
-    assert queue.waiting() == ["b"]
+    assert queue.standing().waiting == ["b"]
     assert queue.failures() == {}
     queue.add(["a"])
-    assert queue.waiting() == ["b", "a"]
+    assert queue.standing().waiting == ["b", "a"]
 
 
 def test_queues_of_one_database_are_apart(storage):
     Queue(storage, "one").add(["a"])
-    assert Queue(storage, "two").waiting() == []
+    assert Queue(storage, "two").standing().waiting == []
 
 
 def test_a_storage_that_cannot_be_opened_is_refused(tmp_path):

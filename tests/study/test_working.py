@@ -54,7 +54,7 @@ def test_the_job_of_a_killed_worker_is_computed_by_another(tmp_path, monkeypatch
     process.start()
     process.join(120)
     assert process.exitcode == -9
-    assert queue.running()
+    assert queue.standing().running
     assert not queue.results()
     work(url, "jobs", jobs, None)
     assert set(queue.results()) == set(jobs)
@@ -65,11 +65,11 @@ def test_a_stopped_worker_leaves_its_job_free(tmp_path):
     queue = Queue(url)
     queue.add(jobs)
     with workers(1, queue, jobs, None):
-        wait(queue.running)
-    assert not queue.running()
-    assert not queue.done()
+        wait(lambda: queue.standing().running)
+    assert not queue.standing().running
+    assert not queue.standing().done
     queue.add(jobs)
-    assert set(queue.waiting()) == set(jobs)
+    assert set(queue.standing().waiting) == set(jobs)
 
 
 def test_jobs_of_another_version_are_refused(tmp_path):
