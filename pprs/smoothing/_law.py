@@ -18,6 +18,11 @@ Sigma: TypeAlias = Schedule | Mapping[str, Schedule]
 NoiseLaw: TypeAlias = Literal["shared", "example"]
 Scale: TypeAlias = Literal["filter"]
 
+DEFAULT_SIGMA = 0.02
+"""Of the norm of each filter: what docs/study.md found to do without tuning."""
+DEFAULT_SAMPLES = 8
+"""As many as there are with :data:`DEFAULT_SIGMA`."""
+
 
 @dataclass(frozen=True)
 class Law:
@@ -63,6 +68,20 @@ class Law:
         for name, values in (("noise", ("shared", "example")), ("scale", (None, "filter"))):
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
+
+    @classmethod
+    def of(
+        cls,
+        sigma: Sigma | None,
+        samples: int,
+        noise: NoiseLaw = "shared",
+        antithetic: bool = False,
+        scale: Scale | None = None,
+    ) -> Law:
+        """With the default, relative to filters, where there is no sigma."""
+        if sigma is None:
+            sigma, scale = DEFAULT_SIGMA, "filter"
+        return cls(sigma, samples, noise, antithetic, scale)
 
     @property
     def pieces(self) -> int:

@@ -15,7 +15,7 @@ from torch.func import vmap
 from pprs.smoothing._checks import check_batch, check_finite, check_model, check_scalar
 from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._lanes import Periodic
-from pprs.smoothing._law import Law, NoiseLaw, Scale, Sigma
+from pprs.smoothing._law import DEFAULT_SAMPLES, Law, NoiseLaw, Scale, Sigma
 from pprs.smoothing._noise import Noise, fresh_seed
 from pprs.smoothing._pass import Smoothed
 from pprs.smoothing._rules import RULES, WITHOUT_PARAMETERS
@@ -30,8 +30,8 @@ _calls: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 def smooth(
     closure: Closure,
     model: nn.Module,
-    sigma: Sigma,
-    samples: int,
+    sigma: Sigma | None = None,
+    samples: int = DEFAULT_SAMPLES,
     *,
     noise: NoiseLaw = "shared",
     antithetic: bool = False,
@@ -54,7 +54,7 @@ def smooth(
         model: whose trainable parameters $\theta$ are perturbed.
         sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units: a
             number, a function of the step, or a dictionary from names of modules or parameters to
-            these.
+            these. By default 0.02 of the norm of each filter (row of the first dimension).
         samples: number $K \ge 1$ of perturbations.
         noise: ``"shared"``: one $X_k$ for the whole batch, as in the source. ``"example"``: one for
             every perturbation and example, with the variance of $K m$ perturbations; the closure
@@ -88,12 +88,12 @@ def smooth(
     if step is None:
         step = _calls.get(model, 0)
         _calls[model] = step + 1
-    law = Law(sigma, samples, noise, antithetic, scale)
+    law = Law.of(sigma, samples, noise, antithetic, scale)
     parameters = check_model(model)
     sigmas = law.sigmas(parameters, step)
     keyed = Noise(fresh_seed() if seed is None else seed, step)
     losses = losses_at(closure, parameters, law, sigmas, keyed, batch)
-    check_finite(losses, sigma)
+    check_finite(losses, law.sigma)
     return losses.mean()
 
 

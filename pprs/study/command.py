@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,8 @@ class StudyInterrupted(RuntimeError):
 class StudyConfig:
     """Run the study: tune every method in every cell, then run it on new seeds.
 
-    It can be interrupted and called again: what is finished stays, what is not starts again.
+    It can be interrupted and called again: what is finished, in the storage or in the file of
+    results, is not computed again.
 
     Args:
         quick: a small part with few trials and seeds, which shows that all works and no more.
@@ -119,15 +121,17 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
     if stale := [key for key in queue.standing().waiting if key not in jobs]:
         _say(f"{len(stale)} jobs that waited here are not of this version of the study: left out")
         queue.withdraw(stale)
-    file = config.out / "results.jsonl"
+    file = config.out / ("quick.jsonl" if config.quick else "results.jsonl")
+    progress = _Progress(queue, jobs, wanted, file)
     try:
-        queue.add(wanted)
-        progress = _Progress(queue, jobs, wanted, file)
-        with workers(min(config.workers, progress.left), queue, jobs, config.data_dir) as processes:
+        queue.add(progress.left)
+        with workers(
+            min(config.workers, len(progress.left)), queue, jobs, config.data_dir
+        ) as processes:
             while progress.update() and not received and not _all_ended(processes):
                 time.sleep(_POLL)
                 if release(queue, processes):
-                    queue.add(wanted)
+                    queue.add(progress.left)
         progress.update()
     finally:
         queue.withdraw(wanted)  # so that workers elsewhere end too, and another call may want less
@@ -137,9 +141,8 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
     if failures:
         said = "\n".join(f"  {key}: {error}" for key, error in failures.items())
         raise StudyError(f"{len(failures)} jobs failed; call it again to try them again:\n{said}")
-    missing = set(wanted) - set(queue.standing().done)
-    if missing:
-        raise StudyError(f"{len(missing)} jobs have no result, since their workers were stopped")
+    if left := progress.left:
+        raise StudyError(f"{len(left)} jobs have no result, since their workers were stopped")
     _say(f"wrote {file}; for tables and figures: pprs study report --results {file}")
 
 
@@ -188,16 +191,17 @@ class _Progress:
         self, queue: Queue, jobs: Mapping[str, Job], wanted: Sequence[str], file: Path
     ) -> None:
         self._queue, self._jobs, self._wanted, self._file = queue, jobs, wanted, file
-        self._seen = set(queue.standing().done)
+        self._kept = _kept(file, jobs)
+        self._seen = {*queue.standing().done, *self._kept}
         self._before, self._start = len(self._seen & set(wanted)), time.monotonic()
         cells = len({(jobs[key].cell.name, jobs[key].cell.spent) for key in wanted})
         _say(f"{len(wanted)} jobs in {cells} cells, {self._before} of them finished before")
         self._write()
 
     @property
-    def left(self) -> int:
-        """How many of the wanted have no result."""
-        return len(set(self._wanted) - self._seen)
+    def left(self) -> list[str]:
+        """Which of the wanted have no result."""
+        return [key for key in self._wanted if key not in self._seen]
 
     def update(self) -> bool:
         """Look again; tell whether there is more to come."""
@@ -212,7 +216,8 @@ class _Progress:
         return bool(standing.waiting or standing.running)
 
     def _write(self) -> dict[str, Result]:
-        results = _finished(self._queue, self._jobs)
+        found = self._queue.results()
+        results = self._kept | {key: found[key] for key in found if key in self._jobs}
         with writing(self._file):
             write_results(self._file, results.values())
         return results
@@ -241,8 +246,20 @@ def _queue_name(quick: bool) -> str:
     return "quick jobs" if quick else "jobs"
 
 
-def _finished(queue: Queue, jobs: Mapping[str, Job]) -> dict[str, Result]:
-    return {key: result for key, result in queue.results().items() if key in jobs}
+def _kept(file: Path, jobs: Mapping[str, Job]) -> dict[str, Result]:
+    """The results that a file has already, from another machine perhaps."""
+    if not file.exists():
+        return {}
+    results = read_results(file)
+    kept = {result.key: result for result in results if result.key in jobs}
+    if len(kept) < len(results):
+        old = file.with_name(f"{file.stem}.old{file.suffix}")
+        shutil.copy(file, old)
+        _say(
+            f"{len(results) - len(kept)} results in {file} are not of this version of the study: "
+            f"left out; {old} has them"
+        )
+    return kept
 
 
 def _chosen(cells: Sequence[Cell], config: StudyConfig) -> list[Cell]:

@@ -13,7 +13,7 @@ from pprs.smoothing import derive_seed
 from pprs.study.cell import Cell, Goal
 from pprs.study.methods import METHODS, Hyperparameters
 from pprs.study.problem import Problem
-from pprs.study.results import Result, Run
+from pprs.study.results import Result, Run, job_key
 from pprs.study.run import Budget, Outcome, run
 from pprs.study.tuning import tune
 
@@ -73,7 +73,7 @@ class Job:
     @property
     def key(self) -> str:
         """Its name in storage, with a digest of all that its result depends on but the code."""
-        return f"{self.cell.name} | {self.cell.spent} | {self.method} | {self.digest}"
+        return job_key(self.cell.name, self.cell.spent, self.method, self.digest)
 
     @property
     def digest(self) -> str:

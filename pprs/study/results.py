@@ -103,6 +103,11 @@ class Result:
     runs: tuple[Run, ...]
 
     @property
+    def key(self) -> str:
+        """What the job is called that it came of."""
+        return job_key(self.cell, self.spent, self.method, self.definition)
+
+    @property
     def values(self) -> tuple[float, ...]:
         """Of the goal, of each seed."""
         return tuple(run.value for run in self.runs)
@@ -135,6 +140,11 @@ class Result:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a result of the study: {error!r}") from None
+
+
+def job_key(cell: str, spent: Spent, method: str, definition: str) -> str:
+    """What a job is called in storage."""
+    return f"{cell} | {spent} | {method} | {definition}"
 
 
 def read_results(file: Path) -> list[Result]:

@@ -52,8 +52,9 @@ class TrainConfig:
     clip: float | None = None
     """Largest norm of the gradient by all parameters together; unset, it is not clipped."""
 
-    sigma: float = 0.0
-    """Standard deviation of the perturbations of the parameters; 0 trains without smoothing."""
+    sigma: float | None = None
+    """Standard deviation of the perturbations of the parameters; unset, 0.02 of the norm of each
+    filter where there are several, and else no smoothing."""
     samples: int = 1
     """Perturbations per step (K)."""
     noise: NoiseLaw = "shared"
@@ -140,7 +141,8 @@ class TrainConfig:
     @property
     def law(self) -> Law:
         """Of the perturbations."""
-        return Law(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
+        sigma = 0.0 if self.sigma is None and self.samples == 1 else self.sigma
+        return Law.of(sigma, self.samples, self.noise, self.antithetic, self.scale)
 
     @property
     def divided(self) -> Split:
@@ -207,7 +209,7 @@ class TrainConfig:
         ranks_for(self.schedule, self.stages)
         if law.samples > MOST_SAMPLES:
             raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {law.samples}")
-        if law.samples > 1 and not self.sigma:
+        if law.samples > 1 and not law.sigma:
             raise ValueError(f"sigma=0 makes all samples={law.samples} equal: pass a sigma, or one")
         if self.divided == "perturbations":
             self.microbatches_of(batch=1)

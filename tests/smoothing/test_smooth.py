@@ -218,3 +218,18 @@ def test_users_networks_run_unchanged():
     model(x)
     pprs.smooth(lambda: F.cross_entropy(model(x), y), model, 0.1, 3).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_without_sigma_it_is_relative_to_filters_and_there_are_eight_samples():
+    def gradient(**law):
+        model = nn.Linear(4, 3)
+        with torch.no_grad():
+            for number, parameter in enumerate(model.parameters(), 1):
+                values = torch.linspace(-number, 2 * number, parameter.numel())
+                parameter.copy_(values.view_as(parameter))
+        closure = lambda: model(torch.ones(2, 4)).square().mean()  # noqa: E731
+        pprs.smooth(closure, model, seed=1, **law).backward()
+        return model.weight.grad
+
+    assert torch.equal(gradient(), gradient(sigma=0.02, samples=8, scale="filter"))
+    assert not torch.equal(gradient(), gradient(sigma=0.02, samples=8))

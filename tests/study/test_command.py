@@ -25,7 +25,7 @@ def plan(monkeypatch):
 
 
 def names(folder):
-    return [(each.cell, each.method) for each in read_results(folder / "results.jsonl")]
+    return [(each.cell, each.method) for each in read_results(folder / "quick.jsonl")]
 
 
 def test_a_study_writes_its_results_and_computes_nothing_twice(tmp_path, capsys):
@@ -37,16 +37,34 @@ def test_a_study_writes_its_results_and_computes_nothing_twice(tmp_path, capsys)
     said = capsys.readouterr().out
     assert "4 jobs in 2 cells, 0 of them finished before" in said
     assert re.search(r"4 of 4, 0 s left: small(/deep)? \| time \| (gd|pprs), ", said)
-    first = (tmp_path / "results.jsonl").read_bytes()
+    first = (tmp_path / "quick.jsonl").read_bytes()
     run_study(config)
     assert "4 jobs in 2 cells, 4 of them finished before" in capsys.readouterr().out
-    assert (tmp_path / "results.jsonl").read_bytes() == first  # wall times, too
+    assert (tmp_path / "quick.jsonl").read_bytes() == first  # wall times, too
 
 
 def test_parts_of_a_study_are_chosen_by_words_and_questions_and_add_up(tmp_path):
     for only, cells in (("deep", {"small/deep"}), ("3", {"small", "small/deep"})):
         run_study(StudyConfig(quick=True, only=(only,), out=tmp_path, workers=1))
         assert {cell for cell, _ in names(tmp_path)} == cells
+
+
+def test_results_in_the_file_are_not_computed_again_and_those_of_other_versions_are_kept(
+    tmp_path, capsys
+):
+    first, second = tmp_path / "first", tmp_path / "second"
+    run_study(StudyConfig(quick=True, only=("deep",), out=first, workers=1))
+    file = first / "quick.jsonl"
+    stale = file.read_text().replace('"definition": "', '"definition": "older ')
+    second.mkdir()
+    (second / "quick.jsonl").write_text(file.read_text() + stale)
+    capsys.readouterr()
+    run_study(StudyConfig(quick=True, only=("deep",), out=second, workers=1))
+    said = capsys.readouterr().out
+    assert "2 jobs in 1 cells, 2 of them finished before" in said
+    assert "2 results in" in said
+    assert (second / "quick.jsonl").read_text() == file.read_text()
+    assert (second / "quick.old.jsonl").read_text() == file.read_text() + stale
 
 
 def test_what_names_no_cell_is_refused_and_the_cells_are_named(tmp_path):

@@ -1,5 +1,6 @@
 import pytest
 
+from pprs.smoothing import Law
 from pprs.training import TrainConfig
 
 NAMED = {"model": "a:b", "data": "a:c"}
@@ -21,7 +22,7 @@ NAMED = {"model": "a:b", "data": "a:c"}
         ({"momentum": "nesterov", "optimizer": "sgd"}, "is for agd, got sgd"),
         ({"weight_decay": 0.1}, "weight_decay is for sgd, adam and adamw, got agd"),
         ({"warmup": 3, "decay": "a:b"}, "warmup is for constant"),
-        ({"samples": 4}, "sigma=0 makes all samples=4 equal"),
+        ({"samples": 4, "sigma": 0.0}, "sigma=0 makes all samples=4 equal"),
         ({"sigma": -1.0}, "sigma .* got -1.0"),
         ({"sigma": 0.1, "samples": 4, "microbatches": 3}, "must divide samples=4: got 3"),
         ({"schedule": "zb-v", "stages": 3}, "multiple of 2, got 3"),
@@ -36,6 +37,9 @@ def test_settings_that_do_not_fit_are_refused(changes, message):
 
 def test_microbatches_divide_perturbations_only_if_there_are_several():
     assert TrainConfig(**NAMED, steps=1).divided == "examples"
+    assert TrainConfig(**NAMED, steps=1).law.sigma == 0
+    unset, ruled = TrainConfig(**NAMED, steps=1, samples=8).law, Law(0.02, 8, scale="filter")
+    assert unset == ruled
     assert TrainConfig(**NAMED, steps=1, sigma=0.1).divided == "examples"
     assert TrainConfig(**NAMED, steps=1, sigma=0.1, samples=2).divided == "perturbations"
     assert TrainConfig(**NAMED, steps=1, stages=4, schedule="zb-v", replicas=3).processes == 6
