@@ -73,7 +73,8 @@ def _by_samples(lines: Sequence[_Line], measure: Measure, common: str) -> Figure
         _log_if_spread(axes, [e.value for _, points in lines for _, e in points])
     legend_outside(axes)
     what = f"{measure.name} against the draws averaged"
-    title(figure, what[0].upper() + what[1:], common, _HOW)
+    how = f"{_HOW}; no point where never reached" if measure.timed else _HOW
+    title(figure, what[0].upper() + what[1:], common, how)
     return figure
 
 

@@ -51,7 +51,7 @@ class Measure:
         """With the unit."""
         metric = self.metric.replace("_", " ")
         if self.spent is not None:
-            return f"{BUDGETS[self.spent]} until the {metric} is at its target"
+            return f"{BUDGETS[self.spent]} to the target"
         if self.better == "lower":
             return metric
         return f"{metric}, %" if "accuracy" in metric else f"{metric} accuracy, %"

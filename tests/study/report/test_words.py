@@ -40,7 +40,7 @@ def test_an_interval_is_written_with_its_ends():
 
 
 def test_names_tell_the_budget_of_times():
-    assert Measure.of(TIME, "time").name == "pipeline time until the excess is at its target"
+    assert Measure.of(TIME, "time").name == "pipeline time to the target"
     assert "gradient evaluations" in Measure.of(TIME, "evaluations").gain_name
     assert Measure.of(ACCURACY, "time").gain_name == "more test accuracy, points"
 
