@@ -220,4 +220,5 @@ def _names(comparison: Comparison) -> tuple[str, str]:
 
 def _sentence(what: str, where: str) -> str:
     text = f"{what} ({where})" if where else what
-    return text[0].upper() + text[1:]
+    # A capital σ is another symbol.
+    return text[0].upper() + text[1:] if text[0].isascii() else text
