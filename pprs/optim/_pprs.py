@@ -41,7 +41,6 @@ class PPRS(AGD):
             number; a function of the step, for annealing; or a dictionary from names of modules or
             parameters to these, and then each of its entries is a param group. The value stands in
             ``param_groups[i]["sigma"]`` and, unless it is a function, may be changed between steps.
-            By default 0.02 of the norm of each filter.
         samples: number $K \ge 1$ of perturbations per step.
         noise: ``"shared"`` by the whole batch, as in the source, or ``"example"``, see
             :func:`pprs.smooth`.
@@ -70,7 +69,7 @@ class PPRS(AGD):
         lr: float,
         momentum: Momentum = 0.9,
         *,
-        sigma: Sigma | None = None,
+        sigma: Sigma,
         samples: int = DEFAULT_SAMPLES,
         noise: NoiseLaw = "shared",
         antithetic: bool = False,
@@ -78,11 +77,11 @@ class PPRS(AGD):
         seed: int | None = None,
         foreach: bool = True,
     ) -> None:
-        law = Law.of(sigma, samples, noise, antithetic, scale)
+        law = Law(sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
         groups = law.groups(parameters)
         defaults: dict[str, Any] = {"lr": lr, "momentum": momentum, "foreach": foreach}
-        defaults |= {"noise": noise, "antithetic": antithetic, "scale": law.scale, "sigma": 0.0}
+        defaults |= {"noise": noise, "antithetic": antithetic, "scale": scale, "sigma": 0.0}
         defaults |= {"samples": samples, "seed": fresh_seed() if seed is None else seed}
         self.model = model
         self._vectorised = True
