@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -217,7 +217,12 @@ class _Progress:
 
     def _write(self) -> dict[str, Result]:
         found = self._queue.results()
-        results = self._kept | {key: found[key] for key in found if key in self._jobs}
+        # What a cell is for may be decided later than what it holds.
+        results = {
+            key: replace(result, questions=self._jobs[key].cell.questions)
+            for key, result in (self._kept | found).items()
+            if key in self._jobs
+        }
         with writing(self._file):
             write_results(self._file, results.values())
         return results

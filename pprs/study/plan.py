@@ -90,12 +90,12 @@ def _few_shot(steps: int) -> list[Cell]:
     return [
         *cells((*core, *MORE, *PARTS), 3, 5, 6, 7),
         *cells((*core, *MORE, *PARTS), 3, 5, 6, data="digits", depth=20, loss="hinge"),
-        *cells(core, 3, 5, depth=20),
-        *cells(core, 3, 5, 7, shots=20),
-        *cells(core, 3, 5, 7, shots=1),
-        *cells(core, 3, 5, loss="hinge"),
-        *cells(core, 3, 5, loss="l1"),
-        *cells(core, 3, 5, data="cifar-10", network="convolutional", depth=4, width=8),
+        *cells(core, 3, 5, 6, depth=20),
+        *cells(core, 3, 5, 6, 7, shots=20),
+        *cells(core, 3, 5, 6, 7, shots=1),
+        *cells(core, 3, 5, 6, loss="hinge"),
+        *cells(core, 3, 5, 6, loss="l1"),
+        *cells(core, 3, 5, 6, data="cifar-10", network="convolutional", depth=4, width=8),
         *cells(CORE, 7, shots=100),
     ]
 
