@@ -27,6 +27,9 @@ commands:
 `pprs <command> --help` lists a command's options."""
 
 
+_HELP = (["-h"], ["--help"])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a file need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
-    if arguments[:1] in (["-h"], ["--help"]):
+    if (arguments[1:] if arguments[:1] in (["bench"], ["study"]) else arguments)[:1] in _HELP:
         print(USAGE)
         return 0
     command, rest = _command(arguments)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from pprs._arguments import counts
 from pprs.command.files import writing
 from pprs.pipeline.running.signals import handled
 from pprs.study.cell import Cell
@@ -21,6 +20,9 @@ from pprs.study.results import Result, read_results, write_results
 from pprs.study.working import ENDING, release, work, workers
 
 _POLL = 1.0  # seconds
+
+
+DATA_SETS = ("fashion-mnist", "cifar-10-batches-bin", "libsvm")
 
 
 class StudyError(RuntimeError):
@@ -61,8 +63,8 @@ class StudyConfig:
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
     def __post_init__(self) -> None:
-        if self.workers:
-            counts(workers=self.workers)
+        if self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
         check_data_dir(self.data_dir)
 
 
@@ -137,10 +139,10 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
         queue.withdraw(wanted)  # so that workers elsewhere end too, and another call may want less
     if received:
         raise StudyInterrupted(received[0])
-    failures = queue.failures()
-    if failures:
-        said = "\n".join(f"  {key}: {error}" for key, error in failures.items())
-        raise StudyError(f"{len(failures)} jobs failed; call it again to try them again:\n{said}")
+    if failures := queue.failures():
+        raise StudyError(
+            f"{len(failures)} jobs failed; call it again to try them again:\n{_told(failures)}"
+        )
     if left := progress.left:
         raise StudyError(f"{len(left)} jobs have no result, since their workers were stopped")
     _say(f"wrote {file}; for tables and figures: pprs study report --results {file}")
@@ -167,9 +169,14 @@ def run_report(config: ReportConfig) -> Path:
     from pprs.study.report import write_report
     from pprs.study.smooth import accelerated_times
 
+    if not config.results.exists():
+        raise ValueError(
+            f"there are no results at {config.results}: call `pprs study run` first, or name its "
+            f"file with --results"
+        )
     results = read_results(config.results)
     if not results:
-        raise ValueError(f"{config.results} holds no results: run `pprs study run` first")
+        raise ValueError(f"{config.results} holds no results: no job has finished yet")
     out = config.out or config.results.parent / "report"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -179,9 +186,17 @@ def run_report(config: ReportConfig) -> Path:
 
 
 def check_data_dir(folder: Path | None) -> None:
-    """Raise ``ValueError`` unless it is a folder, if it is given."""
-    if folder is not None and not folder.is_dir():
-        raise ValueError(f"data_dir must be a folder that holds data sets, got {folder}")
+    """Raise ``ValueError`` unless it is a folder of data sets, if it is given."""
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise ValueError(f"--data-dir must be a folder that holds data sets, got {folder}")
+    missing = [name for name in DATA_SETS if not (folder / name).is_dir()]
+    if missing:
+        raise ValueError(
+            f"{folder} must hold the folders {', '.join(DATA_SETS)} (see docs/study.md), but lacks "
+            f"{', '.join(missing)}"
+        )
 
 
 class _Progress:
@@ -237,6 +252,17 @@ class _Progress:
         )
 
 
+def _told(failures: Mapping[str, str]) -> str:
+    """Each reason once, with the first job that it holds for."""
+    jobs: dict[str, list[str]] = {}
+    for key, error in failures.items():
+        jobs.setdefault(error, []).append(key)
+    return "\n".join(
+        f"  {keys[0]}{f' and {len(keys) - 1} others' if keys[1:] else ''}: {error}"
+        for error, keys in jobs.items()
+    )
+
+
 def _all_ended(processes: Sequence[BaseProcess]) -> bool:
     return bool(processes) and not any(process.is_alive() for process in processes)
 
@@ -271,10 +297,14 @@ def _chosen(cells: Sequence[Cell], config: StudyConfig) -> list[Cell]:
     named = [cell for cell in cells if not config.only or _named(cell, config.only)]
     if not named:
         names = "\n".join(sorted({f"  {cell.name}" for cell in cells}))
-        raise ValueError(f"only={' '.join(config.only)} names no cell; there are:\n{names}")
+        raise ValueError(
+            f"--only {' '.join(config.only)} names no cell (question 1 needs none: "
+            f"`pprs study report` answers it); there are:\n{names}"
+        )
     chosen = [cell for cell in named if config.data_dir or not needs_data(cell)]
     if len(chosen) < len(named):
-        _say(f"{len(named) - len(chosen)} cells are left out, whose data --data-dir would name")
+        left = len(named) - len(chosen)
+        _say(f"{left} cells are left out: their data sets lie in a folder that --data-dir names")
     if not chosen:
         raise ValueError("no cell is left: name the folder of the data sets with --data-dir")
     return chosen

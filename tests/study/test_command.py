@@ -12,7 +12,15 @@ from study import tiny_study
 from study.small import SmallTask, small_cell, wait
 
 from pprs.study import command
-from pprs.study.command import StudyConfig, StudyError, WorkerConfig, run_study, run_worker
+from pprs.study.command import (
+    ReportConfig,
+    StudyConfig,
+    StudyError,
+    WorkerConfig,
+    run_report,
+    run_study,
+    run_worker,
+)
 from pprs.study.queue import Queue
 from pprs.study.results import read_results
 
@@ -68,7 +76,7 @@ def test_results_in_the_file_are_not_computed_again_and_those_of_other_versions_
 
 
 def test_what_names_no_cell_is_refused_and_the_cells_are_named(tmp_path):
-    with pytest.raises(ValueError, match="only=shallow names no cell; there are:\n  small\n"):
+    with pytest.raises(ValueError, match=r"--only shallow names no cell .*; there are:\n  small\n"):
         run_study(StudyConfig(quick=True, only=("shallow",), out=tmp_path))
 
 
@@ -76,7 +84,7 @@ def test_cells_without_their_data_are_left_out_with_a_word(tmp_path, monkeypatch
     monkeypatch.setattr(command, "needs_data", lambda cell: cell.name == "small/deep")
     run_study(StudyConfig(quick=True, out=tmp_path, workers=1))
     assert {cell for cell, _ in names(tmp_path)} == {"small"}
-    assert "1 cells are left out, whose data --data-dir would name" in capsys.readouterr().out
+    assert "1 cells are left out: their data sets lie in a folder" in capsys.readouterr().out
     monkeypatch.setattr(command, "needs_data", lambda cell: True)
     with pytest.raises(ValueError, match="no cell is left: name the folder of the data sets with"):
         run_study(StudyConfig(quick=True, out=tmp_path, workers=1))
@@ -148,5 +156,27 @@ def test_jobs_of_another_version_are_left_out_with_a_word(tmp_path, capsys):
 
 def test_a_missing_folder_of_data_is_refused(tmp_path):
     for config in (StudyConfig, lambda **given: WorkerConfig("sqlite://", **given)):
-        with pytest.raises(ValueError, match="data_dir must be a folder that holds data sets, got"):
+        with pytest.raises(
+            ValueError, match="--data-dir must be a folder that holds data sets, got"
+        ):
             config(data_dir=tmp_path / "none")
+
+
+def test_a_folder_without_the_data_sets_is_refused_before_any_work(tmp_path):
+    (tmp_path / "libsvm").mkdir()
+    with pytest.raises(ValueError, match="but lacks fashion-mnist, cifar-10-batches-bin$"):
+        StudyConfig(data_dir=tmp_path)
+
+
+def test_a_report_of_nothing_says_what_to_do(tmp_path):
+    file = tmp_path / "results.jsonl"
+    with pytest.raises(ValueError, match="no results at .*: call `pprs study run` first"):
+        run_report(ReportConfig(file))
+    file.touch()
+    with pytest.raises(ValueError, match="holds no results: no job has finished yet"):
+        run_report(ReportConfig(file))
+
+
+def test_a_reason_that_many_jobs_share_is_told_once():
+    told = command._told({"a": "no data", "b": "no data", "c": "other"})
+    assert told == "  a and 1 others: no data\n  c: other"

@@ -22,6 +22,10 @@ HOW_TO_READ = (
     "corrected (Holm) for all cells, or pairs, of its table, and the interval agrees. The row of "
     "all cells together is a test of its own; questions and budgets are not corrected for each "
     "other. No difference seen does not mean that there is none.",
+    "Every method was tuned once in a cell: luck in that is shared by its seeds, and is not in the "
+    "intervals and verdicts. Fewer than 6 seeds cannot show a difference in a single cell (a quick "
+    "study has 3: its figures mean nothing). A mean is never reached where more than a quarter of "
+    "the seeds did not reach the target.",
 )
 _CSS = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:0 auto;padding:1rem;color:#222;
