@@ -56,9 +56,7 @@ def planted(name, update):
 def methods(monkeypatch):
     """What is useless and what is better, by names that count as smoothing."""
     for method in (
-        planted(
-            "pprs-useless", lambda p, lr, seed: Wandering(list(p.model.parameters()), lr, seed)
-        ),
+        planted("pprs-useless", lambda p, lr, seed: Wandering(p.model, lr, seed)),
         planted("pprs-better", lambda p, lr, seed: Knowing(p, lr)),
     ):
         monkeypatch.setitem(METHODS, method.name, method)
