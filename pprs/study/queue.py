@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
-import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pprs.study.job import Direction
 from pprs.study.results import Result
+from pprs.study.storage import open_storage
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-HEARTBEAT = 10  # seconds; a job whose worker was not heard of for four of them is lost
+
+class _LostError(BaseException):
+    """A job was given to another worker, since this one showed no sign of life for too long.
+
+    Not an ``Exception``, which Optuna would try to note in what is no longer this worker's.
+    """
 
 
 class Standing(NamedTuple):
@@ -54,22 +58,7 @@ class Queue:
     """
 
     def __init__(self, storage: str, name: str = "jobs") -> None:
-        import optuna
-        from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-        from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-
-        optuna.logging.set_verbosity(logging.ERROR)
-        # Heartbeats are called so, in every job again.
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        try:
-            self._storage = RDBStorage(
-                storage,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=4 * HEARTBEAT,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-            )
-        except (ArgumentError, SQLAlchemyError, ImportError) as error:
-            raise ValueError(f"cannot open the storage {storage}: {error}") from None
+        self._storage = open_storage(storage)
         self.storage, self.name = storage, name
         self._busy = False
         self._leaving: int | None = None
@@ -106,7 +95,7 @@ class Queue:
         """
         from optuna import TrialPruned
 
-        self.recover()
+        self._recover()
         if not self._trials("WAITING"):
             return False
 
@@ -119,14 +108,15 @@ class Queue:
             try:
                 result = compute(key)
             except Exception as error:
-                trial.set_user_attr("error", f"{type(error).__name__}: {error}")
+                _note(trial, "error", f"{type(error).__name__}: {error}")
                 raise
-            trial.set_user_attr("result", result.to_line())
+            _note(trial, "result", result.to_line())
             return 0.0
 
         self._claiming(True)
         try:
-            self._jobs.optimize(objective, n_trials=1, catch=(Exception,))
+            with suppress(_LostError):
+                self._jobs.optimize(objective, n_trials=1, catch=(Exception,))
         finally:
             self._claiming(False)
         return True
@@ -151,7 +141,7 @@ class Queue:
         gone = set(workers)
         self._end(t for _, t in self._trials("RUNNING") if t.user_attrs.get("worker") in gone)
 
-    def recover(self) -> None:
+    def _recover(self) -> None:
         """Let the jobs of workers that were killed wait again."""
         from optuna.storages import fail_stale_trials
 
@@ -204,3 +194,12 @@ class Queue:
             other == key and trial.number < number
             for other, trial in self._trials("RUNNING", "COMPLETE")
         )
+
+
+def _note(trial: Trial, name: str, value: str) -> None:
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    try:
+        trial.set_user_attr(name, value)
+    except UpdateFinishedTrialError:
+        raise _LostError from None

@@ -1,3 +1,7 @@
+import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 from study.small import small_cell
 
@@ -5,7 +9,7 @@ from pprs.study.job import Effort, Job
 
 optuna = pytest.importorskip("optuna")
 
-from pprs.study.queue import Queue  # noqa: E402
+from pprs.study.queue import Queue, worker_name  # noqa: E402
 
 JOB = Job(small_cell(steps=2), "gd", Effort(1, 1, 1))
 RESULT = JOB.compute(optuna.create_study(), None)
@@ -48,6 +52,44 @@ def test_a_job_that_two_have_added_at_once_is_computed_once(storage):
     while queue.take(lambda key: taken.append(key) or RESULT):
         pass
     assert taken == queue.standing().done == ["a"]
+
+
+def test_two_that_reach_for_one_job_at_once_do_not_both_get_it(storage):
+    keys, together, taken = [f"job {number}" for number in range(10)], Barrier(3), []
+    Queue(storage).add(keys)
+
+    def take_all(_):
+        queue = Queue(storage)
+        together.wait()
+        while queue.take(lambda key: taken.append(key) or RESULT):
+            pass
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(take_all, range(3)))
+    assert sorted(taken) == sorted(keys)
+
+
+def fails(key):
+    raise RuntimeError("two have written to the same study")
+
+
+@pytest.mark.parametrize("ending", [lambda key: RESULT, fails])
+def test_who_was_taken_for_dead_leaves_the_job_to_whom_it_was_given(storage, ending):
+    queue = Queue(storage)
+    queue.add(["a", "b"])
+
+    def compute(key):
+        if key == "a":  # as when this process was halted, and goes on
+            Queue(storage).release([worker_name(os.getpid())])
+            Queue(storage).add(["a"])
+            return ending(key)
+        return RESULT
+
+    assert queue.take(compute)
+    assert queue.failures() == {}
+    assert queue.standing().waiting == ["b", "a"]
+    assert queue.take(compute)
+    assert queue.standing().done == ["b"]
 
 
 def test_a_failure_is_told_and_waits_for_a_new_call(storage):
@@ -96,9 +138,3 @@ def test_what_is_withdrawn_waits_no_longer_and_may_be_added_again(storage):
 def test_queues_of_one_database_are_apart(storage):
     Queue(storage, "one").add(["a"])
     assert Queue(storage, "two").standing().waiting == []
-
-
-def test_a_storage_that_cannot_be_opened_is_refused(tmp_path):
-    for wrong in (f"sqlite:///{tmp_path}/none/study.db", "study.db", "nosql://here"):
-        with pytest.raises(ValueError, match=f"cannot open the storage {wrong}: "):
-            Queue(wrong)

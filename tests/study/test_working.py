@@ -5,7 +5,7 @@ import multiprocessing
 import pytest
 from study.small import SmallTask, small_cell, wait
 
-from pprs.study import queue as queues
+from pprs.study import storage
 from pprs.study.job import Effort, Job
 
 pytest.importorskip("optuna")
@@ -42,7 +42,7 @@ def test_several_workers_find_what_one_finds(tmp_path):
 
 
 def test_the_job_of_a_killed_worker_is_computed_by_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(queues, "HEARTBEAT", 1)
+    monkeypatch.setattr(storage, "HEARTBEAT", 1)
     mark = tmp_path / "kill"
     mark.touch()
     jobs, url = made(task=SmallTask(killed=str(mark))), f"sqlite:///{tmp_path}/study.db"

@@ -1,0 +1,65 @@
+"""The database that the workers of a study share."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+    from sqlalchemy import Connection, Engine
+
+HEARTBEAT = 10  # seconds; a job whose worker was not heard of for four of them is lost
+_PATIENCE = 60.0  # seconds that a process waits for others to have written to a file
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Open a database, and make its tables where there are none.
+
+    Args:
+        url: as SQLAlchemy reads it.
+
+    Raises:
+        ValueError: if it cannot be opened.
+    """
+    import optuna
+    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    optuna.logging.set_verbosity(logging.ERROR)
+    # Heartbeats are called so, in every job again.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    is_file = url.startswith("sqlite")
+    try:
+        storage = RDBStorage(
+            url,
+            engine_kwargs={"connect_args": {"timeout": _PATIENCE}} if is_file else None,
+            heartbeat_interval=HEARTBEAT,
+            grace_period=4 * HEARTBEAT,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+        )
+    except (ArgumentError, SQLAlchemyError, ImportError) as error:
+        raise ValueError(f"cannot open the storage {url}: {error}") from None
+    if is_file:
+        _lock_before_reading(storage.engine)
+    return storage
+
+
+def _lock_before_reading(engine: Engine) -> None:
+    """Let no process read what another is about to write.
+
+    Optuna takes a waiting job by reading that it waits, then writing that it runs. Other databases
+    lock the row that is read; SQLite knows no such lock, and two workers could take the same job.
+    """
+    from sqlalchemy import event
+
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # Python's driver begins nothing by itself
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+    engine.dispose()  # connections that are open already
