@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pprs.command.files import writing
 from pprs.pipeline.running.signals import handled
 from pprs.study.cell import Cell
+from pprs.study.data import check_data, needs_data
 from pprs.study.job import Job
-from pprs.study.plan import needs_data, plan
+from pprs.study.plan import plan
+from pprs.study.progress import Progress, say
 from pprs.study.queue import Queue
-from pprs.study.results import Result, read_results, write_results
+from pprs.study.results import read_results
 from pprs.study.working import ENDING, release, work, workers
 
 _POLL = 1.0  # seconds
-
-
-DATA_SETS = ("fashion-mnist", "cifar-10-batches-bin", "libsvm")
 
 
 class StudyError(RuntimeError):
@@ -50,8 +48,9 @@ class StudyConfig:
         out: folder of the results.
         storage: URL of a database that workers on other machines share, by default a file in the
             folder.
-        data_dir: holds the folders fashion-mnist, cifar-10-batches-bin and libsvm; without it only
-            cells whose data comes with a package are run.
+        data_dir: holds the folders fashion-mnist, cifar-10-batches-bin and libsvm, or those of
+            them that the chosen cells need; without it only cells whose data comes with a package
+            are run.
         workers: processes, by default one for each core; 0 leaves all work to other machines.
     """
 
@@ -65,7 +64,7 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise ValueError(f"workers must be at least 0, got {self.workers}")
-        check_data_dir(self.data_dir)
+        _check_folder(self.data_dir)
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class WorkerConfig:
     data_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        check_data_dir(self.data_dir)
+        _check_folder(self.data_dir)
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,12 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
     storage = config.storage or f"sqlite:///{config.out / 'study.db'}"
     queue = Queue(storage, _queue_name(config.quick))
     if stale := [key for key in queue.standing().waiting if key not in jobs]:
-        _say(f"{len(stale)} jobs that waited here are not of this version of the study: left out")
+        say(f"{len(stale)} jobs that waited here are not of this version of the study: left out")
         queue.withdraw(stale)
     file = config.out / ("quick.jsonl" if config.quick else "results.jsonl")
-    progress = _Progress(queue, jobs, wanted, file)
+    progress = Progress(queue, jobs, wanted, file)
+    if config.workers:
+        check_data([jobs[key].cell for key in progress.left], config.data_dir)
     try:
         queue.add(progress.left)
         with workers(
@@ -145,7 +146,7 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
         )
     if left := progress.left:
         raise StudyError(f"{len(left)} jobs have no result, since their workers were stopped")
-    _say(f"wrote {file}; for tables and figures: pprs study report --results {file}")
+    say(f"wrote {file}; for tables and figures: pprs study report --results {file}")
 
 
 def run_worker(config: WorkerConfig) -> None:
@@ -154,7 +155,10 @@ def run_worker(config: WorkerConfig) -> None:
     Raises:
         ValueError: for settings that do not fit.
     """
-    work(config.storage, _queue_name(config.quick), _jobs(config.quick)[1], config.data_dir)
+    jobs, name = _jobs(config.quick)[1], _queue_name(config.quick)
+    waiting = Queue(config.storage, name).standing().waiting
+    check_data([jobs[key].cell for key in waiting if key in jobs], config.data_dir)
+    work(config.storage, name, jobs, config.data_dir)
 
 
 def run_report(config: ReportConfig) -> Path:
@@ -181,75 +185,13 @@ def run_report(config: ReportConfig) -> Path:
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         page = write_report(results, out, smooth=accelerated_times())
-    _say(f"wrote {page}")
+    say(f"wrote {page}")
     return page
 
 
-def check_data_dir(folder: Path | None) -> None:
-    """Raise ``ValueError`` unless it is a folder of data sets, if it is given."""
-    if folder is None:
-        return
-    if not folder.is_dir():
-        raise ValueError(f"--data-dir must be a folder that holds data sets, got {folder}")
-    missing = [name for name in DATA_SETS if not (folder / name).is_dir()]
-    if missing:
-        raise ValueError(
-            f"{folder} must hold the folders {', '.join(DATA_SETS)} (see docs/study.md), but lacks "
-            f"{', '.join(missing)}"
-        )
-
-
-class _Progress:
-    """Says what is finished, how long the rest may take, and keeps results in a file."""
-
-    def __init__(
-        self, queue: Queue, jobs: Mapping[str, Job], wanted: Sequence[str], file: Path
-    ) -> None:
-        self._queue, self._jobs, self._wanted, self._file = queue, jobs, wanted, file
-        self._kept = _kept(file, jobs)
-        self._seen = {*queue.standing().done, *self._kept}
-        self._before, self._start = len(self._seen & set(wanted)), time.monotonic()
-        cells = len({(jobs[key].cell.name, jobs[key].cell.spent) for key in wanted})
-        _say(f"{len(wanted)} jobs in {cells} cells, {self._before} of them finished before")
-        self._write()
-
-    @property
-    def left(self) -> list[str]:
-        """Which of the wanted have no result."""
-        return [key for key in self._wanted if key not in self._seen]
-
-    def update(self) -> bool:
-        """Look again; tell whether there is more to come."""
-        standing = self._queue.standing()
-        new = [key for key in standing.done if key not in self._seen]
-        if new:
-            self._seen |= set(new)
-            results = self._write()
-            for key in new:
-                if key in results:
-                    self._tell(results[key])
-        return bool(standing.waiting or standing.running)
-
-    def _write(self) -> dict[str, Result]:
-        found = self._queue.results()
-        # What a cell is for may be decided later than what it holds.
-        results = {
-            key: replace(result, questions=self._jobs[key].cell.questions)
-            for key, result in (self._kept | found).items()
-            if key in self._jobs
-        }
-        with writing(self._file):
-            write_results(self._file, results.values())
-        return results
-
-    def _tell(self, result: Result) -> None:
-        done = len(self._seen & set(self._wanted))
-        left = len(self._wanted) - done
-        pace = (time.monotonic() - self._start) / max(1, done - self._before)
-        _say(
-            f"{done} of {len(self._wanted)}, {_duration(pace * left)} left: "
-            f"{result.cell} | {result.spent} | {result.method}, {_duration(result.seconds)}"
-        )
+def _check_folder(data_dir: Path | None) -> None:
+    if data_dir is not None and not data_dir.is_dir():
+        raise ValueError(f"--data-dir must be a folder that holds data sets, got {data_dir}")
 
 
 def _told(failures: Mapping[str, str]) -> str:
@@ -277,22 +219,6 @@ def _queue_name(quick: bool) -> str:
     return "quick jobs" if quick else "jobs"
 
 
-def _kept(file: Path, jobs: Mapping[str, Job]) -> dict[str, Result]:
-    """The results that a file has already, from another machine perhaps."""
-    if not file.exists():
-        return {}
-    results = read_results(file)
-    kept = {result.key: result for result in results if result.key in jobs}
-    if len(kept) < len(results):
-        old = file.with_name(f"{file.stem}.old{file.suffix}")
-        shutil.copy(file, old)
-        _say(
-            f"{len(results) - len(kept)} results in {file} are not of this version of the study: "
-            f"left out; {old} has them"
-        )
-    return kept
-
-
 def _chosen(cells: Sequence[Cell], config: StudyConfig) -> list[Cell]:
     named = [cell for cell in cells if not config.only or _named(cell, config.only)]
     if not named:
@@ -301,10 +227,11 @@ def _chosen(cells: Sequence[Cell], config: StudyConfig) -> list[Cell]:
             f"--only {' '.join(config.only)} names no cell (question 1 needs none: "
             f"`pprs study report` answers it); there are:\n{names}"
         )
-    chosen = [cell for cell in named if config.data_dir or not needs_data(cell)]
+    reads = config.data_dir or not config.workers  # or others do, where all work is left to them
+    chosen = [cell for cell in named if reads or not needs_data(cell)]
     if len(chosen) < len(named):
         left = len(named) - len(chosen)
-        _say(f"{left} cells are left out: their data sets lie in a folder that --data-dir names")
+        say(f"{left} cells are left out: their data sets lie in a folder that --data-dir names")
     if not chosen:
         raise ValueError("no cell is left: name the folder of the data sets with --data-dir")
     return chosen
@@ -315,13 +242,3 @@ def _named(cell: Cell, words: Sequence[str]) -> bool:
         int(word) in cell.questions if word.isdecimal() else word in f"{cell.name} | {cell.spent}"
         for word in words
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _say(message: str) -> None:
-    print(message, flush=True)

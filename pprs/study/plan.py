@@ -49,11 +49,6 @@ def plan(quick: bool) -> tuple[list[Cell], Effort]:
     return (_quick(), QUICK) if quick else (_full(), FULL)
 
 
-def needs_data(cell: Cell) -> bool:
-    """Whether its data set does not come with a package."""
-    return bool(cell.settings.get("data", "digits") != "digits")
-
-
 def _full() -> list[Cell]:
     return [
         *_few_shot(100),
@@ -72,10 +67,9 @@ def _cells(
     methods: Iterable[str],
     goals: tuple[Goal, Goal],
     *questions: int,
-    budgets: Iterable[Spent] = BUDGETS,
 ) -> list[Cell]:
     """The cells of a task, one for each budget; the goals are of tuning and of the comparison."""
-    return [Cell(name, task, spent, steps, tuple(methods), *goals, questions) for spent in budgets]
+    return [Cell(name, task, spent, steps, tuple(methods), *goals, questions) for spent in BUDGETS]
 
 
 def _few_shot(steps: int) -> list[Cell]:

@@ -156,11 +156,13 @@ class Queue:
 
         return Standing(keys("WAITING"), keys("RUNNING"), keys("COMPLETE"))
 
-    def results(self) -> dict[str, Result]:
-        """By key."""
+    def results(self, keys: Iterable[str] | None = None) -> dict[str, Result]:
+        """By key, of those that are done; of all by default."""
+        wanted = None if keys is None else set(keys)
         return {
             key: Result.from_line(trial.user_attrs["result"])
             for key, trial in self._trials("COMPLETE")
+            if wanted is None or key in wanted
         }
 
     def failures(self) -> dict[str, str]:

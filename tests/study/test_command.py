@@ -21,8 +21,10 @@ from pprs.study.command import (
     run_study,
     run_worker,
 )
+from pprs.study.job import Job
 from pprs.study.queue import Queue
 from pprs.study.results import read_results
+from pprs.study.tasks import FewShotTask
 
 TESTS = Path(__file__).parents[1]
 
@@ -55,24 +57,6 @@ def test_parts_of_a_study_are_chosen_by_words_and_questions_and_add_up(tmp_path)
     for only, cells in (("deep", {"small/deep"}), ("3", {"small", "small/deep"})):
         run_study(StudyConfig(quick=True, only=(only,), out=tmp_path, workers=1))
         assert {cell for cell, _ in names(tmp_path)} == cells
-
-
-def test_results_in_the_file_are_not_computed_again_and_those_of_other_versions_are_kept(
-    tmp_path, capsys
-):
-    first, second = tmp_path / "first", tmp_path / "second"
-    run_study(StudyConfig(quick=True, only=("deep",), out=first, workers=1))
-    file = first / "quick.jsonl"
-    stale = file.read_text().replace('"definition": "', '"definition": "older ')
-    second.mkdir()
-    (second / "quick.jsonl").write_text(file.read_text() + stale)
-    capsys.readouterr()
-    run_study(StudyConfig(quick=True, only=("deep",), out=second, workers=1))
-    said = capsys.readouterr().out
-    assert "2 jobs in 1 cells, 2 of them finished before" in said
-    assert "2 results in" in said
-    assert (second / "quick.jsonl").read_text() == file.read_text()
-    assert (second / "quick.old.jsonl").read_text() == file.read_text() + stale
 
 
 def test_what_names_no_cell_is_refused_and_the_cells_are_named(tmp_path):
@@ -162,10 +146,17 @@ def test_a_missing_folder_of_data_is_refused(tmp_path):
             config(data_dir=tmp_path / "none")
 
 
-def test_a_folder_without_the_data_sets_is_refused_before_any_work(tmp_path):
-    (tmp_path / "libsvm").mkdir()
-    with pytest.raises(ValueError, match="but lacks fashion-mnist, cifar-10-batches-bin$"):
-        StudyConfig(data_dir=tmp_path)
+def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch, capsys):
+    task = FewShotTask(data="fashion-mnist")
+    few_shot = [small_cell(name="few-shot", task=task)], tiny_study.EFFORT
+    monkeypatch.setattr(command, "plan", lambda quick: few_shot)
+    with pytest.raises(ValueError, match=r"cannot read .*fashion-mnist"):
+        run_study(StudyConfig(quick=True, out=tmp_path, data_dir=tmp_path, workers=1))
+    storage = f"sqlite:///{tmp_path}/study.db"
+    Queue(storage, "quick jobs").add([Job(*few_shot[0], "gd", tiny_study.EFFORT).key])
+    for data_dir, said in ((tmp_path, "cannot read"), (None, "fashion-mnist is needed: name")):
+        with pytest.raises(ValueError, match=said):
+            run_worker(WorkerConfig(storage, quick=True, data_dir=data_dir))
 
 
 def test_a_report_of_nothing_says_what_to_do(tmp_path):
