@@ -249,7 +249,7 @@ _DEFAULTS = tuple(
         scale="filter",
     )
     for end, words, updating in (("", "", _agd), ("-adam", ", then Adam", _adam))
-    for sigma in (0.01, 0.02, 0.03)
+    for sigma in (0.01, 0.02)
 )
 
 METHODS: Mapping[str, Method] = {

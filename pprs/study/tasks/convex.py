@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pprs._arguments import counts
-from pprs.study.builders import convex
+from pprs.study.cost import OVERHEAD, Cost
 from pprs.study.problem import Problem, drawing
-from pprs.tasks.convex import Convex, Polyhedral, SvmName, read_svm_examples
+from pprs.tasks.convex import Aggregate, Convex, Polyhedral, SvmName, read_svm_examples
 from pprs.tasks.examples import Examples
 
 _LEAST_GAP = 1e-6  # far above what solvers leave
@@ -97,6 +98,46 @@ class DataTask(ConvexTask):
             return chosen
         columns = torch.randperm(width, generator=drawing(seed, "features"))[:kept]
         return Examples(chosen.x[:, columns], chosen.y, chosen.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenalisedTask(DataTask):
+    r"""A mean or maximum of terms, one for each example, and penalties.
+
+    Args:
+        aggregate: of the terms.
+        l1: $\lambda_1$, the factor of $\|\theta\|_1$.
+        l2: $\lambda_2$, the factor of $\frac12 \|\theta\|^2$; above 0, cvxpy finds the optimum.
+    """
+
+    aggregate: Aggregate = "mean"
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+def convex(function: Convex, depth: int, *, overhead: float = OVERHEAD) -> Problem:
+    r"""Minimise a convex function from 0; the metric is its ``gap``, $f(\theta) - f^*$.
+
+    Args:
+        function: of which ``theta`` is where to start.
+        depth: nodes of the pipeline that computes it.
+        overhead: as for :class:`Cost`.
+    """
+    divisible = isinstance(function, Polyhedral) and function.aggregate == "mean"
+
+    def loss(index: Tensor) -> Tensor:
+        # Choosing all examples would copy them all.
+        value: Tensor = function(index) if len(index) < function.examples else function()
+        return value
+
+    return Problem(
+        function,
+        loss if divisible else function,
+        (torch.arange(function.examples),) if divisible else (),
+        Cost(depth, function.examples, divisible, overhead),
+        lambda: function().item(),
+        {"gap": lambda: function().item() - function.minimum},
+    )
 
 
 @functools.lru_cache(maxsize=64)

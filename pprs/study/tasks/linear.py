@@ -10,23 +10,13 @@ import torch
 
 from pprs._arguments import counts
 from pprs.study.problem import drawing
-from pprs.study.tasks.convex import ConvexTask, DataTask
-from pprs.tasks.convex import Aggregate, Polyhedral, absolute_regression, maximum_of_linear
+from pprs.study.tasks.convex import ConvexTask, PenalisedTask
+from pprs.tasks.convex import Polyhedral, absolute_regression, maximum_of_linear
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressionTask(DataTask):
-    r"""Regression of labels, -1 and 1, by absolute deviations.
-
-    Args:
-        aggregate: of the deviations.
-        l1: $\lambda_1$, the factor of $\|\theta\|_1$.
-        l2: $\lambda_2$, the factor of $\frac12 \|\theta\|^2$; above 0, cvxpy finds the optimum.
-    """
-
-    aggregate: Aggregate = "mean"
-    l1: float = 0.0
-    l2: float = 0.0
+class RegressionTask(PenalisedTask):
+    """Regression of labels, -1 and 1, by absolute deviations."""
 
     def function(self, seed: int, data_dir: Path | None) -> Polyhedral:
         """The function of a seed."""
