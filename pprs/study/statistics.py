@@ -7,7 +7,7 @@ infinite, where something was never reached. They may not be NaN.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,10 @@ Array: TypeAlias = NDArray[np.float64]
 
 Cells: TypeAlias = Iterable[ArrayLike]
 """For each cell the outcomes of its seeds, at least two; cells may differ in their number."""
+
+Unit: TypeAlias = Literal["seed", "cell"]
+"""What is drawn by itself: a seed, or a whole cell, whose seeds share something that was drawn once
+for all of them, such as how well the methods were tuned."""
 
 
 def iqm(values: ArrayLike) -> Array:
@@ -88,11 +92,11 @@ def _difference(a: Array, b: Array) -> Array:
         return np.where(a == b, 0.0, a - b)
 
 
-def as_cells(cells: Cells, name: str, *, shared_seeds: bool = False) -> list[Array]:
+def as_cells(cells: Cells, name: str) -> list[Array]:
     """Cells as arrays of one axis.
 
     Raises:
-        ValueError: for none, fewer than two seeds, NaN, or shared seeds that do not match.
+        ValueError: for none, fewer than two seeds, or NaN.
     """
     rows = [np.asarray(cell, float) for cell in cells]
     if not rows or any(row.ndim != 1 or row.shape[0] < 2 for row in rows):
@@ -103,10 +107,4 @@ def as_cells(cells: Cells, name: str, *, shared_seeds: bool = False) -> list[Arr
         )
     if any(np.isnan(row).any() for row in rows):
         raise ValueError(f"{name} must not hold NaN: say infinity for what was never reached")
-    lengths = [row.shape[0] for row in rows]
-    if shared_seeds and len(set(lengths)) > 1:
-        raise ValueError(
-            f"{name} must have the same seeds in every cell where seeds are shared, got numbers "
-            f"of seeds {lengths}: pass only the seeds that all have"
-        )
     return rows

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pprs.study.intervals import Interval, interval
-from pprs.study.statistics import Array, Cells, as_cells
+from pprs.study.statistics import Array, Cells, Unit, as_cells
 
 Word: TypeAlias = Literal["better", "worse", "no difference seen"]
 Key = TypeVar("Key", bound=Hashable)
@@ -55,7 +55,7 @@ class Verdict:
     losses: int
 
 
-def rank_test(differences: Cells, *, shared_seeds: bool = False) -> RankTest:
+def rank_test(differences: Cells, *, unit: Unit = "seed") -> RankTest:
     r"""Wilcoxon's signed-rank test over all cells, exact for any number of seeds and for ties.
 
     Differences are ranked by size within each cell, so that no cell counts more for its scale (but
@@ -64,25 +64,27 @@ def rank_test(differences: Cells, *, shared_seeds: bool = False) -> RankTest:
     changes of signs is computed, not sampled. Differences of 0 are left out, as Wilcoxon did, and
     equal ones share their mean rank. In one cell this is the ordinary test.
 
-    The least p that n pairs can give is $2^{1-n}$: with 10 seeds in one cell 0.002, so that no
-    difference can be seen among more than 25 comparisons at 5 %.
+    With cells as units the signs of a cell change together: what its seeds share, such as luck in
+    tuning, then favours the method or its rival, and each is as likely.
+
+    The least p that n units can give is $2^{1-n}$: with 10 seeds in one cell 0.002, so that no
+    difference can be seen among more than 25 comparisons at 5 %; with 6 cells 0.03.
 
     Args:
         differences: for each cell those of its seeds; may be infinite.
-        shared_seeds: whether a seed draws the same in all cells. Then cells do not speak for
-            themselves: the signs of a seed change in all cells together.
+        unit: whose signs change together.
 
     Raises:
-        ValueError: for fewer than two seeds, NaN, or shared seeds that do not match.
+        ValueError: for fewer than two seeds, or NaN.
 
     Example:
         >>> rank_test([[0.3, 0.1, 0.2, 0.5, 0.4]])
         RankTest(p=0.0625, balance=1.0)
     """
-    cells = as_cells(differences, "differences", shared_seeds=shared_seeds)
+    cells = as_cells(differences, "differences")
     signed = [_signed_ranks(cell) for cell in cells]
     total = sum(int(np.abs(ranks).sum()) for ranks in signed)
-    units = np.sum(signed, axis=0) if shared_seeds else np.concatenate(signed)
+    units = np.array([c.sum() for c in signed]) if unit == "cell" else np.concatenate(signed)
     seen = int(units.sum())
     return RankTest(_two_sided(np.abs(units), seen), seen / total if total else 0.0)
 
@@ -141,7 +143,7 @@ def verdicts(
     better: Literal["higher", "lower"],
     alpha: float = 0.05,
     draws: int = 4000,
-    shared_seeds: bool = False,
+    unit: Unit = "seed",
     seed: int = 0,
 ) -> dict[Key, Verdict]:
     """A verdict on each of several comparisons, corrected for their number.
@@ -155,7 +157,7 @@ def verdicts(
         better: which outcomes are better, higher or lower ones.
         alpha: above 0 and below 1.
         draws: of the bootstrap, at least 1.
-        shared_seeds: whether a seed draws the same in all cells, see :func:`rank_test`.
+        unit: that is drawn by itself, see :func:`rank_test` and :func:`interval`.
         seed: of the bootstrap.
 
     Raises:
@@ -170,13 +172,11 @@ def verdicts(
         raise ValueError(f"better must be 'higher' or 'lower', got {better!r}")
     sign = 1 if better == "higher" else -1
     cells = {key: as_cells(each, f"comparisons[{key!r}]") for key, each in comparisons.items()}
-    tests = {key: rank_test(each, shared_seeds=shared_seeds) for key, each in cells.items()}
+    tests = {key: rank_test(each, unit=unit) for key, each in cells.items()}
     corrected = holm([test.p for test in tests.values()])
     found = {}
     for (key, test), p in zip(tests.items(), corrected, strict=True):
-        difference = interval(
-            cells[key], level=1 - alpha, draws=draws, shared_seeds=shared_seeds, seed=seed
-        )
+        difference = interval(cells[key], level=1 - alpha, draws=draws, unit=unit, seed=seed)
         found[key] = _verdict(cells[key], test, p, difference, sign, alpha)
     return found
 
@@ -187,7 +187,7 @@ def verdict(
     better: Literal["higher", "lower"],
     alpha: float = 0.05,
     draws: int = 4000,
-    shared_seeds: bool = False,
+    unit: Unit = "seed",
     seed: int = 0,
 ) -> Verdict:
     """The verdict on a comparison that is the only one made; see :func:`verdicts`."""
@@ -196,7 +196,7 @@ def verdict(
         better=better,
         alpha=alpha,
         draws=draws,
-        shared_seeds=shared_seeds,
+        unit=unit,
         seed=seed,
     ).values()
     return found

@@ -149,12 +149,22 @@ class Family:
     Args:
         each: the comparisons of single cells, with verdicts corrected for their number.
         together: for each measure, the verdict on its cells taken together.
+        by_cells: the same with cells as units: a method is tuned once in a cell, and its seeds
+            share the luck of that.
         left_out: cells without a comparison, and why.
     """
 
     each: tuple[tuple[Comparison, Verdict], ...] = ()
     together: Mapping[Measure, Verdict] = field(default_factory=dict)
+    by_cells: Mapping[Measure, Verdict] = field(default_factory=dict)
     left_out: tuple[tuple[Contest, str], ...] = ()
+
+    def overall(self, measure: Measure) -> dict[str, Verdict]:
+        """The verdicts on all cells of a measure, by what they are called."""
+        found = {"all together": self.together[measure]}
+        if len(self.of(measure)) > 1:  # one cell says nothing of others
+            found["all, by cells"] = self.by_cells[measure]
+        return found
 
     def of(self, measure: Measure) -> list[tuple[Comparison, Verdict]]:
         """The comparisons of a measure."""
@@ -194,6 +204,7 @@ def compare(
     return Family(
         each=tuple((each, single[number]) for number, each in found.items()),
         together=verdicts(strata, better="higher", draws=draws),
+        by_cells=verdicts(strata, better="higher", draws=draws, unit="cell"),
         left_out=tuple(left_out),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,28 +20,31 @@ _MARKERS = {"better": ">", "worse": "<", "no difference seen": "o"}
 
 
 def forest(
-    pairs: Sequence[tuple[Comparison, Verdict]], together: Verdict, measure: Measure, what: str
+    pairs: Sequence[tuple[Comparison, Verdict]],
+    overall: Mapping[str, Verdict],
+    measure: Measure,
+    what: str,
 ) -> Figure:
     """A row for each cell: the gain with its interval, coloured by the verdict.
 
     Args:
         pairs: of the cells, of one measure.
-        together: over all cells.
+        overall: over all cells, by what these verdicts are called.
         measure: of the gains.
         what: is compared.
     """
-    figure, axes = canvas(9, 1.5 + 0.24 * (len(pairs) + 1))
+    figure, axes = canvas(9, 1.5 + 0.24 * (len(pairs) + len(overall)))
     common, short = words.shortened(comparison.contest.name for comparison, _ in pairs)
-    judged = [*(verdict for _, verdict in pairs), together]
+    judged = [*(verdict for _, verdict in pairs), *overall.values()]
     low, high = _limits(measure, judged)
     for row, verdict in enumerate(judged):
-        _row(axes, row, verdict, measure, (low, high), whole=verdict is together)
+        _row(axes, row, verdict, measure, (low, high), whole=row >= len(pairs))
     axes.axvline(0, color="black", lw=0.8)
     axes.axhline(len(pairs) - 0.5, color="black", lw=0.5)
     axes.set_xlim(low, high)
     axes.set_ylim(len(judged) - 0.4, -0.6)
     axes.set_yticks(
-        range(len(judged)), [*(short[c.contest.name] for c, _ in pairs), "all together"], fontsize=7
+        range(len(judged)), [*(short[c.contest.name] for c, _ in pairs), *overall], fontsize=7
     )
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")

@@ -19,11 +19,12 @@ HOW_TO_READ = (
     "Outcomes are interquartile means over seeds. Gains are paired differences, or ratios of "
     "times, and above 0 (or 1) the method is better. Intervals are 95 % bootstrap intervals, each "
     "on its own. A verdict is better or worse only if an exact signed-rank test says so at 5 %, "
-    "corrected (Holm) for all cells, or pairs, of its table, and the interval agrees. The row of "
-    "all cells together is a test of its own; questions and budgets are not corrected for each "
-    "other. No difference seen does not mean that there is none.",
-    "Every method was tuned once in a cell: luck in that is shared by its seeds, and is not in the "
-    "intervals and verdicts. Fewer than 6 seeds cannot show a difference in a single cell (a quick "
+    "corrected (Holm) for all cells, or pairs, of its table, and the interval agrees. The rows of "
+    "all cells are tests of their own; questions and budgets are not corrected for each other. No "
+    "difference seen does not mean that there is none.",
+    "Every method was tuned once in a cell: luck in that is shared by its seeds. The row by cells "
+    "takes it in, with whole cells as units: it is about such cells, and needs 6 of them to see "
+    "anything. All other intervals and verdicts speak of these cells with this tuning. Fewer than 6 seeds cannot show a difference in a single cell (a quick "
     "study has 3: its figures mean nothing). A mean is never reached where more than a quarter of "
     "the seeds did not reach the target.",
 )

@@ -141,8 +141,8 @@ def _laws(among: Sequence[Contest], name: str, budget: str) -> Iterator[Block]:
 
 
 def _compared(found: Family, name: str, what: str, *, long: bool = False) -> Iterator[Block]:
-    for measure, together in found.together.items():
-        figure = forest(found.of(measure), together, measure, what)
+    for measure in found.together:
+        figure = forest(found.of(measure), found.overall(measure), measure, what)
         alt = f"{what}: {measure.gain_name} in each cell, with intervals"
         yield _picture(figure, f"{name}, {measure.metric}", alt, long=long)
     yield from tables.family(found, what, long=long)

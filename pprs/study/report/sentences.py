@@ -36,13 +36,20 @@ def family(found: Family, who: str, rival: str) -> list[str]:
     for measure, together in found.together.items():
         judged = [verdict for _, verdict in found.of(measure)]
         count = Counter(verdict.word for verdict in judged)
-        word = _SAID[together.word].format(who=who)
         said.append(
-            f"Over {words.plural(len(judged), 'cell')}, {word}: against {rival}, "
-            f"{measure.gain_name}: {words.gains(measure, together.difference)} "
-            f"({_p(together)}). Cell by cell, corrected for "
-            f"{words.plural(len(found.each), 'comparison')}: better in {count['better']}, "
-            f"worse in {count['worse']}, no difference seen in {count['no difference seen']}."
+            f"Over {words.plural(len(judged), 'cell')}, {_SAID[together.word].format(who=who)}: "
+            f"against {rival}, {measure.gain_name}: {_figures(measure, together)}."
+        )
+        if len(judged) > 1:
+            whole = found.by_cells[measure]
+            said.append(
+                f"With cells as units, since the seeds of a cell share its tuning, "
+                f"{_SAID[whole.word].format(who=who)}: {_figures(measure, whole)}."
+            )
+        said.append(
+            f"Cell by cell, corrected for {words.plural(len(found.each), 'comparison')}: better in "
+            f"{count['better']}, worse in {count['worse']}, no difference seen in "
+            f"{count['no difference seen']}."
         )
     if found.left_out:
         said.append(f"{words.plural(len(found.left_out), 'cell')} cannot be compared.")
@@ -56,7 +63,7 @@ def pairs(found: Mapping[tuple[str, str, Measure], Verdict]) -> list[str]:
         if verdict.word != "no difference seen":
             said.append(
                 f"{words.label(method)} is {verdict.word} than {words.label(rival)}, "
-                f"{measure.gain_name}: {words.gains(measure, verdict.difference)} ({_p(verdict)})."
+                f"{measure.gain_name}: {_figures(measure, verdict)}."
             )
     alike = len(found) - len(said)
     if found:
@@ -117,6 +124,7 @@ def smooth(rows: Sequence[tuple[float, float, float]]) -> list[str]:
     return [f"The time of pipelined AGD grows as Δ to the power {exponent:.3f}.", said]
 
 
-def _p(verdict: Verdict) -> str:
+def _figures(measure: Measure, verdict: Verdict) -> str:
     written = words.probability(verdict.corrected)
-    return f"p {written}" if written.startswith("<") else f"p = {written}"
+    p = f"p {written}" if written.startswith("<") else f"p = {written}"
+    return f"{words.gains(measure, verdict.difference)} ({p})"

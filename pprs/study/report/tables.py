@@ -113,14 +113,17 @@ def family(found: Family, title: str, *, long: bool = False) -> list[Table]:
     """For each measure the verdicts on each cell and on all together."""
     tables = []
     header = ("cell", "method", "rival", "gain [95 % interval]", "p", "wins/ties/losses", "verdict")
-    for measure, together in found.together.items():
+    for measure in found.together:
         pairs = found.of(measure)
         common, short = words.shortened(each.contest.name for each, _ in pairs)
         rows = [
             (short[each.contest.name], *_names(each), *figures(measure, verdict))
             for each, verdict in pairs
         ]
-        rows.append(("**all together**", "", "", *figures(measure, together)))
+        rows.extend(
+            (f"**{name}**", "", "", *figures(measure, verdict))
+            for name, verdict in found.overall(measure).items()
+        )
         tables.append(
             Table(_sentence(f"{title}: {measure.gain_name}", common), header, tuple(rows), long)
         )

@@ -107,6 +107,20 @@ def test_a_planted_difference_is_told_in_each_cell_and_over_all(goal, effect):
     }
 
 
+def test_what_some_cells_gain_and_others_lose_is_no_difference_with_cells_as_units():
+    results = [
+        made(f"c/{cell}", name, drawn(np.random.default_rng(cell), 0.5 + extra * (name == "pprs")))
+        for cell, extra in enumerate((0.2, 0.2, 0.2, 0.2, 0.2, -0.2, -0.2))
+        for name in ("pprs", "gd")
+    ]
+    found = against_rivals(contests(results))
+    (together,), (by_cells,) = found.together.values(), found.by_cells.values()
+    assert (together.word, by_cells.word) == ("better", "no difference seen")
+    assert by_cells.difference.low < 0 < by_cells.difference.high
+    (measure,) = found.together
+    assert found.overall(measure) == {"all together": together, "all, by cells": by_cells}
+
+
 def null_study(random, *, rivals_by_outcomes):
     """Five cells with eight methods that do not differ."""
     results = []

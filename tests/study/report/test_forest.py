@@ -26,7 +26,7 @@ def drawn(*figures, goal=ACCURACY):
         (Comparison.of(contest, contest.results["pprs"], contest.results["gd"]), verdict)
         for contest, verdict in zip(contests(results), judged[:-1], strict=True)
     ]
-    return forest(pairs, judged[-1], measure, "PPRS against rivals")
+    return forest(pairs, {"all together": judged[-1]}, measure, "PPRS against rivals")
 
 
 def markers(figure):

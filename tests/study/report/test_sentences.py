@@ -28,10 +28,20 @@ def judged(effect):
     ],
 )
 def test_a_verdict_is_said_with_its_figures(effect, said, count):
-    (sentence,) = judged(effect)
-    assert sentence.startswith(f"Over 6 cells, {said}: against GD, more test accuracy, points: ")
-    assert f"{100 * effect:.0f}."[:2] in sentence
-    assert count in sentence
+    together, by_cells, one_by_one = judged(effect)
+    assert together.startswith(f"Over 6 cells, {said}: against GD, more test accuracy, points: ")
+    assert f"{100 * effect:.0f}."[:2] in together
+    assert by_cells.startswith(
+        f"With cells as units, since the seeds of a cell share its tuning, {said}: "
+    )
+    assert count in one_by_one
+
+
+def test_of_one_cell_nothing_is_said_of_others():
+    results = [made("c", "pprs", [0.2, 0.3]), made("c", "gd", [0.1, 0.1])]
+    together, one_by_one = sentences.family(against_rivals(contests(results)), "PPRS", "GD")
+    assert together.startswith("Over 1 cell, ")
+    assert one_by_one.startswith("Cell by cell, ")
 
 
 def test_where_nothing_can_be_compared_it_says_so():

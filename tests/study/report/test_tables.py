@@ -58,6 +58,20 @@ def test_verdicts_have_their_figures_and_what_is_left_out_its_reason():
     assert left_out.rows == (("c/b", "no rival"),)
 
 
+def test_several_cells_are_taken_together_and_by_cells():
+    random = np.random.default_rng(0)
+    results = [
+        made(f"c/{cell}", name, drawn(random, middle))
+        for cell in "ab"
+        for name, middle in (("pprs", 0.9), ("gd", 0.5))
+    ]
+    (table,) = tables.family(against_rivals(contests(results)), "PPRS against rivals")
+    *_, together, by_cells = table.rows
+    assert (together[0], together[-1]) == ("**all together**", "**better**")
+    assert by_cells[0] == "**all, by cells**"
+    assert by_cells[4:] == ("0.500", "20/0/0", "no difference seen")
+
+
 def test_growth_holds_what_has_an_exponent():
     results = [
         made(f"depth {d}", name, [value] * 3, goal=TIME, task={"depth": d})
