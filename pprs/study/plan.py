@@ -9,6 +9,7 @@ from pprs.study.cell import Cell, Goal, Spent, Task
 from pprs.study.job import Effort
 from pprs.study.tasks import AdversarialTask, FewShotTask, FineTuningTask
 from pprs.study.tasks.linear import MaximumOfLinearTask, RegressionTask
+from pprs.study.tasks.objective import ObjectiveName
 from pprs.study.tasks.svm import SvmTask
 from pprs.study.tasks.worst_case import WorstCaseTask
 
@@ -42,6 +43,8 @@ DRAWS = ("k-1", "k-4", "k-16", "k-64", "k-128", "no-momentum")
 _ACCURACY = Goal("validation", "higher"), Goal("test", "higher")
 _ROBUST = Goal("validation", "higher"), Goal("pgd-20", "higher")
 _LOSS = Goal("training_loss", "lower"), Goal("training_loss", "lower")
+_FEW = "worst-case/fashion-mnist/5 shots/depth 10/{}"
+_HARD = (*WHOLE, *PARTS)
 
 
 def plan(quick: bool) -> tuple[list[Cell], Effort]:
@@ -55,6 +58,7 @@ def _full() -> list[Cell]:
         *_linear(1000),
         *_machines(600),
         *_worst_case(100),
+        *_long(500),
         *_fine_tuning(100),
         *_adversarial(40),
     ]
@@ -90,7 +94,7 @@ def _few_shot(steps: int) -> list[Cell]:
         *cells(core, 3, 5, 6, loss="hinge"),
         *cells(core, 3, 5, 6, loss="l1"),
         *cells(core, 3, 5, 6, data="cifar-10", network="convolutional", depth=4, width=8),
-        *cells(CORE, 7, shots=100),
+        *cells(core, 5, 7, shots=100),
     ]
 
 
@@ -99,19 +103,23 @@ def _worst_case(steps: int) -> list[Cell]:
     return [
         cell
         for objective in ("maximum", "cvar", "worst group")
-        for cell in _cells(
-            f"worst-case/fashion-mnist/5 shots/depth 10/{objective}",
-            FewShotTask(data="fashion-mnist", objective=objective),
-            steps,
-            (*WHOLE, *PARTS),
-            _LOSS,
-            6,
-        )
+        for cell in _cells(_FEW.format(objective), _few(objective), steps, _HARD, _LOSS, 6)
     ]
 
 
+def _long(steps: int) -> list[Cell]:
+    """The maximum once more, since it falls slowly."""
+    name = f"{_FEW.format('maximum')}/{steps} steps"
+    return _cells(name, _few("maximum"), steps, _HARD, _LOSS, 6)
+
+
+def _few(objective: ObjectiveName) -> FewShotTask:
+    return FewShotTask(data="fashion-mnist", objective=objective)
+
+
 def _adversarial(steps: int) -> list[Cell]:
-    methods = ("gd", "agd", "sgd", "adam", "sam", "one-draw-filter", "pprs-filter", "pprs-adam")
+    rivals = ("gd", "agd", "sgd", "adam", "sam")
+    methods = (*rivals, "one-draw-filter", "pprs-filter", "pprs-adam", *DEFAULTS)
     tasks = [
         AdversarialTask(data="digits", shots=5),
         AdversarialTask(data="digits", shots=50),
@@ -121,13 +129,14 @@ def _adversarial(steps: int) -> list[Cell]:
         cell
         for task in tasks
         for cell in _cells(
-            f"adversarial/{task.data}/{task.shots} shots", task, steps, methods, _ROBUST, 4
+            f"adversarial/{task.data}/{task.shots} shots", task, steps, methods, _ROBUST, 4, 5
         )
     ]
 
 
 def _fine_tuning(steps: int) -> list[Cell]:
-    return _cells("fine-tuning/digits/5 shots", FineTuningTask(), steps, CORE, _ACCURACY, 3)
+    methods = (*CORE, *DEFAULTS)
+    return _cells("fine-tuning/digits/5 shots", FineTuningTask(), steps, methods, _ACCURACY, 3, 5)
 
 
 def _linear(steps: int) -> list[Cell]:
