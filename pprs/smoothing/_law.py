@@ -19,7 +19,7 @@ NoiseLaw: TypeAlias = Literal["shared", "example"]
 Scale: TypeAlias = Literal["filter"]
 
 DEFAULT_SIGMA = 0.02
-"""Of the norm of each filter: what docs/study.md found to do without tuning."""
+"""Of the norm of each filter: a place to start from, see docs/study.md."""
 DEFAULT_SAMPLES = 8
 """As many as there are with :data:`DEFAULT_SIGMA`."""
 

@@ -25,9 +25,9 @@ HOW_TO_READ = (
     "Every method was tuned once in a cell: luck in that is shared by its seeds. The row by cells "
     "takes it in, with whole cells as units: it is about such cells, and needs 6 of them to see "
     "anything. All other intervals and verdicts speak of these cells with this tuning.",
-    "Fewer than 6 seeds cannot show a difference in a single cell (a quick study has 3: its figures "
-    "mean nothing). A mean is never reached where more than a quarter of the seeds did not reach "
-    "the target.",
+    "Fewer than 6 seeds cannot show a difference in a single cell (a quick study has 3: its "
+    "figures mean nothing). A mean is never reached where more than a quarter of the seeds did not "
+    "reach the target.",
 )
 _CSS = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:0 auto;padding:1rem;color:#222;
