@@ -92,6 +92,21 @@ def test_who_was_taken_for_dead_leaves_the_job_to_whom_it_was_given(storage, end
     assert queue.standing().done == ["b"]
 
 
+def test_only_jobs_of_workers_that_are_gone_are_released(storage):
+    queue, seen = Queue(storage), []
+    queue.add(["a"])
+
+    def compute(key):
+        other = Queue(storage)
+        for worker in ("elsewhere:1", worker_name(os.getpid())):
+            other.release([worker])
+            seen.append(other.standing().running)
+        return RESULT
+
+    queue.take(compute)
+    assert seen == [["a"], []]
+
+
 def test_a_failure_is_told_and_waits_for_a_new_call(storage):
     queue = Queue(storage)
     queue.add(["a", "b"])
