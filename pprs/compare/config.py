@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from pprs.command.files import check_file
 from pprs.command.folder import check_name
@@ -16,7 +16,7 @@ from pprs.smoothing import Law, NoiseLaw, Scale
 from pprs.tasks.losses import LossName
 from pprs.theory import pipeline_time
 
-MethodName: TypeAlias = Literal["gd", "agd", "adam", "pprs", "adam-smoothed"]
+MethodName: TypeAlias = Literal["gd", "agd", "adam", "adam-one-draw", "pprs", "adam-smoothed"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CompareConfig:
     out: Path = Path("runs")
     """Where the runs are."""
 
-    methods: tuple[MethodName, ...] = ("gd", "agd", "adam", "pprs", "adam-smoothed")
+    methods: tuple[MethodName, ...] = get_args(MethodName)
     """What is compared."""
     seeds: int = 3
     """How often each method is trained: each seed draws examples, initial weights and noise."""
@@ -51,9 +51,9 @@ class CompareConfig:
     """Precision of parameters and data."""
 
     budget: int = 10_000
-    """Pipeline time of each run; a step costs 2(samples + depth - 1), or 2 depth unsmoothed."""
+    """Pipeline time of each run; a step costs 2(samples + depth - 1), or 2 depth for one pass."""
     samples: int = 10
-    """Perturbations per step of the smoothed methods (K)."""
+    """Perturbations per step of the methods that average them (K)."""
     sigma: float = 0.03
     """Standard deviation of the perturbations, in the parameters' units."""
     noise: NoiseLaw = "shared"
@@ -71,15 +71,15 @@ class CompareConfig:
     """Consecutive pieces the network is cut into; a process each, or two with the looped,
     interleaved and V-shaped schedules."""
     replicas: int = 1
-    """Copies of the pipeline, which share the microbatches of the smoothed methods."""
+    """Copies of the pipeline, which share the perturbations of a step."""
     schedule: ScheduleName = "gpipe"
     """Order in which the microbatches run."""
     microbatches: int | None = None
     """Pieces of a step, a divisor of samples; by default the smallest that fills every stage."""
 
     trace: Path | None = None
-    """File for a Chrome trace of the last steps of the first smoothed run, to open in Perfetto or
-    with `pprs trace`."""
+    """File for a Chrome trace of the last steps of the first run that averages, to open in Perfetto
+    or with `pprs trace`."""
 
     points: int = 20
     """How often in a run the loss and the accuracy are measured and logged."""
@@ -111,7 +111,7 @@ class CompareConfig:
 
     @property
     def law(self) -> Law:
-        """Of the smoothed methods' perturbations."""
+        """Of the perturbations, where they are averaged."""
         return Law(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
 
     @property

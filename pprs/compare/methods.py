@@ -1,10 +1,11 @@
-"""The methods that `pprs compare` compares: an optimizer, and whether its gradient is smoothed."""
+"""The methods that `pprs compare` compares: an optimizer, and the gradient that it gets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from torch import nn
 from torch.optim import Adam, Optimizer
@@ -12,6 +13,7 @@ from torch.optim import Adam, Optimizer
 from pprs.compare.config import MethodName
 from pprs.optim import AGD, Momentum
 
+Gradient: TypeAlias = Literal["plain", "one draw", "mean"]
 Parameters = Iterable[tuple[str, nn.Parameter]]
 
 
@@ -21,13 +23,13 @@ class Method:
 
     Args:
         label: what tables and plots call it.
-        smoothed: whether its gradient is the mean over K perturbations, or the plain one.
+        gradient: at the parameters, at one perturbation of them, or the mean over K of these.
         optimizer: from parameters, step size and momentum.
         lr: the step sizes that the search tries unless others are given.
     """
 
     label: str
-    smoothed: bool
+    gradient: Gradient
     optimizer: Callable[[Parameters, float, Momentum], Optimizer]
     lr: tuple[float, ...]
 
@@ -41,11 +43,12 @@ def _adam(parameters: Parameters, lr: float, momentum: Momentum) -> Optimizer:
 
 
 METHODS: Mapping[MethodName, Method] = {
-    "gd": Method("GD", False, _gd, (0.03, 0.1, 0.3)),
-    "agd": Method("AGD", False, AGD, (0.01, 0.03, 0.1)),
-    "adam": Method("Adam", False, _adam, (0.001, 0.003, 0.01)),
-    "pprs": Method("PPRS", True, AGD, (0.01, 0.03, 0.1)),
-    "adam-smoothed": Method("smoothed Adam", True, _adam, (0.001, 0.003, 0.01)),
+    "gd": Method("GD", "plain", _gd, (0.03, 0.1, 0.3)),
+    "agd": Method("AGD", "plain", AGD, (0.01, 0.03, 0.1)),
+    "adam": Method("Adam", "plain", _adam, (0.001, 0.003, 0.01)),
+    "adam-one-draw": Method("Adam, one draw", "one draw", _adam, (0.001, 0.003, 0.01)),
+    "pprs": Method("PPRS", "mean", AGD, (0.01, 0.03, 0.1)),
+    "adam-smoothed": Method("smoothed Adam", "mean", _adam, (0.001, 0.003, 0.01)),
 }
 
 

@@ -44,7 +44,7 @@ class Run:
     @property
     def samples(self) -> int:
         """Perturbations per step."""
-        return self.config.samples if METHODS[self.method].smoothed else 1
+        return self.config.samples if _averages(self.method) else 1
 
     @property
     def step_time(self) -> int:
@@ -107,28 +107,29 @@ class Run:
                 }
 
     def _records(self, group: dist.ProcessGroup | None) -> bool:
-        smoothed = [method for method in self.config.methods if METHODS[method].smoothed]
-        first = self.method in smoothed[:1] and self.seed == 0
+        averaging = [method for method in self.config.methods if _averages(method)]
+        first = self.method in averaging[:1] and self.seed == 0
         return first and self.config.trace is not None and group is None
 
     def _pipeline(self, group: dist.ProcessGroup | None) -> Pipeline:
         config = self.config
         weights = torch.Generator().manual_seed(derive_seed(config.seed, self.seed, "weights"))
         dtype = getattr(torch, config.dtype)
-        smoothed = METHODS[self.method].smoothed
-        # What is not smoothed, or runs in one process, has nothing to share or to overlap.
-        shared = smoothed and group is None
+        perturbed = METHODS[self.method].gradient != "plain"
+        averages = _averages(self.method)
+        # A single pass, or a run in one process, has nothing to share or to overlap.
+        shared = averages and group is None
         return Pipeline(
             relu_network(
                 PIXELS, config.width, CLASSES, config.depth, generator=weights, dtype=dtype
             ),
             LOSSES[config.loss],
-            sigma=config.sigma if smoothed else 0.0,
+            sigma=config.sigma if perturbed else 0.0,
             samples=self.samples,
-            noise=config.noise if smoothed else "shared",
-            antithetic=config.antithetic and smoothed,
-            scale=config.scale if smoothed else None,
-            microbatches=config.microbatches if smoothed else 1,
+            noise=config.noise if perturbed else "shared",
+            antithetic=config.antithetic and averages,
+            scale=config.scale if perturbed else None,
+            microbatches=config.microbatches if averages else 1,
             schedule=config.schedule if shared else "gpipe",
             replicas=config.replicas if shared else 1,
             seed=derive_seed(config.seed, self.seed, "noise"),
@@ -151,6 +152,10 @@ class Run:
             measured = loss(on_train, train.y).item(), loss(on_held, held.y).item(), accuracy.item()
         shared: tuple[float, float, float] = pipeline.from_last(measured)
         return shared
+
+
+def _averages(method: MethodName) -> bool:
+    return METHODS[method].gradient == "mean"
 
 
 def examples(config: CompareConfig, seed: int) -> tuple[Examples, Examples]:
