@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -34,9 +37,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 after success, 1 if the run failed, 2 for wrong arguments, 128 + n after signal n.
+        0 after success, 1 if the run failed, 2 for wrong arguments, 128 + n after signal n (13 if
+        who reads the output, such as `head`, has seen enough).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return 128 + signal.SIGPIPE
+
+
+def _nobody_reads() -> bool:
+    """Whether the output is a pipe that is closed; then what is left to write is dropped."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in output.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
+
+
+def _main(arguments: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a file need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
     if (arguments[1:] if arguments[:1] in (["bench"], ["study"]) else arguments)[:1] in _HELP:

@@ -119,6 +119,17 @@ def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
     assert (config["lr"], config["width"], config["microbatches"]) == ([0.02], 8, 2)
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["simulate", "--help"]])
+def test_a_reader_who_has_seen_enough_is_no_error(arguments):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            command(*arguments), stdout=closed, stderr=subprocess.PIPE, timeout=300, check=False
+        )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
