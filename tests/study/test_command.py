@@ -121,7 +121,10 @@ def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code
         start_new_session=True,
     ) as process:
         assert "4 jobs in 2 cells, 0 of them" in process.stdout.readline()
-        process.send_signal(sent)
+        if sent == signal.SIGINT:  # Ctrl-C reaches all processes of a terminal
+            os.killpg(process.pid, sent)
+        else:
+            process.send_signal(sent)
         said = process.communicate(timeout=120)[1]
         assert process.returncode == code
         assert said == "pprs: interrupted; what is finished is kept: call it again to go on\n"

@@ -40,6 +40,19 @@ def test_a_result_tells_what_was_run():
         assert run.history[-1][1:] == (run.evaluations, run.training_loss)
 
 
+def test_hyperparameters_are_judged_by_the_mean_over_the_tuning_problems(monkeypatch):
+    scores = {}
+    score = Goal.score
+
+    def kept(self, outcome, spent):
+        return scores.setdefault(outcome.last.training_loss, score(self, outcome, spent))
+
+    monkeypatch.setattr(Goal, "score", kept)
+    found = computed(effort=Effort(trials=1, tuning_seeds=2, seeds=1))
+    assert len(set(scores.values())) == 2
+    assert found.tuned == pytest.approx(sum(scores.values()) / 2)
+
+
 def test_methods_meet_the_same_problems_and_budgets_too_but_cells_do_not():
     def starts(result):
         return [run.history[0][2] for run in result.runs]

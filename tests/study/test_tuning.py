@@ -63,3 +63,11 @@ def test_a_finished_search_is_not_repeated():
     kept = study()
     wanted = tune(kept, SPACE, distance, trials=5, seed=3)
     assert tune(kept, SPACE, lambda h: 1 / 0, trials=5, seed=3) == wanted
+
+
+def test_trials_that_others_added_meanwhile_do_not_count():
+    kept, scores = study(), []
+    tune(kept, SPACE, lambda h: scores.append(distance(h)) or scores[-1], trials=12, seed=3)
+    first = [min(scores[: n + 1]) for n in range(12)]
+    assert first[3] > first[-1]  # a later one is better
+    assert tune(kept, SPACE, lambda h: 1 / 0, trials=4, seed=3)[1] == first[3]
