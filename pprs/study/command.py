@@ -50,7 +50,7 @@ class StudyConfig:
             folder.
         data_dir: holds the folders fashion-mnist, cifar-10-batches-bin and libsvm, or those of
             them that the chosen cells need; without it only cells whose data comes with a package
-            are run.
+            are run, unless all work is left to other machines.
         workers: processes, by default one for each core; 0 leaves all work to other machines.
     """
 
@@ -133,8 +133,7 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
         ) as processes:
             while progress.update() and not received and not _all_ended(processes):
                 time.sleep(_POLL)
-                if release(queue, processes):
-                    queue.add(progress.left)
+                queue.add(release(queue, processes))
         progress.update()
     finally:
         queue.withdraw(wanted)  # so that workers elsewhere end too, and another call may want less
@@ -156,8 +155,9 @@ def run_worker(config: WorkerConfig) -> None:
         ValueError: for settings that do not fit.
     """
     jobs, name = _jobs(config.quick)[1], _queue_name(config.quick)
-    waiting = Queue(config.storage, name).standing().waiting
-    check_data([jobs[key].cell for key in waiting if key in jobs], config.data_dir)
+    standing = Queue(config.storage, name).standing()
+    coming = [*standing.waiting, *standing.running]  # those of workers that are killed
+    check_data([jobs[key].cell for key in coming if key in jobs], config.data_dir)
     work(config.storage, name, jobs, config.data_dir)
 
 

@@ -14,14 +14,7 @@ from pprs.study.storage import open_storage
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
-
-
-class _LostError(BaseException):
-    """A job was given to another worker, since this one showed no sign of life for too long.
-
-    Not an ``Exception``, which Optuna would try to note in what is no longer this worker's.
-    """
+    from optuna.trial import FrozenTrial, TrialState
 
 
 class Standing(NamedTuple):
@@ -98,25 +91,31 @@ class Queue:
         self._recover()
         if not self._trials("WAITING"):
             return False
+        taken: list[Trial] = []
 
         def objective(trial: Trial) -> float:
-            key = trial.user_attrs.get("job")
-            if key is None or self._taken_before(trial.number, key):
-                raise TrialPruned  # others took what was waiting, or two have added the same
-            trial.set_user_attr("worker", worker_name(os.getpid()))
-            self._claiming(False)
+            taken.append(trial)
             try:
-                result = compute(key)
-            except Exception as error:
-                _note(trial, "error", f"{type(error).__name__}: {error}")
+                key = trial.user_attrs.get("job")
+                if key is None or self._taken_before(trial.number, key):
+                    raise TrialPruned  # others took what was waiting, or two have added the same
+                trial.set_user_attr("worker", worker_name(os.getpid()))
+                self._claiming(False)
+                trial.set_user_attr("result", compute(key).to_line())
+            except TrialPruned:
                 raise
-            _note(trial, "result", result.to_line())
+            except Exception as error:
+                trial.set_user_attr("error", f"{type(error).__name__}: {error}")
+                raise
             return 0.0
 
         self._claiming(True)
         try:
-            with suppress(_LostError):
-                self._jobs.optimize(objective, n_trials=1, catch=(Exception,))
+            self._jobs.optimize(objective, n_trials=1, catch=(Exception,))
+        except Exception:
+            # Who showed no sign of life for too long finds its job ended and given to others.
+            if not taken or not self._ended(taken[0]):
+                raise
         finally:
             self._claiming(False)
         return True
@@ -136,10 +135,17 @@ class Queue:
         if not busy and self._leaving is not None:
             os._exit(self._leaving)
 
-    def release(self, workers: Iterable[str]) -> None:
-        """End what workers have under way that are known to be gone; it can be added again."""
+    def release(self, workers: Iterable[str]) -> list[str]:
+        """End what workers have under way that are known to be gone.
+
+        Returns:
+            The keys of these jobs, which can be added again.
+        """
         gone = set(workers)
-        self._end(t for _, t in self._trials("RUNNING") if t.user_attrs.get("worker") in gone)
+        running = self._trials("RUNNING")
+        lost = [(key, trial) for key, trial in running if trial.user_attrs.get("worker") in gone]
+        self._end(trial for _, trial in lost)
+        return [key for key, _ in lost]
 
     def _recover(self) -> None:
         """Let the jobs of workers that were killed wait again."""
@@ -191,17 +197,12 @@ class Queue:
             with suppress(UpdateFinishedTrialError):  # somebody else was faster
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
+    def _ended(self, trial: Trial) -> bool:
+        state: TrialState = self._storage.get_trial(trial._trial_id).state
+        return state.is_finished()
+
     def _taken_before(self, number: int, key: str) -> bool:
         return any(
             other == key and trial.number < number
             for other, trial in self._trials("RUNNING", "COMPLETE")
         )
-
-
-def _note(trial: Trial, name: str, value: str) -> None:
-    from optuna.exceptions import UpdateFinishedTrialError
-
-    try:
-        trial.set_user_attr(name, value)
-    except UpdateFinishedTrialError:
-        raise _LostError from None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 HEARTBEAT = 10  # seconds; a job whose worker was not heard of for four of them is lost
-_PATIENCE = 60.0  # seconds that a process waits for others to have written to a file
+_PATIENCE = 2 * HEARTBEAT  # to write to a file: less than what makes a worker a lost one
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -25,13 +25,17 @@ def open_storage(url: str) -> RDBStorage:
     """
     import optuna
     from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+    from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
     optuna.logging.set_verbosity(logging.ERROR)
     # Heartbeats are called so, in every job again.
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    is_file = url.startswith("sqlite")
     try:
+        parsed = make_url(url)
+        is_file = parsed.get_backend_name() == "sqlite"
+        if is_file and parsed.database in (None, "", ":memory:"):
+            raise ValueError(f"cannot share {url}, which is in memory: name a file, sqlite:///FILE")
         storage = RDBStorage(
             url,
             engine_kwargs={"connect_args": {"timeout": _PATIENCE}} if is_file else None,

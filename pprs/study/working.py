@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -77,11 +78,11 @@ def workers(
     """
     context = multiprocessing.get_context("spawn")
     started: list[BaseProcess] = [
-        context.Process(target=_work, args=(queue.storage, queue.name, jobs, data_dir), daemon=True)
+        context.Process(target=work, args=(queue.storage, queue.name, jobs, data_dir), daemon=True)
         for _ in range(number)
     ]
     try:
-        with _silent_tracker():
+        with _silent_tracker(), _without_interrupts():
             for process in started:
                 process.start()
         yield started
@@ -107,14 +108,21 @@ def _silent_tracker() -> Iterator[None]:
             os.environ[name] = before
 
 
-def release(queue: Queue, processes: Iterable[BaseProcess]) -> bool:
-    """Free the jobs of those that have been killed; tell whether there are such."""
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What starts inside gets no SIGINT; this process gets it afterwards.
+
+    Ctrl-C reaches all processes of a terminal, and who started them decides what it means.
+    """
+    resource_tracker.ensure_running()  # it lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def release(queue: Queue, processes: Iterable[BaseProcess]) -> list[str]:
+    """Free the jobs of those that have been killed, and give their keys."""
     killed = [p.pid for p in processes if p.exitcode and p.pid is not None]
-    queue.release(worker_name(pid) for pid in killed)
-    return bool(killed)
-
-
-def _work(storage: str, name: str, jobs: Mapping[str, Job], data_dir: Path | None) -> None:
-    # Ctrl-C reaches all processes of a terminal; who started this one decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    work(storage, name, jobs, data_dir)
+    return queue.release(worker_name(pid) for pid in killed)

@@ -86,6 +86,32 @@ def test_a_failed_job_is_told_and_the_others_have_results(tmp_path, monkeypatch)
     assert len(names(tmp_path)) == 4
 
 
+def test_where_all_work_is_left_to_other_machines_the_data_may_be_there():
+    cells = [small_cell(name="few-shot", task=FewShotTask(data="fashion-mnist"))]
+    assert command._chosen(cells, StudyConfig(workers=0)) == cells
+    with pytest.raises(ValueError, match="no cell is left"):
+        command._chosen(cells, StudyConfig(workers=1))
+
+
+def test_a_failing_job_is_not_tried_again_for_each_poll_after_a_worker_was_killed(
+    tmp_path, monkeypatch
+):
+    mark = tmp_path / "kill"
+    mark.touch()
+
+    def broken(quick):
+        killed = small_cell(name="killed", task=SmallTask(killed=str(mark)), methods=("gd",))
+        failing = small_cell(name="failing", task=SmallTask(mean=False), methods=("sgd",))
+        return [killed, failing], tiny_study.EFFORT
+
+    monkeypatch.setattr(command, "plan", broken)
+    with pytest.raises(StudyError, match=r"1 jobs failed.*\n  failing \| time \| sgd "):
+        run_study(StudyConfig(quick=True, out=tmp_path, workers=2))
+    assert names(tmp_path) == [("killed", "gd")]
+    failed = Queue(f"sqlite:///{tmp_path}/study.db", "quick jobs")._trials("FAIL")
+    assert [key.split(" ")[0] for key, _ in failed] == ["killed", "failing"]
+
+
 def test_workers_elsewhere_share_the_work(tmp_path):
     storage = f"sqlite:///{tmp_path}/shared.db"
     program = [sys.executable, "-m", "study.tiny_study", "study"]
@@ -108,6 +134,15 @@ def nobody(group):
     return False
 
 
+def children(process):
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def imports_torch(process):
+    return "libtorch" in Path(f"/proc/{process}/maps").read_text()
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code):
     program = [sys.executable, "-m", "study.tiny_study", "study", "run", "--out", str(tmp_path)]
@@ -122,6 +157,7 @@ def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code
     ) as process:
         assert "4 jobs in 2 cells, 0 of them" in process.stdout.readline()
         if sent == signal.SIGINT:  # Ctrl-C reaches all processes of a terminal
+            wait(lambda: any(map(imports_torch, children(process.pid))))
             os.killpg(process.pid, sent)
         else:
             process.send_signal(sent)

@@ -73,6 +73,11 @@ def fails(key):
     raise RuntimeError("two have written to the same study")
 
 
+def given_to_another(storage):
+    Queue(storage).release([worker_name(os.getpid())])
+    Queue(storage).add(["a"])
+
+
 @pytest.mark.parametrize("ending", [lambda key: RESULT, fails])
 def test_who_was_taken_for_dead_leaves_the_job_to_whom_it_was_given(storage, ending):
     queue = Queue(storage)
@@ -80,8 +85,7 @@ def test_who_was_taken_for_dead_leaves_the_job_to_whom_it_was_given(storage, end
 
     def compute(key):
         if key == "a":  # as when this process was halted, and goes on
-            Queue(storage).release([worker_name(os.getpid())])
-            Queue(storage).add(["a"])
+            given_to_another(storage)
             return ending(key)
         return RESULT
 
@@ -90,6 +94,39 @@ def test_who_was_taken_for_dead_leaves_the_job_to_whom_it_was_given(storage, end
     assert queue.standing().waiting == ["b", "a"]
     assert queue.take(compute)
     assert queue.standing().done == ["b"]
+
+
+@pytest.mark.parametrize("noted", ["worker", "result"])
+def test_so_does_who_loses_it_just_before_or_after_computing(storage, noted, monkeypatch):
+    queue = Queue(storage)
+    queue.add(["a"])
+    note = optuna.Trial.set_user_attr
+
+    def lost(trial, name, value):
+        note(trial, name, value)
+        if name == noted and not Queue(storage).standing().waiting:
+            given_to_another(storage)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Trial, "set_user_attr", lost)
+        assert queue.take(lambda key: RESULT)
+    assert queue.failures() == {}
+    assert queue.standing().waiting == ["a"]
+
+
+def test_an_error_of_the_database_is_told(storage, monkeypatch):
+    queue = Queue(storage)
+    queue.add(["a"])
+    note = optuna.Trial.set_user_attr
+
+    def unreachable(trial, name, value):
+        if name == "worker":
+            raise OSError("no route to host")
+        note(trial, name, value)
+
+    monkeypatch.setattr(optuna.Trial, "set_user_attr", unreachable)
+    queue.take(lambda key: RESULT)
+    assert queue.failures() == {"a": "OSError: no route to host"}
 
 
 def test_only_jobs_of_workers_that_are_gone_are_released(storage):

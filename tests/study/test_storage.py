@@ -26,3 +26,9 @@ def test_a_storage_that_cannot_be_opened_is_refused(tmp_path):
     for wrong in (f"sqlite:///{tmp_path}/none/study.db", "study.db", "nosql://here"):
         with pytest.raises(ValueError, match=f"cannot open the storage {wrong}: "):
             open_storage(wrong)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_memory_that_no_other_process_sees_is_refused(url):
+    with pytest.raises(ValueError, match=f"cannot share {url}, which is in memory: name a file"):
+        open_storage(url)

@@ -5,7 +5,7 @@ import multiprocessing
 import pytest
 from study.small import SmallTask, small_cell, wait
 
-from pprs.study import storage
+from pprs.study import storage, working
 from pprs.study.job import Effort, Job
 
 pytest.importorskip("optuna")
@@ -58,6 +58,16 @@ def test_the_job_of_a_killed_worker_is_computed_by_another(tmp_path, monkeypatch
     assert not queue.results()
     work(url, "jobs", jobs, None)
     assert set(queue.results()) == set(jobs)
+
+
+def test_a_worker_whose_parent_is_gone_takes_no_other_job(tmp_path, monkeypatch):
+    jobs, url = made(), f"sqlite:///{tmp_path}/study.db"
+    queue = Queue(url)
+    queue.add(jobs)
+    monkeypatch.setattr(working.os, "getppid", iter([7, 7, 1]).__next__)
+    work(url, "jobs", jobs, None)
+    standing = queue.standing()
+    assert (len(standing.done), len(standing.waiting)) == (1, len(jobs) - 1)
 
 
 def test_a_stopped_worker_leaves_its_job_free(tmp_path):
