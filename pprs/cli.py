@@ -38,14 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 after success, 1 if the run failed, 2 for wrong arguments, 128 + n after signal n (13 if
-        who reads the output, such as `head`, has seen enough).
+        who reads plain output, such as `head`, has seen enough; 1 in the midst of a table).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         try:
             return _main(arguments)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is where it was closed before
+                sys.stdout.flush()
     except BrokenPipeError:
         if not _nobody_reads():
             raise
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _nobody_reads() -> bool:
     """Whether the output is a pipe that is closed; then what is left to write is dropped."""
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        return False
     output = select.poll()
     output.register(sys.stdout.fileno(), 0)
     if not any(event & select.POLLERR for _, event in output.poll(0)):

@@ -119,6 +119,13 @@ def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
     assert (config["lr"], config["width"], config["microbatches"]) == ([0.02], 8, 2)
 
 
+def test_output_that_is_closed_is_no_error():
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command("--help")], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["simulate", "--help"]])
 def test_a_reader_who_has_seen_enough_is_no_error(arguments):
     read, write = os.pipe()

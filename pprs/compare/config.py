@@ -16,7 +16,7 @@ from pprs.smoothing import Law, NoiseLaw, Scale
 from pprs.tasks.losses import LossName
 from pprs.theory import pipeline_time
 
-MethodName: TypeAlias = Literal["gd", "agd", "adam", "adam-one-draw", "pprs", "adam-smoothed"]
+MethodName: TypeAlias = Literal["gd", "agd", "adam", "one-draw-adam", "pprs", "adam-smoothed"]
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ class CompareConfig:
         ranks = ranks_for(self.schedule, self.stages)
         if self.depth < self.processes:
             raise ValueError(
-                f"depth must be at least the number of processes, over which the methods without "
-                f"smoothing are cut: got depth {self.depth}, and {self.processes} processes for "
+                f"depth must be at least the number of processes, over which the methods of a "
+                f"single pass are cut: got depth {self.depth}, and {self.processes} processes for "
                 f"replicas={self.replicas} and stages={self.stages}"
             )
         Microbatches(

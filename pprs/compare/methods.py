@@ -46,7 +46,7 @@ METHODS: Mapping[MethodName, Method] = {
     "gd": Method("GD", "plain", _gd, (0.03, 0.1, 0.3)),
     "agd": Method("AGD", "plain", AGD, (0.01, 0.03, 0.1)),
     "adam": Method("Adam", "plain", _adam, (0.001, 0.003, 0.01)),
-    "adam-one-draw": Method("Adam, one draw", "one draw", _adam, (0.001, 0.003, 0.01)),
+    "one-draw-adam": Method("one draw, then Adam", "one draw", _adam, (0.001, 0.003, 0.01)),
     "pprs": Method("PPRS", "mean", AGD, (0.01, 0.03, 0.1)),
     "adam-smoothed": Method("smoothed Adam", "mean", _adam, (0.001, 0.003, 0.01)),
 }

@@ -60,13 +60,15 @@ def interval(
     The middle half is taken of all outcomes together, so that cells with more seeds count more, and
     one far from the others is trimmed. Seeds are drawn again within each cell (a stratified
     bootstrap), so the interval is about these cells, not about others that could have been chosen.
-    With cells as units whole cells are drawn again: it is about such cells, and takes in what the
-    seeds of a cell share; one cell alone sets no limits.
-
     Its ends are percentiles, moved outwards for the small number of units: to
     $\Phi(\sqrt{n/(n-1)}\, t_{n-1})$ with n the seeds of the smallest cell, or the cells
     (Hesterberg, 2015). With 10 seeds, intervals of 95 % held the truth in 94 % to 98 % of
     simulations (six laws, 1 to 20 cells), where plain percentiles and BCa held it in 90 % to 94 %.
+
+    With cells as units whole cells are drawn again: the interval is about cells like these, and
+    takes in what the seeds of a cell share. No percentile leaves the range of the cells, within
+    which the truth is with a chance of $1 - 2^{1-n}$: where that is less than the level, as of 5
+    cells at 95 %, there are no limits. Of 6 to 10 cells, intervals of 95 % held it in 94 % to 96 %.
 
     Args:
         cells: outcomes or differences.
@@ -83,7 +85,7 @@ def interval(
         Interval(value=2.5, low=1.0, high=4.0)
     """
     rows = as_cells(cells, "cells")
-    if unit == "cell" and len(rows) == 1:
+    if unit == "cell" and 2 ** (1 - len(rows)) > 1 - level:
         return Interval(float(_middle(rows)), -math.inf, math.inf)
     drawing = _cells_drawn if unit == "cell" else _seeds_drawn
     return _bootstrap(rows, _middle, drawing, level=level, draws=draws, seed=seed)

@@ -43,8 +43,8 @@ DRAWS = ("k-1", "k-4", "k-16", "k-64", "k-128", "no-momentum")
 _ACCURACY = Goal("validation", "higher"), Goal("test", "higher")
 _ROBUST = Goal("validation", "higher"), Goal("pgd-20", "higher")
 _LOSS = Goal("training_loss", "lower"), Goal("training_loss", "lower")
-_FEW = "worst-case/fashion-mnist/5 shots/depth 10/{}"
-_HARD = (*WHOLE, *PARTS)
+_WORST_CASE = "worst-case/fashion-mnist/5 shots/depth 10/{}"
+_WORST_CASE_METHODS = (*WHOLE, *PARTS)
 
 
 def plan(quick: bool) -> tuple[list[Cell], Effort]:
@@ -103,17 +103,24 @@ def _worst_case(steps: int) -> list[Cell]:
     return [
         cell
         for objective in ("maximum", "cvar", "worst group")
-        for cell in _cells(_FEW.format(objective), _few(objective), steps, _HARD, _LOSS, 6)
+        for cell in _cells(
+            _WORST_CASE.format(objective),
+            _worst_case_task(objective),
+            steps,
+            _WORST_CASE_METHODS,
+            _LOSS,
+            6,
+        )
     ]
 
 
 def _long(steps: int) -> list[Cell]:
     """The maximum once more, since it falls slowly."""
-    name = f"{_FEW.format('maximum')}/{steps} steps"
-    return _cells(name, _few("maximum"), steps, _HARD, _LOSS, 6)
+    name = f"{_WORST_CASE.format('maximum')}/{steps} steps"
+    return _cells(name, _worst_case_task("maximum"), steps, _WORST_CASE_METHODS, _LOSS, 6)
 
 
-def _few(objective: ObjectiveName) -> FewShotTask:
+def _worst_case_task(objective: ObjectiveName) -> FewShotTask:
     return FewShotTask(data="fashion-mnist", objective=objective)
 
 

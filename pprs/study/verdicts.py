@@ -24,10 +24,16 @@ class RankTest:
         p: two-sided.
         balance: the ranks of positive differences less those of negative ones, of all: from -1,
             if none is positive, to 1.
+        positive: units that speak for more than 0.
+        negative: units that speak for less.
+        neither: units that speak for neither.
     """
 
     p: float
     balance: float
+    positive: int
+    negative: int
+    neither: int
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,9 @@ class Verdict:
         p: of the rank test, two-sided.
         corrected: p, corrected for the number of comparisons.
         balance: of the ranks, see :class:`RankTest`.
-        wins: pairs in which the method is better.
-        ties: pairs in which the two are equal.
-        losses: pairs in which the rival is better.
+        wins: units in which the method is better, of cells by the sum of their signed ranks.
+        ties: units in which the two are equal.
+        losses: units in which the rival is better.
     """
 
     word: Word
@@ -64,8 +70,8 @@ def rank_test(differences: Cells, *, unit: Unit = "seed") -> RankTest:
     changes of signs is computed, not sampled. Differences of 0 are left out, as Wilcoxon did, and
     equal ones share their mean rank. In one cell this is the ordinary test.
 
-    With cells as units the signs of a cell change together: what its seeds share, such as luck in
-    tuning, then favours the method or its rival, and each is as likely.
+    With cells as units the signs of a cell change together. That heeds what its seeds share, such
+    as luck in tuning, if it is as likely to favour either, and cells are independent.
 
     The least p that n units can give is $2^{1-n}$: with 10 seeds in one cell 0.002, so that no
     difference can be seen among more than 25 comparisons at 5 %; with 6 cells 0.03.
@@ -79,14 +85,15 @@ def rank_test(differences: Cells, *, unit: Unit = "seed") -> RankTest:
 
     Example:
         >>> rank_test([[0.3, 0.1, 0.2, 0.5, 0.4]])
-        RankTest(p=0.0625, balance=1.0)
+        RankTest(p=0.0625, balance=1.0, positive=5, negative=0, neither=0)
     """
     cells = as_cells(differences, "differences")
     signed = [_signed_ranks(cell) for cell in cells]
     total = sum(int(np.abs(ranks).sum()) for ranks in signed)
     units = np.array([c.sum() for c in signed]) if unit == "cell" else np.concatenate(signed)
     seen = int(units.sum())
-    return RankTest(_two_sided(np.abs(units), seen), seen / total if total else 0.0)
+    signs = [int((np.sign(units) == sign).sum()) for sign in (1, -1, 0)]
+    return RankTest(_two_sided(np.abs(units), seen), seen / total if total else 0.0, *signs)
 
 
 def _signed_ranks(differences: Array) -> NDArray[np.int64]:
@@ -177,7 +184,7 @@ def verdicts(
     found = {}
     for (key, test), p in zip(tests.items(), corrected, strict=True):
         difference = interval(cells[key], level=1 - alpha, draws=draws, unit=unit, seed=seed)
-        found[key] = _verdict(cells[key], test, p, difference, sign, alpha)
+        found[key] = _verdict(test, p, difference, sign, alpha)
     return found
 
 
@@ -203,23 +210,18 @@ def verdict(
 
 
 def _verdict(
-    cells: Sequence[Array],
-    test: RankTest,
-    corrected: float,
-    difference: Interval,
-    sign: int,
-    alpha: float,
+    test: RankTest, corrected: float, difference: Interval, sign: int, alpha: float
 ) -> Verdict:
-    signs = sign * np.sign(np.concatenate(cells))
+    better, worse = (test.positive, test.negative)[::sign]
     return Verdict(
         word=_word(test, corrected, difference, sign, alpha),
         difference=difference,
         p=test.p,
         corrected=corrected,
         balance=test.balance,
-        wins=int((signs > 0).sum()),
-        ties=int((signs == 0).sum()),
-        losses=int((signs < 0).sum()),
+        wins=better,
+        ties=test.neither,
+        losses=worse,
     )
 
 

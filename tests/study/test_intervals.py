@@ -72,11 +72,18 @@ def test_what_the_seeds_of_a_cell_share_is_in_the_interval_with_cells_as_units()
     assert misses(0.0, samples) > most_misses(repeats, 0.2)
 
 
-def test_whole_cells_are_drawn_again_and_one_alone_sets_no_limits():
-    assert interval([[1.0, 1.0], [9.0, 9.0]], unit="cell") == Interval(5.0, 1.0, 9.0)
-    assert interval([[1.0, 2.0, 3.0]], unit="cell") == Interval(2.0, -INF, INF)
-    uneven = interval([[1.0, 1.0], [1.0, 1.0, 9.0, 9.0, 9.0]], unit="cell")
-    assert (uneven.low, uneven.high) == (1.0, iqm([1.0, 1, 9, 9, 9]))
+def test_whole_cells_are_drawn_again():
+    cells = [[1.0, 1.0]] * 3 + [[9.0, 9.0]] * 3
+    assert interval(cells, unit="cell") == Interval(5.0, 1.0, 9.0)
+    uneven = [[1.0, 1.0]] * 5 + [[9.0] * 40]  # its length counts, too
+    assert interval(uneven, unit="cell") == Interval(9.0, 1.0, 9.0)
+
+
+@pytest.mark.parametrize(("cells", "limited"), [(1, False), (5, False), (6, True)])
+def test_few_cells_as_units_set_no_limits(cells, limited):
+    found = interval(np.arange(2.0 * cells).reshape(cells, 2), unit="cell")
+    assert math.isfinite(found.low) == math.isfinite(found.high) == limited
+    assert math.isfinite(found.value)
 
 
 def test_what_is_often_not_reached_has_no_upper_limit():

@@ -17,6 +17,7 @@ from pprs.study.verdicts import Verdict, verdicts
 
 Kind: TypeAlias = Literal["pprs", "one-draw", "default", "part", "rival"]
 FEWEST = 2  # seeds that say anything of chance
+FEWEST_CELLS = 6  # as units, that can show a difference at 5 %
 FIXED_DRAWS = re.compile(r"(?:pprs-)?k-?(\d+)(.*)")
 _STARTS: tuple[tuple[str, Kind], ...] = (
     ("pprs", "pprs"),
@@ -162,9 +163,13 @@ class Family:
     def overall(self, measure: Measure) -> dict[str, Verdict]:
         """The verdicts on all cells of a measure, by what they are called."""
         found = {"all together": self.together[measure]}
-        if len(self.of(measure)) > 1:  # one cell says nothing of others
+        if self.enough(measure):
             found["all, by cells"] = self.by_cells[measure]
         return found
+
+    def enough(self, measure: Measure) -> bool:
+        """Whether there are as many cells as can show anything with cells as units."""
+        return len(self.of(measure)) >= FEWEST_CELLS
 
     def of(self, measure: Measure) -> list[tuple[Comparison, Verdict]]:
         """The comparisons of a measure."""

@@ -22,9 +22,10 @@ HOW_TO_READ = (
     "corrected (Holm) for all cells, or pairs, of its table, and the interval agrees. The rows of "
     "all cells are tests of their own; questions and budgets are not corrected for each other. No "
     "difference seen does not mean that there is none.",
-    "Every method was tuned once in a cell: luck in that is shared by its seeds. The row by cells "
-    "takes it in, with whole cells as units: it is about such cells, and needs 6 of them to see "
-    "anything. All other intervals and verdicts speak of these cells with this tuning.",
+    "Every method was tuned once in a cell: luck in that is shared by its seeds. The row by cells, "
+    "where there are at least 6, takes it in, with whole cells as units (wins are of cells): as "
+    "far as the luck is as likely to favour either, and as cells, which were chosen and not drawn, "
+    "speak for others. All other intervals and verdicts are about these cells with this tuning.",
     "Fewer than 6 seeds cannot show a difference in a single cell (a quick study has 3: its "
     "figures mean nothing). A mean is never reached where more than a quarter of the seeds did not "
     "reach the target.",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pprs.study.report import words
-from pprs.study.report.comparing import Comparison, Family
+from pprs.study.report.comparing import FEWEST_CELLS, Comparison, Family
 from pprs.study.report.defaults import Default
 from pprs.study.report.sweeps import GPIPE, Sweep, crossings
 from pprs.study.report.tables import title_of
@@ -25,7 +25,7 @@ _SAID = {
 
 
 def family(found: Family, who: str, rival: str) -> list[str]:
-    """The verdicts of comparisons, one sentence or two for each measure.
+    """The verdicts of comparisons, three sentences for each measure.
 
     Args:
         found: the comparisons.
@@ -40,11 +40,16 @@ def family(found: Family, who: str, rival: str) -> list[str]:
             f"Over {words.plural(len(judged), 'cell')}, {_SAID[together.word].format(who=who)}: "
             f"against {rival}, {measure.gain_name}: {_figures(measure, together)}."
         )
-        if len(judged) > 1:
+        if found.enough(measure):
             whole = found.by_cells[measure]
             said.append(
                 f"With cells as units, since the seeds of a cell share its tuning, "
                 f"{_SAID[whole.word].format(who=who)}: {_figures(measure, whole)}."
+            )
+        else:
+            said.append(
+                f"{words.plural(len(judged), 'cell')} cannot tell how much of that is luck in "
+                f"tuning, which the seeds of a cell share ({FEWEST_CELLS} could)."
             )
         said.append(
             f"Cell by cell, corrected for {words.plural(len(found.each), 'comparison')}: better in "

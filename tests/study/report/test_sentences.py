@@ -39,8 +39,11 @@ def test_a_verdict_is_said_with_its_figures(effect, said, count):
 
 def test_of_one_cell_nothing_is_said_of_others():
     results = [made("c", "pprs", [0.2, 0.3]), made("c", "gd", [0.1, 0.1])]
-    together, one_by_one = sentences.family(against_rivals(contests(results)), "PPRS", "GD")
+    together, by_cells, one_by_one = sentences.family(
+        against_rivals(contests(results)), "PPRS", "GD"
+    )
     assert together.startswith("Over 1 cell, ")
+    assert by_cells.startswith("1 cell cannot tell how much of that is luck")
     assert one_by_one.startswith("Cell by cell, ")
 
 

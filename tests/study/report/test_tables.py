@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pytest
 from study.report.made import ACCURACY, LOSS, TIME, drawn, made
 
 from pprs.study.report import tables
@@ -58,18 +59,20 @@ def test_verdicts_have_their_figures_and_what_is_left_out_its_reason():
     assert left_out.rows == (("c/b", "no rival"),)
 
 
-def test_several_cells_are_taken_together_and_by_cells():
+@pytest.mark.parametrize("cells", [5, 6])
+def test_all_cells_are_taken_together_and_by_cells_where_these_are_enough(cells):
     random = np.random.default_rng(0)
     results = [
         made(f"c/{cell}", name, drawn(random, middle))
-        for cell in "ab"
+        for cell in range(cells)
         for name, middle in (("pprs", 0.9), ("gd", 0.5))
     ]
     (table,) = tables.family(against_rivals(contests(results)), "PPRS against rivals")
-    *_, together, by_cells = table.rows
-    assert (together[0], together[-1]) == ("**all together**", "**better**")
-    assert by_cells[0] == "**all, by cells**"
-    assert by_cells[4:] == ("0.500", "20/0/0", "no difference seen")
+    together, *by_cells = table.rows[cells:]
+    assert together[4:] == ("< 0.001", f"{10 * cells}/0/0", "**better**")
+    assert [(row[0], *row[4:]) for row in by_cells] == [
+        ("**all, by cells**", "0.031", "6/0/0", "**better**")
+    ] * (cells == 6)
 
 
 def test_growth_holds_what_has_an_exponent():
