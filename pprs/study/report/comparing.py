@@ -216,17 +216,30 @@ def compare(
 
 def against_rivals(among: Sequence[Contest], *, draws: int = 4000) -> Family:
     """The best of PPRS against the best rival."""
-    return compare(among, pprs, lambda contest: contest.best_of("rival"), draws=draws)
+    return compare(among, pprs, _rival, draws=draws)
 
 
 def averaging(among: Sequence[Contest], *, draws: int = 4000) -> Family:
     """The best that averages several draws against the best that takes one for each step."""
-    return compare(among, _averaged, lambda contest: contest.best_of("one-draw"), draws=draws)
+    return compare(among, _averaged, _one_draw, draws=draws)
+
+
+def one_draw(among: Sequence[Contest], *, draws: int = 4000) -> Family:
+    """The best that takes one perturbed draw for each step against the best rival."""
+    return compare(among, _one_draw, _rival, draws=draws)
 
 
 def pprs(contest: Contest) -> Result | None:
     """The best of PPRS."""
     return contest.best_of("pprs")
+
+
+def _one_draw(contest: Contest) -> Result | None:
+    return contest.best_of("one-draw")
+
+
+def _rival(contest: Contest) -> Result | None:
+    return contest.best_of("rival")
 
 
 def named(method: str) -> Chooser:

@@ -18,6 +18,7 @@ from pprs.study.report.comparing import (
     averaging,
     in_pairs,
     kind,
+    one_draw,
     with_one_draw,
 )
 from pprs.study.report.drawing import Picture, to_picture
@@ -114,6 +115,9 @@ def _averaging(among: Sequence[Contest], name: str, budget: str) -> Iterator[Blo
     found = averaging(among)
     yield from sentences.family(found, "averaging", "the best with one draw for each step")
     yield from _compared(found, name, f"Averaging against one draw for each step, equal {budget}")
+    alone = one_draw(among)
+    yield from sentences.family(alone, "one draw for each step", "the best tuned rival")
+    yield from tables.family(alone, f"One draw against the best rival, equal {budget}", long=True)
     paired = in_pairs(among, with_one_draw(among))
     yield from sentences.pairs(paired)
     yield from tables.pairs(paired, f"Averaging against one draw, variant by variant, {budget}")

@@ -97,6 +97,13 @@ def test_averaging_is_set_against_one_draw():
     assert [row[:2] for row in pairs.rows] == [("PPRS", "one draw"), ("K = 4", "K = 1")]
 
 
+def test_one_draw_is_set_against_rivals():
+    blocks = answer(6, results(6, "pprs", "one-draw", "k-1", "gd"))
+    assert any("against the best tuned rival, " in text for text in of(blocks, str))
+    (table,) = [t for t in of(blocks, Table) if t.title.startswith("One draw against the best")]
+    assert {row[1:3] for row in table.rows[:-1]} == {("one draw", "GD")}
+
+
 def test_the_smooth_case_needs_no_results():
     blocks = answer(1, [], [(1, 5.0, 2.0), (10, 50.0, 20.0)])
     assert NOTHING not in blocks
