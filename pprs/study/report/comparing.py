@@ -288,3 +288,10 @@ def with_one_draw(among: Iterable[Contest]) -> dict[str, str]:
         if fixed := FIXED_DRAWS.fullmatch(name):
             found[name] = name.replace(f"k{fixed[1]}", "k1").replace(f"k-{fixed[1]}", "k-1")
     return {name: one for name, one in found.items() if one in names and one != name}
+
+
+def without_smoothing(among: Iterable[Contest]) -> dict[str, str]:
+    """Methods that smooth, and the same step without: Adam's, or Nesterov's."""
+    names = sorted({name for contest in among for name in contest.results})
+    smoothed = [name for name in names if kind(name) in ("pprs", "one-draw")]
+    return {name: "adam" if name.endswith("-adam") else "agd" for name in smoothed}

@@ -20,6 +20,7 @@ from pprs.study.report.comparing import (
     kind,
     one_draw,
     with_one_draw,
+    without_smoothing,
 )
 from pprs.study.report.drawing import Picture, to_picture
 from pprs.study.report.forest import forest
@@ -109,6 +110,9 @@ def _rivals(among: Sequence[Contest], name: str, budget: str) -> Iterator[Block]
     found = against_rivals(among)
     yield from sentences.family(found, "PPRS", "the best tuned rival")
     yield from _compared(found, name, f"PPRS against the best rival, equal {budget}")
+    paired = in_pairs(among, without_smoothing(among))
+    yield from sentences.pairs(paired)
+    yield from tables.pairs(paired, f"Smoothing against the same step without it, {budget}")
 
 
 def _averaging(among: Sequence[Contest], name: str, budget: str) -> Iterator[Block]:

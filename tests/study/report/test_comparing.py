@@ -14,6 +14,7 @@ from pprs.study.report.comparing import (
     in_pairs,
     kind,
     with_one_draw,
+    without_smoothing,
 )
 from pprs.study.report.words import Measure
 
@@ -212,3 +213,14 @@ def test_pairs_are_judged_over_the_cells_that_have_both():
     ((pair, verdict),) = found.items()
     assert pair == ("pprs", "one-draw", Measure.of(ACCURACY, "time"))
     assert (verdict.word, verdict.wins) == ("better", 30)
+
+
+def test_what_smooths_is_paired_with_the_same_step():
+    names = ("pprs-adam", "one-draw-adam", "pprs-filter", "one-draw", "default-0.1", "k-4", "gd")
+    found = without_smoothing(contests(made("c", name, [0.1, 0.2]) for name in names))
+    assert found == {
+        "one-draw": "agd",
+        "one-draw-adam": "adam",
+        "pprs-adam": "adam",
+        "pprs-filter": "agd",
+    }

@@ -62,6 +62,12 @@ def test_pprs_is_set_against_its_rivals(question):
     assert of(blocks, Table)[-1].header == ("cell", "PPRS", "GD")
 
 
+def test_smoothing_is_set_against_the_same_step_without_it():
+    blocks = answer(3, results(3, "pprs-adam", "adam", "gd"))
+    (table,) = [t for t in of(blocks, Table) if t.title.startswith("Smoothing against the same")]
+    assert [row[:2] for row in table.rows] == [("PPRS, filter-scaled, then Adam", "Adam")]
+
+
 def test_times_are_drawn_against_sizes():
     blocks = answer(2, results(2, "pprs", "sgd", goal=TIME))
     titles = [table.title for table in of(blocks, Table)]
