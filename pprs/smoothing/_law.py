@@ -18,7 +18,7 @@ Sigma: TypeAlias = Schedule | Mapping[str, Schedule]
 NoiseLaw: TypeAlias = Literal["shared", "example"]
 Scale: TypeAlias = Literal["filter"]
 
-DEFAULT_SIGMA = 0.02
+DEFAULT_SIGMA = 0.01
 """Of the norm of each filter: a place to start from, see docs/study.md."""
 DEFAULT_SAMPLES = 8
 """As many as there are with :data:`DEFAULT_SIGMA`."""

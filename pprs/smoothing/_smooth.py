@@ -54,7 +54,7 @@ def smooth(
         model: whose trainable parameters $\theta$ are perturbed.
         sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units: a
             number, a function of the step, or a dictionary from names of modules or parameters to
-            these. By default 0.02 of the norm of each filter (row of the first dimension).
+            these. By default 0.01 of the norm of each filter (row of the first dimension).
         samples: number $K \ge 1$ of perturbations.
         noise: ``"shared"``: one $X_k$ for the whole batch, as in the source. ``"example"``: one for
             every perturbation and example, with the variance of $K m$ perturbations; the closure

@@ -53,7 +53,7 @@ class TrainConfig:
     """Largest norm of the gradient by all parameters together; unset, it is not clipped."""
 
     sigma: float | None = None
-    """Standard deviation of the perturbations of the parameters; unset, 0.02 of the norm of each
+    """Standard deviation of the perturbations of the parameters; unset, 0.01 of the norm of each
     filter where there are several, and else no smoothing."""
     samples: int = 1
     """Perturbations per step (K)."""

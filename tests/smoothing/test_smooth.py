@@ -231,5 +231,5 @@ def test_without_sigma_it_is_relative_to_filters_and_there_are_eight_samples():
         pprs.smooth(closure, model, seed=1, **law).backward()
         return model.weight.grad
 
-    assert torch.equal(gradient(), gradient(sigma=0.02, samples=8, scale="filter"))
-    assert not torch.equal(gradient(), gradient(sigma=0.02, samples=8))
+    assert torch.equal(gradient(), gradient(sigma=0.01, samples=8, scale="filter"))
+    assert not torch.equal(gradient(), gradient(sigma=0.01, samples=8))
