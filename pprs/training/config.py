@@ -54,7 +54,7 @@ class TrainConfig:
 
     sigma: float | None = None
     """Standard deviation of the perturbations of the parameters; unset, 0.01 of the norm of each
-    filter where there are several, and else no smoothing."""
+    filter where there are several, and else no smoothing. AGD and SGD ask for it."""
     samples: int = 1
     """Perturbations per step (K)."""
     noise: NoiseLaw = "shared"
@@ -209,6 +209,12 @@ class TrainConfig:
         ranks_for(self.schedule, self.stages)
         if law.samples > MOST_SAMPLES:
             raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {law.samples}")
+        if law.samples > 1 and self.sigma is None and self.optimizer in ("agd", "sgd"):
+            raise ValueError(
+                f"samples={law.samples} before {self.optimizer} needs a sigma, since none was near "
+                f"the best in most tasks: pass one, or an optimizer such as adam, before which "
+                f"0.01 of each filter's norm is taken (see docs/study.md)"
+            )
         if law.samples > 1 and not law.sigma:
             raise ValueError(f"sigma=0 makes all samples={law.samples} equal: pass a sigma, or one")
         if self.divided == "perturbations":

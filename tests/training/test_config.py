@@ -23,6 +23,8 @@ NAMED = {"model": "a:b", "data": "a:c"}
         ({"weight_decay": 0.1}, "weight_decay is for sgd, adam and adamw, got agd"),
         ({"warmup": 3, "decay": "a:b"}, "warmup is for constant"),
         ({"samples": 4, "sigma": 0.0}, "sigma=0 makes all samples=4 equal"),
+        ({"samples": 4}, "samples=4 before agd needs a sigma"),
+        ({"samples": 4, "optimizer": "sgd"}, "samples=4 before sgd needs a sigma"),
         ({"sigma": -1.0}, "sigma .* got -1.0"),
         ({"sigma": 0.1, "samples": 4, "microbatches": 3}, "must divide samples=4: got 3"),
         ({"schedule": "zb-v", "stages": 3}, "multiple of 2, got 3"),
@@ -38,8 +40,8 @@ def test_settings_that_do_not_fit_are_refused(changes, message):
 def test_microbatches_divide_perturbations_only_if_there_are_several():
     assert TrainConfig(**NAMED, steps=1).divided == "examples"
     assert TrainConfig(**NAMED, steps=1).law.sigma == 0
-    unset, ruled = TrainConfig(**NAMED, steps=1, samples=8).law, Law(0.01, 8, scale="filter")
-    assert unset == ruled
+    unset = TrainConfig(**NAMED, steps=1, samples=8, optimizer="adam").law
+    assert unset == Law(0.01, 8, scale="filter")
     assert TrainConfig(**NAMED, steps=1, sigma=0.1).divided == "examples"
     assert TrainConfig(**NAMED, steps=1, sigma=0.1, samples=2).divided == "perturbations"
     assert TrainConfig(**NAMED, steps=1, stages=4, schedule="zb-v", replicas=3).processes == 6
