@@ -135,7 +135,7 @@ def check_named(faults, said):
 
 @pytest.mark.parametrize("command", KINDS)
 def test_a_line_with_something_wrong_ends_with_code_2_and_names_it(command):
-    @settings(max_examples=LINES.get(command, 400), deadline=None, derandomize=True)
+    @settings(max_examples=LINES.get(command, 400), derandomize=True)
     @given(st.lists(wrong(command), min_size=1, max_size=3))
     def refused(faults):
         code, said = ran(line(command, faults))
@@ -147,7 +147,7 @@ def test_a_line_with_something_wrong_ends_with_code_2_and_names_it(command):
 
 @pytest.mark.parametrize("command", KINDS)
 def test_whatever_the_values_a_line_is_either_right_or_named(command):
-    @settings(max_examples=LINES.get(command, 400) // 3, deadline=None, derandomize=True)
+    @settings(max_examples=LINES.get(command, 400) // 3, derandomize=True)
     @given(st.lists(odd(command), min_size=1, max_size=3))
     def told(faults):
         code, said = ran(line(command, faults))
@@ -201,7 +201,7 @@ def damaged_timelines(draw):
     return json.dumps(written).encode()
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=600, derandomize=True)
 @given(damaged_timelines(), st.sampled_from([[], [], [], ["--picture", "x.svg"]]))
 def test_a_damaged_timeline_is_named_or_was_not_needed(text, options):
     Path("damaged.json").write_bytes(text)
@@ -211,7 +211,7 @@ def test_a_damaged_timeline_is_named_or_was_not_needed(text, options):
         assert "damaged.json" in said
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(st.integers(0, 700).map(lambda end: Path("timeline.json").read_bytes()[:end]) | st.binary())
 def test_what_is_no_timeline_is_named(text):
     Path("damaged.json").write_bytes(text)

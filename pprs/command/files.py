@@ -37,4 +37,6 @@ def check_file(file: Path | None, suffixes: tuple[str, ...] = ()) -> None:
         if file.is_dir():
             raise ValueError(f"cannot write {file}: it is a folder")
     if suffixes and file.suffix not in suffixes:
-        raise ValueError(f"cannot write {file}: its name must end in {', '.join(suffixes)}")
+        raise ValueError(
+            f"cannot write {file}: the name of a plot or picture must end in {', '.join(suffixes)}"
+        )

@@ -97,7 +97,7 @@ def test_what_is_not_reached_is_shown_as_infinite(tmp_path, capsys):
         (["--methods", "agd"], "methods agd do not fit a non-smooth function: choose from sub"),
         (["--depths", "0"], "depths must be an integer of at least 1, got 0"),
         (["--ratio", "-1"], "ratio must be a finite number above 0, got -1.0"),
-        (["--plot", "x.doc"], "its name must end in .png, .svg, .pdf"),
+        (["--plot", "x.doc"], "must end in .png, .svg, .pdf"),
         (["--json", "no/such/file"], "is not a folder"),
         (["--pairs", "2000000000"], "pairs go up to 1,000,000 here, got 2000000000"),
         (["--pairs", "1000001"], "pairs go up to 1,000,000 here, got 1000001"),

@@ -12,7 +12,10 @@ from torch import nn
 from pprs.pipeline import Pipeline
 from pprs.tasks.losses import hinge
 
-MANY = settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(
+    max_examples=1500,
+    suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture],
+)
 
 TEXT = st.text(max_size=5)
 NOT_A_NUMBER = st.one_of(st.none(), TEXT, st.lists(st.integers(), max_size=2), st.just(object()))

@@ -89,7 +89,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_ideal_is_the_makespan_of_the_theory_without_latency(case):
     forward, backward, latency, samples, schedule, devices, share = case
     graph = Graph.chain(len(forward), forward, backward, latency)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pprs.theory.bounds import (
@@ -38,7 +38,6 @@ def test_gpipe_is_the_subgradient_method_on_all_examples():
     assert (bound.iterations, bound.time) == (144, 2 * 144 * 13)
 
 
-@settings(deadline=None)
 @given(**constants)
 def test_settings_are_those_of_eq_13_but_for_the_rows(dimension, ratio, depth, batch):
     problem = problem_of(dimension, ratio, depth, batch)
@@ -55,7 +54,6 @@ def test_settings_are_those_of_eq_13_but_for_the_rows(dimension, ratio, depth, b
     assert own.time <= shared.time
 
 
-@settings(deadline=None)
 @given(**constants)
 def test_time_is_below_its_bound(dimension, ratio, depth, batch):
     problem = problem_of(dimension, ratio, depth, batch)
@@ -114,7 +112,6 @@ def test_variance_with_shared_noise_is_at_most_that_of_one_example():
     assert squares.mean() - 5 * squares.std() / math.sqrt(squares.size) <= 4 / 3
 
 
-@settings(deadline=None)
 @given(**constants, factor=st.floats(1, 10))
 def test_time_grows_with_depth_and_constants_and_precision(dimension, ratio, depth, batch, factor):
     problem = problem_of(dimension, ratio, depth, batch)
