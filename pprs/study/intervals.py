@@ -85,6 +85,7 @@ def interval(
         Interval(value=2.5, low=1.0, high=4.0)
     """
     rows = as_cells(cells, "cells")
+    _check(level, draws)
     if unit == "cell" and 2 ** (1 - len(rows)) > 1 - level:
         return Interval(float(_middle(rows)), -math.inf, math.inf)
     drawing = _cells_drawn if unit == "cell" else _seeds_drawn
@@ -140,8 +141,15 @@ def growth(
         logarithms = np.where(known, logarithms, 0)
         return np.where(known, np.tensordot(x / (x @ x), logarithms, axes=1), math.nan)
 
+    _check(level, draws)
     logarithms = [np.log(row) for row in rows]
     return _bootstrap(logarithms, slope, _seeds_drawn, level=level, draws=draws, seed=seed)
+
+
+def _check(level: float, draws: int) -> None:
+    counts(draws=draws)
+    if not 0 < level < 1:
+        raise ValueError(f"level must be above 0 and below 1, got {level!r}")
 
 
 Statistic: TypeAlias = Callable[[Sequence[Array]], Array]
@@ -156,9 +164,8 @@ class _Drawn(NamedTuple):
 def _seeds_drawn(
     cells: Sequence[Array], statistic: Statistic, draws: int, random: np.random.Generator
 ) -> _Drawn:
-    lengths = [cell.shape[0] for cell in cells]
     drawn = [cell[random.integers(len(cell), size=(draws, len(cell)))] for cell in cells]
-    return _Drawn(statistic(drawn), min(lengths))
+    return _Drawn(statistic(drawn), min(map(len, cells)))
 
 
 def _cells_drawn(
@@ -179,9 +186,6 @@ def _bootstrap(
     draws: int,
     seed: int,
 ) -> Interval:
-    counts(draws=draws)
-    if not 0 < level < 1:
-        raise ValueError(f"level must be above 0 and below 1, got {level!r}")
     drawn, units = drawing(cells, statistic, draws, np.random.default_rng(seed))
     skipped = math.floor(_tail(level, units) * draws)
     # A draw without a value could have any: it counts against both ends.

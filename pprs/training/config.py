@@ -14,7 +14,7 @@ from pprs.pipeline import Grid, ScheduleName
 from pprs.pipeline.cutting import Balance
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.schedule import ranks_for
-from pprs.smoothing import Law, NoiseLaw, Scale
+from pprs.smoothing import DEFAULT_SIGMA, Law, NoiseLaw, Scale
 
 LOSSES = ("cross-entropy", "hinge", "mse")
 OPTIMIZERS = ("agd", "sgd", "adam", "adamw")
@@ -213,7 +213,7 @@ class TrainConfig:
             raise ValueError(
                 f"samples={law.samples} before {self.optimizer} needs a sigma, since none was near "
                 f"the best in most tasks: pass one, or an optimizer such as adam, before which "
-                f"0.01 of each filter's norm is taken (see docs/study.md)"
+                f"{DEFAULT_SIGMA} of each filter's norm is taken (see docs/study.md)"
             )
         if law.samples > 1 and not law.sigma:
             raise ValueError(f"sigma=0 makes all samples={law.samples} equal: pass a sigma, or one")
