@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
 Momentum: TypeAlias = float | Literal["nesterov"]
@@ -144,11 +144,17 @@ class AGD(Optimizer):
 
 
 def initialise(optimizer: Optimizer, params: Any, defaults: dict[str, Any]) -> None:
-    """Set up an optimizer; raise ``ValueError`` where there is nothing to optimize."""
+    """Set up an optimizer; raise an error where there is nothing to optimize."""
+    name = type(optimizer).__name__
+    if isinstance(params, nn.Module):
+        raise TypeError(
+            f"{name} takes parameters, not the model: {name}(model.parameters(), ...), got a "
+            f"{type(params).__name__}"
+        )
     params = list(params)
     if not params:
         raise ValueError(
-            f"{type(optimizer).__name__} got an empty parameter list: pass model.parameters() of a "
+            f"{name} got an empty parameter list: pass model.parameters() of a "
             f"model that has some (a generator can be read only once)"
         )
     Optimizer.__init__(optimizer, params, defaults)

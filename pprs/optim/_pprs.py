@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pprs.optim._agd import AGD, Momentum, initialise
+from pprs.optim._scalers import refuse_scaled, scalers_refused
 from pprs.smoothing import (
     DEFAULT_SAMPLES,
     Batch,
@@ -18,6 +19,7 @@ from pprs.smoothing import (
     Noise,
     NoiseLaw,
     Scale,
+    Schedule,
     Sigma,
     check_finite,
     check_model,
@@ -25,6 +27,9 @@ from pprs.smoothing import (
     losses_at,
     repeat,
 )
+
+# Of the whole optimizer, though every param group shows them.
+_COMMON = ("samples", "noise", "antithetic", "scale", "seed")
 
 
 class PPRS(AGD):
@@ -51,6 +56,7 @@ class PPRS(AGD):
 
     Raises:
         ValueError: for arguments out of range, or a model without trainable parameters.
+        TypeError: for anything but a model.
 
     Example:
         >>> import torch, pprs
@@ -62,6 +68,9 @@ class PPRS(AGD):
         >>> with optimizer.evaluating():
         ...     accuracy = (model(x).argmax(1) == y).float().mean()
     """
+
+    # torch's scaler then leaves the step to us, which says why it cannot be.
+    _step_supports_amp_scaling = True
 
     def __init__(
         self,
@@ -77,6 +86,11 @@ class PPRS(AGD):
         seed: int | None = None,
         foreach: bool = True,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"PPRS takes the model itself, since it perturbs parameters by their names: "
+                f"PPRS(model, lr=...), got {type(model).__name__} instead"
+            )
         law = Law(sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
         groups = law.groups(parameters)
@@ -84,18 +98,66 @@ class PPRS(AGD):
         defaults |= {"noise": noise, "antithetic": antithetic, "scale": scale, "sigma": 0.0}
         defaults |= {"samples": samples, "seed": fresh_seed() if seed is None else seed}
         self.model = model
+        self._sigma = sigma
         self._vectorised = True
         # Functions stay out of the param groups, which state_dict() must be able to save.
-        self._annealed = [group if callable(group) else None for _, group in groups]
-        start = law.sigmas(parameters, 0)
+        self._annealed: list[Callable[[int], float] | None] = []
+        self._warned: set[str] = set()
         initialise(
             self,
             [
-                {"params": [(name, parameters[name]) for name in names], "sigma": start[names[0]]}
-                for names, _ in groups
+                {"params": [(name, parameters[name]) for name in names], "sigma": setting}
+                for names, setting in groups
             ],
             defaults,
         )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters of the model, such as a layer that is trained from now on.
+
+        Args:
+            param_group: ``"params"`` and, where they differ from the constructor's, ``"lr"``,
+                ``"momentum"`` and ``"sigma"`` (a number or a function of the group's own steps).
+
+        Raises:
+            ValueError: for parameters that are not the model's, values out of range, or another
+                number or kind of perturbations than the first group has.
+        """
+        named = self._named(param_group["params"])
+        setting = param_group.get("sigma")
+        if setting is None:
+            setting = self._setting([name for name, _ in named])
+        group = {**param_group, "params": named, "sigma": Law.of_step(setting, 0)}
+        _check_common([{**self.defaults, **each} for each in (*self.param_groups, group)])
+        super().add_param_group(group)
+        self._annealed.append(setting if callable(setting) else None)
+
+    def _named(self, params: Any) -> list[tuple[str, Tensor]]:
+        """Parameters with their names in the model, which torch's groups may have or not."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        listed = [params] if isinstance(params, Tensor) else list(params)
+        tensors = [p[1] if isinstance(p, tuple) else p for p in listed]
+        for tensor in tensors:
+            if id(tensor) not in names:
+                shape = tuple(getattr(tensor, "shape", ()))
+                raise ValueError(
+                    f"a parameter of shape {shape} is not one of the model's, so PPRS would not "
+                    f"perturb it: make it part of the model, or give it to another optimizer"
+                )
+        return [(names[id(tensor)], tensor) for tensor in tensors]
+
+    def _setting(self, names: Sequence[str]) -> Schedule:
+        """What the constructor was given as sigma for parameters of these names."""
+        law = Law(self._sigma, 1)
+        settings = [law.setting(name) for name in names]
+        if any(setting != settings[0] for setting in settings):
+            raise ValueError(f"sigma differs among {', '.join(names)}: add a group for each")
+        return settings[0] if settings else 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # torch's keeps three attributes; a copy needs ours as well.
+        names = ("model", "_sigma", "_vectorised", "_annealed", "_warned")
+        return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None, batch: Batch | None = None) -> Tensor:  # type: ignore[override]
@@ -113,9 +175,11 @@ class PPRS(AGD):
 
         Raises:
             ValueError: without a closure, or if its loss is not a scalar tensor.
-            RuntimeError: while evaluating, for a loss that is not finite, or BatchNorm in training
-                mode. After any error parameters and gradients are what they were.
+            RuntimeError: while evaluating, for a loss that is not finite or was scaled by a
+                ``GradScaler``, or BatchNorm in training mode. After any error parameters and
+                gradients are what they were.
         """
+        refuse_scaled(self)
         if closure is None:
             raise ValueError(
                 "PPRS.step needs a closure, since it takes K gradients per step: "
@@ -130,27 +194,44 @@ class PPRS(AGD):
         law, sigmas = self._law(parameters)
         group = self.param_groups[0]
         noise = Noise(group["seed"], group["step"])
-        kept = [parameter.grad for parameter in parameters.values()]
+        # Also of what was frozen since: an old gradient would go on moving it.
+        every = dict.fromkeys(
+            [*parameters.values(), *(p for g in self.param_groups for p in g["params"])]
+        )
+        kept = {parameter: parameter.grad for parameter in every}
         try:
-            for parameter in parameters.values():
+            for parameter in every:
                 parameter.grad = None
-            return self._losses(closure, parameters, law, sigmas, noise, batch).mean()
+            with scalers_refused():
+                return self._losses(closure, parameters, law, sigmas, noise, batch).mean()
         except BaseException:
-            for parameter, gradient in zip(parameters.values(), kept, strict=True):
+            for parameter, gradient in kept.items():
                 parameter.grad = gradient
             raise
 
     def _law(self, parameters: Mapping[str, nn.Parameter]) -> tuple[Law, dict[str, float]]:
+        _check_common(self.param_groups)
         of_parameter: dict[int, float] = {}
-        for group, annealed in zip(self.param_groups, self._annealed, strict=False):
+        for group, annealed in zip(self.param_groups, self._annealed, strict=True):
             if annealed is not None:
                 group["sigma"] = annealed(group["step"])
             of_parameter |= {id(parameter): group["sigma"] for parameter in group["params"]}
         first = self.param_groups[0]
-        # What became trainable after the optimizer was built is perturbed like the first group.
-        sigmas = {n: of_parameter.get(id(p), first["sigma"]) for n, p in parameters.items()}
-        names = ("samples", "noise", "antithetic", "scale")
-        return Law(sigmas, **{name: first[name] for name in names}), sigmas
+        sigmas = {n: of_parameter[id(p)] for n, p in parameters.items() if id(p) in of_parameter}
+        for name in parameters.keys() - sigmas.keys():
+            self._warn_apart(name)
+            sigmas[name] = Law.of_step(Law(self._sigma, 1).setting(name), first["step"])
+        common = {name: first[name] for name in _COMMON if name != "seed"}
+        return Law(sigmas, **common), sigmas
+
+    def _warn_apart(self, name: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            warnings.warn(
+                f"parameter {name!r} became trainable after the optimizer was built: it is "
+                f"perturbed, but not updated, until add_param_group adds it",
+                stacklevel=6,
+            )
 
     def _losses(
         self,
@@ -165,18 +246,29 @@ class PPRS(AGD):
         if self._vectorised:
             try:
                 losses = losses_at(closure, parameters, law, sigmas, noise, batch)
+                if losses.detach().isfinite().all():
+                    losses.mean().backward()  # type: ignore[no-untyped-call]
             except Exception as error:
                 # What vmap cannot run may still run K times; what is wrong fails there too.
                 refusal = error
             else:
                 check_finite(losses, self.param_groups[0]["sigma"])
-                losses.mean().backward()  # type: ignore[no-untyped-call]
                 return losses.detach()
         losses = repeat(closure, parameters, law, sigmas, noise, batch)
         if refusal is not None:
             self._vectorised = False
             _explain(refusal, law.samples)
         return losses
+
+
+def _check_common(groups: Sequence[Mapping[str, Any]]) -> None:
+    for name in _COMMON:
+        values = [group[name] for group in groups]
+        if any(value != values[0] for value in values):
+            raise ValueError(
+                f"{name} belongs to the whole optimizer, but its param groups have "
+                f"{', '.join(map(repr, values))}: give all of them the same"
+            )
 
 
 def _explain(error: Exception, samples: int) -> None:

@@ -4,7 +4,15 @@ from pprs.smoothing._checks import check_finite, check_model, check_normalisatio
 from pprs.smoothing._compiled import available as compiled
 from pprs.smoothing._cost import always
 from pprs.smoothing._lanes import owned
-from pprs.smoothing._law import DEFAULT_SAMPLES, DEFAULT_SIGMA, Law, NoiseLaw, Scale, Sigma
+from pprs.smoothing._law import (
+    DEFAULT_SAMPLES,
+    DEFAULT_SIGMA,
+    Law,
+    NoiseLaw,
+    Scale,
+    Schedule,
+    Sigma,
+)
 from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
@@ -19,6 +27,7 @@ __all__ = [
     "NoiseLaw",
     "Role",
     "Scale",
+    "Schedule",
     "Sigma",
     "always",
     "at_perturbed",

@@ -117,9 +117,22 @@ class Law:
         """
         values: dict[str, float] = {}
         for members, setting in self.groups(names):
-            sigma = _checked_sigma(setting(step) if callable(setting) else setting)
-            values |= dict.fromkeys(members, sigma)
+            values |= dict.fromkeys(members, self.of_step(setting, step))
         return values
+
+    def setting(self, name: str) -> Schedule:
+        """The sigma of the parameter of this full name: a number or a function of the step.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        settings = self.sigma if isinstance(self.sigma, Mapping) else {"": self.sigma}
+        return settings[_group(name, settings)]
+
+    @staticmethod
+    def of_step(setting: Schedule, step: int) -> float:
+        """The value of a sigma at a step, or ``ValueError`` if it is out of range."""
+        return _checked_sigma(setting(step) if callable(setting) else setting)
 
     def targets(
         self, parameters: Mapping[str, Tensor], sigmas: Mapping[str, float], lanes: Lanes

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from pprs.smoothing._caches import fresh_caches
 from pprs.smoothing._checks import check_finite, check_scalar
 from pprs.smoothing._draws import Target
 from pprs.smoothing._law import Law
@@ -33,6 +34,9 @@ def repeat(
 
     Returns:
         The losses, shape ``(lanes,)``, without graph.
+
+    Raises:
+        RuntimeError: if a loss is not finite, or no parameter has a gradient.
     """
     targets, lanes, examples = laid_out(parameters, law, sigmas, noise, batch)
     total: dict[str, Tensor] = {}
@@ -46,6 +50,8 @@ def repeat(
             grad = parameter.grad
             if grad is not None:  # never in place: autograd may let gradients share their memory
                 total[name] = total[name] + grad if name in total else grad
+    if not total:
+        raise RuntimeError(_UNREACHED)
     for name, parameter in parameters.items():
         parameter.grad = total[name] / lanes.count if name in total else None
     return torch.stack(losses)
@@ -59,7 +65,8 @@ def _perturbed(targets: Sequence[Target], lane: int) -> Iterator[None]:
     try:
         for target, value in zip(targets, values, strict=True):
             target.parameter.data = value
-        yield
+        with fresh_caches():
+            yield
     finally:
         for target, data in zip(targets, kept, strict=True):
             target.parameter.data = data
@@ -70,5 +77,31 @@ def _run(closure: Closure, row: Sequence[Tensor], parameters: Mapping[str, nn.Pa
         parameter.grad = None
     loss = check_scalar(closure(*row))
     if all(parameter.grad is None for parameter in parameters.values()):
-        loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            loss.backward()  # type: ignore[no-untyped-call]
+        except RuntimeError:
+            if _reaches(loss, parameters.values()):
+                raise
+            raise RuntimeError(_UNREACHED) from None
     return loss.detach()
+
+
+_UNREACHED = (
+    "the closure's loss has no gradient by any trainable parameter of the model: does it use "
+    "another model or a copy of this one, or is it computed under torch.no_grad()?"
+)
+
+
+def _reaches(result: Tensor, parameters: Iterable[Tensor]) -> bool:
+    """Whether the graph of a result leads to one of the parameters."""
+    wanted = set(map(id, parameters))
+    seen, stack = set(), [result.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        if id(getattr(node, "variable", None)) in wanted:
+            return True
+        seen.add(node)
+        stack += [following for following, _ in node.next_functions]
+    return False

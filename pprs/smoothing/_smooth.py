@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from pprs.smoothing._caches import fresh_caches
 from pprs.smoothing._checks import check_batch, check_finite, check_model, check_scalar
 from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._lanes import Periodic
@@ -168,7 +169,7 @@ def at_perturbed(
     rows = [tensor[0] if shared else tensor for tensor, shared in zip(inputs, same, strict=True)]
     in_dims = (0, *(None if shared else 0 for shared in same))
     lane = torch.arange(lanes.count, device=_device(targets))
-    with _uncompiled():
+    with _uncompiled(), fresh_caches():
         result = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
     passes[-1].close(*(result if isinstance(result, tuple) else (result,)))
     return result
