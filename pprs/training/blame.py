@@ -74,9 +74,9 @@ def _reason(layer: nn.Module, x: Tensor) -> str | None:
     if isinstance(layer, nn.Linear) and x.shape[-1:] != (layer.in_features,):
         return f"expects {layer.in_features} features, got {x.shape[-1] if x.dim() else 'none'}"
     if isinstance(layer, nn.LayerNorm):
-        wanted = tuple(layer.normalized_shape)
-        if tuple(x.shape[-len(wanted) :]) != wanted:
-            return f"expects inputs of shape (..., {', '.join(map(str, wanted))}), got {shown(x)}"
+        last = tuple(layer.normalized_shape)
+        if tuple(x.shape[-len(last) :]) != last:
+            return f"expects inputs of shape (..., {', '.join(map(str, last))}), got {shown(x)}"
     dimensions = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
     if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         n = next(n for conv, n in dimensions.items() if isinstance(layer, conv))

@@ -20,6 +20,11 @@ _WRAP_TENSORS = ": wrap them, torch.utils.data.TensorDataset(x, y)"
 _WRAP_ARRAYS = (
     ": wrap them, torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))"
 )
+_WAYS = {
+    DataLoader: ": return its data set, loader.dataset; --batch and --seed say how it is read",
+    IterableDataset: ": return one with items by number, such as list(...) of it",
+    str: ": load it, and return the data set",
+}
 _WANTED = "a data set with __len__ and __getitem__, or a pair (training, validation) of these"
 
 
@@ -175,27 +180,23 @@ def _examples(dataset: object, what: str, shift: bool) -> Examples:
 
 def _way(dataset: object) -> str:
     """What to return instead of what looks like data and is none."""
-    if isinstance(dataset, DataLoader):
-        return ": return its data set, loader.dataset; --batch and --seed say how it is read"
-    if isinstance(dataset, IterableDataset):
-        return ": return one with items by number, such as list(...) of it"
     if isinstance(dataset, Mapping):
-        keys = [key for key in dataset if isinstance(key, str)]
-        named = [key for key in keys if key.startswith(("train", "valid", "dev", "test"))][:2]
-        parts = ", ".join(f"data[{key!r}]" for key in named or ["train", "validation"])
-        return f": return ({parts})" if len(named) != 1 else f": return {parts}"
-    if isinstance(dataset, str):
-        return ": load it, and return the data set"
-    if isinstance(dataset, Tensor):
-        return _WRAP_TENSORS
-    if isinstance(dataset, np.ndarray):
-        return _WRAP_ARRAYS
-    if isinstance(dataset, list | tuple) and any(isinstance(part, _ARRAYS) for part in dataset):
-        tensors = all(isinstance(part, Tensor) for part in dataset)
-        return _WRAP_TENSORS if tensors else _WRAP_ARRAYS
+        return f": return {_parts(dataset)}"
     if type(dataset).__name__ == "DataFrame":
         return f"{_WRAP_ARRAYS}, of its columns' .to_numpy()"
-    return ""
+    parts = dataset if isinstance(dataset, list | tuple) else [dataset]
+    if any(isinstance(part, _ARRAYS) for part in parts):
+        tensors = all(isinstance(part, Tensor) for part in parts)
+        return _WRAP_TENSORS if tensors else _WRAP_ARRAYS
+    return next((way for kind, way in _WAYS.items() if isinstance(dataset, kind)), "")
+
+
+def _parts(splits: Mapping[Any, Any]) -> str:
+    """The parts of a data set that are to be returned, by the keys that they have."""
+    begins = ("train", "valid", "dev", "test")
+    named = [key for key in splits if isinstance(key, str) and key.startswith(begins)]
+    parts = [f"data[{key!r}]" for key in named[:2] or ("train", "validation")]
+    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _backward(
     target = batch.target.expand(samples, *batch.target.shape)
     scores = config.law.spread(outputs[0].float() if _autocast(config) else outputs[0])
     with failing(f"the loss, {config.loss}, of the last stage's outputs failed"):
-        vmap(task.loss)(scores, config.law.spread(target)).mean().backward()
+        torch.autograd.backward(vmap(task.loss)(scores, config.law.spread(target)).mean())
     gradients = tuple(x.grad for x in outputs)
     for number, (arrived, given) in reversed(list(enumerate(passed))):
         pairs = [
@@ -71,9 +71,10 @@ def _backward(
             for x, gradient in zip(given, gradients, strict=True)
             if x.requires_grad and gradient is not None
         ]
+        ends, arriving = [x for x, _ in pairs], [gradient for _, gradient in pairs]
         with failing(f"the backward of {_named(whole, cut[number], number)} failed"):
-            if pairs:
-                torch.autograd.backward(*zip(*pairs, strict=True))
+            if ends:
+                torch.autograd.backward(ends, arriving)
         gradients = tuple(x.grad if x.is_leaf else None for x in arrived)
 
 

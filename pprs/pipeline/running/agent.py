@@ -27,6 +27,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from pprs.pipeline.running.failure import Failure, first
 from pprs.pipeline.running.progress import FOLDER, read_whereabouts
 from pprs.pipeline.running.rank import Work, start
+from pprs.pipeline.running.script import pickling
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
@@ -75,7 +76,8 @@ class Agent(SimpleElasticAgent):
             # process that is still importing, and one that has just started may get lost.
             with _blocked():
                 process = context.Process(target=start, args=(self._work, environment, SIGNALS))
-                process.start()
+                with pickling():
+                    process.start()
                 self._processes[worker.global_rank] = process
         return {worker.local_rank: self._pid(worker.global_rank) for worker in worker_group.workers}
 
