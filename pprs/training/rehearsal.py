@@ -38,10 +38,11 @@ def rehearse(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range]
     passed: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = []
     for number, pieces in enumerate(cut):
         part = Chain(*(whole[i] for i in pieces))
+        here = _precision(config)
         stage = PerturbedStage(
             part, law, names, config.seed, number=number, recompute=config.recompute
         )
-        with failing(f"{_named(whole, pieces, number)} failed"), _precision(config):
+        with failing(f"the model failed as it is cut, {_named(whole, pieces, number)}"), here:
             given = stage(*values, microbatch=torch.tensor([0]))
         given = given if isinstance(given, tuple) else (given,)
         passed.append((values, given))
@@ -72,7 +73,7 @@ def _backward(
             if x.requires_grad and gradient is not None
         ]
         ends, arriving = [x for x, _ in pairs], [gradient for _, gradient in pairs]
-        with failing(f"the backward of {_named(whole, cut[number], number)} failed"):
+        with failing(f"the backward of the model failed, {_named(whole, cut[number], number)}"):
             if ends:
                 torch.autograd.backward(ends, arriving)
         gradients = tuple(x.grad if x.is_leaf else None for x in arrived)
@@ -93,4 +94,4 @@ def _precision(config: TrainConfig) -> AbstractContextManager[object]:
 
 def _named(whole: Chain, pieces: range, number: int) -> str:
     first, last = (whole.layers[i] for i in (pieces[0], pieces[-1]))
-    return f'stage {number} (layers "{first}" to "{last}")'
+    return f'layers "{first}" to "{last}" in stage {number}'

@@ -13,11 +13,13 @@ from typing import Any
 import torch.distributed as dist
 
 from pprs.command.folder import claim
+from pprs.command.settings import USED
 from pprs.pipeline import Checkpoints, Stopping, check_same, restarts, resume_run, save_run
 from pprs.training.config import TrainConfig
 from pprs.training.learning import Learning
 from pprs.training.log import Journal
 from pprs.training.rank_log import RankLog
+from pprs.training.record import as_used
 from pprs.training.resume import CHECKPOINTS, abandoned, numbers_of, saved_last
 from pprs.training.stages import Stages
 from pprs.training.task import Task
@@ -70,7 +72,8 @@ def _trained(
         )
         run = _Run(config, task, stages, checkpoints, start)
         if stages.logs:
-            journal = Journal(config, folder, stages.pipeline.steps, task.steps)
+            used = as_used(config, task, stages.whole_batch)
+            journal = Journal(config, folder, stages.pipeline.steps, task.steps, used)
             run.journal = stack.enter_context(journal)
             _say_microbatches(journal, config, task.order.batch)
         received = run.go(stopping)
@@ -187,11 +190,12 @@ class _Run:
     def _summary(self, ended: str | signal.Signals | None) -> dict[str, Any]:
         last = self.journal.last if self.journal is not None else {}
         return {
+            USED: as_used(self._config, self._task, self._stages.whole_batch),
             "ended": ended.name if isinstance(ended, signal.Signals) else ended,
             **{name: value for name, value in last.items() if name not in ("lr", "seconds")},
             "step": self._pipeline.steps,
             "steps": self._task.steps,
-            "microbatches": self._stages.microbatches,
+            "microbatches": self._stages.whole_batch,
             "parameters": sum(p.numel() for p in self._task.model.parameters()),
         }
 

@@ -83,6 +83,13 @@ class Stages:
         """Whether this process is the one that has the losses and writes them down."""
         return self.pipeline.is_last and self.pipeline.replica == 0
 
+    @property
+    def whole_batch(self) -> int | None:
+        """Into how many microbatches a whole batch is divided, as far as that is known."""
+        if self._config.microbatches == "auto":
+            return self.microbatches
+        return self._config.microbatches_of(self._task.order.batch)
+
     def gradient(self, step: int) -> float | None:
         """Leave the gradient of a step's batches in ``.grad``; a collective call.
 
