@@ -44,14 +44,28 @@ def check_batch(inputs: Sequence[Any], y: Any, *, last: bool) -> None:
         y: the targets.
         last: whether they are read here.
     """
-    named = {f"x[{i}]" if len(inputs) > 1 else "x": x for i, x in enumerate(inputs)}
-    if not named:
+    named = _named(inputs)
+    _check_rows(named | {"y": y} if last else named)
+
+
+def check_inputs(inputs: Sequence[Any]) -> None:
+    """Raise ``ValueError`` for what a network takes no outputs from."""
+    _check_rows(_named(inputs))
+
+
+def _named(inputs: Sequence[Any]) -> dict[str, Any]:
+    return {f"x[{i}]" if len(inputs) > 1 else "x": x for i, x in enumerate(inputs)}
+
+
+def _check_rows(named: Mapping[str, Any]) -> None:
+    if not named.keys() - {"y"}:
         raise ValueError("x must be a tensor or a tuple of tensors, got none")
-    if last:
-        named["y"] = y
     for name, value in named.items():
         if not isinstance(value, Tensor):
-            raise ValueError(f"{name} must be a tensor, got {type(value).__name__} {value!r}")
+            a_tuple = " or a tuple of tensors" if name == "x" else ""
+            raise ValueError(
+                f"{name} must be a tensor{a_tuple}, got {type(value).__name__} {value!r}"
+            )
         if value.dim() == 0 or len(value) == 0:
             raise ValueError(
                 f"{name} must have a row for each example, at least one, got shape "

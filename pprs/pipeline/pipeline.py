@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pprs.pipeline.arguments import check_batch, check_types, checked_device
+from pprs.pipeline.arguments import check_batch, check_inputs, check_types, checked_device
 from pprs.pipeline.cutting import Balance, Chain, Memory, chain, cut_chain, full_names
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.grid import Grid
@@ -124,6 +124,10 @@ class Pipeline:
         check_normalisation(network)
         whole = network if isinstance(network, Chain) else chain(network, *example)
         names = [name for name, p in full_names(whole).items() if p.requires_grad]
+        if not names:
+            raise ValueError(
+                f"network must have a parameter that can be trained: none of {len(whole)} layers has"
+            )
         world = dist.get_world_size(group)
         if seed is None and world > 1 and any(law.sigmas(names, 0).values()):
             raise ValueError(f"{world} processes must draw the noise of one seed: pass seed=")
@@ -296,6 +300,8 @@ class Pipeline:
         chains = {number: stage.chain for number, stage in self.local.items()}
         with torch.no_grad():
             inputs = x if isinstance(x, tuple) else (x,)
+            if self.is_first:
+                check_inputs(inputs)
             return relay(chains, self.owners, inputs, self.device, self._group)
 
     def timeline(self) -> Timeline | None:

@@ -103,7 +103,8 @@ def check_takes(
 
 
 def _defined(function: Callable[..., Any]) -> str:
-    if not inspect.isfunction(function):
+    plain = function.__func__ if inspect.ismethod(function) else function
+    if not inspect.isfunction(plain):
         return ""
-    code = function.__code__
+    code = plain.__code__
     return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"

@@ -196,7 +196,8 @@ def ended(source, *used):
     file.write_text(RIGHT + source)
     functions = [w for name in {"model", "data", *used} for w in (f"--{name}", f"{file}:{name}")]
     said = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
-    with redirect_stdout(said), redirect_stderr(said), warnings.catch_warnings(action="ignore"):
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(said), warnings.catch_warnings(action="ignore"):
         try:
             code = main(["train", *functions, "--steps", "3"])
         except SystemExit as left:

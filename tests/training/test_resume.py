@@ -65,7 +65,7 @@ def test_after_a_signal_the_run_ends_bit_for_bit_as_if_uninterrupted(terminated,
     assert f"going on after step {end['step']} of {NOISY_STEPS}" in again
     assert same_bytes(run, uninterrupted[0])
     assert without_time(run) == without_time(uninterrupted[0])
-    assert summary(run)["ended"] == "steps"
+    assert summary(run)["ended"] == "epochs"
 
 
 def test_after_a_kill_the_ranks_start_again_and_end_bit_for_bit(tmp_path, uninterrupted):

@@ -77,7 +77,7 @@ def test_the_folder_is_told_and_lines_are_few_and_plain(mlps):
     assert 5 <= len(said.splitlines()) <= 25
     assert "writing to runs/2" in said
     assert "runs/2 has weights.safetensors" in said.splitlines()[-1]
-    assert summary(run)["ended"] == "steps"
+    assert summary(run)["ended"] == "epochs"
     assert read_settings(TrainConfig, run / "config.toml").clip == 5
 
 
