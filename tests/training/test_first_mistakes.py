@@ -75,7 +75,10 @@ def refusal(file, source, **changes):
         ("X.numpy(), Y.numpy()", r"TensorDataset\(torch.from_numpy\(x\), torch.from_numpy\(y\)\)"),
         ("X.numpy()", r"got a ndarray: wrap them, .*from_numpy"),
         ("(X, Y), (X, Y)", r"got tensors as the training data: wrap them"),
-        ("TensorDataset(X, Y), (X.numpy(), Y.numpy())", r"got a tuple as the validation data: wrap"),
+        (
+            "TensorDataset(X, Y), (X.numpy(), Y.numpy())",
+            r"got a tuple as the validation data: wrap",
+        ),
         ("{'train': [1], 'test': [2]}", r"got a dict: return \(data\['train'\], data\['test'\]\)"),
         ("DataFrame()", r"got a DataFrame: wrap them, .*\.to_numpy\(\)"),
         ("[{'x': X[0], 'label': 1}] * 3", r"got the keys 'x', 'label': rename 'label'"),
@@ -89,12 +92,20 @@ def test_data_of_another_kind_are_named_with_what_to_return(workplace, returned,
 @pytest.mark.parametrize(
     ("layers", "examples", "said"),
     [
-        ("nn.Linear(4, 5), nn.Linear(6, 3)", "X", r'layer "1" \(Linear 6->3\) expects 6 feat.*got 5'),
+        (
+            "nn.Linear(4, 5), nn.Linear(6, 3)",
+            "X",
+            r'layer "1" \(Linear 6->3\) expects 6 feat.*got 5',
+        ),
         ("nn.Linear(4, 3)", "X.double()", r'"0" \(Linear 4->3\) has float32 .* got float64: give'),
         ("nn.Linear(4, 3)", "Y[:, None].expand(-1, 4)", r"has float32 parameters, got int64"),
         ("nn.Embedding(1, 3)", "Y", r'"0" \(Embedding\) has rows for the numbers 0 to 0, got 1'),
         ("nn.Embedding(2, 3)", "X[:, 0]", r"\(Embedding\) expects whole numbers \(int64\), got"),
-        ("nn.Sequential(nn.LayerNorm(7))", "X", r'"0\.0" \(LayerNorm\) expects .*\(\.\.\., 7\), got'),
+        (
+            "nn.Sequential(nn.LayerNorm(7))",
+            "X",
+            r'"0\.0" \(LayerNorm\) expects .*\(\.\.\., 7\), got',
+        ),
         ("nn.Conv2d(3, 8, 3)", "X", r"\(Conv2d\) expects .* \(m, 3, height, width\), got \(2, 4\)"),
         ("nn.Linear(4, 8), nn.GRU(7, 3)", "X", r'layer "1" \(GRU\) failed on \(2, 8\) float32: Ru'),
     ],
@@ -116,7 +127,10 @@ def data():
         ("Y.float()", r"needs the numbers of classes.*: y\.long\(\) may give them"),
         ("nn.functional.one_hot(Y, 3).float()", r"y\.argmax\(1\) may give them"),
         ("Y[:, None]", r"needs targets of shape \(2,\).*: y.squeeze\(-1\) has it"),
-        ("Y + 1", r"item 2 of the training data has the label 3, but .* from 0 to 2, the 3 classes"),
+        (
+            "Y + 1",
+            r"item 2 of the training data has the label 3, but .* from 0 to 2, the 3 classes",
+        ),
         ("torch.where(Y == 2, -1, Y)", r"item 2 of the training data has the label -1"),
     ],
 )
@@ -151,7 +165,7 @@ def mine(outputs, targets):
 """
     line = 1 + (GOOD + source)[: (GOOD + source).index("# here")].count("\n")
     said = refusal(workplace, source)
-    assert f'layer "1" (Layer 5->3) failed on (2, 5) float32: RuntimeError: ' in said
+    assert 'layer "1" (Layer 5->3) failed on (2, 5) float32: RuntimeError: ' in said
     assert said.endswith(f"(mine.py, line {line})")
     said = refusal(workplace, source, model="mine.py:works", loss="mine.py:mine")
     assert said.endswith(f"(mine.py, line {(GOOD + source).count(chr(10))})")
@@ -160,16 +174,28 @@ def mine(outputs, targets):
 @pytest.mark.parametrize(
     ("source", "changes", "said"),
     [
-        ("def model(width):", {}, r"mine:model must take no arguments, but it takes width \(mine\d*"),
-        ("def mine(outputs):", {"loss": "?"}, r"mine, must take \(outputs, targets\), but .* outputs"),
-        ("def mine(p, rate):", {"optimizer": "?"}, r"must take \(parameters, lr=lr\), but it takes p"),
+        (
+            "def model(width):",
+            {},
+            r"mine:model must take no arguments, but it takes width \(mine\d*",
+        ),
+        (
+            "def mine(outputs):",
+            {"loss": "?"},
+            r"mine, must take \(outputs, targets\), but .* outputs",
+        ),
+        (
+            "def mine(p, rate):",
+            {"optimizer": "?"},
+            r"must take \(parameters, lr=lr\), but it takes p",
+        ),
         ("def mine():", {"decay": "?"}, r"must take the optimizer, but it takes nothing"),
     ],
 )
 def test_a_function_that_takes_something_else_is_named(workplace, source, changes, said):
     line = 1 + GOOD.count("\n")
     workplace.write_text(GOOD + source + "\n    return None\n")
-    config = settings(**{name: "mine.py:mine" for name in changes})
+    config = settings(**dict.fromkeys(changes, "mine.py:mine"))
     with pytest.raises(ValueError, match=said.replace("mine:", "mine.py:")) as error:
         check(config)
     assert f"(mine.py, line {line})" in str(error.value)
@@ -259,7 +285,9 @@ def test_labels_that_are_the_inputs_are_told(workplace, capsys):
 
 def test_labels_are_shifted_only_where_they_are_of_tokens(workplace):
     said = refusal(workplace, "", shift_labels=True)
-    assert "labels of tokens, whole numbers of shape (m, tokens): those of data are (2,) int64" in said
+    assert (
+        "labels of tokens, whole numbers of shape (m, tokens): those of data are (2,) int64" in said
+    )
     with pytest.raises(ValueError, match="shift_labels is for cross-entropy, got mse"):
         settings(loss="mse", shift_labels=True)
 
