@@ -126,7 +126,7 @@ class Pipeline:
         names = [name for name, p in full_names(whole).items() if p.requires_grad]
         if not names:
             raise ValueError(
-                f"network must have a parameter that can be trained: none of {len(whole)} layers has"
+                f"network must have a parameter that can be trained: {len(whole)} layers have none"
             )
         world = dist.get_world_size(group)
         if seed is None and world > 1 and any(law.sigmas(names, 0).values()):

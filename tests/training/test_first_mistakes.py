@@ -60,7 +60,7 @@ def settings(**changes):
 def refusal(file, source, **changes):
     """The sentence with which settings are refused, and where its last line is in the file."""
     file.write_text(GOOD + source)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=".") as error:
         check(settings(**changes))
     assert "\n" not in str(error.value)
     return str(error.value)
