@@ -141,7 +141,8 @@ def test_a_reader_who_has_seen_enough_is_no_error(arguments):
     ("arguments", "message"),
     [
         ([], "no command given"),
-        (["trian"], "unknown command 'trian'"),
+        (["trian"], "unknown command 'trian': did you mean 'train'\\?"),
+        (["stdy", "run"], "unknown command 'stdy': did you mean 'study run'\\?"),
         (["compare", "--sigma", "-1"], "sigma .* got -1.0"),
         (["compare", "--sgima", "1"], "--sgima"),
         (["compare", "--samples", "ten"], "samples"),
