@@ -21,6 +21,7 @@ from pprs.training.evaluation import has_accuracy
 from pprs.training.learning import Learning
 from pprs.training.rehearsal import rehearse
 from pprs.training.resume import checkpoint_of
+from pprs.training.seeded import check_seeded
 from pprs.training.task import Task
 from pprs.training.telling import check_takes, failing, place_of, told
 
@@ -48,6 +49,7 @@ def check(config: TrainConfig) -> Path | None:
             f"target_accuracy needs integer labels and outputs with one more dimension, got "
             f"{shown(target)} and {shown(outputs)}"
         )
+    check_seeded(config, task.training)
     warn_of_loss(config, task, outputs, target)
     learning = Learning(config, task.model.parameters(), task.steps)
     check_plain(f"the state of decay={config.decay}", learning.state())

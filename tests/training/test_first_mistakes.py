@@ -321,3 +321,25 @@ def model():
     said = refusal(workplace, source, cut=("1",))
     assert re.search(r"backward of the model failed, layers \"1\" to \"2\" in stage 1: Arith", said)
     assert re.search(r"no gradient \(mine.py, line \d+\)$", said)
+
+
+@pytest.mark.parametrize(("seed", "right"), [("", False), ("0", True)])
+def test_data_that_no_seed_reaches_are_refused(workplace, seed, right):
+    source = f"""
+class Drawn:
+    def __init__(self):
+        self.own = np.random.default_rng({seed})
+    def __len__(self):
+        return 8
+    def __getitem__(self, i):
+        return self.own.normal(size=4).astype("float32"), i % 3
+
+def data():
+    return Drawn()
+"""
+    if right:
+        workplace.write_text(GOOD + source)
+        check(settings())
+    else:
+        assert "so each process would read others: seed their own" in refusal(workplace, source)
+        check(settings(stages=1))
