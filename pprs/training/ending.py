@@ -46,7 +46,9 @@ def claimed(config: TrainConfig, folder: Path | None) -> Iterator[Path]:
         Interrupted: for an interrupt that nobody else has noticed.
     """
     new = folder is None
-    missing = [path for path in (config.out, *config.out.parents) if not path.exists()]
+    missing: list[Path] = []
+    with suppress(OSError):  # of a name that is too long claim() says so
+        missing = [path for path in (config.out, *config.out.parents) if not path.exists()]
     folder = folder or claim(config.out, config.name)
     try:
         yield folder

@@ -41,5 +41,5 @@ def _same(first: Batch, second: Batch) -> bool:
     pairs = zip((*first.inputs, first.target), (*second.inputs, second.target), strict=True)
     # Two that are no number are the same here.
     return all(
-        a.shape == b.shape and bool(((a == b) | (a != a) & (b != b)).all()) for a, b in pairs
+        a.shape == b.shape and bool(((a == b) | a.isnan() & b.isnan()).all()) for a, b in pairs
     )
