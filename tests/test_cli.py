@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pprs.cli import main
 from pprs.command.settings import read_settings
 from pprs.compare import CompareConfig
 from pprs.tasks.networks import relu_network
@@ -236,3 +237,10 @@ def test_a_kill_or_an_interrupt_ends_everything_within_30_seconds(signalled, tmp
     else:
         assert process.returncode == 130
         assert said.startswith("pprs: interrupted by SIGINT; all ranks were stopped")
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert main(["train"]) == 2
+    said = "pprs: the command line needs tyro: pip install 'pprs[train]'\n"
+    assert capsys.readouterr().err == said

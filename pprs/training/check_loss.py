@@ -86,9 +86,8 @@ def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor)
 def warn_of_loss(config: TrainConfig, task: Task, outputs: Tensor, target: Tensor) -> None:
     """Warn of a loss that is no mean over examples, and of labels that are the inputs."""
     if config.loss == "cross-entropy" and not config.shift_labels:
-        size = min(32, len(task.training))
-        batch = task.training.example(size)
-        if copies(batch.inputs, batch.target):
+        batches = (task.training.example(size) for size in (2, min(32, len(task.training))))
+        if all(copies(batch.inputs, batch.target) for batch in batches):
             warn(
                 "the labels are the model's inputs, token for token, and are not shifted, so the "
                 "model is trained to copy: if it shall predict the next token, pass --shift-labels"

@@ -343,3 +343,12 @@ def data():
     else:
         assert "so each process would read others: seed their own" in refusal(workplace, source)
         check(settings(stages=1))
+
+
+def test_every_law_of_the_noise_is_rehearsed_as_it_will_run(workplace):
+    workplace.write_text(GOOD)
+    for noise in ("shared", "example"):
+        for antithetic in (False, True):
+            law = {"samples": 4, "sigma": 0.1, "noise": noise, "antithetic": antithetic}
+            check(settings(**law, split="examples", recompute=True))
+            check(settings(**law, precision="bfloat16", schedule="zb-v"))
