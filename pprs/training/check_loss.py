@@ -44,6 +44,8 @@ def check_labels(
     if target.shape != outputs.shape[:-1]:
         column = target.dim() == outputs.dim() and target.shape[-1] == 1
         hint = ": y.squeeze(-1) has it" if column else ""
+        if target.shape == outputs.shape[:1] + outputs.shape[2:]:
+            hint = ": classes come last here, as outputs.movedim(1, -1) has them"
         raise ValueError(
             f"{of} needs targets of shape {tuple(outputs.shape[:-1])}, one for each row of scores "
             f"of {outputs.shape[-1]} classes{hint}"

@@ -139,6 +139,18 @@ def test_labels_that_are_no_classes_are_named(workplace, labels, said):
     assert re.search(said, refusal(workplace, source))
 
 
+def test_classes_that_come_second_are_told_to_come_last(workplace):
+    source = """
+def model():
+    return nn.Conv1d(1, 3, 1)
+
+def data():
+    return TensorDataset(X[:, None], torch.zeros(10, 4).long())
+"""
+    said = refusal(workplace, source)
+    assert said.endswith("classes: classes come last here, as outputs.movedim(1, -1) has them")
+
+
 def test_labels_of_any_whole_numbers_are_right(workplace):
     kinds = ("int8", "uint8", "int16", "int32")
     for kind in kinds:
