@@ -35,6 +35,9 @@ from pprs.pipeline.running.progress import FOLDER, whereabouts
 # How long the ranks wait for each other to start; machines of a cluster differ by minutes.
 MEETING_SECONDS = 300.0
 
+# What gloo says where the process at the other end is gone.
+_LOST = ("Connection closed by peer", "Connection reset by peer")
+
 
 @dataclass(frozen=True)
 class Work:
@@ -107,6 +110,10 @@ def join(work: Work) -> None:
         atexit.register(_leave, 1)
         where = f" ({whereabouts()})" if whereabouts() else ""
         rank, why = int(os.environ["RANK"]), first_line(f"{type(error).__name__}: {error}")
+        if any(words in why for words in _LOST):
+            raise LaunchError(
+                f"rank {rank}{where} has lost another, which says why", rank
+            ) from error
         raise LaunchError(f"rank {rank}{where} failed with {why}", rank) from error
 
 

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from pprs.pipeline import LaunchError, check_world, launch
+from pprs.pipeline.running.rank import Work
 
 UNGUARDED = """
 from pprs.pipeline import launch
@@ -109,3 +110,14 @@ def test_a_rank_that_waits_for_nobody_says_so_at_once(shell, capfd):
         launch(work, 2)
     said = f"pprs: rank 0, as RANK in the environment says, waits at 127.0.0.1:{port} for 1 more; "
     assert said + UNSET in capfd.readouterr().err
+
+
+def loses_another():
+    raise RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:27884. Typically ...")
+
+
+def test_a_rank_that_has_only_lost_another_leaves_the_reason_to_it(shell):
+    shell.setattr("atexit.register", lambda *_: None)  # this process goes on
+    shell.setattr(Work, "run", lambda work: work.worker())
+    with pytest.raises(LaunchError, match="^rank 0 has lost another, which says why$"):
+        launch(loses_another, 2)
