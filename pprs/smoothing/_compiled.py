@@ -90,7 +90,7 @@ def forward(
     Args:
         rows: A, shape ``(streams, n, i)``.
         signs: of the rows, ``(n, 1)``, float64.
-        offset: added to the noise, ``(outputs,)`` or ``(lanes, outputs)``.
+        offset: added to the noise of each lane, ``(lanes, outputs)``.
         scale: of the outputs' noise, ``(outputs,)``.
         outputs: the map's width.
         drawing: sigma, and where the normals come from.
@@ -103,13 +103,14 @@ def forward(
     lower, inverse = (_empty(_WIDE, streams, n, n) for _ in range(2))
     lengths = _empty(_WIDE, streams, n, 1)
     normals, noisy = (_empty(real, streams, n, outputs) for _ in range(2))
-    lanes = () if offset is None or offset.dim() == 1 else (len(offset),)
-    each = streams * n // lanes[0] if lanes else 0  # rows
+    lanes = 0 if offset is None else len(offset)
+    if lanes and streams * n % lanes:
+        raise RuntimeError(f"{streams * n} rows have no {lanes} lanes")
     _call(
         *("forward", real, _at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
         *(streams, n, width, outputs),
         *(drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma),
-        *(_at(offset, real, *lanes, outputs), each, _at(scale, real, outputs)),
+        *(_at(offset, real, lanes, outputs), streams * n // (lanes or 1), _at(scale, real, outputs)),
         *(_at(lower, _WIDE, streams, n, n), _at(inverse, _WIDE, streams, n, n)),
         _at(lengths, _WIDE, streams, n, 1),
         *(_at(normals, real, streams, n, outputs), _at(noisy, real, streams, n, outputs)),

@@ -85,16 +85,15 @@ class ImplicitLinear(torch.autograd.Function):
     r"""$Y = A (W + \sigma X)^T + b$ with X never formed.
 
     ``forward(inputs, weight, bias, use)``: inputs as ``use`` says, weight ``(out, in)``, bias
-    ``(out,)``, ``(lanes, out)`` or ``None``. Inputs that all lanes share get no gradient.
+    ``(out,)``, the parameter ``use.bias``, or ``None``. Inputs that all lanes share get no gradient.
     """
 
     @staticmethod
     def forward(
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
-        known, noisy = _noise(inputs, use, weight.shape[0], _offset(bias, use, inputs))
+        known, noisy = _noise(inputs, use, weight.shape[0], _offset(use, inputs))
         ctx.use, ctx.signs = use, known.signs
-        ctx.bias_by_lane = bias is not None and bias.dim() == 2
         # Saved, so that they are freed on the way back; only an input gradient needs most of them.
         factor = known.factor
         parts = (known.rows, known.normals, factor.lower, factor.inverse, factor.jitter)
@@ -133,10 +132,9 @@ class MaterialisedLinear(torch.autograd.Function):
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
         ctx.use = use
-        ctx.bias_by_lane = bias is not None and bias.dim() == 2
         weights = use.weights().to(inputs.dtype)
         ctx.save_for_backward(inputs, weight, weights)
-        offset = _offset(bias, use, inputs)
+        offset = _offset(use, inputs)
         if use.shared:
             lanes, out = weights.shape[:2]
             flat = inputs @ weights.reshape(lanes * out, -1).T
@@ -178,7 +176,7 @@ def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> t
     Returns:
         Also the noise, shape ``(lanes, n, out)``; pairs of lanes may stand as one of ``2 n`` rows.
     """
-    rows = inputs if use.scale_in is None else inputs * use.scale_in
+    rows = inputs if use.scale_in is None else (inputs * use.scale_in).to(inputs.dtype)
     target, lanes = use.target, use.target.lanes
     if use.shared:
         rows, signs = rows[None], None
@@ -192,6 +190,7 @@ def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> t
     if use.scale_out is not None:
         normals = normals * use.scale_out
     noise = (known.factor.lower * target.sigma).to(normals.dtype) @ normals
+    noise = noise.to(inputs.dtype)
     if use.shared:
         noise = lanes.signed(noise)
     if offset is None:
@@ -204,7 +203,7 @@ def _noise_at_once(
 ) -> tuple[Known, Tensor]:
     target, jitter = use.target, jitter_of(rows)
     drawing = Drawing(target.lanes.noise.key(target.name), (Role.FORWARD,), jitter, target.sigma)
-    flat = None if offset is None else offset.flatten(1) if offset.dim() > 1 else offset
+    flat = None if offset is None else offset[:, 0]
     noisy, normals, (lower, inverse, lengths) = _compiled.forward(
         rows, signs, flat, use.scale_out, out, drawing
     )
@@ -233,14 +232,10 @@ def _parameter_gradients(
         left = left[0] if len(left) == 1 else left.sum(0)
         for_weight = (left.T @ rows).to(weight.dtype)
     if ctx.needs_input_grad[2]:
-        for_bias = grad.sum(1) if ctx.bias_by_lane else grad.sum((0, 1))
+        for_bias = grad.sum((0, 1)).to(ctx.use.bias.parameter.dtype)
     return for_weight, for_bias
 
 
-def _offset(bias: Tensor | None, use: LinearUse, inputs: Tensor) -> Tensor | None:
-    """The bias as it is added to outputs ``(lanes, n, out)``."""
-    if use.bias is not None:
-        bias = use.bias.stacked()
-    if bias is None:
-        return None
-    return (bias[:, None, :] if bias.dim() == 2 else bias).to(inputs.dtype)
+def _offset(use: LinearUse, inputs: Tensor) -> Tensor | None:
+    """The perturbed bias as it is added to outputs ``(lanes, n, out)``: ``(lanes, 1, out)``."""
+    return None if use.bias is None else use.bias.stacked()[:, None].to(inputs.dtype)

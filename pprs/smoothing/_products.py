@@ -56,13 +56,12 @@ def addmm(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     if len(args) != 3 or any(kwargs.get(key, 1) != 1 for key in ("beta", "alpha")):
         return NotImplemented
     offset, left, right = args
+    if left.dim() != 2:
+        return NotImplemented
     used = mode.weight(right)
     if used is None or set(kwargs) - {"beta", "alpha"}:
         return NotImplemented
-    if offset.dim() == 1:
-        return _apply_linear(mode, left, _turned(used), offset)
-    result = _apply_linear(mode, left, _turned(used), None)
-    return result if result is NotImplemented else mode.valued(offset) + result
+    return _apply_linear(mode, left, _turned(used), offset)
 
 
 def _turned(used: Weight) -> Weight:
@@ -70,25 +69,56 @@ def _turned(used: Weight) -> Weight:
 
 
 def _apply_linear(mode: Smoothed, inputs: Any, used: Weight, bias: Any) -> Any:
-    own = mode.weight(bias)  # a bias that is a parameter is perturbed where it is added
-    inputs, bias = mode.valued(inputs), mode.valued(bias) if own is None else bias
-    parameter = used.target.parameter
-    device = inputs.device.type
-    casts = torch.is_autocast_enabled(device) and inputs.dtype != torch.float64
-    if casts:
-        dtype = torch.get_autocast_dtype(device)
-        inputs = inputs.to(dtype)
-        bias = bias if bias is None or own else bias.to(dtype)
-    elif inputs.dtype != parameter.dtype:
+    inputs, parameter = mode.valued(inputs), used.target.parameter
+    width, out = parameter.shape if used.transposed else parameter.shape[::-1]
+    dtype = _computed_in(inputs, parameter)
+    if dtype is None or inputs.dim() == 0 or inputs.shape[-1] != width:
         return NotImplemented  # torch's own error says it best
-    width = parameter.shape[0 if used.transposed else 1]
-    if inputs.dim() == 0 or inputs.shape[-1] != width or inputs.numel() == 0:
+    if inputs.numel() == 0 or out == 0:
         return NotImplemented
-    body = functools.partial(_linear_on_all_lanes, mode, used, None if own is None else own.target)
-    if not casts:
-        return on_all_lanes(body, mode.lane, inputs, parameter, bias)
-    with torch.autocast(device, enabled=False):
-        return on_all_lanes(body, mode.lane, inputs, parameter, bias)
+    device = inputs.device.type
+    own = mode.weight(bias)  # a bias that is a parameter is perturbed where it is added
+    inside = own is not None and bias.shape == (out,) and _fits(bias, dtype)
+    added = own.target if own is not None and inside else None
+    body = functools.partial(_linear_on_all_lanes, mode, used, added)
+    operands = (inputs.to(dtype), parameter, bias if inside else None)
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            result = on_all_lanes(body, mode.lane, *operands)
+    else:
+        result = on_all_lanes(body, mode.lane, *operands)
+    return result if bias is None or inside else _plus(result, mode.valued(bias), used.target)
+
+
+def _computed_in(inputs: Tensor, weight: Tensor) -> torch.dtype | None:
+    """The type of a product, which autocast may choose; ``None`` if torch refuses to mix these."""
+    device = inputs.device.type
+    casts = torch.is_autocast_enabled(device) and inputs.is_floating_point()
+    if casts and torch.float64 not in {inputs.dtype, weight.dtype}:
+        return torch.get_autocast_dtype(device)
+    return inputs.dtype if inputs.dtype == weight.dtype else None
+
+
+def _fits(bias: Tensor, dtype: torch.dtype) -> bool:
+    """Whether torch adds a bias to a product of this type, as autocast may cast it."""
+    casts = torch.is_autocast_enabled(bias.device.type) and bias.dtype != torch.float64
+    return bias.dtype == dtype or (casts and bias.is_floating_point())
+
+
+def _plus(result: Tensor, bias: Tensor, target: Target) -> Tensor:
+    """A product and a bias of any shape that torch takes: ``()`` and up to that of the product."""
+    if not _fits(bias, result.dtype):
+        raise RuntimeError(
+            f"the product with parameter {target.name!r} is of {result.dtype}, its bias of "
+            f"{bias.dtype}: convert one"
+        )
+    total = result + bias.to(result.dtype)
+    if total.numel() != result.numel():
+        raise RuntimeError(
+            f"the product with parameter {target.name!r} has shape {tuple(result.shape)}, which a "
+            f"bias of shape {tuple(bias.shape)} does not fit"
+        )
+    return total.view(result.shape)
 
 
 def _linear_on_all_lanes(
@@ -202,11 +232,10 @@ def _read_conv(
     if used is None or isinstance(padding, str) or inputs.dim() not in {space + 1, space + 2}:
         return NotImplemented
     device, target = inputs.device.type, used.target
-    if torch.is_autocast_enabled(device) and inputs.dtype != torch.float64:
-        inputs = inputs.to(torch.get_autocast_dtype(device))
-        bias = None if bias is None else bias.to(inputs.dtype)
-    elif inputs.dtype != target.parameter.dtype:
+    dtype = _computed_in(inputs, target.parameter)
+    if dtype is None or (bias is not None and bias.shape != weight.shape[:1]):
         return NotImplemented
+    inputs = inputs.to(dtype)
     strides, paddings = _per_dimension(stride, space), _per_dimension(padding, space)
     dilations = _per_dimension(dilation, space)
 
@@ -228,7 +257,7 @@ def _read_conv(
 
     with torch.autocast(device, enabled=False):
         result = on_all_lanes(body, mode.lane, inputs, target.parameter)
-    return result if bias is None else result + bias.view(-1, *[1] * space)
+    return result if bias is None else _plus(result, bias.view(-1, *[1] * space), target)
 
 
 def _unfolded_conv(mode: Smoothed, use: ConvUse, inputs: Tensor, weight: Tensor) -> Tensor:

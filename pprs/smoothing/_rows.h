@@ -90,7 +90,7 @@ void NAME(factor)(const REAL *rows, const double *signs, int64_t streams, int64_
 }
 
 /* noisy (streams, n, o) = offset + sigma * scale * L Z, with the factors and Z (streams, n, o).
-   The offset, if any, has a row for each `each` rows, or one for all where `each` is 0. */
+   The offset, if any, has a row for each `each` rows. */
 void NAME(forward)(const REAL *rows, const double *signs, int64_t streams, int64_t n, int64_t width,
                    int64_t o, double jitter, uint64_t key, uint32_t role, double sigma,
                    const REAL *offset, int64_t each, const REAL *scale, double *lower,
@@ -105,7 +105,7 @@ void NAME(forward)(const REAL *rows, const double *signs, int64_t streams, int64
         NAME(normals)(STREAM(key, s, role), n * o, z);
         for (int64_t r = 0; r < n; r++) {
             REAL *to = noisy + (s * n + r) * o;
-            const REAL *base = offset && each ? offset + (s * n + r) / each * o : offset;
+            const REAL *base = offset ? offset + (s * n + r) / each * o : offset;
             for (int64_t c = 0; c <= r; c++) {
                 REAL by = (REAL)(sigma * l[r * n + c]);
                 for (int64_t i = 0; i < o; i++)
