@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -66,22 +67,23 @@ class Periodic:
 Body = Callable[..., Any]
 
 
-def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None) -> Any:
+def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None, apart: bool = False) -> Any:
     """Call ``body(*operands)`` once, outside vmap, where lanes are a first dimension.
 
     Args:
         body: takes an :class:`Operand` (or ``None``) for each operand; returns a tensor, or a tuple
-            of tensors, whose first dimension are the lanes. Its first operand may have more leading
-            dimensions: those of vmaps inside this one.
+            of tensors, whose first dimension are the lanes. Unless ``apart``, its first operand may
+            have more leading dimensions: those of vmaps inside this one.
         lane: the number of the lane, a scalar tensor that vmap maps over.
         operands: tensors as the lanes see them.
+        apart: call it for every element of vmaps inside this one, over which any operand may vary.
 
     Returns:
         The result as the lanes see it.
     """
     if innermost():
         return _directly(body, lane, operands)
-    return _AllLanes.apply(body, lane, *operands)  # type: ignore[no-untyped-call]
+    return _AllLanes.apply(body, lane, apart, *operands)  # type: ignore[no-untyped-call]
 
 
 def owned(tensor: Tensor, *shape: int) -> Tensor:
@@ -91,6 +93,13 @@ def owned(tensor: Tensor, *shape: int) -> Tensor:
     """
     result: Tensor = torch.ops.aten._unsafe_view(tensor, shape)
     return result
+
+
+def stacked(results: Sequence[Any]) -> Any:
+    """Results that are tensors, or tuples of tensors, as one with a dimension more in front."""
+    if isinstance(results[0], Tensor):
+        return torch.stack(tuple(results))
+    return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
 
 
 def innermost() -> bool:
@@ -122,7 +131,7 @@ class _AllLanes(torch.autograd.Function):
     """The public way: a function whose vmap rule is called outside vmap."""
 
     @staticmethod
-    def forward(body: Body, lane: Tensor, *operands: Tensor | None) -> Tensor:
+    def forward(body: Body, lane: Tensor, apart: bool, *operands: Tensor | None) -> Tensor:
         raise AssertionError("lanes exist under vmap only")
 
     @staticmethod
@@ -130,18 +139,28 @@ class _AllLanes(torch.autograd.Function):
         pass
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, body: Body, lane: Tensor, *operands: Any) -> Any:
+    def vmap(
+        info: Any, in_dims: Any, body: Body, lane: Tensor, apart: bool, *operands: Any
+    ) -> Any:
+        dims = in_dims[3:]
         fronted = [
             tensor.movedim(dim, 0) if isinstance(dim, int) else tensor
-            for tensor, dim in zip(operands, in_dims[2:], strict=True)
+            for tensor, dim in zip(operands, dims, strict=True)
         ]
-        if in_dims[1] is None:  # a vmap of the closure's own, inside the lanes
-            if any(dim is not None for dim in in_dims[3:]):
-                raise RuntimeError("a bias or weight that varies over a vmap inside the closure")
-            return _AllLanes.apply(body, lane, *fronted), 0  # type: ignore[no-untyped-call]
-        return body(
-            *(
+        if in_dims[1] is not None:
+            seen = [
                 None if tensor is None else Operand(tensor, dim is None)
-                for tensor, dim in zip(fronted, in_dims[2:], strict=True)
-            )
-        ), 0
+                for tensor, dim in zip(fronted, dims, strict=True)
+            ]
+            return body(*seen), 0
+        # A vmap of the closure's own, inside the lanes.
+        call = functools.partial(_AllLanes.apply, body, lane, apart)
+        if apart:
+            each = [
+                call(*(t if dim is None else t[i] for t, dim in zip(fronted, dims, strict=True)))
+                for i in range(info.batch_size)
+            ]
+            return stacked(each), 0
+        if any(dim is not None for dim in dims[1:]):
+            raise AssertionError("only a first operand may vary over a vmap inside the lanes")
+        return call(*fronted), 0

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.smoothing._attention import attention
-from pprs.smoothing._lanes import Operand, on_all_lanes
+from pprs.smoothing._lanes import Operand, on_all_lanes, stacked
 from pprs.smoothing._pass import Args, Func, Kwargs, Rule, Smoothed
 from pprs.smoothing._products import addmm, conv, embedding, linear, matmul, rmatmul
 
@@ -29,11 +29,9 @@ def _one_by_one(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
                 leaves[place] = operand.value if operand.shared else operand.value[lane]
             lane_args, lane_kwargs = tree_unflatten(leaves, structure)
             results.append(func(*lane_args, **lane_kwargs))
-        if isinstance(results[0], Tensor):
-            return torch.stack(results)
-        return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+        return stacked(results)
 
-    return on_all_lanes(body, mode.lane, *(leaves[place] for place in places))
+    return on_all_lanes(body, mode.lane, *(leaves[place] for place in places), apart=True)
 
 
 def _in_single(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
