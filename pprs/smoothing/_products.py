@@ -52,16 +52,20 @@ def rmatmul(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
 
 
 def addmm(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    """``offset + left @ right``."""
-    if len(args) != 3 or any(kwargs.get(key, 1) != 1 for key in ("beta", "alpha")):
+    """``beta * offset + alpha * left @ right``."""
+    if len(args) != 3 or set(kwargs) - {"beta", "alpha"}:
         return NotImplemented
     offset, left, right = args
-    if left.dim() != 2:
-        return NotImplemented
+    beta, alpha = kwargs.get("beta", 1), kwargs.get("alpha", 1)
     used = mode.weight(right)
-    if used is None or set(kwargs) - {"beta", "alpha"}:
+    if not left.dim() == right.dim() == 2 or beta == 0:
         return NotImplemented
-    return _apply_linear(mode, left, _turned(used), offset)
+    if used is not None and beta == alpha == 1:
+        return _apply_linear(mode, left, _turned(used), offset)
+    product = matmul(mode, func, (left, right), {})
+    if product is NotImplemented:
+        product = torch.mm(mode.valued(left), mode.valued(right))
+    return _plus(product * alpha, mode.valued(offset) * beta)
 
 
 def _turned(used: Weight) -> Weight:
@@ -87,7 +91,7 @@ def _apply_linear(mode: Smoothed, inputs: Any, used: Weight, bias: Any) -> Any:
             result = on_all_lanes(body, mode.lane, *operands)
     else:
         result = on_all_lanes(body, mode.lane, *operands)
-    return result if bias is None or inside else _plus(result, mode.valued(bias), used.target)
+    return result if bias is None or inside else _plus(result, mode.valued(bias), used.target.name)
 
 
 def _computed_in(inputs: Tensor, weight: Tensor) -> torch.dtype | None:
@@ -105,20 +109,21 @@ def _fits(bias: Tensor, dtype: torch.dtype) -> bool:
     return bias.dtype == dtype or (casts and bias.is_floating_point())
 
 
-def _plus(result: Tensor, bias: Tensor, target: Target) -> Tensor:
-    """A product and a bias of any shape that torch takes: ``()`` and up to that of the product."""
-    if not _fits(bias, result.dtype):
+def _plus(product: Tensor, bias: Tensor, weight: str | None = None) -> Tensor:
+    """A product and a bias of any shape that torch takes: from ``()`` to that of the product."""
+    of = "" if weight is None else f" of parameter {weight!r}"
+    if not _fits(bias, product.dtype):
         raise RuntimeError(
-            f"the product with parameter {target.name!r} is of {result.dtype}, its bias of "
-            f"{bias.dtype}: convert one"
+            f"a bias of {bias.dtype} is added to a product{of} of {product.dtype}: convert one"
         )
-    total = result + bias.to(result.dtype)
-    if total.numel() != result.numel():
+    total = product + bias.to(product.dtype)
+    if total.numel() != product.numel():
         raise RuntimeError(
-            f"the product with parameter {target.name!r} has shape {tuple(result.shape)}, which a "
-            f"bias of shape {tuple(bias.shape)} does not fit"
+            f"a bias of shape {tuple(bias.shape)} is added to a product{of} of shape "
+            f"{tuple(product.shape)}: it must not be larger (with noise='example' the closure sees "
+            f"a batch of one)"
         )
-    return total.view(result.shape)
+    return total.view(product.shape)
 
 
 def _linear_on_all_lanes(
@@ -257,7 +262,7 @@ def _read_conv(
 
     with torch.autocast(device, enabled=False):
         result = on_all_lanes(body, mode.lane, inputs, target.parameter)
-    return result if bias is None else _plus(result, bias.view(-1, *[1] * space), target)
+    return result if bias is None else _plus(result, bias.view(-1, *[1] * space), target.name)
 
 
 def _unfolded_conv(mode: Smoothed, use: ConvUse, inputs: Tensor, weight: Tensor) -> Tensor:
