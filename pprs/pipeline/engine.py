@@ -83,7 +83,7 @@ class Engine:
             target=laid_out(y) if last else None,
             losses=losses if last else None,
             return_outputs=False,
-            microbatch=torch.arange(self.replica * own, (self.replica + 1) * own),
+            microbatch=torch.arange(self.replica * own, (self.replica + 1) * own, device="cpu"),
         )
         return torch.stack(losses).detach() if last else None
 
@@ -92,7 +92,7 @@ class Engine:
 
         def seconds(number: int) -> float:
             spent = [self._seconds(divided, number, inputs, y) for _ in range(1 + _TRIALS)]
-            slowest = torch.tensor(spent[1:], device=self.device)
+            slowest = torch.tensor(spent[1:], dtype=torch.float64, device=self.device)
             dist.all_reduce(slowest, dist.ReduceOp.MAX, group=self.everyone)
             return float(statistics.median(slowest.tolist()))
 

@@ -283,7 +283,11 @@ class Pipeline:
             raise ValueError(f"max_norm must be above 0, got {max_norm!r}")
         gradients = [p.grad for p in self.named_parameters().values() if p.grad is not None]
         squares = [gradient.double().square().sum() for gradient in gradients]
-        total = torch.stack(squares).sum() if squares else torch.zeros((), dtype=torch.float64)
+        total = (
+            torch.stack(squares).sum()
+            if squares
+            else torch.zeros((), dtype=torch.float64, device="cpu")
+        )
         total = total.to(self.device)
         dist.all_reduce(total, group=self._group)
         norm = total.sqrt().item()

@@ -110,7 +110,11 @@ def forward(
         *("forward", real, _at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
         *(streams, n, width, outputs),
         *(drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma),
-        *(_at(offset, real, lanes, outputs), streams * n // (lanes or 1), _at(scale, real, outputs)),
+        *(
+            _at(offset, real, lanes, outputs),
+            streams * n // (lanes or 1),
+            _at(scale, real, outputs),
+        ),
         *(_at(lower, _WIDE, streams, n, n), _at(inverse, _WIDE, streams, n, n)),
         _at(lengths, _WIDE, streams, n, 1),
         *(_at(normals, real, streams, n, outputs), _at(noisy, real, streams, n, outputs)),

@@ -60,7 +60,7 @@ def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
     scaling = shrink if signs is None else shrink * signs
     gram *= scaling
     gram *= scaling.mT
-    gram.diagonal(dim1=-2, dim2=-1).add_(jitter + (lengths == 0)[..., 0])
+    gram.diagonal(dim1=-2, dim2=-1).add_(jitter + (lengths == 0)[..., 0].double())
     unit = torch.linalg.cholesky_ex(gram).L
     inverse = torch.linalg.solve_triangular(unit, torch.diag_embed(shrink[..., 0]), upper=False)
     return Factor(unit * lengths, inverse, lengths * math.sqrt(jitter))

@@ -139,9 +139,7 @@ class _AllLanes(torch.autograd.Function):
         pass
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: Any, body: Body, lane: Tensor, apart: bool, *operands: Any
-    ) -> Any:
+    def vmap(info: Any, in_dims: Any, body: Body, lane: Tensor, apart: bool, *operands: Any) -> Any:
         dims = in_dims[3:]
         fronted = [
             tensor.movedim(dim, 0) if isinstance(dim, int) else tensor

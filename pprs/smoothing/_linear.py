@@ -84,8 +84,8 @@ class LinearUse:
 class ImplicitLinear(torch.autograd.Function):
     r"""$Y = A (W + \sigma X)^T + b$ with X never formed.
 
-    ``forward(inputs, weight, bias, use)``: inputs as ``use`` says, weight ``(out, in)``, bias
-    ``(out,)``, the parameter ``use.bias``, or ``None``. Inputs that all lanes share get no gradient.
+    ``forward(inputs, weight, bias, use)``: inputs as ``use`` says, weight ``(out, in)``, and the
+    parameter of ``use.bias``, ``(out,)``. Inputs that all lanes share get no gradient.
     """
 
     @staticmethod

@@ -232,7 +232,7 @@ class Order:
         """The numbers of the examples of each batch of a step."""
         epoch, place = divmod(step, self.steps_per_epoch)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, "order"))
-        order = torch.randperm(self.examples, generator=generator).tolist()
+        order = torch.randperm(self.examples, generator=generator, device="cpu").tolist()
         whole = self.batch * self.accumulate
         of_step = order[place * whole : (place + 1) * whole]
         return [of_step[i : i + self.batch] for i in range(0, len(of_step), self.batch)]
