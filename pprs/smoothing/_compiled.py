@@ -38,10 +38,10 @@ def normals(
     starts, base = _plain(starts), _plain(base)
     lanes, pieces, count = segments.lanes, starts.shape[1], segments.count
     out = _empty(dtype, lanes, pieces, count)
-    own = pieces if len(starts) > 1 else 0
+    lists = lanes if len(starts) > 1 else 1
     _call(
         *("normal", dtype, _at(out, dtype, lanes, pieces, count), lanes, pieces, count),
-        *(_at(starts, torch.int64, lanes if own else 1, pieces), own),
+        *(_at(starts, torch.int64, lists, pieces), pieces if lists > 1 else 0),
         *(segments.first, segments.share, key, role, _at(base, dtype, count), sigma),
     )
     return out

@@ -139,6 +139,15 @@ class _AllLanes(torch.autograd.Function):
         pass
 
     @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(
+            "the closure takes derivatives itself, by torch.func (grad, vjp, jvp, jacrev, ...): of "
+            "these transforms only torch.func.vmap goes through perturbed parameters"
+        )
+
+    jvp = backward
+
+    @staticmethod
     def vmap(info: Any, in_dims: Any, body: Body, lane: Tensor, apart: bool, *operands: Any) -> Any:
         dims = in_dims[3:]
         fronted = [

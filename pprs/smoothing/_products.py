@@ -105,8 +105,8 @@ def _computed_in(inputs: Tensor, weight: Tensor) -> torch.dtype | None:
 
 def _fits(bias: Tensor, dtype: torch.dtype) -> bool:
     """Whether torch adds a bias to a product of this type, as autocast may cast it."""
-    casts = torch.is_autocast_enabled(bias.device.type) and bias.dtype != torch.float64
-    return bias.dtype == dtype or (casts and bias.is_floating_point())
+    casts = torch.is_autocast_enabled(bias.device.type) and bias.is_floating_point()
+    return bias.dtype == dtype or (casts and torch.float64 not in {bias.dtype, dtype})
 
 
 def _plus(product: Tensor, bias: Tensor, weight: str | None = None) -> Tensor:
@@ -200,7 +200,10 @@ def _read_embedding(
 
     def body(index: Operand, parameter: Operand) -> Tensor:
         if scale_grad_by_freq and not index.shared:
-            raise RuntimeError("embedding(scale_grad_by_freq=True) of tokens that vary over lanes")
+            raise RuntimeError(
+                f"embedding(scale_grad_by_freq=True) counts the tokens of a batch, but those that "
+                f"look up parameter {target.name!r} differ between perturbations: set it to False"
+            )
         found = F.embedding(
             index.value,
             parameter.value,
@@ -238,8 +241,13 @@ def _read_conv(
         return NotImplemented
     device, target = inputs.device.type, used.target
     dtype = _computed_in(inputs, target.parameter)
-    if dtype is None or (bias is not None and bias.shape != weight.shape[:1]):
+    if dtype is None or inputs.numel() == 0:
         return NotImplemented
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise RuntimeError(
+            f"the convolution with parameter {target.name!r} has {len(weight)} outputs: its bias "
+            f"must have the shape ({len(weight)},), got {tuple(bias.shape)}"
+        )
     inputs = inputs.to(dtype)
     strides, paddings = _per_dimension(stride, space), _per_dimension(padding, space)
     dilations = _per_dimension(dilation, space)
