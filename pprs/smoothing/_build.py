@@ -19,6 +19,7 @@ from pathlib import Path
 
 _SOURCE = Path(__file__).with_name("_kernels.c")
 _PORTABLE = ["-O2", "-ftree-vectorize", "-fno-trapping-math", "-fno-math-errno", "-fPIC"]
+_ROOM = 1 << 20  # bytes that a build needs
 # Tried in this order. OpenMP's symbols stay undefined in the library: torch's own runtime, already
 # loaded, gives them, so both share one pool of threads and torch.set_num_threads holds.
 _FLAGS = [
@@ -71,6 +72,8 @@ def _kept(folder: Path, compiler: list[str], flags: list[str]) -> Path:
         if _sound(path, stem):
             return path
         path.unlink(missing_ok=True)
+    if shutil.disk_usage(folder).free < _ROOM:
+        raise OSError(f"{folder} is full")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         compiled, linked = Path(scratch, "kernels.o"), Path(scratch, "kernels.so")
         _run([*compiler, *flags, "-c", str(_SOURCE), "-o", str(compiled)])
