@@ -69,7 +69,7 @@ def takes(rows: Tensor) -> bool:
 
 
 def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Cholesky factors of Gram matrices, their inverses, and the lengths of the rows.
+    """Cholesky factors of Gram matrices of rows scaled to length 1, their inverses, the lengths.
 
     Args:
         rows: shape ``(streams, n, i)``.
@@ -128,6 +128,7 @@ def backward(
     left: Tensor,
     left_signs: Tensor | None,
     known: tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor],
+    spread: float,
     drawing: Drawing,
 ) -> Tensor:
     """As :meth:`pprs.smoothing._gram.Known.product`.
@@ -135,14 +136,15 @@ def backward(
     Args:
         left: D, shape ``(streams, q, o)``.
         left_signs: of its rows.
-        known: A, its signs, the inverse of its root, the jitter of its rows, and Z.
+        known: A, its signs, the inverse of its unit root, the lengths of its rows, and Z.
+        spread: standard deviation of what the jitter added to rows of length 1.
         drawing: where U and what goes with the jitter come from.
     """
     left = left.contiguous()
     held = [None if tensor is None else tensor.contiguous() for tensor in known]
     (streams, q, o), (n, width) = left.shape, known[0].shape[1:]
     out = torch.empty((streams, q, width), dtype=left.dtype)
-    keys = (drawing.jitter, drawing.key, *drawing.roles)
+    keys = (drawing.jitter, spread, drawing.key, *drawing.roles)
     _call("backward", left, left_signs, *held, streams, q, n, o, width, *keys, out)
     return out
 
@@ -201,7 +203,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         + [integer] * 4
         + [real, key, role, real, pointer, integer, pointer]
         + [pointer] * 5,
-        "backward": [pointer] * 7 + [integer] * 5 + [real, key, role, role, pointer],
+        "backward": [pointer] * 7 + [integer] * 5 + [real, real, key, role, role, pointer],
     }
     for name, kinds in kernels.items():
         for suffix in _SUFFIX.values():

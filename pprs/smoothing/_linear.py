@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from pprs.smoothing._draws import Target
 from pprs.smoothing._gram import Factor, Known, factor, jitter_of
 from pprs.smoothing._lanes import owned
 from pprs.smoothing._noise import Role
+from pprs.smoothing._precision import without_autocast
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ImplicitLinear(torch.autograd.Function):
     r"""$Y = A (W + \sigma X)^T + b$ with X never formed.
 
     ``forward(inputs, weight, bias, use)``: inputs as ``use`` says, weight ``(out, in)``, bias
-    ``(out,)``, ``(lanes, out)`` or ``None``. Inputs that all lanes share get no gradient.
+    ``(out,)``, ``(lanes, out)`` or ``None``.
     """
 
     @staticmethod
@@ -97,7 +97,7 @@ class ImplicitLinear(torch.autograd.Function):
         ctx.bias_by_lane = bias is not None and bias.dim() == 2
         # Saved, so that they are freed on the way back; only an input gradient needs most of them.
         factor = known.factor
-        parts = (known.rows, known.normals, factor.lower, factor.inverse, factor.jitter)
+        parts = (known.rows, known.normals, factor.unit, factor.inverse, factor.lengths)
         ctx.save_for_backward(inputs, weight, *(parts if ctx.needs_input_grad[0] else ()))
         use.target.drawn = Drawn(known, use)
         rows, clean = use.distinct(inputs), weight.to(inputs.dtype).T
@@ -115,14 +115,16 @@ class ImplicitLinear(torch.autograd.Function):
         inputs, weight, *parts = ctx.saved_tensors
         use: LinearUse = ctx.use
         gradient = None
-        if ctx.needs_input_grad[0]:
-            # A backward pass before the forward ended: what comes next must know all of X.
-            if use.target.materialised or use.target.open:
-                gradient = grad @ use.weights().to(grad.dtype)
-            else:
-                known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
-                gradient = _input_gradient(grad, weight.to(grad.dtype), use, known)
-        return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
+        with without_autocast(grad.device):
+            if ctx.needs_input_grad[0]:
+                # A backward pass before the forward ended: what comes next must know all of X.
+                if use.target.materialised or use.target.open:
+                    gradient = grad @ use.weights().to(grad.dtype)
+                else:
+                    known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
+                    gradient = _input_gradient(grad, weight.to(grad.dtype), use, known)
+                gradient = gradient.sum(0) if use.shared else gradient
+            return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 
 class MaterialisedLinear(torch.autograd.Function):
@@ -152,8 +154,11 @@ class MaterialisedLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, weights = ctx.saved_tensors
-        gradient = grad @ weights if ctx.needs_input_grad[0] else None
-        return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
+        with without_autocast(grad.device):
+            gradient = grad @ weights if ctx.needs_input_grad[0] else None
+            if gradient is not None and ctx.use.shared:
+                gradient = gradient.sum(0)
+            return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,8 @@ class Drawn:
         known, transposed = self.known, self.use.transposed
         residual = self.use.normals(Role.RESIDUAL, *known.normals.shape[1:], like=known.normals)
         matrix = free.flatten(2)  # a convolution's filters are rows
-        completed = known.complete(matrix.mT if transposed else matrix, residual)
+        with without_autocast(free.device):
+            completed = known.complete(matrix.mT if transposed else matrix, residual)
         return (completed.mT if transposed else completed).reshape(free.shape)
 
 
@@ -178,7 +184,7 @@ def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> t
     Returns:
         Also the noise, shape ``(lanes, n, out)``; pairs of lanes may stand as one of ``2 n`` rows.
     """
-    rows = inputs if use.scale_in is None else inputs * use.scale_in
+    rows = inputs if use.scale_in is None else (inputs * use.scale_in).to(inputs.dtype)
     target, lanes = use.target, use.target.lanes
     if use.shared:
         rows, signs = rows[None], None
@@ -192,6 +198,7 @@ def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> t
     if use.scale_out is not None:
         normals = normals * use.scale_out
     noise = (known.factor.lower * target.sigma).to(normals.dtype) @ normals
+    noise = noise.to(inputs.dtype)
     if use.shared:
         noise = lanes.signed(noise)
     if offset is None:
@@ -205,10 +212,10 @@ def _noise_at_once(
     target, jitter = use.target, jitter_of(rows)
     drawing = Drawing(target.lanes.noise.key(target.name), (Role.FORWARD,), jitter, target.sigma)
     flat = None if offset is None else offset.flatten(1) if offset.dim() > 1 else offset
-    noisy, normals, (lower, inverse, lengths) = _compiled.forward(
+    noisy, normals, factors = _compiled.forward(
         rows, signs, flat, use.scale_out, out, drawing
     )
-    return Known(rows, signs, Factor(lower, inverse, lengths * math.sqrt(jitter)), normals), noisy
+    return Known(rows, signs, Factor(*factors), normals), noisy
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, use: LinearUse, known: Known) -> Tensor:
@@ -219,7 +226,11 @@ def _input_gradient(grad: Tensor, weight: Tensor, use: LinearUse, known: Known) 
     if use.scale_in is not None:
         noise *= use.scale_in
     noise = noise.view(-1, weight.shape[1])
-    flat = torch.addmm(noise, grad.reshape(-1, grad.shape[-1]), weight, beta=use.target.sigma)
+    if noise.dtype == grad.dtype:
+        sigma = use.target.sigma
+    else:  # half precision, where sigma may bring the noise into range
+        noise, sigma = (noise * use.target.sigma).to(grad.dtype), 1.0
+    flat = torch.addmm(noise, grad.reshape(-1, grad.shape[-1]), weight, beta=sigma)
     return flat.view(*grad.shape[:-1], -1)
 
 
