@@ -121,8 +121,8 @@ class Known:
         few = _compiled.takes(left) and _compiled.takes(self.rows) and len(self.rows) > 1
         if few and left.dtype == self.rows.dtype:
             known = (self.rows, self.signs, self.factor.inverse, self.factor.lengths, self.normals)
-            spread = math.sqrt(jitter_of(self.rows))
-            return _compiled.backward(left, signs, known, spread, source.drawing(jitter_of(left)))
+            drawing = source.drawing(jitter_of(left))
+            return _compiled.backward(left, signs, known, math.sqrt(jitter_of(self.rows)), drawing)
         left = left.to(_at_least_single(left))
         q, (n, i) = left.shape[1], self.rows.shape[1:]
         free = source.normals(Role.BACKWARD, q, i, like=left)

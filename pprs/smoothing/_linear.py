@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pprs.smoothing import _compiled
+from pprs.smoothing._autocast import without_autocast
 from pprs.smoothing._compiled import Drawing
 from pprs.smoothing._draws import Target
 from pprs.smoothing._gram import Factor, Known, factor, jitter_of
 from pprs.smoothing._lanes import owned
 from pprs.smoothing._noise import Role
-from pprs.smoothing._precision import without_autocast
 
 
 @dataclass(frozen=True)
@@ -212,9 +212,7 @@ def _noise_at_once(
     target, jitter = use.target, jitter_of(rows)
     drawing = Drawing(target.lanes.noise.key(target.name), (Role.FORWARD,), jitter, target.sigma)
     flat = None if offset is None else offset.flatten(1) if offset.dim() > 1 else offset
-    noisy, normals, factors = _compiled.forward(
-        rows, signs, flat, use.scale_out, out, drawing
-    )
+    noisy, normals, factors = _compiled.forward(rows, signs, flat, use.scale_out, out, drawing)
     return Known(rows, signs, Factor(*factors), normals), noisy
 
 

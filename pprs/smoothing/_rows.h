@@ -148,9 +148,10 @@ void NAME(forward)(const REAL *rows, const double *signs, int64_t streams, int64
     }
 }
 
-/* out (q, width) += weights (q, n) @ rows (n, width), in double precision: large weights may cancel. */
-static void NAME(add)(const double *weights, const REAL *rows, int64_t q, int64_t n, int64_t width,
-                      REAL *out)
+/* out (q, width) += weights (q, n) @ (scale * rows) (n, width), in double precision: large weights
+   may cancel. */
+static void NAME(add)(const double *weights, const double *scale, const REAL *rows, int64_t q,
+                      int64_t n, int64_t width, REAL *out)
 {
     for (int64_t from = 0; from < width; from += PIECE)
         for (int64_t r = 0; r < q; r += 2) { /* two rows at a time */
@@ -159,7 +160,7 @@ static void NAME(add)(const double *weights, const REAL *rows, int64_t q, int64_
             const double *w = weights + r * n;
             for (int64_t j = 0; j < n; j++)
                 for (int64_t i = 0; i < count; i++) {
-                    double value = rows[j * width + from + i];
+                    double value = scale[j] * rows[j * width + from + i];
                     sum[i] += w[j] * value;
                     next[i] += w[other + j] * value;
                 }
@@ -212,7 +213,7 @@ void NAME(backward)(const REAL *left, const double *left_signs, const REAL *rows
                 double sum = 0;
                 for (int64_t c = j; c < n; c++)
                     sum += told[r * n + c] * t[c * n + j];
-                mixed[r * n + j] = sum * unsize[j];
+                mixed[r * n + j] = sum;
             }
         for (int64_t r = q - 1; r >= 0; r--) { /* root @ free, last row first */
             REAL *to = u + r * width, own = (REAL)(length[r] * m[r * q + r]);
@@ -224,6 +225,6 @@ void NAME(backward)(const REAL *left, const double *left_signs, const REAL *rows
                     to[i] += by * u[c * width + i];
             }
         }
-        NAME(add)(mixed, a, q, n, width, u);
+        NAME(add)(mixed, unsize, a, q, n, width, u);
     }
 }
