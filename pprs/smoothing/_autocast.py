@@ -27,6 +27,7 @@ _WIDEST = (
 )
 # By vmap, into products that autocast knows, where it does not know the whole.
 _TAKEN_APART = frozenset(["mv", "dot", "vdot", "tensordot", "addmv"])
+# Functions of other names, or of other functions: each as what it ends in, or is made of.
 _NAMES: dict[Callable[..., Any], str] = {
     torch.Tensor.__pow__: "pow",
     torch.Tensor.__rpow__: "pow",
@@ -34,7 +35,7 @@ _NAMES: dict[Callable[..., Any], str] = {
     torch.Tensor.__rmatmul__: "matmul",
     torch.linalg.cross: "cross",
     torch.linalg.norm: "norm",
-    F.cross_entropy: "cross_entropy_loss",
+    F.cross_entropy: "nll_loss",
     F.gaussian_nll_loss: "pow",
     F.grid_sample: "grid_sampler",
     F.gumbel_softmax: "softmax",

@@ -184,7 +184,9 @@ def test_the_variance_under_autocast_is_that_of_formed_noise(cast, law):
     model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), InOut(16), nn.Linear(16, 4))
     for rows in (torch.randn(1, 12).repeat(6, 1), torch.cat([torch.randn(3, 12)] * 2)):
         formed = variance(model, rows, cast, "materialised", 1, **law)
-        assert variance(model, rows, cast, "implicit", 2, **law) / formed == pytest.approx(1, abs=0.5)
+        assert variance(model, rows, cast, "implicit", 2, **law) / formed == pytest.approx(
+            1, abs=0.5
+        )
 
 
 @pytest.mark.parametrize("size", [1e-25, 1e25])
