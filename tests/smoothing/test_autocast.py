@@ -1,4 +1,4 @@
-"""Under autocast a smoothed loss is computed in the types of the plain one, function by function."""
+"""Under autocast a smoothed loss is computed in the types of the plain one."""
 
 import pytest
 import torch
@@ -99,21 +99,20 @@ def test_a_function_gives_the_types_and_values_that_it_gives_without_lanes(case)
 
 def test_every_function_that_autocast_knows_is_known_by_name():
     """On a CPU and elsewhere: what torch lists later must not be forgotten without a word."""
-    inner = set(  # what other functions are made of, or what no module calls
+    inner = (  # what other functions are made of, or what no module calls
         "_addmm_activation _convolution _grid_sampler_2d_cpu_fallback _lu_with_info "
         "_native_multi_head_attention _scaled_dot_product_flash_attention _thnn_fused_gru_cell "
         "_thnn_fused_lstm_cell cudnn_convolution cudnn_convolution_transpose grid_sampler_2d "
         "grid_sampler_3d mkldnn_rnn_layer multilabel_margin_loss_forward nll_loss2d "
-        "native_layer_norm max_unpool2d max_unpool3d".split()
+        "native_layer_norm max_unpool2d max_unpool3d"
     )
     for device in ("cpu", "cuda"):
         known = {
             name.removeprefix("aten::").split(".")[0] for name in _autocast._registered(device)
         }
         found = {name for _, name in _autocast._functions(known)}
-        found |= {name for name in _autocast._NAMES.values()}
-        missing = {n for n in known - found - inner if not n.lstrip("_").startswith("upsample_")}
-        assert missing == set()
+        found |= {*_autocast._NAMES.values(), *inner.split()}
+        assert {n for n in known - found if not n.lstrip("_").startswith("upsample_")} == set()
         assert set((_autocast._LOWER + " " + _autocast._WIDEST).split()) & known
 
 
@@ -134,7 +133,7 @@ def seeded(*layers):
 MODELS = {
     "batch norm": lambda: (
         seeded(
-            lambda: nn.Conv2d(3, 8, 3, padding="same"),
+            lambda: nn.Conv2d(3, 8, 3, padding=1),
             lambda: nn.BatchNorm2d(8).eval(),
             nn.ReLU,
             lambda: nn.ConvTranspose2d(8, 4, 2),

@@ -1,4 +1,4 @@
-"""The noise is what was asked in every precision, for rows of every size, however alike they are."""
+"""The noise is what was asked in every precision, for rows of every size, however alike."""
 
 import pytest
 import torch
@@ -210,20 +210,17 @@ def test_inputs_that_all_lanes_share_get_the_sum_of_the_lanes_gradients():
     x = torch.randn(4, 6).double()
     law, parameters = Law(0.3, 5), dict(model.named_parameters())
     lanes = law.lanes(Noise(1, 0), 5, 1)
-    found = []
+
+    def gradient(function, given, *inputs):
+        targets = law.targets(parameters, law.sigmas(parameters, 0), lanes)
+        result = at_perturbed(lambda *rows: function(*rows).pow(3).mean(), targets, lanes, *inputs)
+        return torch.autograd.grad(result.sum(), given)[0]
+
+    shared, spread = x.clone().requires_grad_(), x.expand(5, 4, 6).clone().requires_grad_()
     for way in ("implicit", "materialised"):
-        for given in (x.clone(), x.expand(5, 4, 6).clone()):
-            targets = law.targets(parameters, law.sigmas(parameters, 0), lanes)
-            given.requires_grad_()
-            with always(way):
-                if given.dim() == 2:
-                    result = at_perturbed(lambda: model(given).pow(3).mean(), targets, lanes)
-                else:
-                    result = at_perturbed(lambda x: model(x).pow(3).mean(), targets, lanes, given)
-            (grad,) = torch.autograd.grad(result.sum(), given)
-            found.append(grad if grad.dim() == 2 else grad.sum(0))
-    torch.testing.assert_close(found[0], found[1])
-    torch.testing.assert_close(found[2], found[3])
+        with always(way):
+            found = gradient(lambda: model(shared), shared)
+            torch.testing.assert_close(found, gradient(model, spread, spread).sum(0))
 
 
 def test_the_draws_do_not_depend_on_what_is_recorded_nor_on_settings():
