@@ -54,7 +54,7 @@ def takes(rows: Tensor) -> bool:
 
 
 def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Cholesky factors of Gram matrices, their inverses, and the lengths of the rows.
+    """Cholesky factors of Gram matrices of rows scaled to length 1, their inverses, the lengths.
 
     Args:
         rows: shape ``(streams, n, i)``.
@@ -126,6 +126,7 @@ def backward(
     left: Tensor,
     left_signs: Tensor | None,
     known: tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor],
+    spread: float,
     drawing: Drawing,
 ) -> Tensor:
     """As :meth:`pprs.smoothing._gram.Known.product`.
@@ -133,10 +134,11 @@ def backward(
     Args:
         left: D, shape ``(streams, q, o)``.
         left_signs: of its rows.
-        known: A, its signs, the inverse of its root, the jitter of its rows, and Z.
+        known: A, its signs, the inverse of its unit root, the lengths of its rows, and Z.
+        spread: standard deviation of what the jitter added to rows of length 1.
         drawing: where U and what goes with the jitter come from.
     """
-    left, left_signs, rows, signs, inverse, jitter, normals = map(
+    left, left_signs, rows, signs, inverse, lengths, normals = map(
         _plain, (left, left_signs, *known)
     )
     (streams, q, o), (n, width), real = left.shape, rows.shape[1:], left.dtype
@@ -146,9 +148,9 @@ def backward(
     _call(
         *("backward", real, _at(left, real, streams, q, o), _at(left_signs, _WIDE, q, 1)),
         *(_at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
-        *(_at(inverse, _WIDE, streams, n, n), _at(jitter, _WIDE, streams, n, 1)),
+        *(_at(inverse, _WIDE, streams, n, n), _at(lengths, _WIDE, streams, n, 1)),
         *(_at(normals, real, streams, n, o), streams, q, n, o, width),
-        *(drawing.jitter, drawing.key, *drawing.roles, _at(out, real, streams, q, width)),
+        *(drawing.jitter, spread, drawing.key, *drawing.roles, _at(out, real, streams, q, width)),
     )
     return out
 
@@ -221,7 +223,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         + [integer] * 4
         + [real, key, role, real, pointer, integer, pointer]
         + [pointer] * 5,
-        "backward": [pointer] * 7 + [integer] * 5 + [real, key, role, role, pointer],
+        "backward": [pointer] * 7 + [integer] * 5 + [real, real, key, role, role, pointer],
     }
     for name, kinds in kernels.items():
         for suffix in _SUFFIX.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pprs.smoothing import _compiled
+from pprs.smoothing._autocast import without_autocast
 from pprs.smoothing._compiled import Drawing
 from pprs.smoothing._draws import Target
 from pprs.smoothing._gram import Factor, Known, factor, jitter_of
@@ -85,7 +85,7 @@ class ImplicitLinear(torch.autograd.Function):
     r"""$Y = A (W + \sigma X)^T + b$ with X never formed.
 
     ``forward(inputs, weight, bias, use)``: inputs as ``use`` says, weight ``(out, in)``, and the
-    parameter of ``use.bias``, ``(out,)``. Inputs that all lanes share get no gradient.
+    parameter of ``use.bias``, ``(out,)``.
     """
 
     @staticmethod
@@ -96,7 +96,7 @@ class ImplicitLinear(torch.autograd.Function):
         ctx.use, ctx.signs = use, known.signs
         # Saved, so that they are freed on the way back; only an input gradient needs most of them.
         factor = known.factor
-        parts = (known.rows, known.normals, factor.lower, factor.inverse, factor.jitter)
+        parts = (known.rows, known.normals, factor.unit, factor.inverse, factor.lengths)
         ctx.save_for_backward(inputs, weight, *(parts if ctx.needs_input_grad[0] else ()))
         use.target.drawn = Drawn(known, use)
         rows, clean = use.distinct(inputs), weight.to(inputs.dtype).T
@@ -114,14 +114,16 @@ class ImplicitLinear(torch.autograd.Function):
         inputs, weight, *parts = ctx.saved_tensors
         use: LinearUse = ctx.use
         gradient = None
-        if ctx.needs_input_grad[0]:
-            # A backward pass before the forward ended: what comes next must know all of X.
-            if use.target.materialised or use.target.open:
-                gradient = grad @ use.weights().to(grad.dtype)
-            else:
-                known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
-                gradient = _input_gradient(grad, weight.to(grad.dtype), use, known)
-        return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
+        with without_autocast(grad.device):
+            if ctx.needs_input_grad[0]:
+                # A backward pass before the forward ended: what comes next must know all of X.
+                if use.target.materialised or use.target.open:
+                    gradient = grad @ use.weights().to(grad.dtype)
+                else:
+                    known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
+                    gradient = _input_gradient(grad, weight.to(grad.dtype), use, known)
+                gradient = gradient.sum(0) if use.shared else gradient
+            return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 
 class MaterialisedLinear(torch.autograd.Function):
@@ -150,8 +152,11 @@ class MaterialisedLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, weights = ctx.saved_tensors
-        gradient = grad @ weights if ctx.needs_input_grad[0] else None
-        return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
+        with without_autocast(grad.device):
+            gradient = grad @ weights if ctx.needs_input_grad[0] else None
+            if gradient is not None and ctx.use.shared:
+                gradient = gradient.sum(0)
+            return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,8 @@ class Drawn:
         known, transposed = self.known, self.use.transposed
         residual = self.use.normals(Role.RESIDUAL, *known.normals.shape[1:], like=known.normals)
         matrix = free.flatten(2)  # a convolution's filters are rows
-        completed = known.complete(matrix.mT if transposed else matrix, residual)
+        with without_autocast(free.device):
+            completed = known.complete(matrix.mT if transposed else matrix, residual)
         return (completed.mT if transposed else completed).reshape(free.shape)
 
 
@@ -204,10 +210,8 @@ def _noise_at_once(
     target, jitter = use.target, jitter_of(rows)
     drawing = Drawing(target.lanes.noise.key(target.name), (Role.FORWARD,), jitter, target.sigma)
     flat = None if offset is None else offset[:, 0]
-    noisy, normals, (lower, inverse, lengths) = _compiled.forward(
-        rows, signs, flat, use.scale_out, out, drawing
-    )
-    return Known(rows, signs, Factor(lower, inverse, lengths * math.sqrt(jitter)), normals), noisy
+    noisy, normals, factors = _compiled.forward(rows, signs, flat, use.scale_out, out, drawing)
+    return Known(rows, signs, Factor(*factors), normals), noisy
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, use: LinearUse, known: Known) -> Tensor:
@@ -218,7 +222,11 @@ def _input_gradient(grad: Tensor, weight: Tensor, use: LinearUse, known: Known) 
     if use.scale_in is not None:
         noise *= use.scale_in
     noise = noise.view(-1, weight.shape[1])
-    flat = torch.addmm(noise, grad.reshape(-1, grad.shape[-1]), weight, beta=use.target.sigma)
+    if noise.dtype == grad.dtype:
+        sigma = use.target.sigma
+    else:  # half precision, where sigma may bring the noise into range
+        noise, sigma = (noise * use.target.sigma).to(grad.dtype), 1.0
+    flat = torch.addmm(noise, grad.reshape(-1, grad.shape[-1]), weight, beta=sigma)
     return flat.view(*grad.shape[:-1], -1)
 
 

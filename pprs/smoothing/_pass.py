@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from pprs.smoothing import _autocast
 from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._lanes import Operand, Periodic, on_all_lanes
 
@@ -79,10 +80,10 @@ class Smoothed(TorchFunctionMode):
         result = NotImplemented if rule is None else rule(self, func, args, kwargs)
         if result is not NotImplemented:
             return result
-        if not received:
-            return func(*args, **kwargs)
-        self._refuse_changes(func, args, kwargs)
-        return func(*self.valued(args), **self.valued(kwargs))
+        if received:
+            self._refuse_changes(func, args, kwargs)
+            args, kwargs = self.valued(args), self.valued(kwargs)
+        return _autocast.call(self.lane.device.type, func, args, kwargs)
 
     def weight(self, argument: object) -> Weight | None:
         """The parameter that an argument is, if it is one."""

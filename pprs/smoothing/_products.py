@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -136,9 +137,7 @@ def _linear_on_all_lanes(
 ) -> Tensor:
     target, value = used.target, inputs.value
     count = target.lanes.count
-    shared = inputs.shared and not value.requires_grad
-    if inputs.shared and not shared:
-        value = value.expand(count, *value.shape)
+    shared = inputs.shared
     leading = value.shape[:-1] if shared else value.shape[1:-1]
     flat = value.reshape(*(() if shared else (count,)), -1, value.shape[-1])
     weight = parameter.value
@@ -165,7 +164,7 @@ def _goes_implicit(
         rows * (1 if shared else lanes.share),
         weight[0].numel(),
         len(weight),
-        inputs.requires_grad,
+        not shared,  # whether or not gradients are recorded: the noise must not depend on that
         positions is not None,
     )
     return choose(shape) == "implicit"
@@ -253,10 +252,7 @@ def _read_conv(
     dilations = _per_dimension(dilation, space)
 
     def body(inputs: Operand, parameter: Operand) -> Tensor:
-        value = inputs.value
-        shared = inputs.shared and not value.requires_grad
-        if inputs.shared and not shared:
-            value = value.expand(target.lanes.count, *value.shape)
+        value, shared = inputs.value, inputs.shared
         lead = value.shape[: -space - 1] if shared else value.shape[1 : -space - 1]
         value = value.reshape(*(() if shared else value.shape[:1]), -1, *value.shape[-space - 1 :])
         use = ConvUse(target, shared, strides, paddings, dilations, groups)
@@ -265,6 +261,9 @@ def _read_conv(
         if use.unfolds and _goes_implicit(target, value, weight, shared, positions):
             result = _unfolded_conv(mode, use, value, weight)
         else:
+            if shared and value.requires_grad:
+                value = value.expand(target.lanes.count, *value.shape)
+                use = replace(use, shared=False)
             result = mode.enter(Conv.apply(value, weight, use))  # type: ignore[no-untyped-call]
         return result.reshape(len(result), *lead, *result.shape[2:])
 

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.smoothing._attention import attention
 from pprs.smoothing._lanes import Operand, on_all_lanes, stacked
+from pprs.smoothing._norms import norm
 from pprs.smoothing._pass import Args, Func, Kwargs, Rule, Smoothed
 from pprs.smoothing._products import addmm, conv, embedding, linear, matmul, rmatmul
 
@@ -32,16 +33,6 @@ def _one_by_one(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
         return stacked(results)
 
     return on_all_lanes(body, mode.lane, *(leaves[place] for place in places), apart=True)
-
-
-def _in_single(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    """Losses that autocast computes in float32, which under vmap it would forget."""
-    if not (
-        args and isinstance(args[0], Tensor) and torch.is_autocast_enabled(args[0].device.type)
-    ):
-        return NotImplemented
-    first = args[0] if args[0].dtype == torch.float64 else args[0].float()
-    return func(first, *args[1:], **kwargs)
 
 
 def _transposed(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
@@ -89,6 +80,9 @@ _METADATA_METHODS = (
 )
 
 
+_NORMS = (F.batch_norm, F.instance_norm, F.layer_norm, F.group_norm, F.rms_norm)
+
+
 def _rules() -> dict[Func, Rule]:
     tensor = torch.Tensor
     rules: dict[Func, Rule] = {
@@ -113,12 +107,12 @@ def _rules() -> dict[Func, Rule]:
         getattr(tensor, name) for name in _METADATA_METHODS.split() if hasattr(tensor, name)
     ]
     metadata += [torch.numel, torch.is_floating_point, torch.is_complex]
+    rules |= dict.fromkeys(_NORMS, norm)
     return rules | dict.fromkeys(metadata, _unperturbed)
 
 
 RULES = _rules()
 WITHOUT_PARAMETERS: dict[Func, Rule] = {
     F.scaled_dot_product_attention: attention,
-    F.cross_entropy: _in_single,
-    F.nll_loss: _in_single,
+    **dict.fromkeys(_NORMS, norm),
 }

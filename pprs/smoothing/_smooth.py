@@ -157,7 +157,7 @@ def at_perturbed(
         The results, shape ``(lanes, ...)`` each.
     """
     passes: list[Smoothed] = []
-    periodic = [] if cycle is None else [Periodic(tensor, cycle) for tensor in inputs]
+    periodic = [Periodic(x, cycle) for x in inputs if cycle is not None and not x.is_inference()]
 
     def at_lane(lane: Tensor, *rows: Tensor) -> Any:
         passes.append(Smoothed(targets, lanes, lane, RULES, WITHOUT_PARAMETERS, periodic))

@@ -107,7 +107,7 @@ def _algebra(torch, compiled, drawn, dtype, size, singular):
     _, normals, known = compiled.forward(rows, signs[0], offset, scale, outputs, drawing)
     drawing = compiled.Drawing(drawn.getrandbits(64), (2, 3), 1e-10)
     known = (rows, signs[0], known[1], known[2], normals)
-    compiled.backward(left, signs[1], known, drawing)
+    compiled.backward(left, signs[1], known, 1e-5, drawing)
 
 
 def _laid_out(torch, drawn, tensor):
