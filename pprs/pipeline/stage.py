@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pprs.pipeline.cutting import Chain, full_names
 from pprs.pipeline.recompute import recomputed
-from pprs.smoothing import Law, Noise, at_perturbed, owned
+from pprs.smoothing import Law, Noise, at_perturbed, has_run, is_first, owned
 
 
 class PerturbedStage(nn.Module):
@@ -87,7 +87,17 @@ class PerturbedStage(nn.Module):
         repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
         cycle = self.law.cycle(lanes, samples) if repeat else None
         spread = [self.law.spread(_sendable(x)) for x in inputs]
-        rows = at_perturbed(self.chain, targets, lanes, *spread, cycle=cycle)
+        watched = is_first(self.chain, self.chain)
+        rows = at_perturbed(
+            self.chain,
+            targets,
+            lanes,
+            *spread,
+            cycle=cycle,
+            model=self.chain,
+            watched=watched,
+        )
+        has_run(self.chain, self.chain)
         if isinstance(rows, tuple):
             return tuple(_detachable(self.law.gather(row, samples)) for row in rows)
         return _detachable(self.law.gather(rows, samples))

@@ -75,6 +75,7 @@ class Target:
     drawn: Drawn | None = field(default=None, init=False)
     touched: bool = field(default=False, init=False)  # parts of X were read from its own stream
     open: bool = field(default=True, init=False)  # the forward pass may still use the parameter
+    met: bool = field(default=False, init=False)  # the forward pass has used it
     _stacked: Tensor | None = field(default=None, init=False)
 
     @cached_property
@@ -98,6 +99,16 @@ class Target:
             self._stacked = self._perturbed()
             self.drawn = None
         return self._stacked
+
+    @property
+    def version(self) -> int:
+        """Of the memory of :meth:`stacked`, which grows when it is changed."""
+        return self.stacked()._version
+
+    def close(self) -> None:
+        """End the forward pass."""
+        self.met = self.drawn is not None or self.materialised or self.touched
+        self.open, self.drawn = False, None
 
     def _perturbed(self) -> Tensor:
         parameter, lanes = self.parameter.detach(), self.lanes

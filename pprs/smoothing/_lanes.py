@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -67,6 +68,23 @@ class Periodic:
 Body = Callable[..., Any]
 
 
+class _Place(threading.local):
+    ours = False
+
+
+place = _Place()
+"""Whether this library computes, and not the closure."""
+
+
+def ours(func: Callable[..., Any], *args: Any) -> Any:
+    """Call a function as a part of this library, which may read parameters as they are."""
+    before, place.ours = place.ours, True
+    try:
+        return func(*args)
+    finally:
+        place.ours = before
+
+
 def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None, apart: bool = False) -> Any:
     """Call ``body(*operands)`` once, outside vmap, where lanes are a first dimension.
 
@@ -82,8 +100,8 @@ def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None, apart: bool
         The result as the lanes see it.
     """
     if innermost():
-        return _directly(body, lane, operands)
-    return _AllLanes.apply(body, lane, apart, *operands)  # type: ignore[no-untyped-call]
+        return ours(_directly, body, lane, operands)
+    return ours(_AllLanes.apply, body, lane, apart, *operands)
 
 
 def owned(tensor: Tensor, *shape: int) -> Tensor:
@@ -107,11 +125,34 @@ def innermost() -> bool:
     return _direct and _vmap.get_dynamic_layer_stack_depth() == 1
 
 
+def varies(tensor: Tensor) -> bool:
+    """Whether lanes have different values of this tensor, inside the vmap over them or after it."""
+    return _direct and bool(_vmap.is_batchedtensor(tensor))
+
+
+def underlying(tensor: Tensor) -> Tensor:
+    """The tensor that holds the values of all lanes."""
+    while varies(tensor):
+        tensor = _vmap.get_unwrapped(tensor)
+    return tensor
+
+
+def last_lane(tensor: Tensor) -> Tensor:
+    """The last lane's value of a tensor that a vmap left behind; another tensor as it is."""
+    while varies(tensor):
+        tensor = _vmap.get_unwrapped(tensor).select(_vmap.maybe_get_bdim(tensor), -1)
+    return tensor
+
+
 def _directly(body: Body, lane: Tensor, operands: tuple[Tensor | None, ...]) -> Any:
     seen = [None if tensor is None else _unwrapped(tensor) for tensor in operands]
     layer = _vmap.pop_dynamic_layer_stack()
     try:
-        result = body(*seen)
+        if torch.is_inference_mode_enabled():  # what is drawn here may be used again outside it
+            with torch.inference_mode(False), torch.no_grad():
+                result = body(*seen)
+        else:
+            result = body(*seen)
     finally:
         _vmap.push_dynamic_layer_stack(layer)
     level = _vmap.maybe_get_level(lane)

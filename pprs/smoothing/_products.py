@@ -16,7 +16,7 @@ from pprs.smoothing._cost import LinearShape, choose
 from pprs.smoothing._draws import Target
 from pprs.smoothing._lanes import Operand, on_all_lanes
 from pprs.smoothing._linear import ImplicitLinear, LinearUse, MaterialisedLinear
-from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed, Weight
+from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed, Weight, changes
 
 
 def linear(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
@@ -190,10 +190,7 @@ def _read_embedding(
         return NotImplemented
     target = used.target
     if max_norm is not None:
-        raise RuntimeError(
-            f"embedding(max_norm={max_norm}) changes parameter {target.name!r} while the loss is "
-            f"computed: a perturbed copy cannot keep the change. Build it with max_norm=None"
-        )
+        raise changes(f"embedding(max_norm={max_norm})", target.name)
     if target.drawn is not None or target.materialised:
         return NotImplemented
 
@@ -210,9 +207,10 @@ def _read_embedding(
             scale_grad_by_freq=scale_grad_by_freq,
             sparse=sparse,
         )
-        count = target.lanes.count
-        lookup = index.value.expand(count, *index.value.shape) if index.shared else index.value
-        return mode.enter(found) + target.rows(lookup)
+        count, lookup = target.lanes.count, index.value.long()
+        lookup = lookup.expand(count, *lookup.shape) if index.shared else lookup
+        noise = target.rows(lookup.reshape(count, -1)).view(*lookup.shape, found.shape[-1])
+        return mode.enter(found) + noise
 
     return on_all_lanes(body, mode.lane, mode.valued(input), target.parameter)
 
