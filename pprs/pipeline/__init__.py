@@ -13,9 +13,10 @@ from pprs.pipeline.cutting import (
     partition_at,
     trace_graph,
 )
+from pprs.pipeline.finite import NotFiniteError
 from pprs.pipeline.grid import Grid
 from pprs.pipeline.microbatches import Microbatches, Split
-from pprs.pipeline.pipeline import NotFiniteError, Pipeline
+from pprs.pipeline.pipeline import Pipeline
 from pprs.pipeline.running import (
     LaunchError,
     LaunchInterrupted,

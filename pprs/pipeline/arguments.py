@@ -77,6 +77,14 @@ def _check_rows(named: Mapping[str, Any]) -> None:
         raise ValueError(f"x and y must have a row for each example, the same number: {counted}")
 
 
+def fingerprint(network: nn.Module) -> list[str]:
+    """What tells initial parameters apart, but not machines that add in another order."""
+    return [
+        "not there" if p.is_meta else f"{p.detach().double().abs().sum().item():.6g}"
+        for p in network.parameters()
+    ]
+
+
 def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 

@@ -46,16 +46,17 @@ def relay(
 
 
 def _send(values: Tensors, to: int, group: dist.ProcessGroup | None) -> None:
-    header: list[Any] = [[(tuple(value.shape), value.dtype) for value in values]]
+    header: list[Any] = [[(tuple(v.shape), v.dtype, v.requires_grad) for v in values]]
     dist.send_object_list(header, group=group, group_dst=to)
     for value in values:
-        dist.send(value.contiguous(), group=group, group_dst=to)
+        dist.send(value.detach().contiguous(), group=group, group_dst=to)
 
 
 def _receive(source: int, device: torch.device, group: dist.ProcessGroup | None) -> Tensors:
     header: list[Any] = [None]
     dist.recv_object_list(header, group=group, group_src=source)
-    values = tuple(torch.empty(shape, dtype=dtype, device=device) for shape, dtype in header[0])
-    for value in values:
+    values = tuple(torch.empty(shape, dtype=dtype, device=device) for shape, dtype, _ in header[0])
+    for value, (_, _, needs_gradient) in zip(values, header[0], strict=True):
         dist.recv(value, group=group, group_src=source)
+        value.requires_grad_(needs_gradient)
     return values

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from pprs.pipeline.cutting import Chain, full_names
+from pprs.pipeline.draws import Draws, every, kept
 from pprs.pipeline.recompute import recomputed
+from pprs.pipeline.untouched import untouched
 from pprs.smoothing import Law, Noise, at_perturbed, has_run, is_first, owned
 
 
@@ -24,7 +26,12 @@ class PerturbedStage(nn.Module):
         names: of all parameters of the whole network, which the law's groups refer to.
         seed: names the run.
         number: of the stage, from 0, whose inputs are the batches.
+        first: the number of its first layer in the whole network.
         recompute: keep only the inputs for the backward pass, and run again then.
+
+    Attributes:
+        draws: seeds what its layers draw themselves; ``None`` leaves the generators to them.
+        changed: the buffers that a forward pass changes, once it was tried.
     """
 
     def __init__(
@@ -35,6 +42,7 @@ class PerturbedStage(nn.Module):
         seed: int,
         *,
         number: int = 1,
+        first: int = 0,
         recompute: bool = False,
     ) -> None:
         super().__init__()
@@ -45,7 +53,10 @@ class PerturbedStage(nn.Module):
         self.number = number
         self.recompute = recompute
         self.step = 0  # keys the noise; the pipeline counts it
+        self.draws = Draws(chain, first)
+        self.changed: list[str] = []
         self._own = full_names(chain)  # looked up once: every microbatch needs them
+        self._copies = False  # of its inputs, for layers that change them in place
 
     def forward(self, *inputs: Tensor, microbatch: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run one microbatch.
@@ -59,7 +70,7 @@ class PerturbedStage(nn.Module):
             What the layers give, shape ``(perturbations, batch, ...)`` each.
         """
         if self.number == 0:
-            inputs = tuple(x[0] for x in inputs)
+            inputs = tuple(x[0].detach() for x in inputs)
         noise = Noise(self.seed, self.step, int(microbatch))
         try:
             if not (self.recompute and torch.is_grad_enabled()):
@@ -74,7 +85,37 @@ class PerturbedStage(nn.Module):
                 f"stage {self.number} failed on inputs of shape {shapes}: {error}"
             ) from error
 
+    def tried(self, *inputs: Tensor, microbatch: Tensor) -> tuple[Tensor, ...]:
+        """What :meth:`forward` gives, without a trace in the layers and the generators.
+
+        It finds out for later calls what the layers draw, and whether they change their inputs.
+        """
+        self._copies = True
+        self._admit()
+        device = inputs[0].device
+        with kept(every(), device), self.draws.watching(device), untouched(self.chain) as changed:
+            outputs = self.forward(*inputs, microbatch=microbatch)
+        self.changed = changed
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+    def _admit(self) -> None:
+        """Parameters that were frozen when the pipeline was built may need a gradient now."""
+        self.names += [name for name in self.trainable() if name not in self.names]
+
     def _run(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if not self._copies:
+            return self._at(noise, *inputs)
+        inputs = tuple(x.clone() for x in inputs)
+        versions = [x._version for x in inputs]
+        outputs = self._at(noise, *inputs)
+        self._copies = versions != [x._version for x in inputs]
+        return outputs
+
+    def _at(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        with self.draws.seeded(noise.step, noise.microbatch, inputs[0].device):
+            return self._drawn(noise, *inputs)
+
+    def _drawn(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         samples, batch = inputs[0].shape[:2]
         lanes = self.law.lanes(noise, samples, batch)
         sigmas = self.law.sigmas(self.names, noise.step)
@@ -101,6 +142,10 @@ class PerturbedStage(nn.Module):
         if isinstance(rows, tuple):
             return tuple(_detachable(self.law.gather(row, samples)) for row in rows)
         return _detachable(self.law.gather(rows, samples))
+
+    def kinds(self) -> list[tuple[bool, torch.dtype]]:
+        """Which of its parameters need a gradient, and their types."""
+        return [(p.requires_grad, p.dtype) for p in self._own.values()]
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""

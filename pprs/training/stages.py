@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from pprs.pipeline import Pipeline, device
 from pprs.smoothing import derive_seed
@@ -74,9 +73,6 @@ class Stages:
             device=device(),
         )
         self.microbatches = self.pipeline.microbatches
-        self._batch = 0
-        for number, stage in self.pipeline.local.items():
-            stage.register_forward_pre_hook(partial(self._seed_dropout, number), with_kwargs=True)
 
     @property
     def logs(self) -> bool:
@@ -201,15 +197,10 @@ class Stages:
 
     def _set_noise(self, step: int, batch: int) -> None:
         # The step is the optimizer's, however many batches it has: messages and files name it.
-        self._batch = batch
         self.pipeline.steps = step
         for stage in self.pipeline.local.values():
             stage.seed = derive_seed(self._config.seed, batch, "noise")
-
-    def _seed_dropout(self, number: int, stage: nn.Module, args: object, given: Any) -> None:
-        # Not once for a step: neither the schedule nor who holds the stage shall matter.
-        words = (self.pipeline.steps, self._batch, number, int(given["microbatch"]), "dropout")
-        torch.manual_seed(derive_seed(self._config.seed, *words))
+            stage.draws.seed = derive_seed(self._config.seed, batch, "draws")
 
     def _layout_of(self) -> list[Any]:
         c = self._config
