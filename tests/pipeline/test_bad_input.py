@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 import torch.distributed as dist
+from amount import tries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -13,7 +14,7 @@ from pprs.pipeline import Pipeline
 from pprs.tasks.losses import hinge
 
 MANY = settings(
-    max_examples=1500,
+    tries(300),
     suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture],
 )
 

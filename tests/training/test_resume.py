@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 import tomli_w
+from study.small import wait
 from training.runs import (
     NOISY,
     NOISY_STEPS,
@@ -36,10 +37,11 @@ def terminated(tmp_path_factory):
     waiting.mkdir()
     process = started(folder, *NOISY, WAIT=str(waiting))
     try:
-        while len(list(waiting.iterdir())) < 2:  # both ranks are in the middle of a step
-            assert process.poll() is None, process.communicate()
+        # Until both ranks are in the middle of a step.
+        wait(lambda: process.poll() is not None or len(list(waiting.iterdir())) == 2)
+        assert process.poll() is None, process.communicate()
         process.terminate()
-        out, said = process.communicate(timeout=120)
+        out, said = process.communicate(timeout=600)
     finally:
         process.kill()
     run = folder / "runs" / "train"
