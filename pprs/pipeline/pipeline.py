@@ -17,6 +17,7 @@ from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.relay import relay
 from pprs.pipeline.running import check_same, report
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
+from pprs.pipeline.selfcheck import Copies, SelfCheck
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.timeline import Recorder, Timeline, gather
 from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fresh_seed
@@ -75,6 +76,8 @@ class Pipeline:
         recompute: keep only the inputs of a stage for the backward pass and run it again then:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
+        check: compare outputs and gradients with those of ``network`` in the first step, on a few
+            examples, and refuse to train if they differ; costs about as much as that step.
         record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
             nothing, and costs nothing.
         device: where this process computes.
@@ -107,6 +110,7 @@ class Pipeline:
         memory: Memory | None = None,
         recompute: bool = False,
         finite: bool = True,
+        check: bool = True,
         record: int = 0,
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
@@ -187,6 +191,12 @@ class Pipeline:
             group=self._group,
             everyone=group,
         )
+        self._check: SelfCheck | None = None
+        if check:
+            copies = Copies(self.grid, self.owners, self._across, group)
+            known = whole if dist.get_rank(group) == 0 else None
+            self._check = SelfCheck(known, self._engine, copies)
+        self.checked = ""
 
     @property
     def is_first(self) -> bool:
@@ -254,10 +264,15 @@ class Pipeline:
         report(list(self.local), self.steps)
         parameters = list(self.named_parameters().values())
         before = [p.grad if accumulate else None for p in parameters]
+        if self._check is not None:
+            self._check.cut(inputs, y)
         if self._tune:
             self._divided, self._tune = self._engine.tuned(self._divided, inputs, y), False
         self._number = self._divided.chosen(len(inputs[0]))
         losses = self._engine.run(self._divided, self._number, inputs, y, self._recorder)
+        if self._check is not None:
+            self._check.schedule(self._divided, self._number, inputs, y)
+            self.checked, self._check = self._check.said, None
         loss = self._checked(losses) if losses is not None else None
         self.steps += 1
         gradients = [p.grad for p in parameters if p.grad is not None]
