@@ -108,14 +108,18 @@ def gradients_kept(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """Inside the block there are no gradients, nor hooks that take steps once they are there."""
     kept = []
     for parameter in parameters:
-        kept.append((parameter, parameter.grad, parameter._post_accumulate_grad_hooks))
+        hooks = parameter._post_accumulate_grad_hooks
+        kept.append((parameter, parameter.grad, hooks, dict(hooks or {})))
         parameter.grad = None
-        parameter._post_accumulate_grad_hooks = None  # type: ignore[assignment]
+        if hooks:  # emptied in place, as autograd holds it, too
+            hooks.clear()
     try:
         yield
     finally:
-        for parameter, gradient, hooks in kept:
-            parameter.grad, parameter._post_accumulate_grad_hooks = gradient, hooks
+        for parameter, gradient, hooks, called in kept:
+            parameter.grad = gradient
+            if hooks is not None:
+                hooks.update(called)
 
 
 def _same(a: Any, b: Any) -> bool:

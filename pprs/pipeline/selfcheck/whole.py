@@ -62,6 +62,8 @@ class _Mode:
 
     def _judge_gradients(self) -> float:
         off, largest = self._off(lambda ran: ran.gradients)
+        if off and not any(g is not None for g in self._cut.gradients.values()):
+            raise Unlike(words.no_gradients(self._name, traced=self._both.traced))
         if off:
             name, after = nearest(self._both.order, off)
             there = self._cut.gradients.get(name) is not None

@@ -46,6 +46,16 @@ def other_gradients(
     )
 
 
+def no_gradients(mode: str, *, traced: bool) -> str:
+    """There is no gradient at all."""
+    return (
+        f"{_NO}: in {mode} mode the output is right but has none of its gradients; a reentrant "
+        "checkpoint, or another block without gradients, turned them off when it was "
+        f"{'traced' if traced else 'cut'}: take checkpoint(..., use_reentrant=False), or "
+        f"{way_out(traced)}"
+    )
+
+
 def other_buffers(mode: str, name: str, size: float, *, traced: bool) -> str:
     """A forward leaves other buffers."""
     return (
