@@ -37,6 +37,7 @@ from pprs.pipeline.saving import (
     save_run,
 )
 from pprs.pipeline.schedule import ScheduleName, stages_each
+from pprs.pipeline.selfcheck import UnlikeError
 
 __all__ = [
     "Balance",
@@ -54,6 +55,7 @@ __all__ = [
     "ScheduleName",
     "Split",
     "Stopping",
+    "UnlikeError",
     "belongs_to",
     "chain",
     "check_same",

@@ -48,6 +48,10 @@ class Engine:
     everyone: dist.ProcessGroup | None
     _built: dict[Any, Any] = field(default_factory=dict)
 
+    def fresh(self, law: Law) -> Engine:
+        """The same with another law, and nothing set up yet."""
+        return replace(self, law=law, _built={})
+
     def run(
         self,
         divided: Microbatches,

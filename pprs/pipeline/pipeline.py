@@ -196,7 +196,7 @@ class Pipeline:
             copies = Copies(self.grid, self.owners, self._across, group)
             known = whole if dist.get_rank(group) == 0 else None
             self._check = SelfCheck(known, self._engine, copies)
-        self.checked = ""
+        self.checked = ""  # what the first step compared
 
     @property
     def is_first(self) -> bool:
@@ -258,6 +258,8 @@ class Pipeline:
 
         Raises:
             NotFiniteError: on the last stage, if a loss is not finite, unless ``finite=False``.
+            UnlikeError: in the first step, in all processes, if the pipeline does not compute what
+                the network does, unless ``check=False``.
         """
         inputs = x if isinstance(x, tuple) else (x,)
         check_batch(inputs, y, last=self.is_last)

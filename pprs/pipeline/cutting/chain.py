@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from torch import Tensor, fx, nn
 
 from pprs._arguments import counts
-from pprs.pipeline.cutting.export import Adapter, trace
+from pprs.pipeline.cutting.export import trace
 from pprs.pipeline.cutting.flow import Flow
+from pprs.pipeline.cutting.origin import Origin
 from pprs.pipeline.cutting.splitting import cuts, pieces
 
 
@@ -20,11 +21,10 @@ class Chain(nn.Sequential):
     A slice of it is a chain too: the stage of a pipeline.
 
     Attributes:
-        origin: what takes the same tensors and gives what the chain should give, and the model in
-            it; ``None`` for what :func:`chain` has not made.
+        origin: the model it was cut from; ``None`` for what :func:`chain` has not made.
     """
 
-    origin: tuple[Callable[..., Any], nn.Module] | None = None  # a tuple: it is no part of it
+    origin: Origin | None = None
 
     def forward(self, *inputs: Tensor) -> Any:
         """Run all pieces.
@@ -85,12 +85,12 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
     counts(largest=largest)
     if _plain(model):
         whole = Chain(*(_wrapped(name, layer) for name, layer in _flat(model, "")))
-        whole.origin = model, model
+        whole.origin = Origin(model)
         return whole
     tensors, options = _split(example)
     flow = Flow(trace(model, tensors, options))
     whole = Chain(*pieces(flow, cuts(flow, largest), model.training))
-    whole.origin = Adapter.of(model, tensors, options), model
+    whole.origin = Origin(model, tensors, options)
     return whole
 
 

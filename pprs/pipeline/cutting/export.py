@@ -48,9 +48,11 @@ def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any
         RuntimeError: for BatchNorm in training mode.
     """
     check_normalisation(model)
-    adapter = Adapter.of(model, tensors, options)
-    inputs = _batch([*tensors, *(options[key] for key in adapter.keys)])
+    keys = [key for key, value in options.items() if isinstance(value, Tensor)]
+    fixed = {key: value for key, value in options.items() if key not in keys}
+    inputs = _batch([*tensors, *(options[key] for key in keys)])
     free = tuple({0: Dim.AUTO} if x.shape[:1] == inputs[0].shape[:1] else None for x in inputs)
+    adapter = _Adapter(model, len(tensors), keys, fixed)
     try:
         with warnings.catch_warnings():
             # Recurrent layers list their weights anew, which changes nothing.
@@ -69,33 +71,18 @@ def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any
     return _named(program, model, inputs[0].device)
 
 
-class Adapter(nn.Module):
-    """A model that takes tensors only and gives tensors only.
-
-    Args:
-        model: of any kind.
-        positional: how many of the tensors are positional arguments.
-        keys: of the others.
-        fixed: all other keyword arguments.
-    """
+class _Adapter(nn.Module):
+    """Takes tensors only and gives tensors only."""
 
     def __init__(
         self, model: nn.Module, positional: int, keys: Sequence[str], fixed: Mapping[str, Any]
     ) -> None:
         super().__init__()
         self.model = model
-        self._positional, self.keys, self._fixed = positional, keys, fixed
-
-    @classmethod
-    def of(cls, model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Adapter:
-        """One that takes the tensors among the arguments and the options; the rest is fixed."""
-        keys = [key for key, value in options.items() if isinstance(value, Tensor)]
-        fixed = {key: value for key, value in options.items() if key not in keys}
-        return cls(model, len(tensors), keys, fixed)
+        self._positional, self._keys, self._fixed = positional, keys, fixed
 
     def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """What the model gives, or its ``.logits``."""
-        named = dict(zip(self.keys, tensors[self._positional :], strict=True))
+        named = dict(zip(self._keys, tensors[self._positional :], strict=True))
         output = self.model(*tensors[: self._positional], **named, **self._fixed)
         output = getattr(output, "logits", output)
         if isinstance(output, list):

@@ -2,5 +2,6 @@
 
 from pprs.pipeline.selfcheck.check import SelfCheck
 from pprs.pipeline.selfcheck.order import Copies
+from pprs.pipeline.selfcheck.whole import UnlikeError
 
-__all__ = ["Copies", "SelfCheck"]
+__all__ = ["Copies", "SelfCheck", "UnlikeError"]

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pprs.pipeline.cutting import Chain, full_names
 from pprs.pipeline.selfcheck.comparing import nudged, precision
@@ -48,15 +49,17 @@ class Both:
     Attributes:
         traced: whether the pieces are a trace, and not the model's own layers.
         trained: whether the model was in training mode.
+        switches: whether the pieces have another mode, too.
         order: the names of all parameters in the order in which the pieces use them.
         buffers: of the model, as they are.
     """
 
     def __init__(self, chain: Chain, loss: Loss) -> None:
         assert chain.origin is not None
-        self._call, self._model = chain.origin
+        self._call, self._model = chain.origin, chain.origin.model
         self._chain, self._loss = chain, loss
-        self.traced, self.trained = self._call is not self._model, self._model.training
+        self.traced, self.trained = chain.origin.traced, self._model.training
+        self.switches = not getattr(chain, "fixed", False)
         self._flags = {m: m.training for top in (self._model, chain) for m in top.modules()}
         own = dict(self._model.named_parameters())
         names = {id(p): name for name, p in own.items()}
@@ -141,7 +144,9 @@ class Both:
                     seeded(seed)
                     call(*self._inputs())
 
-        return first_module(self._model, self._chain, lambda: runs(self._call), runs, eps)
+        return first_module(
+            self._model, self._chain, lambda: runs(self._call), lambda: runs(self._chain), eps
+        )
 
     def _inputs(self) -> tuple[Tensor, ...]:
         return tuple(x.clone() for x in self._batch[0])  # some models write into them
@@ -178,16 +183,14 @@ class Both:
 def plain_loss(loss: Loss, outputs: Any, y: Tensor) -> Tensor:
     """The loss of a batch, as the pipeline takes it: in float32 under autocast."""
 
-    def wide(x: Any) -> Any:
+    def wide(x: Tensor) -> Tensor:
         cast = torch.is_autocast_enabled(x.device.type) and x.is_floating_point()
         return x.float() if cast else x
 
-    if isinstance(outputs, tuple):
-        return loss(tuple(map(wide, outputs)), y)
-    return loss(wide(outputs), y)
+    return loss(tree_map_only(Tensor, wide, outputs), y)
 
 
 def named(outputs: Any) -> dict[str, Tensor]:
     """Outputs by number, without graph."""
-    parts = outputs if isinstance(outputs, tuple) else (outputs,)
-    return {str(i): part.detach() for i, part in enumerate(parts)}
+    tensors = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    return {str(i): tensor.detach() for i, tensor in enumerate(tensors)}

@@ -14,7 +14,7 @@ from pprs.pipeline.engine import Engine
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.selfcheck.both import Both
 from pprs.pipeline.selfcheck.order import Copies, Order
-from pprs.pipeline.selfcheck.whole import Unlike, compare
+from pprs.pipeline.selfcheck.whole import UnlikeError, compare
 
 Tensors = tuple[Tensor, ...]
 
@@ -64,7 +64,7 @@ class SelfCheck:
             y: the targets, read on the last stage.
 
         Raises:
-            RuntimeError: in all processes, if they differ.
+            UnlikeError: in all processes, if they differ.
         """
         start, group = time.perf_counter(), self._copies.everyone
         self._rows = min(_ROWS, len(inputs[0]))
@@ -76,7 +76,7 @@ class SelfCheck:
         dist.broadcast_object_list(shared, group=group, group_src=0)
         self._found = shared[0]
         if self._found.wrong:
-            raise RuntimeError(self._found.wrong)
+            raise UnlikeError(self._found.wrong)
         self._both = None
         self._seconds += time.perf_counter() - start
 
@@ -90,13 +90,13 @@ class SelfCheck:
             y: the targets, read on the last stage.
 
         Raises:
-            RuntimeError: in all processes, if they differ.
+            UnlikeError: in all processes, if they differ.
         """
         start = time.perf_counter()
         order = Order(self._engine, self._copies, divided, number, inputs, y)
         wrong, apart = order.compare()
         if wrong:
-            raise RuntimeError(wrong)
+            raise UnlikeError(wrong)
         self._seconds += time.perf_counter() - start
         self.said = self._sentence(apart)
 
@@ -119,7 +119,7 @@ def _compared(both: Both | None, inputs: Tensors, y: Tensor) -> _Found:
     try:
         with both.on(inputs, y):
             return _Found(apart=compare(both))
-    except Unlike as error:
+    except UnlikeError as error:
         return _Found(wrong=str(error))
     except Exception as error:  # whatever a user's code raises; the step will say it, too
         reason = (str(error).strip() or type(error).__name__).partition("\n")[0]

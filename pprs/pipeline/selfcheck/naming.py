@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ def first_module(
     model: nn.Module,
     chain: Chain,
     run_own: Callable[[], None],
-    run_cut: Callable[[Callable[..., Any]], None],
+    run_cut: Callable[[], None],
     eps: float,
 ) -> str:
     """The first module of a model, in the order in which they end, whose output is not there.
@@ -29,7 +29,7 @@ def first_module(
         model: the user's.
         chain: its pieces.
         run_own: runs the model.
-        run_cut: runs what it is given in place of the chain.
+        run_cut: runs the chain.
         eps: of the precision.
     """
     given: defaultdict[torch.Size, list[Tensor]] = defaultdict(list)
@@ -39,10 +39,13 @@ def first_module(
             given[tensor.shape].append(tensor.detach().clone())
 
     with ExitStack() as stack:
+        for piece in chain:
+            if isinstance(piece, fx.GraphModule):
+                stack.enter_context(_step_by_step(piece, keep))
         for module in dict.fromkeys(m for piece in chain for m in piece.modules()):
             hook = module.register_forward_hook(lambda module, x, output: keep(output))
             stack.callback(hook.remove)
-        run_cut(_Shown(chain, keep))
+        run_cut()
     found: list[str] = []
 
     def look(name: str, output: Any) -> None:
@@ -71,22 +74,14 @@ def nearest(order: Sequence[str], wrong: Iterable[str]) -> tuple[str, str | None
     return order[last], order[last + 1] if last + 1 < len(order) else None
 
 
-class _Shown:
-    """A chain whose every intermediate result is shown to a function."""
-
-    def __init__(self, chain: Chain, show: Callable[[Any], None]) -> None:
-        self._chain, self._show = chain, show
-
-    def __call__(self, *inputs: Any) -> Any:
-        output: Any = inputs
-        for piece in self._chain:
-            arguments = output if isinstance(output, tuple) else (output,)
-            if isinstance(piece, fx.GraphModule):
-                output = _Showing(piece, self._show).run(*arguments)
-            else:
-                output = piece(*arguments)
-            self._show(output)
-        return output
+@contextmanager
+def _step_by_step(piece: fx.GraphModule, show: Callable[[Any], None]) -> Iterator[None]:
+    """Inside the block a piece shows every intermediate result."""
+    piece.forward = _Showing(piece, show).run
+    try:
+        yield
+    finally:
+        del piece.forward
 
 
 class _Showing(fx.Interpreter):

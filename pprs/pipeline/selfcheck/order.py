@@ -74,7 +74,7 @@ class Order:
         y: Any,
     ) -> None:
         self._number, rows = _few(divided, number, len(inputs[0]))
-        self._engine = replace(engine, law=replace(engine.law, sigma=0.0), _built={})
+        self._engine = engine.fresh(replace(engine.law, sigma=0.0))
         self._copies, self._divided = copies, divided
         self._inputs = tuple(x[:rows] for x in inputs)
         self._y = y[:rows].to(engine.device) if engine.stages - 1 in engine.local else y
@@ -83,7 +83,8 @@ class Order:
         self._stage_of = {n: i for i, s in engine.local.items() for n in s.trainable()}
         self._parameters = {n: p for s in engine.local.values() for n, p in s.trainable().items()}
         held = [t for s in engine.local.values() for t in (*s.parameters(), *s.buffers())]
-        self._eps = precision([*held, *self._inputs], engine.device)
+        own = precision([*held, *self._inputs], engine.device)
+        self._eps = max(copies.told(own))
         self._kept = Kept(engine.local.values())
         self._chance = False  # whether a pass draws random numbers
         self._last: tuple[Any, Tensor] | None = None  # what the last stage gave, and its loss
@@ -101,12 +102,12 @@ class Order:
             bound = math.sqrt(self._eps)
             suspect = {name: size for name, size in sizes.items() if size > bound}
             largest = max(sizes.values(), default=0.0)
-            said = self._copies.told((suspect, largest, self._chance, self._no_mean()))
-            unfit = next((sentence for *_, sentence in said if sentence), None)
-            chance = any(drew for _, _, drew, _ in said)
-            if unfit is None and any(some for some, *_ in said):
-                unfit = self._agreed(self._confirmed(suspect, right, chance), found)
-        return unfit, None if chance else max(size for _, size, *_ in said)
+            said = self._copies.told((suspect, largest, self._chance))
+            chance = any(drew for *_, drew in said)
+            wrong = None
+            if any(some for some, *_ in said):
+                wrong = self._agreed(self._confirmed(suspect, right, chance), found)
+        return wrong, None if chance else max(size for _, size, _ in said)
 
     def _confirmed(
         self, suspect: dict[str, float], right: Results, chance: bool
@@ -121,19 +122,14 @@ class Order:
 
     def _agreed(self, wrong: dict[str, float], found: Results) -> str | None:
         """What is wrong nearest to the output, in all processes; a collective call."""
-        lines = [
-            (
-                self._stage_of.get(name, -1),
-                words.other_schedule(
-                    name,
-                    self._stage_of.get(name),
-                    size,
-                    self._divided.schedule,
-                    missing=found.get(name) is None,
-                ),
-            )
-            for name, size in wrong.items()
-        ]
+        lines = []
+        for name, size in wrong.items():
+            missing = found.get(name) is None
+            where, schedule = self._stage_of.get(name), self._divided.schedule
+            sentence = words.other_schedule(name, where, size, schedule, missing=missing)
+            if name == _LOSS:
+                sentence = self._no_mean() or sentence
+            lines.append((self._engine.stages if where is None else where, sentence))
         everywhere = [line for some in self._copies.told(lines) for line in some]
         return max(everywhere, key=lambda line: line[0])[1] if everywhere else None
 

@@ -13,8 +13,8 @@ from pprs.pipeline.selfcheck.comparing import Results, apart, confirmed
 from pprs.pipeline.selfcheck.naming import nearest
 
 
-class Unlike(Exception):
-    """The pipeline is not the model, in a sentence."""
+class UnlikeError(RuntimeError):
+    """A pipeline does not compute what its model does; the message says where."""
 
 
 def compare(both: Both) -> float:
@@ -24,9 +24,9 @@ def compare(both: Both) -> float:
         How far results are apart at most, relative to their norms.
 
     Raises:
-        Unlike: if that is more than rounding.
+        UnlikeError: if that is more than rounding.
     """
-    modes = (True, False) if both.trained else (True,)
+    modes = (True, False) if both.trained and both.switches else (True,)
     return max(_Mode(both, built).judge() for built in modes)
 
 
@@ -41,7 +41,7 @@ class _Mode:
         both = self._both
         hidden = self._own.drawn - self._cut.drawn - {"torch", "cuda"}
         if hidden:
-            raise Unlike(words.draws_elsewhere(self._name, sorted(hidden), traced=both.traced))
+            raise UnlikeError(words.draws_elsewhere(self._name, sorted(hidden), traced=both.traced))
         return max(
             *(self._judge_outputs(run) for run in range(len(self._own.outputs))),
             self._judge_gradients(),
@@ -53,7 +53,7 @@ class _Mode:
         if off:
             both = self._both
             module = both.first_module(built=self._built, run=run, eps=self._eps)
-            raise Unlike(
+            raise UnlikeError(
                 words.other_outputs(
                     self._name, module, max(off.values()), again=run > 0, traced=both.traced
                 )
@@ -63,11 +63,11 @@ class _Mode:
     def _judge_gradients(self) -> float:
         off, largest = self._off(lambda ran: ran.gradients)
         if off and not any(g is not None for g in self._cut.gradients.values()):
-            raise Unlike(words.no_gradients(self._name, traced=self._both.traced))
+            raise UnlikeError(words.no_gradients(self._name, traced=self._both.traced))
         if off:
             name, after = nearest(self._both.order, off)
             there = self._cut.gradients.get(name) is not None
-            raise Unlike(
+            raise UnlikeError(
                 words.other_gradients(
                     self._name, name, after, off[name], missing=not there, traced=self._both.traced
                 )
@@ -87,7 +87,9 @@ class _Mode:
         off, largest = self._off(seen)
         if off:
             name = next(iter(off))
-            raise Unlike(words.other_buffers(self._name, name, off[name], traced=self._both.traced))
+            raise UnlikeError(
+                words.other_buffers(self._name, name, off[name], traced=self._both.traced)
+            )
         return largest
 
     def _off(self, part: Callable[[Ran], Results]) -> tuple[dict[str, float], float]:
@@ -111,7 +113,7 @@ class _Mode:
         """The model may differ from itself: then either so do its pieces, or it was fixed."""
         if self._repeats("own") or not self._repeats("cut"):
             return
-        raise Unlike(words.changes_by_itself(self._name, traced=self._both.traced))
+        raise UnlikeError(words.changes_by_itself(self._name, traced=self._both.traced))
 
     def _repeats(self, which: Literal["own", "cut"]) -> bool:
         first = self._own if which == "own" else self._cut

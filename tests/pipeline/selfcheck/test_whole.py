@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pprs.pipeline import chain
 from pprs.pipeline.selfcheck.both import Both
-from pprs.pipeline.selfcheck.whole import Unlike, compare
+from pprs.pipeline.selfcheck.whole import UnlikeError, compare
 
 X, Y = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
 
@@ -84,7 +84,7 @@ def net(between=lambda net, h: h):
 
 def refusal(pieces, y=Y, x=X, loss=F.cross_entropy):
     both = Both(pieces, loss)
-    with both.on((x,), y), pytest.raises(Unlike) as raised:
+    with both.on((x,), y), pytest.raises(UnlikeError) as raised:
         compare(both)
     return str(raised.value)
 
@@ -114,7 +114,7 @@ def test_a_sign_is_seen_where_gradients_are_tiny():
 
 
 @pytest.mark.parametrize(
-    "between, whose", [(python_chance, "Python's random"), (numpy_chance, "NumPy's generator")]
+    ("between", "whose"), [(python_chance, "Python's random"), (numpy_chance, "NumPy's generator")]
 )
 def test_numbers_that_tracing_fixed_are_refused_even_where_they_happen_to_agree(between, whose):
     assert f"training mode its forward draws from {whose}" in refusal(chain(net(between), X))
@@ -151,7 +151,9 @@ def test_a_missing_gradient_is_named():
     model = nn.Sequential(nn.Linear(4, 4), Detached(), nn.Linear(4, 3))
     pieces = chain(model)
     model[1] = nn.Identity()
-    assert "the gradient of '0.bias' is missing, while that of '2.weight' is right" in refusal(pieces)
+    assert "the gradient of '0.bias' is missing, while that of '2.weight' is right" in refusal(
+        pieces
+    )
     assert "has none of its gradients" in refusal(chain(net(reentrant), X))
 
 
@@ -198,20 +200,20 @@ def test_nothing_is_left_of_a_comparison():
         net.extra = 3
         net.generator.normal()
         random.random()
-        np.random.normal()  # noqa: NPY002
+        np.random.normal()
         return F.dropout(h)
 
     pieces = chain(model, X)
     model.between = remembered
     before = model.generator.bit_generator.state, random.getstate(), torch.get_rng_state()
-    numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
+    numpy_before = np.random.get_state()[1].copy()
     parameters = {n: p.clone() for n, p in model.named_parameters()}
     calls = model.calls
     refusal(pieces)
     assert model.generator.bit_generator.state == before[0]
     assert random.getstate() == before[1]
     assert torch.equal(torch.get_rng_state(), before[2])
-    assert (np.random.get_state()[1] == numpy_before).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == numpy_before).all()
     assert model.history == [1]
     assert model.calls == calls
     assert not hasattr(model, "extra")
