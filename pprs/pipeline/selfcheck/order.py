@@ -101,7 +101,7 @@ class Order:
             sizes = {name: apart(found.get(name), right[name]) for name in right}
             bound = math.sqrt(self._eps)
             suspect = {name: size for name, size in sizes.items() if size > bound}
-            largest = max(sizes.values(), default=0.0)
+            largest = max((size for name, size in sizes.items() if name not in suspect), default=0)
             said = self._copies.told((suspect, largest, self._chance))
             chance = any(drew for *_, drew in said)
             wrong = None
