@@ -32,8 +32,7 @@ def apart(a: Tensor | None, b: Tensor | None) -> float:
     if a.shape != b.shape:
         return math.inf
     distance = _distance(a, b)
-    largest = max(_norm(a), _norm(b))
-    return distance / largest if distance else 0.0
+    return distance / max(_norm(a), _norm(b)) if distance else 0.0
 
 
 def differing(found: Results, right: Results, eps: float) -> dict[str, float]:
@@ -92,23 +91,38 @@ def shown(size: float) -> str:
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    a, b = _wide(a), _wide(b)
-    if a.device != b.device:
-        b = b.to(a.device)
-    if torch.equal(a, b):
+    a, b = _dense(a), _dense(b).to(a.device)
+    if a.dtype == b.dtype and torch.equal(a, b):
         return 0.0
+    a, b = _wide(a), _wide(b)
+    off = _norm_of(a - b)
+    if math.isfinite(off):
+        return off
     same = (a == b) | (a.isnan() & b.isnan())
-    off = float(torch.linalg.vector_norm(torch.where(same, 0, a - b)))
+    off = _norm_of(torch.where(same, 0, a - b))
     return off if math.isfinite(off) else math.inf
 
 
 def _norm(tensor: Tensor) -> float:
-    wide = _wide(tensor)
-    return float(torch.linalg.vector_norm(torch.where(wide.isfinite(), wide, 0)))
+    wide = _wide(_dense(tensor))
+    norm = _norm_of(wide)
+    return norm if math.isfinite(norm) else _norm_of(torch.where(wide.isfinite(), wide, 0))
+
+
+def _norm_of(tensor: Tensor) -> float:
+    """Squares of numbers of float32 may be too small for it."""
+    dtype = torch.complex128 if tensor.is_complex() else torch.float64
+    return float(torch.linalg.vector_norm(tensor, dtype=dtype))
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach()
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
-    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+    if tensor.is_complex():
+        return tensor
+    if not tensor.is_floating_point():
+        return tensor.double()
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

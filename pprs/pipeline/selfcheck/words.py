@@ -15,7 +15,7 @@ def way_out(traced: bool) -> str:
             "pass an nn.Sequential of the model's layers, whose own code then runs instead of its "
             f"trace, {_OFF}"
         )
-    return f"put it into a layer of the nn.Sequential, {_OFF}"
+    return f"let one layer of the nn.Sequential do it, {_OFF}"
 
 
 def other_outputs(mode: str, module: str, size: float, *, again: bool, traced: bool) -> str:
@@ -25,7 +25,7 @@ def other_outputs(mode: str, module: str, size: float, *, again: bool, traced: b
         "what depends there on Python's numbers, on attributes, on calls before or on the mode "
         "was fixed when the model was traced"
         if traced
-        else "a hook or a forward around layers is not called where it is cut"
+        else "a layer used twice, a hook or a forward around layers is not run where it is cut"
     )
     return (
         f"{_NO}: in {mode} mode the first output that its pieces do not give is that of "
