@@ -191,11 +191,8 @@ class Pipeline:
             group=self._group,
             everyone=group,
         )
-        self._check: SelfCheck | None = None
-        if check:
-            copies = Copies(self.grid, self.owners, self._across, group)
-            known = whole if dist.get_rank(group) == 0 else None
-            self._check = SelfCheck(known, self._engine, copies)
+        copies = Copies(self.grid, self.owners, self._across, group)
+        self._check = SelfCheck(whole, self._engine, copies) if check else None
         self.checked = ""  # what the first step compared
 
     @property
@@ -258,8 +255,7 @@ class Pipeline:
 
         Raises:
             NotFiniteError: on the last stage, if a loss is not finite, unless ``finite=False``.
-            UnlikeError: in the first step, in all processes, if the pipeline does not compute what
-                the network does, unless ``check=False``.
+            UnlikeError: in the first step, in all processes, for another model than the network.
         """
         inputs = x if isinstance(x, tuple) else (x,)
         check_batch(inputs, y, last=self.is_last)

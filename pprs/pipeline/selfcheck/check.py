@@ -40,7 +40,7 @@ class SelfCheck:
     """Compares a pipeline with the user's own model, on a few examples of its first batch.
 
     Args:
-        whole: all pieces, on the first process, which keeps them until :meth:`cut` is done.
+        whole: all pieces, which the first process keeps until :meth:`cut` is done.
         engine: of this process.
         copies: all processes.
 
@@ -48,10 +48,10 @@ class SelfCheck:
         said: what was compared and at which cost, once all is done.
     """
 
-    def __init__(self, whole: Chain | None, engine: Engine, copies: Copies) -> None:
+    def __init__(self, whole: Chain, engine: Engine, copies: Copies) -> None:
         self._engine, self._copies = engine, copies
-        known = whole is not None and whole.origin is not None
-        self._both = Both(whole, engine.loss) if whole is not None and known else None
+        known = whole.origin is not None and dist.get_rank(copies.everyone) == 0
+        self._both = Both(whole, engine.loss) if known else None
         self._found = _Found()
         self._rows, self._seconds = 0, 0.0
         self.said = ""
