@@ -38,6 +38,7 @@ from pprs.pipeline.saving import (
     save_run,
 )
 from pprs.pipeline.schedule import ScheduleName, stages_each
+from pprs.pipeline.selfcheck import UnlikeError
 
 __all__ = [
     "Balance",
@@ -55,6 +56,7 @@ __all__ = [
     "ScheduleName",
     "Split",
     "Stopping",
+    "UnlikeError",
     "belongs_to",
     "chain",
     "check_same",

@@ -121,5 +121,6 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "memory": (lambda v: v is None or isinstance(v, Memory), "a pprs.pipeline.Memory"),
     "recompute": _FLAG,
     "finite": _FLAG,
+    "check": _FLAG,
     "record": (lambda v: _count(v) or (v == 0 and not _flag(v)), "an integer of at least 0"),
 }

@@ -74,6 +74,10 @@ class Engine:
     def __post_init__(self) -> None:
         self._over_labels = OverLabels.of(self.loss)
 
+    def fresh(self, law: Law) -> Engine:
+        """The same with another law, and nothing set up yet."""
+        return replace(self, law=law, _ready=OrderedDict(), _running=None)
+
     def run(
         self,
         divided: Microbatches,

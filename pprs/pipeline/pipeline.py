@@ -27,6 +27,7 @@ from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.relay import relay
 from pprs.pipeline.running import check_same, report
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
+from pprs.pipeline.selfcheck import Copies, SelfCheck
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.timeline import Recorder, Timeline, gather
 from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, derive_seed, fresh_seed
@@ -81,6 +82,8 @@ class Pipeline:
         recompute: keep only the inputs of a stage for the backward pass and run it again then:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
+        check: compare outputs and gradients with those of ``network`` in the first step, on a few
+            examples, and refuse to train if they differ; costs about as much as that step.
         record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
             nothing, and costs nothing.
         device: where this process computes.
@@ -113,6 +116,7 @@ class Pipeline:
         memory: Memory | None = None,
         recompute: bool = False,
         finite: bool = True,
+        check: bool = True,
         record: int = 0,
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
@@ -200,6 +204,9 @@ class Pipeline:
             group=self._group,
             everyone=group,
         )
+        copies = Copies(self.grid, self.owners, self._across, group)
+        self._check = SelfCheck(whole, self._engine, copies) if check else None
+        self.checked = ""  # what the first step compared
 
     @property
     def is_first(self) -> bool:
@@ -266,6 +273,7 @@ class Pipeline:
             ValueError: on all ranks alike, if they pass different batches, or call it under
                 different precision or gradient modes.
             RuntimeError: under ``torch.no_grad()``, or after a step of several ranks has failed.
+            UnlikeError: in the first step, in all processes, for another model than the network.
         """
         inputs = x if isinstance(x, tuple) else (x,)
         check_batch(inputs, y, last=self.is_last)
@@ -280,30 +288,37 @@ class Pipeline:
         parameters = list(self.named_parameters().values())
         before = [p.grad if accumulate else None for p in parameters]
         try:
-            if self._tune:
-                self._divided = self._engine.tuned(self._divided, inputs, y, agreed)
-                self._tune = False
-            self._number = self._divided.chosen(len(inputs[0]))
-            losses = self._engine.run(
-                self._divided, self._number, inputs, y, agreed, self._recorder
-            )
+            losses = self._losses(inputs, y, agreed)
         except BaseException:
             for parameter, earlier in zip(parameters, before, strict=True):
                 parameter.grad = earlier
             self._failed = dist.get_world_size(self._everyone) > 1
             raise
-        loss = None
-        if losses is not None:
-            loss = losses.mean()
-            if self._finite:
-                parts = self._number if self._divided.split == "examples" else None
-                check_finite(losses, y, self.replica * len(losses), self.steps, parts)
+        loss = None if losses is None else losses.mean()
+        if losses is not None and self._finite:
+            assert self._number is not None
+            parts = self._number if self._divided.split == "examples" else None
+            check_finite(losses, y, self.replica * len(losses), self.steps, parts)
         self.steps += 1
         self.grid.average(parameters, loss, self._across)
         for parameter, earlier in zip(parameters, before, strict=True):
             if earlier is not None:
                 parameter.grad = earlier if parameter.grad is None else earlier + parameter.grad
         return loss
+
+    def _losses(self, inputs: Tensors, y: Tensor, agreed: object) -> Tensor | None:
+        """Leave the gradient of this copy in ``.grad``; the losses of its microbatches."""
+        if self._check is not None:
+            self._check.cut(inputs, y)
+        if self._tune:
+            self._divided = self._engine.tuned(self._divided, inputs, y, agreed)
+            self._tune = False
+        self._number = self._divided.chosen(len(inputs[0]))
+        losses = self._engine.run(self._divided, self._number, inputs, y, agreed, self._recorder)
+        if self._check is not None:
+            self._check.schedule(self._divided, self._number, inputs, y)
+            self.checked, self._check = self._check.said, None
+        return losses
 
     def clip_grad_norm_(self, max_norm: float) -> float:
         """Scale the gradients of all stages down to a global norm; a collective call.

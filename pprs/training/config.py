@@ -80,6 +80,10 @@ class TrainConfig:
     recompute: bool = False
     """Run each stage again for its backward instead of keeping activations: less memory."""
 
+    check: bool = True
+    """Compare the cut model with yours in the first step, on a few examples, and stop if they
+    differ."""
+
     evaluate: int | None = None
     """Steps between two evaluations on the validation data; by default an epoch."""
     target_loss: float | None = None

@@ -103,7 +103,10 @@ class _Run:
         """Train to the end, or to the step in which a signal came: then return it."""
         before, received = self._pipeline.steps, None
         while received is None and not self._ended():
+            first = self._pipeline.steps == before
             self._step()
+            if first and self.journal is not None and self._pipeline.checked:
+                self.journal.say(self._pipeline.checked)
             received = stopping.agreed()
             if self._checkpoints.due(self._pipeline.steps):
                 self._save()

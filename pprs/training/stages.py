@@ -69,6 +69,7 @@ class Stages:
             balance=config.balance,
             cut=cut,
             recompute=config.recompute,
+            check=config.check,
             record=20 if config.trace else 0,
             device=device(),
         )

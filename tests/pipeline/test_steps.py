@@ -178,7 +178,7 @@ def labels(found):
     def total(outputs, targets):
         return F.cross_entropy(outputs, targets, reduction="sum") * 4 / 5
 
-    pipe = Pipeline(seeded(linear, linear), total, group=alone(), **PLAIN)
+    pipe = Pipeline(seeded(linear, linear), total, group=alone(), check=False, **PLAIN)
     pipe.step(x, y)
     network = seeded(linear, linear)
     found["labels, a sum"] = same(gradients(pipe), right(network, F.cross_entropy, x, y))
@@ -221,7 +221,11 @@ def copies(found):
     x, y = batch()
     x[0, 0], x[4, 0] = 1.0, -1.0
     network = seeded(Sometimes)
-    pipe = Pipeline(network, F.cross_entropy, split="examples", microbatches=2, replicas=2)
+    options = dict(split="examples", microbatches=2, replicas=2)
+    # One process would use it for all examples, which the pipeline's own check tells.
+    checked = Pipeline(network, F.cross_entropy, **options)
+    found["examples that depend on others"] = refused(lambda: checked.step(x, y))
+    pipe = Pipeline(network, F.cross_entropy, check=False, **options)
     pipe.step(x, y)
     plain = copy.deepcopy(network)
     plain.zero_grad()
@@ -296,6 +300,7 @@ def test_few_shapes_are_kept_and_one_holds_memory(results):
         ("labels, unknown", "other numbers of labels that are not -100.*cross_entropy"),
         ("no label", "the loss of microbatch 0 is nan.*none of its labels counts.*-100"),
         ("failure", "of the user"),
+        ("examples that depend on others", "the loss differs.*depends on the others of its batch"),
     ],
 )
 def test_what_cannot_be_right_is_refused_on_all_ranks_alike(results, what, said):

@@ -49,6 +49,13 @@ def test_stages_and_accumulated_batches_do_not_change_the_weights(mlps, name):
     assert all(torch.allclose(one[name], other[name], rtol=1e-8) for name in one)
 
 
+def test_the_log_says_what_the_first_step_compared(mlps):
+    for name in mlps[1]:
+        assert re.search(
+            r"compared .* with yours on 2 examples: equal to \S+, \S+ s", mlps[1][name]
+        )
+
+
 def test_the_weights_load_into_the_model_and_evaluate_as_was_logged(mlps):
     run = mlps[0] / "2"
     model = mlp()

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from pprs._arguments import counts
 from pprs.pipeline.cutting.export import trace
 from pprs.pipeline.cutting.flow import Flow
+from pprs.pipeline.cutting.origin import Origin
 from pprs.pipeline.cutting.splitting import cuts, pieces
 
 
@@ -18,7 +19,12 @@ class Chain(nn.Sequential):
     """Consecutive pieces of a model; each takes the tensors that the one before it gives.
 
     A slice of it is a chain too: the stage of a pipeline.
+
+    Attributes:
+        origin: the model it was cut from; ``None`` for what :func:`chain` has not made.
     """
+
+    origin: Origin | None = None
 
     def forward(self, *inputs: Tensor) -> Any:
         """Run all pieces.
@@ -78,10 +84,14 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
     """
     counts(largest=largest)
     if _plain(model):
-        return Chain(*(_wrapped(name, layer) for name, layer in _flat(model, "")))
+        whole = Chain(*(_wrapped(name, layer) for name, layer in _flat(model, "")))
+        whole.origin = Origin(model)
+        return whole
     tensors, options = _split(example)
     flow = Flow(trace(model, tensors, options))
-    return Chain(*pieces(flow, cuts(flow, largest), model.training))
+    whole = Chain(*pieces(flow, cuts(flow, largest), model.training))
+    whole.origin = Origin(model, tensors, options)
+    return whole
 
 
 def full_names(module: nn.Module) -> dict[str, nn.Parameter]:

@@ -13,7 +13,7 @@ from pprs.pipeline.running.heartbeat import SilentRank
 from pprs.pipeline.running.script import CAME_BACK, GUARD
 
 # Errors that are about the run, not about the code.
-_CLEAR = {SilentRank.__name__, "CheckpointError", "NotFiniteError"}
+_CLEAR = {SilentRank.__name__, "CheckpointError", "NotFiniteError", "UnlikeError"}
 
 
 class LaunchError(RuntimeError):
