@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from torch import Tensor, fx, nn
@@ -11,6 +11,8 @@ from torch import Tensor, fx, nn
 from pprs._arguments import counts
 from pprs.pipeline.cutting.export import trace
 from pprs.pipeline.cutting.flow import Flow
+from pprs.pipeline.cutting.layers import hooks, is_sequence, layer_pieces, opens
+from pprs.pipeline.cutting.refused import check_wrapped
 from pprs.pipeline.cutting.splitting import cuts, pieces
 
 
@@ -28,11 +30,11 @@ class Chain(nn.Sequential):
                 example, in its order.
 
         Returns:
-            A tensor or a tuple of tensors.
+            What the last piece gives: of the whole chain, what the model gives.
         """
-        output: Any = inputs
+        output: Any = inputs if len(inputs) != 1 else inputs[0]
         for piece in self:
-            output = piece(*output) if isinstance(output, tuple) else piece(output)
+            output = called(piece, output)
         return output
 
     @property
@@ -77,8 +79,15 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
         ['0', '1.0', '1.1']
     """
     counts(largest=largest)
-    if _plain(model):
-        return Chain(*(_wrapped(name, layer) for name, layer in _flat(model, "")))
+    check_wrapped(model)
+    if opens(model):
+        return Chain(*layer_pieces(model))
+    if is_sequence(model) and not example:
+        raise ValueError(
+            f"the network has {' and '.join(hooks(model)) or 'a __call__ of its own'}, which its "
+            "layers alone would not run: register them on one of its layers, or pass an example, "
+            "with which it is traced"
+        )
     tensors, options = _split(example)
     flow = Flow(trace(model, tensors, options))
     return Chain(*pieces(flow, cuts(flow, largest), model.training))
@@ -87,7 +96,20 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
 def full_names(module: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters of a piece, or of a chain or part of one, by their names in the model."""
     parts = module if isinstance(module, Chain) else [module]
-    return {name: p for part in parts for name, p in part.named_parameters()}
+    found = {}
+    for part in parts:
+        names = part.meta.get("names", {}) if isinstance(part, fx.GraphModule) else {}
+        found |= {names.get(name, name): p for name, p in part.named_parameters()}
+    return found
+
+
+def called(piece: nn.Module, value: Any) -> Any:
+    """What a piece makes of what the one before it gives: a tuple is several arguments.
+
+    A layer of an ``nn.Sequential`` takes it as one, as it does there.
+    """
+    one = isinstance(piece, fx.GraphModule) and piece.meta.get("takes") == "one"
+    return piece(*value) if isinstance(value, tuple) and not one else piece(value)
 
 
 def ties(whole: Chain) -> list[set[int]]:
@@ -106,28 +128,6 @@ def ties(whole: Chain) -> list[set[int]]:
         joined = [other for other in groups if not other.isdisjoint(group)]
         groups = [*apart, group.union(*joined)]
     return sorted((group for group in groups if len(group) > 1), key=min)
-
-
-def _plain(model: nn.Module) -> bool:
-    return type(model).forward is nn.Sequential.forward
-
-
-def _flat(model: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    for name, layer in model.named_children():
-        if _plain(layer):
-            yield from _flat(layer, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", layer
-
-
-def _wrapped(name: str, layer: nn.Module) -> fx.GraphModule:
-    """A module that calls a layer, and holds it under its name in the model."""
-    graph = fx.Graph()
-    graph.output(graph.call_module(name, (graph.placeholder("input"),)))
-    piece = fx.GraphModule({name: layer}, graph, "Piece")
-    piece.training = layer.training
-    piece.meta["layer"] = name
-    return piece
 
 
 def _split(example: tuple[Any, ...]) -> tuple[list[Tensor], Mapping[str, Any]]:
