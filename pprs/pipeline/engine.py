@@ -137,15 +137,18 @@ class Engine:
             return PipelineStage(*where, group=self.group)
         return TimedStage(*where, recorder=recorder, group=self.group)
 
-    def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(self.device.type) and outputs.is_floating_point():
-            outputs = outputs.float()  # autocast would do so for losses, but vmap passes it by
+    def _mean_loss(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:
+        parts = outputs if isinstance(outputs, tuple) else (outputs,)
+        if torch.is_autocast_enabled(self.device.type):
+            # Autocast would do so for losses, but vmap passes it by.
+            parts = tuple(x.float() if x.is_floating_point() else x for x in parts)
+        given = self.local[self.stages - 1].restored(tuple(map(self.law.spread, parts)))
         try:
-            losses: Tensor = vmap(self.loss)(self.law.spread(outputs), self.law.spread(targets[0]))
+            losses: Tensor = vmap(self.loss)(given, self.law.spread(targets[0]))
             return losses.mean()
         except Exception as error:
-            shapes = tuple(outputs.shape[1:]), tuple(targets.shape[2:])
+            shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)
             raise RuntimeError(
-                f"the loss failed on outputs of shape {shapes[0]} and targets of shape "
-                f"{shapes[1]}: {error}"
+                f"the loss failed on outputs of shape {shapes} and targets of shape "
+                f"{tuple(targets.shape[2:])}: {error}"
             ) from error

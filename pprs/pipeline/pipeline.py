@@ -169,7 +169,10 @@ class Pipeline:
 
         def stage(number: int) -> PerturbedStage:
             piece = Chain(*(whole[i] for i in pieces[number]))
-            return PerturbedStage(piece, law, names, seed, number=number, recompute=recompute)
+            last = number == self.stages - 1
+            return PerturbedStage(
+                piece, law, names, seed, number=number, last=last, recompute=recompute
+            )
 
         own = placement.stages_of(rank, self.grid.ranks, each)
         self.local = {number: stage(number).to(self.device) for number in own}
@@ -295,7 +298,7 @@ class Pipeline:
             torch._foreach_mul_(gradients, max_norm / norm)
         return norm
 
-    def __call__(self, x: Tensor | Tensors) -> Tensor | None:
+    def __call__(self, x: Tensor | Tensors) -> Any:
         """The outputs at the unperturbed parameters, on the last stage; a collective call.
 
         Args:

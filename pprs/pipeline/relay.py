@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-Tensors = tuple[Tensor, ...]
+from pprs.pipeline.cutting import Chain
+from pprs.pipeline.passing import Tensors, for_next
 
 
 def relay(
-    stages: Mapping[int, Callable[..., Any]],
+    stages: Mapping[int, Chain],
     owners: list[int],
     inputs: Tensors,
     device: torch.device,
     group: dist.ProcessGroup | None,
-) -> Tensor | None:
+) -> Any:
     """Hand a batch from stage to stage; a collective call.
 
     Args:
@@ -29,7 +30,7 @@ def relay(
         group: the processes.
 
     Returns:
-        The output of the last stage, on its owner.
+        What the last stage gives, on its owner; ``None`` elsewhere.
     """
     rank = dist.get_rank(group)
     values = tuple(x.to(device) for x in inputs) if owners[0] == rank else ()
@@ -39,10 +40,12 @@ def relay(
         if number and owners[number - 1] != rank:
             values = _receive(owners[number - 1], device, group)
         output = stages[number](*values)
-        values = output if isinstance(output, tuple) else (output,)
-        if number + 1 < len(owners) and owners[number + 1] != rank:
+        if number + 1 == len(owners):
+            return output
+        values = for_next(output, stages[number].layers[-1])
+        if owners[number + 1] != rank:
             _send(values, owners[number + 1], group)
-    return values[0] if owners[-1] == rank else None
+    return None
 
 
 def _send(values: Tensors, to: int, group: dist.ProcessGroup | None) -> None:

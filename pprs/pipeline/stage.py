@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from pprs.pipeline.cutting import Chain, full_names
+from pprs.pipeline.passing import for_loss, for_next
 from pprs.pipeline.recompute import recomputed
 from pprs.smoothing import Law, Noise, at_perturbed, owned
 
@@ -24,6 +27,7 @@ class PerturbedStage(nn.Module):
         names: of all parameters of the whole network, which the law's groups refer to.
         seed: names the run.
         number: of the stage, from 0, whose inputs are the batches.
+        last: whether the network ends with it, and may give what it likes.
         recompute: keep only the inputs for the backward pass, and run again then.
     """
 
@@ -35,6 +39,7 @@ class PerturbedStage(nn.Module):
         seed: int,
         *,
         number: int = 1,
+        last: bool = True,
         recompute: bool = False,
     ) -> None:
         super().__init__()
@@ -43,8 +48,11 @@ class PerturbedStage(nn.Module):
         self.names = names
         self.seed = seed
         self.number = number
+        self.last = last
         self.recompute = recompute
         self.step = 0  # keys the noise; the pipeline counts it
+        self._structure: TreeSpec | None = None
+        self._writes: bool | None = None  # whether the layers change their inputs, once seen
         self._own = full_names(chain)  # looked up once: every microbatch needs them
 
     def forward(self, *inputs: Tensor, microbatch: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -79,18 +87,39 @@ class PerturbedStage(nn.Module):
         lanes = self.law.lanes(noise, samples, batch)
         sigmas = self.law.sigmas(self.names, noise.step)
         targets = self.law.targets(self.trainable(), sigmas, lanes)
-        if samples == 1 and not targets:
-            plain = self.chain(*(x[0] for x in inputs))
-            if isinstance(plain, tuple):
-                return tuple(_detachable(x[None]) for x in plain)
-            return _detachable(plain[None])
         repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
-        cycle = self.law.cycle(lanes, samples) if repeat else None
-        spread = [self.law.spread(_sendable(x)) for x in inputs]
-        rows = at_perturbed(self.chain, targets, lanes, *spread, cycle=cycle)
-        if isinstance(rows, tuple):
-            return tuple(_detachable(self.law.gather(row, samples)) for row in rows)
-        return _detachable(self.law.gather(rows, samples))
+        arrived = [_sendable(x) for x in inputs]
+        if self._writes is not False:
+            arrived = [_copied(x) for x in arrived]
+        if samples == 1 and not targets:
+            rows = tuple(row[None] for row in self._layers(*(x[0] for x in arrived)))
+        else:
+            cycle = self.law.cycle(lanes, samples) if repeat else None
+            spread = [self.law.spread(x) for x in arrived]
+            results = at_perturbed(self._layers, targets, lanes, *spread, cycle=cycle)
+            rows = tuple(self.law.gather(row, samples) for row in results)
+        if self._writes is None:
+            self._writes = any(x._version for x in arrived)
+        outputs = tuple(map(_detachable, rows))
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def _layers(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        output = self.chain(*inputs)
+        if not self.last:
+            return for_next(output, self.chain.layers[-1])
+        tensors, self._structure = for_loss(output)
+        return tensors
+
+    def restored(self, outputs: Tensor | tuple[Tensor, ...]) -> Any:
+        """What the network gives, of the tensors that the last stage made of it."""
+        assert self._structure is not None
+        tensors = outputs if isinstance(outputs, tuple) else (outputs,)
+        return tree_unflatten(tensors, self._structure)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the mode, in which the layers may change other things in place."""
+        self._writes = None
+        return super().train(mode)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""
@@ -104,6 +133,11 @@ def _sendable(x: Tensor) -> Tensor:
     x = x.view_as(x)
     x.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
     return x
+
+
+def _copied(x: Tensor) -> Tensor:
+    """The same, which may be changed in place; a batch that repeats is still one batch."""
+    return x[:1].clone().expand_as(x) if x.stride(0) == 0 else x.clone()
 
 
 def _detachable(x: Tensor) -> Tensor:

@@ -76,6 +76,8 @@ class Flow:
     def carried(self, place: int) -> float:
         """How many results of calls a cut here sends on; infinite where no cut may be."""
         arriving = self.alive[place]
+        if not all(isinstance(node.meta.get("val"), Tensor) for node in arriving):
+            return math.inf  # several tensors in a list, which nobody took out of it yet
         sizes = {size for node in arriving for size in shape(node)}
         if any(first < place <= written for first, written in self._written):
             return math.inf

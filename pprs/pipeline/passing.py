@@ -1,0 +1,52 @@
+"""What a network's layers give, as tensors side by side: for the next stage, or for the loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten
+
+Tensors = tuple[Tensor, ...]
+
+
+def for_next(output: Any, layer: str) -> Tensors:
+    """What a stage sends, which the next one takes as it is.
+
+    Args:
+        output: of the stage's last piece: a tensor, or a tuple of several.
+        layer: the name of that piece.
+
+    Raises:
+        ValueError: if the next stage could not tell what it was.
+    """
+    parts = output if type(output) is tuple and len(output) > 1 else (output,)
+    if all(isinstance(part, Tensor) for part in parts):
+        return parts
+    raise ValueError(
+        f"a stage ends after the piece that begins with layer {layer!r}, which gives "
+        f"{described(output)}: only a tensor, or a tuple of several tensors, passes from one "
+        "stage to the next. Let the stage end elsewhere, with cut="
+    )
+
+
+def for_loss(output: Any) -> tuple[Tensors, TreeSpec]:
+    """The tensors that a network gives, and how they lie in it.
+
+    Raises:
+        ValueError: if there is anything else in it.
+    """
+    leaves, structure = tree_flatten(output)
+    if leaves and all(isinstance(leaf, Tensor) for leaf in leaves):
+        return tuple(leaves), structure
+    raise ValueError(f"a network must give tensors, but this one gives {described(output)}")
+
+
+def described(output: Any) -> str:
+    """The kinds of a value and its parts."""
+    if isinstance(output, tuple | list):
+        parts = ", ".join(described(part) for part in output) or "nothing"
+        return f"a {type(output).__name__} of ({parts})"
+    if isinstance(output, dict):
+        return f"a dict with {', '.join(map(repr, output)) or 'nothing'}"
+    return "None" if output is None else f"a {type(output).__name__}"
