@@ -13,6 +13,8 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from pprs.pipeline.cutting.functions import copied, mark_mode, operation, writes
+from pprs.pipeline.cutting.opaque import watched
+from pprs.pipeline.cutting.refused import check_backward_hooks
 from pprs.smoothing import check_normalisation
 
 _MODEL = "model"  # what the exported module calls the user's
@@ -48,13 +50,14 @@ def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any
         RuntimeError: for BatchNorm in training mode.
     """
     check_normalisation(model)
+    check_backward_hooks(model)
     keys = [key for key, value in options.items() if isinstance(value, Tensor)]
     fixed = {key: value for key, value in options.items() if key not in keys}
     inputs = _batch([*tensors, *(options[key] for key in keys)])
     free = tuple({0: Dim.AUTO} if x.shape[:1] == inputs[0].shape[:1] else None for x in inputs)
     adapter = _Adapter(model, len(tensors), keys, fixed)
     try:
-        with warnings.catch_warnings():
+        with watched(model) as lost, warnings.catch_warnings():
             # Recurrent layers list their weights anew, which changes nothing.
             warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")
             program = torch.export.export(
@@ -67,6 +70,12 @@ def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any
             "values of tensors (if, for, int(), .item()) out of its forward; or pass an "
             "nn.Sequential of its layers, which needs no tracing"
         ) from error
+    if lost:
+        raise ValueError(
+            f"the forward of {type(model).__name__} {' and '.join(dict.fromkeys(lost))}, which its "
+            "trace does not repeat in every step: take it out of the forward, or pass an "
+            "nn.Sequential of its layers, which needs no tracing"
+        )
     mark_mode(program.graph, model.training)
     return _named(program, model, inputs[0].device)
 

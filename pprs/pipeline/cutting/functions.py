@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 
+from pprs.pipeline.cutting.opaque import FUNCTIONS
+
 
 def copied(graph: fx.Graph, device: torch.device) -> fx.Graph:
     """A graph in the functions that models call, which follows its first input's device."""
@@ -119,6 +121,8 @@ def _called(node: fx.Node) -> tuple[Callable[..., Any], Any, Any]:
     if name == "embedding":
         function, args = _embedding(*args, **node.kwargs)  # type: ignore[arg-type]
         return function, args, {}
+    if name in FUNCTIONS:
+        return FUNCTIONS[name], args, node.kwargs
     matrix = name != "numpy_T" or args[0].meta["val"].dim() == 2
     copies = name != "view" or ("written" not in node.meta and not isinstance(args[1], torch.dtype))
     if matrix and copies:
