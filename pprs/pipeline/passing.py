@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
+from pprs.pipeline.cutting.described import described
+
 Tensors = tuple[Tensor, ...]
 
 
@@ -40,13 +42,3 @@ def for_loss(output: Any) -> tuple[Tensors, TreeSpec]:
     if leaves and all(isinstance(leaf, Tensor) for leaf in leaves):
         return tuple(leaves), structure
     raise ValueError(f"a network must give tensors, but this one gives {described(output)}")
-
-
-def described(output: Any) -> str:
-    """The kinds of a value and its parts."""
-    if isinstance(output, tuple | list):
-        parts = ", ".join(described(part) for part in output) or "nothing"
-        return f"a {type(output).__name__} of ({parts})"
-    if isinstance(output, dict):
-        return f"a dict with {', '.join(map(repr, output)) or 'nothing'}"
-    return "None" if output is None else f"a {type(output).__name__}"

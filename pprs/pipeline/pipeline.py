@@ -14,6 +14,7 @@ from pprs.pipeline.cutting import Balance, Chain, Memory, chain, cut_chain, full
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.grid import Grid
 from pprs.pipeline.microbatches import Microbatches, Split
+from pprs.pipeline.modes import Modes
 from pprs.pipeline.relay import relay
 from pprs.pipeline.running import check_same, report
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
@@ -176,6 +177,7 @@ class Pipeline:
 
         own = placement.stages_of(rank, self.grid.ranks, each)
         self.local = {number: stage(number).to(self.device) for number in own}
+        self._modes = Modes([stage.chain for stage in self.local.values()], whole.training)
         self.owners = placement.owners(self.grid.ranks, each)
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None
@@ -223,9 +225,11 @@ class Pipeline:
         return self._divided.chosen(batch=1)
 
     def train(self, mode: bool = True) -> None:
-        """Put this process's stages into training mode, where dropout drops."""
-        for stage in self.local.values():
-            stage.train(mode)
+        """Put this process's stages into training mode, where dropout drops.
+
+        What was in evaluation mode while the rest trained, as frozen layers are, stays in it.
+        """
+        self._modes.switch(mode)
 
     def eval(self) -> None:
         """Put this process's stages into evaluation mode."""

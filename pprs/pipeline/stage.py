@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,8 @@ class PerturbedStage(nn.Module):
         self.recompute = recompute
         self.step = 0  # keys the noise; the pipeline counts it
         self._structure: TreeSpec | None = None
-        self._writes: bool | None = None  # whether the layers change their inputs, once seen
+        # Whether the layers change their inputs in place, as was seen in each mode.
+        self._writes: dict[bool, bool] = {}
         self._own = full_names(chain)  # looked up once: every microbatch needs them
 
     def forward(self, *inputs: Tensor, microbatch: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -89,7 +90,8 @@ class PerturbedStage(nn.Module):
         targets = self.law.targets(self.trainable(), sigmas, lanes)
         repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
         arrived = [_sendable(x) for x in inputs]
-        if self._writes is not False:
+        mode = self.chain.training
+        if self._writes.get(mode, True):
             arrived = [_copied(x) for x in arrived]
         if samples == 1 and not targets:
             rows = tuple(row[None] for row in self._layers(*(x[0] for x in arrived)))
@@ -98,8 +100,8 @@ class PerturbedStage(nn.Module):
             spread = [self.law.spread(x) for x in arrived]
             results = at_perturbed(self._layers, targets, lanes, *spread, cycle=cycle)
             rows = tuple(self.law.gather(row, samples) for row in results)
-        if self._writes is None:
-            self._writes = any(x._version for x in arrived)
+        if mode not in self._writes:
+            self._writes[mode] = any(x._version for x in arrived)
         outputs = tuple(map(_detachable, rows))
         return outputs if len(outputs) > 1 else outputs[0]
 
@@ -115,11 +117,6 @@ class PerturbedStage(nn.Module):
         assert self._structure is not None
         tensors = outputs if isinstance(outputs, tuple) else (outputs,)
         return tree_unflatten(tensors, self._structure)
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch the mode, in which the layers may change other things in place."""
-        self._writes = None
-        return super().train(mode)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""

@@ -81,7 +81,7 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
     counts(largest=largest)
     check_wrapped(model)
     if opens(model):
-        return Chain(*layer_pieces(model))
+        return _in_mode(Chain(*layer_pieces(model)), model.training)
     if is_sequence(model) and not example:
         raise ValueError(
             f"the network has {' and '.join(hooks(model)) or 'a __call__ of its own'}, which its "
@@ -90,7 +90,7 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
         )
     tensors, options = _split(example)
     flow = Flow(trace(model, tensors, options))
-    return Chain(*pieces(flow, cuts(flow, largest), model.training))
+    return _in_mode(Chain(*pieces(flow, cuts(flow, largest), model.training)), model.training)
 
 
 def full_names(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -128,6 +128,11 @@ def ties(whole: Chain) -> list[set[int]]:
         joined = [other for other in groups if not other.isdisjoint(group)]
         groups = [*apart, group.union(*joined)]
     return sorted((group for group in groups if len(group) > 1), key=min)
+
+
+def _in_mode(whole: Chain, training: bool) -> Chain:
+    whole.training = training
+    return whole
 
 
 def _split(example: tuple[Any, ...]) -> tuple[list[Tensor], Mapping[str, Any]]:

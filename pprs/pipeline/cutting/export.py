@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.pipeline.cutting.functions import copied, mark_mode, operation, writes
 from pprs.pipeline.cutting.opaque import watched
+from pprs.pipeline.cutting.described import described
 from pprs.pipeline.cutting.refused import check_backward_hooks
 from pprs.smoothing import check_normalisation
 
@@ -29,12 +31,14 @@ class Traced:
         held: parameters and buffers by their names in the model, constants, and bodies of graphs.
         transient: names of what no checkpoint has: constants, and buffers that are not persistent.
         device: where the example was.
+        output: what the model gives, with numbers of the graph's outputs in place of tensors.
     """
 
     graph: fx.Graph
     held: dict[str, Any]
     transient: frozenset[str]
     device: torch.device
+    output: Any
 
 
 def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Traced:
@@ -55,7 +59,8 @@ def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any
     fixed = {key: value for key, value in options.items() if key not in keys}
     inputs = _batch([*tensors, *(options[key] for key in keys)])
     free = tuple({0: Dim.AUTO} if x.shape[:1] == inputs[0].shape[:1] else None for x in inputs)
-    adapter = _Adapter(model, len(tensors), keys, fixed)
+    outputs: list[Any] = []
+    adapter = _Adapter(model, len(tensors), keys, fixed, outputs.append)
     try:
         with watched(model) as lost, warnings.catch_warnings():
             # Recurrent layers list their weights anew, which changes nothing.
@@ -77,31 +82,37 @@ def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any
             "nn.Sequential of its layers, which needs no tracing"
         )
     mark_mode(program.graph, model.training)
-    return _named(program, model, inputs[0].device)
+    return _named(program, model, inputs[0].device, outputs[-1])
 
 
 class _Adapter(nn.Module):
-    """Takes tensors only and gives tensors only."""
+    """Takes tensors only and gives tensors only; notes how they lay in what the model gave."""
 
     def __init__(
-        self, model: nn.Module, positional: int, keys: Sequence[str], fixed: Mapping[str, Any]
+        self,
+        model: nn.Module,
+        positional: int,
+        keys: Sequence[str],
+        fixed: Mapping[str, Any],
+        note: Callable[[Any], None],
     ) -> None:
         super().__init__()
         self.model = model
         self._positional, self._keys, self._fixed = positional, keys, fixed
+        self._note = note  # torch.export forgets what a forward assigns
 
-    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip(self._keys, tensors[self._positional :], strict=True))
         output = self.model(*tensors[: self._positional], **named, **self._fixed)
         output = getattr(output, "logits", output)
-        if isinstance(output, list):
-            output = tuple(output)
-        parts = output if isinstance(output, tuple) else (output,)
-        if not parts or not all(isinstance(part, Tensor) for part in parts):
-            kinds = ", ".join(type(part).__name__ for part in parts) or "nothing"
-            raise TypeError(f"it must return a tensor, tensors, or .logits, but returned {kinds}")
-        checked: Tensor | tuple[Tensor, ...] = output
-        return checked
+        leaves, structure = tree_flatten(output)
+        given = [leaf for leaf in leaves if leaf is not None]
+        if not given or not all(isinstance(leaf, Tensor) for leaf in given):
+            raise TypeError(f"it must return tensors, or .logits, but returned {described(output)}")
+        numbers = iter(range(len(given)))
+        places = [None if leaf is None else next(numbers) for leaf in leaves]
+        self._note(tree_unflatten(places, structure))
+        return tuple(given)
 
 
 def _batch(inputs: list[Tensor]) -> list[Tensor]:
@@ -111,7 +122,9 @@ def _batch(inputs: list[Tensor]) -> list[Tensor]:
     return [torch.cat([x, x]) if x.shape[:1] == (1,) else x for x in inputs]
 
 
-def _named(program: ExportedProgram, model: nn.Module, device: torch.device) -> Traced:
+def _named(
+    program: ExportedProgram, model: nn.Module, device: torch.device, output: Any
+) -> Traced:
     """Parameters, buffers and constants as attributes, called as in the model."""
     graph = program.graph
     canonical = {id(p): name for name, p in model.named_parameters()}
@@ -139,7 +152,7 @@ def _named(program: ExportedProgram, model: nn.Module, device: torch.device) -> 
         if node.target not in held:
             held[node.target] = _body(getattr(program.graph_module, node.target), device)
     _clean(graph)
-    return Traced(graph, held, frozenset(transient), device)
+    return Traced(graph, held, frozenset(transient), device, output)
 
 
 def _to_attribute(graph: fx.Graph, node: fx.Node, name: str) -> None:

@@ -72,8 +72,9 @@ class _Piece:
             self._graph.output(leaving[0] if len(leaving) == 1 else leaving)
         else:
             (output,) = flow.traced.graph.output_node().args
-            parts = fx.node.map_arg(output, self._copy)
-            self._graph.output(parts[0] if len(parts) == 1 else tuple(parts))  # type: ignore[arg-type,index]
+            parts = [self._copy(part) for part in output]  # type: ignore[union-attr]
+            places = flow.traced.output
+            self._graph.output(fx.node.map_aggregate(places, lambda i: None if i is None else parts[i]))
         self._graph.eliminate_dead_code()
 
     def module(self, training: bool) -> fx.GraphModule:

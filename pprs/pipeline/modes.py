@@ -1,0 +1,55 @@
+"""Training and evaluation mode, and the modules that a user keeps in evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import fx, nn
+
+from pprs.pipeline.cutting import Chain
+from pprs.smoothing import check_normalisation
+
+
+class Modes:
+    """Switches stages, and puts no module into training that was kept out of it.
+
+    Kept is what is in evaluation mode while the rest trains, when the stages are switched.
+
+    Args:
+        chains: of the stages of this process.
+        training: the mode of the network.
+    """
+
+    def __init__(self, chains: Iterable[Chain], training: bool) -> None:
+        self._chains, self._training = list(chains), training
+        self._kept: set[nn.Module] = set()
+
+    def switch(self, training: bool) -> None:
+        """Put the stages into a mode.
+
+        Raises:
+            RuntimeError: for BatchNorm that would train.
+        """
+        if self._training:
+            self._kept = self._found()
+        for chain in self._chains:
+            chain.train(training)
+        for module in self._kept:
+            module.training = False
+        self._training = training
+        try:
+            for chain in self._chains:
+                check_normalisation(chain)
+        except RuntimeError:
+            self.switch(False)
+            raise
+
+    def _found(self) -> set[nn.Module]:
+        users = [
+            module
+            for chain in self._chains
+            for module in chain.modules()
+            if not isinstance(module, fx.GraphModule | Chain) and type(module) is not nn.Module
+        ]
+        kept = {module for module in users if not module.training}
+        return kept if len(kept) < len(set(users)) else set()
