@@ -17,19 +17,27 @@ class Modes:
 
     Args:
         chains: of the stages of this process.
-        training: the mode of the network.
+        whole: the network's chain, in its mode.
     """
 
-    def __init__(self, chains: Iterable[Chain], training: bool) -> None:
-        self._chains, self._training = list(chains), training
+    def __init__(self, chains: Iterable[Chain], whole: Chain) -> None:
+        self._chains, self._training = list(chains), whole.training
+        self._traced = whole.training if whole.fixed else None  # the only mode it has
         self._kept: set[nn.Module] = set()
 
     def switch(self, training: bool) -> None:
         """Put the stages into a mode.
 
         Raises:
-            RuntimeError: for BatchNorm that would train.
+            RuntimeError: for BatchNorm that would train, or if the trace has no other mode.
         """
+        if self._traced is not None and training != self._traced:
+            modes = ("training", "evaluation") if self._traced else ("evaluation", "training")
+            raise RuntimeError(
+                f"the network was traced in {modes[0]} mode, and computes something else in "
+                f"{modes[1]} mode: take what depends on self.training out of its forward, trace "
+                f"it in {modes[1]} mode for that, or pass an nn.Sequential of its layers"
+            )
         if self._training:
             self._kept = self._found()
         for chain in self._chains:

@@ -177,7 +177,7 @@ class Pipeline:
 
         own = placement.stages_of(rank, self.grid.ranks, each)
         self.local = {number: stage(number).to(self.device) for number in own}
-        self._modes = Modes([stage.chain for stage in self.local.values()], whole.training)
+        self._modes = Modes([stage.chain for stage in self.local.values()], whole)
         self.owners = placement.owners(self.grid.ranks, each)
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None

@@ -9,9 +9,11 @@ from typing import Any, cast
 from torch import Tensor, fx, nn
 
 from pprs._arguments import counts
-from pprs.pipeline.cutting.export import trace
+from pprs.pipeline.cutting.example import Example
+from pprs.pipeline.cutting.export import Traced, trace
 from pprs.pipeline.cutting.flow import Flow
 from pprs.pipeline.cutting.layers import hooks, is_sequence, layer_pieces, opens
+from pprs.pipeline.cutting.modes import same_in_other_mode, take_both
 from pprs.pipeline.cutting.refused import check_wrapped
 from pprs.pipeline.cutting.splitting import cuts, pieces
 
@@ -20,7 +22,12 @@ class Chain(nn.Sequential):
     """Consecutive pieces of a model; each takes the tensors that the one before it gives.
 
     A slice of it is a chain too: the stage of a pipeline.
+
+    Attributes:
+        fixed: whether it computes what the model does in the mode only in which it was traced.
     """
+
+    fixed = False
 
     def forward(self, *inputs: Tensor) -> Any:
         """Run all pieces.
@@ -89,8 +96,7 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
             "with which it is traced"
         )
     tensors, options = _split(example)
-    flow = Flow(trace(model, tensors, options))
-    return _in_mode(Chain(*pieces(flow, cuts(flow, largest), model.training)), model.training)
+    return _traced(Example(model, tensors, options), largest)
 
 
 def full_names(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -128,6 +134,28 @@ def ties(whole: Chain) -> list[set[int]]:
         joined = [other for other in groups if not other.isdisjoint(group)]
         groups = [*apart, group.union(*joined)]
     return sorted((group for group in groups if len(group) > 1), key=min)
+
+
+def _traced(example: Example, largest: int) -> Chain:
+    training = example.model.training
+
+    def cut(traced: Traced) -> Chain:
+        flow = Flow(traced)
+        return _in_mode(Chain(*pieces(flow, cuts(flow, largest), training)), training)
+
+    own = trace(example)
+    whole = cut(own)
+    if same_in_other_mode(example, whole, whole):
+        return whole
+    try:
+        with example.in_other_mode():
+            other = trace(example)
+    except (RuntimeError, ValueError):  # one mode is all it has
+        other = None
+    if other is not None and take_both(own.graph, other.graph, training):
+        return cut(own)
+    whole.fixed = True
+    return whole
 
 
 def _in_mode(whole: Chain, training: bool) -> Chain:

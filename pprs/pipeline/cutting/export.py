@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.export import Dim, ExportedProgram
+from torch import fx, nn
+from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.pipeline.cutting.functions import copied, mark_mode, operation, writes
 from pprs.pipeline.cutting.opaque import watched
-from pprs.pipeline.cutting.described import described
+from pprs.pipeline.cutting.example import Example
 from pprs.pipeline.cutting.refused import check_backward_hooks
 from pprs.smoothing import check_normalisation
 
@@ -41,32 +39,22 @@ class Traced:
     output: Any
 
 
-def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Traced:
+def trace(example: Example) -> Traced:
     """Trace a model with ``torch.export.export``, its batch free.
-
-    Args:
-        model: of any kind.
-        tensors: its positional arguments, batched in the first dimension.
-        options: its keyword arguments; all but tensors are fixed.
 
     Raises:
         ValueError: if torch cannot trace it, with what torch said.
         RuntimeError: for BatchNorm in training mode.
     """
+    model = example.model
     check_normalisation(model)
     check_backward_hooks(model)
-    keys = [key for key, value in options.items() if isinstance(value, Tensor)]
-    fixed = {key: value for key, value in options.items() if key not in keys}
-    inputs = _batch([*tensors, *(options[key] for key in keys)])
-    free = tuple({0: Dim.AUTO} if x.shape[:1] == inputs[0].shape[:1] else None for x in inputs)
-    outputs: list[Any] = []
-    adapter = _Adapter(model, len(tensors), keys, fixed, outputs.append)
     try:
         with watched(model) as lost, warnings.catch_warnings():
             # Recurrent layers list their weights anew, which changes nothing.
             warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")
             program = torch.export.export(
-                adapter, tuple(inputs), dynamic_shapes=(free,), strict=False
+                example.adapter, tuple(example.inputs), dynamic_shapes=(example.free,), strict=False
             )
     except Exception as error:  # whatever the model's own code raises when it is traced
         said = str(error).strip().split("\n\n")[0] or type(error).__name__
@@ -82,44 +70,7 @@ def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any
             "nn.Sequential of its layers, which needs no tracing"
         )
     mark_mode(program.graph, model.training)
-    return _named(program, model, inputs[0].device, outputs[-1])
-
-
-class _Adapter(nn.Module):
-    """Takes tensors only and gives tensors only; notes how they lay in what the model gave."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        positional: int,
-        keys: Sequence[str],
-        fixed: Mapping[str, Any],
-        note: Callable[[Any], None],
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self._positional, self._keys, self._fixed = positional, keys, fixed
-        self._note = note  # torch.export forgets what a forward assigns
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        named = dict(zip(self._keys, tensors[self._positional :], strict=True))
-        output = self.model(*tensors[: self._positional], **named, **self._fixed)
-        output = getattr(output, "logits", output)
-        leaves, structure = tree_flatten(output)
-        given = [leaf for leaf in leaves if leaf is not None]
-        if not given or not all(isinstance(leaf, Tensor) for leaf in given):
-            raise TypeError(f"it must return tensors, or .logits, but returned {described(output)}")
-        numbers = iter(range(len(given)))
-        places = [None if leaf is None else next(numbers) for leaf in leaves]
-        self._note(tree_unflatten(places, structure))
-        return tuple(given)
-
-
-def _batch(inputs: list[Tensor]) -> list[Tensor]:
-    # torch.export takes a dimension of size 1 for a constant.
-    if any(x.shape[:1] != (1,) for x in inputs[:1]):
-        return inputs
-    return [torch.cat([x, x]) if x.shape[:1] == (1,) else x for x in inputs]
+    return _named(program, model, example.inputs[0].device, example.outputs[-1])
 
 
 def _named(

@@ -146,6 +146,8 @@ def mark_mode(graph: fx.Graph, training: bool) -> None:
 
 def _by_mode(graph: fx.Graph, node: fx.Node, args: Any, kwargs: Any) -> tuple[Any, Any]:
     """Let what drops values follow ``train()`` and ``eval()`` of the piece."""
+    if "other" in node.meta:
+        return _chosen(graph, (args, kwargs), node.meta["other"], node.meta["training"])
     if not node.meta.get("follows"):
         return args, kwargs
     name, value = "train", graph.create_node("get_attr", "training")
@@ -156,6 +158,19 @@ def _by_mode(graph: fx.Graph, node: fx.Node, args: Any, kwargs: Any) -> tuple[An
     if index < len(args):
         return (*args[:index], value, *args[index + 1 :]), kwargs
     return args, {**kwargs, name: value}
+
+
+def _chosen(graph: fx.Graph, own: Any, other: Any, training: bool) -> Any:
+    """The arguments of the piece's mode, of those that a call was traced with in both."""
+    if isinstance(own, tuple | list):
+        pairs = zip(own, other, strict=True)
+        return type(own)(_chosen(graph, a, b, training) for a, b in pairs)
+    if isinstance(own, dict):
+        return {key: _chosen(graph, own[key], other[key], training) for key in own}
+    if isinstance(own, fx.Node) or own == other:
+        return own
+    values = (other, own) if training else (own, other)
+    return graph.call_function(operator.getitem, (values, graph.create_node("get_attr", "training")))
 
 
 def _arguments(node: fx.Node) -> list[str]:

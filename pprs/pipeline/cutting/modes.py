@@ -1,0 +1,81 @@
+"""A trace made in one mode, compared with its model in the other one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from pprs.pipeline.cutting.example import Example
+
+
+def same_in_other_mode(
+    example: Example, pieces: nn.Module, run: Callable[..., Any]
+) -> bool:
+    """Whether a chain still gives what its model does when both change between training and eval.
+
+    Args:
+        example: of the model.
+        pieces: traced in the model's present mode.
+        run: calls them.
+    """
+    model = example.model
+    if any(p.is_meta for p in model.parameters()):
+        return True
+    buffers = list(model.buffers())
+    with example.in_other_mode() as other:
+        try:
+            right = example.run(example.adapter, buffers)
+        except Exception:  # whatever the model's own code raises in a mode it is never run in
+            return False
+        pieces.train(other)
+        try:
+            found = example.run(run, buffers)
+        finally:
+            pieces.train(not other)
+    return len(right) == len(found) and all(map(_alike, right, found))
+
+
+def take_both(graph: fx.Graph, other: fx.Graph, training: bool) -> bool:
+    """Note at each call of a graph what its arguments are in the other mode.
+
+    Args:
+        graph: of a model.
+        other: of the same in the other mode.
+        training: the mode of the first.
+
+    Returns:
+        Whether they differ in numbers and flags only, and no call else.
+    """
+    if len(graph.nodes) != len(other.nodes):
+        return False
+    same = dict(zip(other.nodes, graph.nodes, strict=True))
+    for theirs, own in same.items():
+        if theirs.op != own.op or theirs.target != own.target:
+            return False
+        arguments = fx.node.map_arg((theirs.args, theirs.kwargs), same.__getitem__)
+        if arguments != (own.args, own.kwargs):
+            if not _numbers_only((own.args, own.kwargs), arguments):
+                return False
+            own.meta |= {"other": arguments, "training": training}
+        own.meta.pop("follows", None)
+    return True
+
+
+def _numbers_only(own: Any, other: Any) -> bool:
+    if isinstance(own, Sequence | dict) and type(own) is type(other) and len(own) == len(other):
+        if isinstance(own, dict):
+            return own.keys() == other.keys() and all(_numbers_only(own[k], other[k]) for k in own)
+        return isinstance(own, str) and own == other or (
+            not isinstance(own, str) and all(map(_numbers_only, own, other))
+        )
+    plain = isinstance(own, bool | int | float) and isinstance(other, bool | int | float)
+    return plain or own is other or own == other
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
