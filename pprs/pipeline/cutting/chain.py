@@ -145,7 +145,7 @@ def _traced(example: Example, largest: int) -> Chain:
 
     own = trace(example)
     whole = cut(own)
-    if same_in_other_mode(example, whole, whole):
+    if same_in_other_mode(example, whole):
         return whole
     try:
         with example.in_other_mode():

@@ -28,6 +28,8 @@ class Example:
         free: which of their dimensions are, for ``torch.export``.
         adapter: takes these, and gives a tuple of tensors.
         outputs: how these lay in what the model gave, last: their numbers in place of them.
+        assigned: buffers, and tensors that are none, that the forward replaced while it was
+            traced, as they were.
     """
 
     def __init__(
@@ -41,7 +43,10 @@ class Example:
         self.free = tuple({0: Dim.AUTO} if x.shape[:1] == rows else None for x in self.inputs)
         self.outputs: list[Any] = []
         # torch.export forgets what a forward assigns, but not what it calls.
-        self.adapter = _Adapter(model, len(tensors), keys, fixed, self.outputs.append)
+        self.assigned: dict[tuple[nn.Module, str], Tensor] = {}
+        self.adapter = _Adapter(
+            model, len(tensors), keys, fixed, self.outputs.append, self._write_assigned
+        )
 
     @contextmanager
     def in_other_mode(self) -> Iterator[bool]:
@@ -59,18 +64,49 @@ class Example:
             for module, mode in modes.items():
                 module.training = mode
 
-    def run(self, function: Callable[..., Any], buffers: Sequence[Tensor]) -> list[Tensor]:
-        """The tensors that a function makes of the example, which leaves nothing behind."""
-        kept = [(buffer, buffer.clone()) for buffer in buffers]
+    def _write_assigned(self) -> None:
+        """Let what the forward replaced hold the new values: a trace keeps the tensor."""
+        for (module, name), buffer in self.assigned.items():
+            place = module._buffers if name in module._buffers else vars(module)
+            value = place[name]
+            if not isinstance(value, Tensor) or value.shape != buffer.shape or value.dtype != buffer.dtype:
+                raise TypeError(
+                    f"it replaces {name!r} of a {type(module).__name__} by something of "
+                    "another shape or dtype"
+                )
+            buffer.copy_(value.detach())
+            place[name] = buffer
+        self.assigned.clear()
+
+    def run(
+        self, module: nn.Module, buffers: Callable[[], dict[str, Tensor]]
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """What a module makes of the example, and of its buffers; leaves nothing behind."""
         devices = {x.device.index for x in self.inputs if x.is_cuda}
-        try:
-            with torch.no_grad(), torch.random.fork_rng(devices):
-                torch.manual_seed(0)
-                leaves, _ = tree_flatten(function(*(x.clone() for x in self.inputs)))
-        finally:
-            for buffer, value in kept:
-                buffer.data.copy_(value)
-        return [leaf for leaf in leaves if leaf is not None]
+        with _restored(module), torch.no_grad(), torch.random.fork_rng(devices):
+            torch.manual_seed(0)
+            leaves, _ = tree_flatten(module(*(x.clone() for x in self.inputs)))
+            given = [leaf for leaf in leaves if leaf is not None]
+            return given, {name: buffer.clone() for name, buffer in buffers().items()}
+
+
+@contextmanager
+def _restored(module: nn.Module) -> Iterator[None]:
+    """Leave the tensors of a module that are no parameters as they were."""
+    places = []
+    for part in module.modules():
+        places.append((part._buffers, dict(part._buffers)))
+        own = {name: value for name, value in vars(part).items() if isinstance(value, Tensor)}
+        places.append((vars(part), own))
+    tensors = [x for _, own in places for x in own.values() if isinstance(x, Tensor)]
+    values = [x.clone() for x in tensors]
+    try:
+        yield
+    finally:
+        for place, own in places:
+            place.update(own)
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.data.copy_(value)
 
 
 class _Adapter(nn.Module):
@@ -81,15 +117,18 @@ class _Adapter(nn.Module):
         keys: Sequence[str],
         fixed: Mapping[str, Any],
         note: Callable[[Any], None],
+        finish: Callable[[], None],
     ) -> None:
         super().__init__()
         self.model = model
-        self._positional, self._keys, self._fixed, self._note = positional, keys, fixed, note
+        self._positional, self._keys, self._fixed = positional, keys, fixed
+        self._note, self._finish = note, finish
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip(self._keys, tensors[self._positional :], strict=True))
         output = self.model(*tensors[: self._positional], **named, **self._fixed)
         output = getattr(output, "logits", output)
+        self._finish()
         leaves, structure = tree_flatten(output)
         given = [leaf for leaf in leaves if leaf is not None]
         if not given or not all(isinstance(leaf, Tensor) for leaf in given):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,7 @@ def trace(example: Example) -> Traced:
     check_normalisation(model)
     check_backward_hooks(model)
     try:
-        with watched(model) as lost, warnings.catch_warnings():
+        with watched(model, example.assigned) as lost, warnings.catch_warnings():
             # Recurrent layers list their weights anew, which changes nothing.
             warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")
             program = torch.export.export(
@@ -102,7 +103,7 @@ def _named(
     for node in graph.find_nodes(op="get_attr"):
         if node.target not in held:
             held[node.target] = _body(getattr(program.graph_module, node.target), device)
-    _clean(graph)
+    _clean(graph, {name for name, _ in model.named_buffers(remove_duplicate=False)})
     return Traced(graph, held, frozenset(transient), device, output)
 
 
@@ -123,13 +124,35 @@ def _body(module: fx.GraphModule, device: torch.device) -> fx.GraphModule:
     return fx.GraphModule(held, copied(module.graph, device))
 
 
-def _clean(graph: fx.Graph) -> None:
-    """Remove checks of the example's shapes and types, and what nobody reads."""
+def _clean(graph: fx.Graph, own: Set[str] = frozenset()) -> None:
+    """Remove checks of the example's shapes and types, and what nobody reads.
+
+    Args:
+        graph: to clean.
+        own: names of the model's buffers, which others may read.
+    """
     for node in reversed(graph.nodes):
         name = operation(node)
         check = name.startswith(("_assert", "sym_constrain"))
         unread = not node.users and node.op in ("call_function", "get_attr")
         if check or (unread and not writes(node)):
             graph.erase_node(node)
+        elif name == "copy_" and not node.users:
+            _early(node, own)
         elif name == "detach_":  # of a constant that is made anew each time
             node.target = torch.ops.aten.detach.default
+
+
+def _early(node: fx.Node, own: Set[str]) -> None:
+    """Let a buffer change as soon as it can, so that the graph may be cut after that."""
+    buffer, value = node.args
+    if not isinstance(buffer, fx.Node) or not isinstance(value, fx.Node):
+        return
+    if buffer.op == "get_attr" and buffer.target not in own and len(buffer.users) == 1:
+        node.graph.erase_node(node)  # an attribute that every forward makes anew
+        return
+    others = {*value.users, *buffer.users, value} - {node}
+    if not any(map(writes, others)):
+        order = {other: index for index, other in enumerate(node.graph.nodes)}
+        last = max((value, buffer, *(u for u in buffer.users if u is not node)), key=order.__getitem__)
+        last.append(node)

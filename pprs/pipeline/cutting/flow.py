@@ -38,8 +38,10 @@ class Flow:
         for node in self._functions:
             if isinstance(node.meta.get("val"), torch.SymInt):
                 continue
-            depends = any(self.is_parameter(n) or n in chosen for n in node.all_input_nodes)
-            if depends or _random(node) or "written" in node.meta:
+            sources = node.all_input_nodes
+            depends = any(self.is_parameter(n) or n in chosen for n in sources)
+            written = any("written" in n.meta for n in (node, *sources))
+            if depends or written or _random(node):
                 chosen[node] = None
         return list(chosen)
 

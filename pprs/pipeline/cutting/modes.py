@@ -11,31 +11,34 @@ from torch import Tensor, fx, nn
 from pprs.pipeline.cutting.example import Example
 
 
-def same_in_other_mode(
-    example: Example, pieces: nn.Module, run: Callable[..., Any]
-) -> bool:
+def same_in_other_mode(example: Example, pieces: nn.Sequential) -> bool:
     """Whether a chain still gives what its model does when both change between training and eval.
 
     Args:
         example: of the model.
         pieces: traced in the model's present mode.
-        run: calls them.
     """
-    model = example.model
-    if any(p.is_meta for p in model.parameters()):
+    if any(p.is_meta for p in example.model.parameters()):
         return True
-    buffers = list(model.buffers())
+
+    def model_has() -> dict[str, Tensor]:
+        return dict(example.model.named_buffers(remove_duplicate=False))
+
+    def pieces_have() -> dict[str, Tensor]:
+        return {name: b for piece in pieces for name, b in piece.named_buffers()}
+
     with example.in_other_mode() as other:
         try:
-            right = example.run(example.adapter, buffers)
+            right, states = example.run(example.adapter, model_has)
         except Exception:  # whatever the model's own code raises in a mode it is never run in
             return False
         pieces.train(other)
         try:
-            found = example.run(run, buffers)
+            found, own = example.run(pieces, pieces_have)
         finally:
             pieces.train(not other)
-    return len(right) == len(found) and all(map(_alike, right, found))
+    kept = all(_alike(states[name], own[name]) for name in states.keys() & own.keys())
+    return kept and len(right) == len(found) and all(map(_alike, right, found))
 
 
 def take_both(graph: fx.Graph, other: fx.Graph, training: bool) -> bool:

@@ -24,10 +24,16 @@ FUNCTIONS: dict[str, Callable[..., list[Tensor]]] = {}
 
 
 @contextmanager
-def watched(model: nn.Module) -> Iterator[list[str]]:
+def watched(
+    model: nn.Module, assigned: dict[tuple[nn.Module, str], Tensor]
+) -> Iterator[list[str]]:
     """Trace a model in here: its ``autograd.Function``s become operations of the graph.
 
     A checkpoint that calls backward anew computes the same without: it is left out.
+
+    Args:
+        model: that is traced.
+        assigned: gets the tensors that the forward replaces, by their modules and names.
 
     Yields:
         A list, which says after the trace what of the model is not in it.
@@ -45,7 +51,9 @@ def watched(model: nn.Module) -> Iterator[list[str]]:
         return _whole(lambda *values: apply(kind, *values, **kwargs), kind.__name__, args)
 
     def assign_told(module: nn.Module, name: str, value: Any) -> None:
-        before = vars(module).get(name)
+        before = module._buffers.get(name, vars(module).get(name))
+        if module in modules and isinstance(before, Tensor) and value is not before:
+            assigned.setdefault((module, name), before)
         if module in modules and _number(before) and _number(value) and before != value:
             lost.append(f"changes the number {name!r} of a {type(module).__name__}")
         assign(module, name, value)
