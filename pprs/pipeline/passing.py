@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
-from pprs.pipeline.cutting.described import described
+from pprs.pipeline.cutting.described import described, side_by_side
 
 Tensors = tuple[Tensor, ...]
 
@@ -22,13 +22,13 @@ def for_next(output: Any, layer: str) -> Tensors:
     Raises:
         ValueError: if the next stage could not tell what it was.
     """
-    parts = output if type(output) is tuple and len(output) > 1 else (output,)
-    if all(isinstance(part, Tensor) for part in parts):
+    parts = side_by_side(output)
+    if parts is not None:
         return parts
     raise ValueError(
-        f"a stage ends after the piece that begins with layer {layer!r}, which gives "
-        f"{described(output)}: only a tensor, or a tuple of several tensors, passes from one "
-        "stage to the next. Let the stage end elsewhere, with cut="
+        f"a stage ends with the piece of layer {layer!r}, which gives {described(output)}: only a "
+        "tensor, or a tuple of several tensors, passes from one stage to the next. Let the stage "
+        "end elsewhere, with cut=, or pass an example, with which it does"
     )
 
 

@@ -123,7 +123,9 @@ class Pipeline:
         self.grid = Grid.of(dist.get_world_size(group), replicas)
         self.stages = self.grid.ranks * each
         check_normalisation(network)
-        whole = network if isinstance(network, Chain) else chain(network, *example)
+        whole = network if isinstance(network, Chain) else chain(
+            network, *example, stages=self.stages
+        )
         names = [name for name, p in full_names(whole).items() if p.requires_grad]
         if not names:
             raise ValueError(

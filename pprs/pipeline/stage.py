@@ -79,12 +79,13 @@ class PerturbedStage(nn.Module):
             return again
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in inputs)
+            where = "".join(f", {note}" for note in getattr(error, "__notes__", []))
             raise RuntimeError(
-                f"stage {self.number} failed on inputs of shape {shapes}: {error}"
+                f"stage {self.number} failed on inputs of shape {shapes}{where}: {error}"
             ) from error
 
     def _run(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        samples, batch = inputs[0].shape[:2]
+        samples, batch = next((x.shape[:2] for x in inputs if x.dim() > 1), (len(inputs[0]), 1))
         lanes = self.law.lanes(noise, samples, batch)
         sigmas = self.law.sigmas(self.names, noise.step)
         targets = self.law.targets(self.trainable(), sigmas, lanes)
@@ -99,7 +100,7 @@ class PerturbedStage(nn.Module):
             cycle = self.law.cycle(lanes, samples) if repeat else None
             spread = [self.law.spread(x) for x in arrived]
             results = at_perturbed(self._layers, targets, lanes, *spread, cycle=cycle)
-            rows = tuple(self.law.gather(row, samples) for row in results)
+            rows = tuple(self.law.gather(_with_rows(row, self.law), samples) for row in results)
         if mode not in self._writes:
             self._writes[mode] = any(x._version for x in arrived)
         outputs = tuple(map(_detachable, rows))
@@ -129,6 +130,16 @@ def _sendable(x: Tensor) -> Tensor:
         return x
     x = x.view_as(x)
     x.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
+    return x
+
+
+def _with_rows(x: Tensor, law: Law) -> Tensor:
+    if law.noise == "example" and (x.dim() < 2 or x.shape[1] != 1):
+        raise ValueError(
+            f"noise='example' runs one example at a time, but a stage gives a tensor of shape "
+            f"{tuple(x.shape[1:])} for one, which has no row for each example: take "
+            f"noise='shared'"
+        )
     return x
 
 

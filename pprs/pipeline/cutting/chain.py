@@ -14,6 +14,7 @@ from pprs.pipeline.cutting.export import Traced, trace
 from pprs.pipeline.cutting.flow import Flow
 from pprs.pipeline.cutting.layers import hooks, is_sequence, layer_pieces, opens
 from pprs.pipeline.cutting.modes import same_in_other_mode, take_both
+from pprs.pipeline.cutting.partition import places
 from pprs.pipeline.cutting.refused import check_wrapped
 from pprs.pipeline.cutting.splitting import cuts, pieces
 
@@ -25,9 +26,11 @@ class Chain(nn.Sequential):
 
     Attributes:
         fixed: whether it computes what the model does in the mode only in which it was traced.
+        largest: of a traced model, how finely it was cut, as for :func:`chain`.
     """
 
     fixed = False
+    largest = 1
 
     def forward(self, *inputs: Tensor) -> Any:
         """Run all pieces.
@@ -41,7 +44,12 @@ class Chain(nn.Sequential):
         """
         output: Any = inputs if len(inputs) != 1 else inputs[0]
         for piece in self:
-            output = called(piece, output)
+            try:
+                output = called(piece, output)
+            except Exception as error:
+                if isinstance(piece, fx.GraphModule):
+                    error.add_note(f"in the piece that begins with layer {piece.meta['layer']!r}")
+                raise
         return output
 
     @property
@@ -50,11 +58,17 @@ class Chain(nn.Sequential):
         return [str(cast(fx.GraphModule, piece).meta["layer"]) for piece in self]
 
 
-def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int = 16) -> Chain:
+def chain(
+    model: nn.Module,
+    *example: Tensor | Mapping[str, Any],
+    largest: int = 16,
+    stages: int = 1,
+) -> Chain:
     """Cut a model into consecutive pieces that share its parameters.
 
-    An ``nn.Sequential`` gives its layers, those of nested ones too, and needs no example. Every
-    other model is traced by ``torch.export.export`` and cut wherever a single result is alive
+    An ``nn.Sequential`` gives its layers, those of nested ones too, and needs no example; with one,
+    layers stay together between which other things than tensors side by side pass. Every other
+    model is traced by ``torch.export.export`` and cut wherever a single result is alive
     between two functions that receive parameters: between the halves of a transformer's layers,
     between the blocks of a residual network. What depends on inputs only (masks, positions) each
     piece computes anew; the inputs that it needs travel along, after that result.
@@ -72,6 +86,7 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
             arguments. The pieces take those that are tensors, in this order.
         largest: a piece with more functions that receive parameters than this, at least 1, is cut
             where two results are alive, or more.
+        stages: a traced model that has fewer places to cut than these need is cut finer.
 
     Returns:
         The pieces, an ``nn.Sequential``.
@@ -85,10 +100,11 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
         >>> chain(model).layers
         ['0', '1.0', '1.1']
     """
-    counts(largest=largest)
+    counts(largest=largest, stages=stages)
     check_wrapped(model)
     if opens(model):
-        return _in_mode(Chain(*layer_pieces(model)), model.training)
+        given = _split(example)[0] if example else ()
+        return _in_mode(Chain(*layer_pieces(model, given)), model.training)
     if is_sequence(model) and not example:
         raise ValueError(
             f"the network has {' and '.join(hooks(model)) or 'a __call__ of its own'}, which its "
@@ -96,7 +112,7 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
             "with which it is traced"
         )
     tensors, options = _split(example)
-    return _traced(Example(model, tensors, options), largest)
+    return _traced(Example(model, tensors, options), largest, stages)
 
 
 def full_names(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -136,12 +152,17 @@ def ties(whole: Chain) -> list[set[int]]:
     return sorted((group for group in groups if len(group) > 1), key=min)
 
 
-def _traced(example: Example, largest: int) -> Chain:
+def _traced(example: Example, largest: int, stages: int) -> Chain:
     training = example.model.training
 
     def cut(traced: Traced) -> Chain:
-        flow = Flow(traced)
-        return _in_mode(Chain(*pieces(flow, cuts(flow, largest), training)), training)
+        flow, finest = Flow(traced), largest
+        whole = Chain(*pieces(flow, cuts(flow, finest), training))
+        while finest > 1 and places(len(whole), ties(whole)) < stages - 1:
+            finest //= 2
+            whole = Chain(*pieces(flow, cuts(flow, finest), training))
+        whole.largest = finest
+        return _in_mode(whole, training)
 
     own = trace(example)
     whole = cut(own)

@@ -1,10 +1,16 @@
-"""Words for what a model gives."""
+"""What a layer or a model gives: tensors side by side, or words for anything else."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch import Tensor
+
+
+def side_by_side(output: Any) -> tuple[Tensor, ...] | None:
+    """The tensors of a tensor, or of a tuple of several; ``None`` if it is anything else."""
+    parts = output if type(output) is tuple and len(output) > 1 else (output,)
+    return parts if all(isinstance(part, Tensor) for part in parts) else None
 
 
 def described(output: Any) -> str:

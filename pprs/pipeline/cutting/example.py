@@ -82,26 +82,27 @@ class Example:
         self, module: nn.Module, buffers: Callable[[], dict[str, Tensor]]
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """What a module makes of the example, and of its buffers; leaves nothing behind."""
-        devices = {x.device.index for x in self.inputs if x.is_cuda}
-        with _restored(module), torch.no_grad(), torch.random.fork_rng(devices):
-            torch.manual_seed(0)
+        with left_alone(module, self.inputs):
             leaves, _ = tree_flatten(module(*(x.clone() for x in self.inputs)))
             given = [leaf for leaf in leaves if leaf is not None]
             return given, {name: buffer.clone() for name, buffer in buffers().items()}
 
 
 @contextmanager
-def _restored(module: nn.Module) -> Iterator[None]:
-    """Leave the tensors of a module that are no parameters as they were."""
-    places = []
+def left_alone(module: nn.Module, inputs: Sequence[Tensor]) -> Iterator[None]:
+    """Run a module without gradients in here, with random numbers and tensors as they were."""
+    places: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
     for part in module.modules():
-        places.append((part._buffers, dict(part._buffers)))
-        own = {name: value for name, value in vars(part).items() if isinstance(value, Tensor)}
-        places.append((vars(part), own))
-    tensors = [x for _, own in places for x in own.values() if isinstance(x, Tensor)]
-    values = [x.clone() for x in tensors]
+        for place in (part._buffers, vars(part)):
+            own = {name: value for name, value in place.items() if isinstance(value, Tensor)}
+            places.append((place, own))
+    tensors = [tensor for _, own in places for tensor in own.values()]
+    values = [tensor.clone() for tensor in tensors]
+    devices = {x.device.index for x in inputs if x.is_cuda}
     try:
-        yield
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            torch.manual_seed(0)
+            yield
     finally:
         for place, own in places:
             place.update(own)

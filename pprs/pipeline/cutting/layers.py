@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
+
+from pprs.pipeline.cutting.described import side_by_side
+from pprs.pipeline.cutting.example import left_alone
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
@@ -30,21 +34,28 @@ def hooks(module: nn.Module) -> list[str]:
     return [kind.strip("_").replace("_", " ") for kind in _HOOKS if getattr(module, kind)]
 
 
-def layer_pieces(model: nn.Module) -> list[fx.GraphModule]:
+def layer_pieces(model: nn.Module, example: Sequence[Tensor] = ()) -> list[fx.GraphModule]:
     """The layers of a sequence, those of nested ones too, each in a piece.
 
     A layer that stands in several places is in as many pieces. Parameters keep the first of their
     names in the model. A nested container with hooks of its own stays whole.
+
+    Args:
+        model: the sequence.
+        example: what it takes, if that is known: what cannot pass between stages then lies within
+            a piece.
     """
+    layers = list(_flat(model, ""))
+    whole = _whole(model, layers, example) if example else [True] * len(layers)
     modules = {id(module): name for name, module in model.named_modules()}
     canonical = {id(p): name for name, p in model.named_parameters()}
     groups: list[list[tuple[str, nn.Module]]] = []
-    whole = True
-    for name, layer in _flat(model, ""):
-        if whole:
+    ends = True
+    for (name, layer), passes in zip(layers, whole, strict=True):
+        if ends:
             groups.append([])
         groups[-1].append((name, layer))
-        whole = not isinstance(layer, nn.RNNBase)  # gives more than tensors side by side
+        ends = passes and not isinstance(layer, nn.RNNBase)  # gives its state, too
     return [_piece(group, modules, canonical) for group in groups]
 
 
@@ -56,6 +67,22 @@ def _flat(model: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
             yield from _flat(layer, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", layer
+
+
+def _whole(
+    model: nn.Module, layers: Sequence[tuple[str, nn.Module]], example: Sequence[Tensor]
+) -> list[bool]:
+    """For each layer, whether what it gives is tensors side by side."""
+    passes: list[bool] = []
+    value: Any = tuple(x.clone() for x in example) if len(example) > 1 else example[0].clone()
+    with left_alone(model, example):
+        for name, layer in layers:
+            try:
+                value = layer(value)
+            except Exception as error:
+                raise ValueError(f"layer {name!r} failed on the example: {error}") from error
+            passes.append(side_by_side(value) is not None)
+    return passes
 
 
 def _piece(
