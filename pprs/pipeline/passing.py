@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
-from pprs.pipeline.cutting.described import described, side_by_side
+from pprs.pipeline.cutting.values import described, side_by_side
 
 Tensors = tuple[Tensor, ...]
 

@@ -13,6 +13,7 @@ from pprs.pipeline.cutting.example import Example
 from pprs.pipeline.cutting.export import Traced, trace
 from pprs.pipeline.cutting.flow import Flow
 from pprs.pipeline.cutting.layers import hooks, is_sequence, layer_pieces, opens
+from pprs.pipeline.cutting.values import called
 from pprs.pipeline.cutting.modes import same_in_other_mode, take_both
 from pprs.pipeline.cutting.partition import places
 from pprs.pipeline.cutting.refused import check_wrapped
@@ -123,15 +124,6 @@ def full_names(module: nn.Module) -> dict[str, nn.Parameter]:
         names = part.meta.get("names", {}) if isinstance(part, fx.GraphModule) else {}
         found |= {names.get(name, name): p for name, p in part.named_parameters()}
     return found
-
-
-def called(piece: nn.Module, value: Any) -> Any:
-    """What a piece makes of what the one before it gives: a tuple is several arguments.
-
-    A layer of an ``nn.Sequential`` takes it as one, as it does there.
-    """
-    one = isinstance(piece, fx.GraphModule) and piece.meta.get("takes") == "one"
-    return piece(*value) if isinstance(value, tuple) and not one else piece(value)
 
 
 def ties(whole: Chain) -> list[set[int]]:

@@ -1,16 +1,25 @@
-"""What a layer or a model gives: tensors side by side, or words for anything else."""
+"""What passes from a layer to the next: tensors side by side, or words for anything else."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, fx, nn
 
 
 def side_by_side(output: Any) -> tuple[Tensor, ...] | None:
     """The tensors of a tensor, or of a tuple of several; ``None`` if it is anything else."""
     parts = output if type(output) is tuple and len(output) > 1 else (output,)
     return parts if all(isinstance(part, Tensor) for part in parts) else None
+
+
+def called(piece: nn.Module, value: Any) -> Any:
+    """What a piece makes of what the one before it gives: a tuple is several arguments.
+
+    A layer of an ``nn.Sequential`` takes it as one, as it does there.
+    """
+    one = isinstance(piece, fx.GraphModule) and piece.meta.get("takes") == "one"
+    return piece(*value) if isinstance(value, tuple) and not one else piece(value)
 
 
 def described(output: Any) -> str:
