@@ -77,6 +77,20 @@ def _check_rows(named: Mapping[str, Any]) -> None:
         raise ValueError(f"x and y must have a row for each example, the same number: {counted}")
 
 
+def check_inputs(inputs: Sequence[Any]) -> dict[str, Tensor]:
+    """The inputs by their names, or ``ValueError`` if one is no tensor."""
+    if not inputs:
+        raise ValueError("x must be a tensor or a tuple of tensors, got none")
+    named = {f"x[{i}]" if len(inputs) > 1 else "x": x for i, x in enumerate(inputs)}
+    return {name: _tensor(name, value) for name, value in named.items()}
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(value).__name__} {value!r}")
+    return value
+
+
 def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 

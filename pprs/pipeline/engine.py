@@ -40,7 +40,7 @@ class Engine:
 
     stages: int
     local: Mapping[int, PerturbedStage]
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Any, Tensor], Tensor]
     law: Law
     replica: int
     device: torch.device
@@ -142,9 +142,13 @@ class Engine:
         if torch.is_autocast_enabled(self.device.type):
             # Autocast would do so for losses, but vmap passes it by.
             parts = tuple(x.float() if x.is_floating_point() else x for x in parts)
-        given = self.local[self.stages - 1].restored(tuple(map(self.law.spread, parts)))
+        restored = self.local[self.stages - 1].restored
+
+        def loss(target: Tensor, *tensors: Tensor) -> Tensor:
+            return self.loss(restored(tensors), target)
+
         try:
-            losses: Tensor = vmap(self.loss)(given, self.law.spread(targets[0]))
+            losses: Tensor = vmap(loss)(*map(self.law.spread, (targets[0], *parts)))
             return losses.mean()
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)

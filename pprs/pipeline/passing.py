@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from pprs.pipeline.cutting.values import described, side_by_side
 
@@ -32,13 +34,34 @@ def for_next(output: Any, layer: str) -> Tensors:
     )
 
 
-def for_loss(output: Any) -> tuple[Tensors, TreeSpec]:
+@dataclass(frozen=True)
+class Given:
+    """How tensors lie in what a network gives.
+
+    Args:
+        structure: of all its parts.
+        places: the numbers of those that are tensors; the others are ``None``.
+    """
+
+    structure: TreeSpec
+    places: tuple[int, ...]
+
+    def filled(self, tensors: Sequence[Tensor]) -> Any:
+        """What the network gives, with these tensors in it."""
+        parts: list[Tensor | None] = [None] * self.structure.num_leaves
+        for place, tensor in zip(self.places, tensors, strict=True):
+            parts[place] = tensor
+        return tree_unflatten(parts, self.structure)
+
+
+def for_loss(output: Any) -> tuple[Tensors, Given]:
     """The tensors that a network gives, and how they lie in it.
 
     Raises:
-        ValueError: if there is anything else in it.
+        ValueError: if there is anything but tensors and ``None`` in it.
     """
     leaves, structure = tree_flatten(output)
-    if leaves and all(isinstance(leaf, Tensor) for leaf in leaves):
-        return tuple(leaves), structure
+    tensors = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
+    if tensors and all(leaf is None or i in tensors for i, leaf in enumerate(leaves)):
+        return tuple(tensors.values()), Given(structure, tuple(tensors))
     raise ValueError(f"a network must give tensors, but this one gives {described(output)}")

@@ -42,7 +42,8 @@ class Pipeline:
     Args:
         network: layers that run one after the other, an ``nn.Sequential``; the result of
             :func:`chain`; or, with an example, any model that ``torch.export`` traces.
-        loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar.
+        loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar;
+            of a network that gives a tuple or a dictionary of tensors, these.
         sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
             number, a function of the step, or a dictionary from names to these, as for
             :func:`pprs.smooth`.
@@ -89,7 +90,7 @@ class Pipeline:
     def __init__(
         self,
         network: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
+        loss: Callable[[Any, Tensor], Tensor],
         *,
         sigma: Sigma = 0.0,
         samples: int = 1,
@@ -123,8 +124,8 @@ class Pipeline:
         self.grid = Grid.of(dist.get_world_size(group), replicas)
         self.stages = self.grid.ranks * each
         check_normalisation(network)
-        whole = network if isinstance(network, Chain) else chain(
-            network, *example, stages=self.stages
+        whole = (
+            network if isinstance(network, Chain) else chain(network, *example, stages=self.stages)
         )
         names = [name for name, p in full_names(whole).items() if p.requires_grad]
         if not names:

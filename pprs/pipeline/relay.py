@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from pprs.pipeline.cutting import Chain
 from pprs.pipeline.passing import Tensors, for_next

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from pprs.pipeline.cutting import Chain, full_names
-from pprs.pipeline.passing import for_loss, for_next
+from pprs.pipeline.passing import Given, for_loss, for_next
 from pprs.pipeline.recompute import recomputed
 from pprs.smoothing import Law, Noise, at_perturbed, owned
 
@@ -51,7 +51,7 @@ class PerturbedStage(nn.Module):
         self.last = last
         self.recompute = recompute
         self.step = 0  # keys the noise; the pipeline counts it
-        self._structure: TreeSpec | None = None
+        self._given: Given | None = None
         # Whether the layers change their inputs in place, as was seen in each mode.
         self._writes: dict[bool, bool] = {}
         self._own = full_names(chain)  # looked up once: every microbatch needs them
@@ -110,14 +110,13 @@ class PerturbedStage(nn.Module):
         output = self.chain(*inputs)
         if not self.last:
             return for_next(output, self.chain.layers[-1])
-        tensors, self._structure = for_loss(output)
+        tensors, self._given = for_loss(output)
         return tensors
 
-    def restored(self, outputs: Tensor | tuple[Tensor, ...]) -> Any:
+    def restored(self, tensors: Sequence[Tensor]) -> Any:
         """What the network gives, of the tensors that the last stage made of it."""
-        assert self._structure is not None
-        tensors = outputs if isinstance(outputs, tuple) else (outputs,)
-        return tree_unflatten(tensors, self._structure)
+        assert self._given is not None
+        return self._given.filled(tensors)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""

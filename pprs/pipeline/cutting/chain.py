@@ -13,11 +13,11 @@ from pprs.pipeline.cutting.example import Example
 from pprs.pipeline.cutting.export import Traced, trace
 from pprs.pipeline.cutting.flow import Flow
 from pprs.pipeline.cutting.layers import hooks, is_sequence, layer_pieces, opens
-from pprs.pipeline.cutting.values import called
 from pprs.pipeline.cutting.modes import same_in_other_mode, take_both
 from pprs.pipeline.cutting.partition import places
 from pprs.pipeline.cutting.refused import check_wrapped
 from pprs.pipeline.cutting.splitting import cuts, pieces
+from pprs.pipeline.cutting.values import called
 
 
 class Chain(nn.Sequential):
@@ -119,7 +119,7 @@ def chain(
 def full_names(module: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters of a piece, or of a chain or part of one, by their names in the model."""
     parts = module if isinstance(module, Chain) else [module]
-    found = {}
+    found: dict[str, nn.Parameter] = {}
     for part in parts:
         names = part.meta.get("names", {}) if isinstance(part, fx.GraphModule) else {}
         found |= {names.get(name, name): p for name, p in part.named_parameters()}

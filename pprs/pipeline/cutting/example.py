@@ -68,8 +68,9 @@ class Example:
         """Let what the forward replaced hold the new values: a trace keeps the tensor."""
         for (module, name), buffer in self.assigned.items():
             place = module._buffers if name in module._buffers else vars(module)
-            value = place[name]
-            if not isinstance(value, Tensor) or value.shape != buffer.shape or value.dtype != buffer.dtype:
+            value: Any = place[name]
+            alike = isinstance(value, Tensor) and value.shape == buffer.shape
+            if not alike or value.dtype != buffer.dtype:
                 raise TypeError(
                     f"it replaces {name!r} of a {type(module).__name__} by something of "
                     "another shape or dtype"

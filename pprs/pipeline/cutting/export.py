@@ -12,9 +12,9 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from pprs.pipeline.cutting.example import Example
 from pprs.pipeline.cutting.functions import copied, mark_mode, operation, writes
 from pprs.pipeline.cutting.opaque import watched
-from pprs.pipeline.cutting.example import Example
 from pprs.pipeline.cutting.refused import check_backward_hooks
 from pprs.smoothing import check_normalisation
 
@@ -74,9 +74,7 @@ def trace(example: Example) -> Traced:
     return _named(program, model, example.inputs[0].device, example.outputs[-1])
 
 
-def _named(
-    program: ExportedProgram, model: nn.Module, device: torch.device, output: Any
-) -> Traced:
+def _named(program: ExportedProgram, model: nn.Module, device: torch.device, output: Any) -> Traced:
     """Parameters, buffers and constants as attributes, called as in the model."""
     graph = program.graph
     canonical = {id(p): name for name, p in model.named_parameters()}
@@ -151,8 +149,8 @@ def _early(node: fx.Node, own: Set[str]) -> None:
     if buffer.op == "get_attr" and buffer.target not in own and len(buffer.users) == 1:
         node.graph.erase_node(node)  # an attribute that every forward makes anew
         return
-    others = {*value.users, *buffer.users, value} - {node}
+    others = {*value.users, *buffer.users, value, buffer} - {node}
     if not any(map(writes, others)):
         order = {other: index for index, other in enumerate(node.graph.nodes)}
-        last = max((value, buffer, *(u for u in buffer.users if u is not node)), key=order.__getitem__)
+        last = max({value, buffer, *buffer.users} - {node}, key=order.__getitem__)
         last.append(node)

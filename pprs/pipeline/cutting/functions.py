@@ -147,7 +147,9 @@ def mark_mode(graph: fx.Graph, training: bool) -> None:
 def _by_mode(graph: fx.Graph, node: fx.Node, args: Any, kwargs: Any) -> tuple[Any, Any]:
     """Let what drops values follow ``train()`` and ``eval()`` of the piece."""
     if "other" in node.meta:
-        return _chosen(graph, (args, kwargs), node.meta["other"], node.meta["training"])
+        other = node.meta["other"]
+        args, kwargs = _chosen(graph, (args, kwargs), other, node.meta["training"])
+        return args, kwargs
     if not node.meta.get("follows"):
         return args, kwargs
     name, value = "train", graph.create_node("get_attr", "training")
@@ -170,7 +172,8 @@ def _chosen(graph: fx.Graph, own: Any, other: Any, training: bool) -> Any:
     if isinstance(own, fx.Node) or own == other:
         return own
     values = (other, own) if training else (own, other)
-    return graph.call_function(operator.getitem, (values, graph.create_node("get_attr", "training")))
+    mode = graph.create_node("get_attr", "training")
+    return graph.call_function(operator.getitem, (values, mode))
 
 
 def _arguments(node: fx.Node) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from pprs.pipeline.cutting.values import side_by_side
 from pprs.pipeline.cutting.example import left_alone
+from pprs.pipeline.cutting.values import side_by_side
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 

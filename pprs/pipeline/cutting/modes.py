@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_flatten
 
 from pprs.pipeline.cutting.example import Example
+
+_NUMBERS = (bool, int, float)
 
 
 def same_in_other_mode(example: Example, pieces: nn.Sequential) -> bool:
@@ -68,14 +70,12 @@ def take_both(graph: fx.Graph, other: fx.Graph, training: bool) -> bool:
 
 
 def _numbers_only(own: Any, other: Any) -> bool:
-    if isinstance(own, Sequence | dict) and type(own) is type(other) and len(own) == len(other):
-        if isinstance(own, dict):
-            return own.keys() == other.keys() and all(_numbers_only(own[k], other[k]) for k in own)
-        return isinstance(own, str) and own == other or (
-            not isinstance(own, str) and all(map(_numbers_only, own, other))
-        )
-    plain = isinstance(own, bool | int | float) and isinstance(other, bool | int | float)
-    return plain or own is other or own == other
+    leaves, structure = tree_flatten(own)
+    others, same = tree_flatten(other)
+    return structure == same and all(
+        one == two or (isinstance(one, _NUMBERS) and isinstance(two, _NUMBERS))
+        for one, two in zip(leaves, others, strict=True)
+    )
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

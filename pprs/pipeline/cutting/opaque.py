@@ -17,16 +17,15 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.checkpoint import CheckpointFunction
 
 _CONSTANTS = (bool, int, float, str, torch.dtype, torch.device, torch.Size, type(None))
-_library = torch.library.Library("pprs_cutting", "DEF")  # noqa: TOR901 - lives as long as graphs
+# It lives as long as the graphs that have its operations.
+_library = torch.library.Library("pprs_cutting", "DEF")  # type: ignore[no-untyped-call]
 _numbers = itertools.count()
 # What an operation in a graph stands for, by its name.
 FUNCTIONS: dict[str, Callable[..., list[Tensor]]] = {}
 
 
 @contextmanager
-def watched(
-    model: nn.Module, assigned: dict[tuple[nn.Module, str], Tensor]
-) -> Iterator[list[str]]:
+def watched(model: nn.Module, assigned: dict[tuple[nn.Module, str], Tensor]) -> Iterator[list[str]]:
     """Trace a model in here: its ``autograd.Function``s become operations of the graph.
 
     A checkpoint that calls backward anew computes the same without: it is left out.
@@ -51,11 +50,12 @@ def watched(
         return _whole(lambda *values: apply(kind, *values, **kwargs), kind.__name__, args)
 
     def assign_told(module: nn.Module, name: str, value: Any) -> None:
-        before = module._buffers.get(name, vars(module).get(name))
-        if module in modules and isinstance(before, Tensor) and value is not before:
-            assigned.setdefault((module, name), before)
-        if module in modules and _number(before) and _number(value) and before != value:
-            lost.append(f"changes the number {name!r} of a {type(module).__name__}")
+        if module in modules:
+            before = module._buffers.get(name, vars(module).get(name))
+            if isinstance(before, Tensor) and value is not before:
+                assigned.setdefault((module, name), before)
+            if _number(before) and _number(value) and before != value:
+                lost.append(f"changes the number {name!r} of a {type(module).__name__}")
         assign(module, name, value)
 
     def hook_told(tensor: Tensor, hook: Callable[..., Any]) -> Any:
@@ -104,7 +104,8 @@ def _whole(function: Callable[..., Any], name: str, args: tuple[Any, ...]) -> An
         return list(results) if isinstance(results, tuple) else [results]
 
     operation = f"{name}_{next(_numbers)}".lower()
-    _library.define(f"{operation}(Tensor[] tensors, SymInt[] sizes) -> Tensor[]")
+    schema = "(Tensor[] tensors, SymInt[] sizes) -> Tensor[]"
+    _library.define(f"{operation}{schema}")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"pprs_cutting::{operation}", run, lib=_library)
     FUNCTIONS[operation] = run
     call = getattr(torch.ops.pprs_cutting, operation)
