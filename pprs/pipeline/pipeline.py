@@ -9,7 +9,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pprs.pipeline.arguments import check_batch, check_inputs, check_types, checked_device
+from pprs.pipeline.arguments import (
+    check_batch,
+    check_inputs,
+    check_types,
+    checked_device,
+    trainable,
+)
 from pprs.pipeline.cutting import Balance, Chain, Memory, chain, cut_chain, full_names
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.grid import Grid
