@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import fx, nn
 
 from pprs.pipeline.cutting import Chain
+from pprs.pipeline.stage import PerturbedStage
 from pprs.smoothing import check_normalisation
 
 
@@ -16,12 +17,12 @@ class Modes:
     Kept is what is in evaluation mode while the rest trains, when the stages are switched.
 
     Args:
-        chains: of the stages of this process.
+        stages: of this process.
         whole: the network's chain, in its mode.
     """
 
-    def __init__(self, chains: Iterable[Chain], whole: Chain) -> None:
-        self._chains, self._training = list(chains), whole.training
+    def __init__(self, stages: Iterable[PerturbedStage], whole: Chain) -> None:
+        self._stages, self._training = list(stages), whole.training
         self._traced = whole.training if whole.fixed else None  # the only mode it has
         self._kept: set[nn.Module] = set()
 
@@ -40,14 +41,14 @@ class Modes:
             )
         if self._training:
             self._kept = self._found()
-        for chain in self._chains:
-            chain.train(training)
+        for stage in self._stages:
+            stage.train(training)
         for module in self._kept:
             module.training = False
         self._training = training
         try:
-            for chain in self._chains:
-                check_normalisation(chain)
+            for stage in self._stages:
+                check_normalisation(stage.chain)
         except RuntimeError:
             self.switch(False)
             raise
@@ -55,8 +56,8 @@ class Modes:
     def _found(self) -> set[nn.Module]:
         users = [
             module
-            for chain in self._chains
-            for module in chain.modules()
+            for stage in self._stages
+            for module in stage.chain.modules()
             if not isinstance(module, fx.GraphModule | Chain) and type(module) is not nn.Module
         ]
         kept = {module for module in users if not module.training}

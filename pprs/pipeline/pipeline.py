@@ -9,13 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pprs.pipeline.arguments import (
-    check_batch,
-    check_inputs,
-    check_types,
-    checked_device,
-    trainable,
-)
+from pprs.pipeline import arguments
 from pprs.pipeline.cutting import Balance, Chain, Memory, chain, cut_chain, full_names
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.grid import Grid
@@ -124,7 +118,7 @@ class Pipeline:
                 "a Pipeline needs torch.distributed's process group: call "
                 "torch.distributed.init_process_group() first, under torchrun"
             )
-        check_types(locals())
+        arguments.check_types(locals())
         law = Law(sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
         self.grid = Grid.of(dist.get_world_size(group), replicas)
@@ -162,7 +156,7 @@ class Pipeline:
             },
             group,
         )
-        self.device = checked_device(device)
+        self.device = arguments.checked_device(device)
         self._finite, self._schedule = finite, schedule
         self._group, self._across = self.grid.groups(group)
         self.replica, rank = divmod(dist.get_rank(group), self.grid.ranks)
@@ -186,7 +180,7 @@ class Pipeline:
 
         own = placement.stages_of(rank, self.grid.ranks, each)
         self.local = {number: stage(number).to(self.device) for number in own}
-        self._modes = Modes([stage.chain for stage in self.local.values()], whole)
+        self._modes = Modes(self.local.values(), whole)
         self.owners = placement.owners(self.grid.ranks, each)
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None
@@ -266,7 +260,7 @@ class Pipeline:
             NotFiniteError: on the last stage, if a loss is not finite, unless ``finite=False``.
         """
         inputs = x if isinstance(x, tuple) else (x,)
-        check_batch(inputs, y, last=self.is_last)
+        arguments.check_batch(inputs, y, last=self.is_last)
         report(list(self.local), self.steps)
         parameters = list(self.named_parameters().values())
         before = [p.grad if accumulate else None for p in parameters]
@@ -321,7 +315,7 @@ class Pipeline:
         with torch.no_grad():
             inputs = x if isinstance(x, tuple) else (x,)
             if self.is_first:
-                check_inputs(inputs)
+                arguments.check_inputs(inputs)
             return relay(chains, self.owners, inputs, self.device, self._group)
 
     def timeline(self) -> Timeline | None:
