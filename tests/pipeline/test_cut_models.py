@@ -225,7 +225,7 @@ def test_dropout_that_is_always_on_stays_on(alone):
 @pytest.mark.parametrize("output", [[X, X], (X,), {"x": X}, (X, None)])
 def test_what_cannot_pass_between_stages_is_refused_by_the_layers_name(output):
     whole = chain(nn.Sequential(nn.Linear(6, 6), Calls(lambda x: output)))
-    stage = PerturbedStage(whole, Law(0.0, 1, "shared"), ["0.weight"], 0, last=False)
+    stage = PerturbedStage(whole, Law(0.0, 1, "shared"), ["0.weight", "0.bias"], 0, last=False)
     with pytest.raises(RuntimeError, match=r"ends with the piece of layer '1', which gives a"):
         stage(X[None], microbatch=torch.tensor([0]))
     with torch.no_grad():
