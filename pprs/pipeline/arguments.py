@@ -26,7 +26,9 @@ def trainable(parameters: Mapping[str, nn.Parameter]) -> list[str]:
     """The names of the trainable ones, or ``ValueError`` if there are none."""
     names = [name for name, p in parameters.items() if p.requires_grad]
     if not names:
-        raise ValueError("the network has no trainable parameter that its output depends on")
+        raise ValueError(
+            "network must have a parameter that can be trained: what its output depends on has none"
+        )
     return names
 
 
@@ -83,20 +85,6 @@ def _check_rows(named: Mapping[str, Any]) -> None:
     if len(set(rows.values())) > 1:
         counted = ", ".join(f"{name} has {count}" for name, count in rows.items())
         raise ValueError(f"x and y must have a row for each example, the same number: {counted}")
-
-
-def check_inputs(inputs: Sequence[Any]) -> dict[str, Tensor]:
-    """The inputs by their names, or ``ValueError`` if one is no tensor."""
-    if not inputs:
-        raise ValueError("x must be a tensor or a tuple of tensors, got none")
-    named = {f"x[{i}]" if len(inputs) > 1 else "x": x for i, x in enumerate(inputs)}
-    return {name: _tensor(name, value) for name, value in named.items()}
-
-
-def _tensor(name: str, value: Any) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise ValueError(f"{name} must be a tensor, got {type(value).__name__} {value!r}")
-    return value
 
 
 def _count(value: Any) -> bool:

@@ -124,14 +124,8 @@ class Pipeline:
         self.grid = Grid.of(dist.get_world_size(group), replicas)
         self.stages = self.grid.ranks * each
         check_normalisation(network)
-        whole = (
-            network if isinstance(network, Chain) else chain(network, *example, stages=self.stages)
-        )
-        names = [name for name, p in full_names(whole).items() if p.requires_grad]
-        if not names:
-            raise ValueError(
-                f"network must have a parameter that can be trained: {len(whole)} layers have none"
-            )
+        whole = chain(network, *example, stages=self.stages)
+        names = arguments.trainable(full_names(whole))
         world = dist.get_world_size(group)
         if seed is None and world > 1 and any(law.sigmas(names, 0).values()):
             raise ValueError(f"{world} processes must draw the noise of one seed: pass seed=")

@@ -243,7 +243,7 @@ def test_what_is_no_input_and_a_network_without_parameters_are_refused(alone):
     pipe = Pipeline(nn.Sequential(nn.Linear(6, 3)), mse_loss, seed=0)
     with pytest.raises(ValueError, match="x must be a tensor, got str 'hello'"):
         pipe("hello")
-    with pytest.raises(ValueError, match="no trainable parameter"):
+    with pytest.raises(ValueError, match="a parameter that can be trained"):
         Pipeline(nn.Sequential(nn.Tanh()), mse_loss, seed=0)
     with pytest.raises(RuntimeError, match=r"begins with layer '0': mat1 and mat2 shapes"):
         pipe.step(X[:, :5], Y)
