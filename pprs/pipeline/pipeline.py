@@ -222,10 +222,7 @@ class Pipeline:
         return self._divided.chosen(batch=1)
 
     def train(self, mode: bool = True) -> None:
-        """Put this process's stages into training mode, where dropout drops.
-
-        What was in evaluation mode while the rest trained, as frozen layers are, stays in it.
-        """
+        """Put this process's stages into training mode, all but what a user kept out of it."""
         self._modes.switch(mode)
 
     def eval(self) -> None:

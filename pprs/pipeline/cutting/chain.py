@@ -82,7 +82,8 @@ def chain(
     which the model was traced. Parameters that the output does not depend on are in no piece.
 
     Args:
-        model: to be cut, unless it is a chain already; a model's output object counts as its ``.logits``.
+        model: to be cut, unless it is a chain already; a model's output object counts as its
+            ``.logits``.
         example: tensors, the arguments of its forward; the last may be a mapping of keyword
             arguments. The pieces take those that are tensors, in this order.
         largest: a piece with more functions that receive parameters than this, at least 1, is cut
