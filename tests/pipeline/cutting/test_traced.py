@@ -40,7 +40,10 @@ def traced(forward, **options):
 
 
 def gradients(output, parameters):
-    return torch.autograd.grad(output.pow(2).sum(), parameters, allow_unused=True)
+    for parameter in parameters:
+        parameter.grad = None
+    output.pow(2).sum().backward()  # a reentrant checkpoint knows no torch.autograd.grad
+    return [parameter.grad for parameter in parameters]
 
 
 def same(model, pieces):
