@@ -22,6 +22,16 @@ def check_types(arguments: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must be {_KINDS[name][1]}, got {value!r}")
 
 
+def trainable(parameters: Mapping[str, nn.Parameter]) -> list[str]:
+    """The names of the trainable ones, or ``ValueError`` if there are none."""
+    names = [name for name, p in parameters.items() if p.requires_grad]
+    if not names:
+        raise ValueError(
+            "network must have a parameter that can be trained: what its output depends on has none"
+        )
+    return names
+
+
 def checked_device(device: torch.device | str) -> torch.device:
     """The device.
 

@@ -60,7 +60,7 @@ class Engine:
     stages: int
     local: Mapping[int, PerturbedStage]
     owners: list[int]
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Any, Tensor], Tensor]
     law: Law
     replica: int
     device: torch.device
@@ -247,22 +247,27 @@ class Engine:
             some = torch.randn(2, size, *result.shape[2:], device=self.device).to(result.dtype)
             self._seen_divisible = check_divisible(self.loss, some, parts)
 
-    def _lane_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def _lane_loss(self, outputs: Any, targets: Tensor) -> Tensor:
         if self._over_labels is None or self._total is None:
             return self.loss(outputs, targets)
         return self._over_labels.summed(outputs, targets) / (self._total * len(targets))
 
-    def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(self.device.type) and outputs.is_floating_point():
-            outputs = outputs.float()  # autocast would do so for losses, but vmap passes it by
+    def _mean_loss(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:
+        parts = outputs if isinstance(outputs, tuple) else (outputs,)
+        if torch.is_autocast_enabled(self.device.type):
+            # Autocast would do so for losses, but vmap passes it by.
+            parts = tuple(x.float() if x.is_floating_point() else x for x in parts)
+        restored = self.local[self.stages - 1].restored
+
+        def loss(target: Tensor, *tensors: Tensor) -> Tensor:
+            return self._lane_loss(restored(tensors), target)
+
         try:
-            losses: Tensor = vmap(self._lane_loss)(
-                self.law.spread(outputs), self.law.spread(targets[0])
-            )
+            losses: Tensor = vmap(loss)(*map(self.law.spread, (targets[0], *parts)))
             return losses.mean()
         except Exception as error:
-            shapes = tuple(outputs.shape[1:]), tuple(targets.shape[2:])
+            shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)
             raise RuntimeError(
-                f"the loss failed on outputs of shape {shapes[0]} and targets of shape "
-                f"{shapes[1]}: {error}"
+                f"the loss failed on outputs of shape {shapes} and targets of shape "
+                f"{tuple(targets.shape[2:])}: {error}"
             ) from error

@@ -9,13 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pprs.pipeline.arguments import (
-    check_batch,
-    check_inputs,
-    check_types,
-    checked_device,
-    fingerprint,
-)
+from pprs.pipeline import arguments
 from pprs.pipeline.batches import agreed_inputs, agreed_step
 from pprs.pipeline.clipping import clip
 from pprs.pipeline.cutting import Balance, Chain, Memory, chain, cut_chain, full_names
@@ -24,6 +18,7 @@ from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite
 from pprs.pipeline.grid import Grid
 from pprs.pipeline.microbatches import Microbatches, Split
+from pprs.pipeline.modes import Modes
 from pprs.pipeline.relay import relay
 from pprs.pipeline.running import check_same, report
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
@@ -48,7 +43,8 @@ class Pipeline:
     Args:
         network: layers that run one after the other, an ``nn.Sequential``; the result of
             :func:`chain`; or, with an example, any model that ``torch.export`` traces.
-        loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar.
+        loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar;
+            of a network that gives a tuple or a dictionary of tensors, these.
         sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
             number, a function of the step, or a dictionary from names to these, as for
             :func:`pprs.smooth`.
@@ -97,7 +93,7 @@ class Pipeline:
     def __init__(
         self,
         network: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
+        loss: Callable[[Any, Tensor], Tensor],
         *,
         sigma: Sigma = 0.0,
         samples: int = 1,
@@ -126,18 +122,14 @@ class Pipeline:
                 "a Pipeline needs torch.distributed's process group: call "
                 "torch.distributed.init_process_group() first, under torchrun"
             )
-        check_types(locals())
+        arguments.check_types(locals())
         law = Law(sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
         self.grid = Grid.of(dist.get_world_size(group), replicas)
         self.stages = self.grid.ranks * each
         check_normalisation(network)
-        whole = network if isinstance(network, Chain) else chain(network, *example)
-        names = [name for name, p in full_names(whole).items() if p.requires_grad]
-        if not names:
-            raise ValueError(
-                f"network must have a parameter that can be trained: {len(whole)} layers have none"
-            )
+        whole = chain(network, *example, stages=self.stages)
+        names = arguments.trainable(full_names(whole))
         world = dist.get_world_size(group)
         if seed is None and world > 1 and any(law.sigmas(names, 0).values()):
             raise ValueError(f"{world} processes must draw the noise of one seed: pass seed=")
@@ -158,11 +150,11 @@ class Pipeline:
                 "seed": seed,
                 "recompute": recompute,
                 "cut": (balance, cut, memory),
-                "the network's initial parameters (seed them alike)": fingerprint(whole),
+                "the network's initial parameters (seed them alike)": arguments.fingerprint(whole),
             },
             group,
         )
-        self.device = checked_device(device)
+        self.device = arguments.checked_device(device)
         self._finite, self._schedule = finite, schedule
         self._everyone, self._failed = group, False
         self._group, self._across = self.grid.groups(group)
@@ -181,14 +173,20 @@ class Pipeline:
 
         def stage(number: int) -> PerturbedStage:
             piece = Chain(*(whole[i] for i in pieces[number]))
+            first, last = pieces[number][0], number == self.stages - 1
             part = PerturbedStage(
-                piece, law, names, seed, number=number, first=pieces[number][0], recompute=recompute
+                *(piece, law, names, seed),
+                number=number,
+                first=first,
+                last=last,
+                recompute=recompute,
             )
             part.draws.seed = draws
             return part
 
         own = placement.stages_of(rank, self.grid.ranks, each)
         self.local = {number: stage(number).to(self.device) for number in own}
+        self._modes = Modes(self.local.values(), whole)
         self.owners = placement.owners(self.grid.ranks, each)
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None
@@ -240,9 +238,8 @@ class Pipeline:
         return self._divided.chosen(batch=1)
 
     def train(self, mode: bool = True) -> None:
-        """Put this process's stages into training mode, where dropout drops."""
-        for stage in self.local.values():
-            stage.train(mode)
+        """Put this process's stages into training mode, all but what a user kept out of it."""
+        self._modes.switch(mode)
 
     def eval(self) -> None:
         """Put this process's stages into evaluation mode."""
@@ -276,7 +273,7 @@ class Pipeline:
             UnlikeError: in the first step, in all processes, for another model than the network.
         """
         inputs = x if isinstance(x, tuple) else (x,)
-        check_batch(inputs, y, last=self.is_last)
+        arguments.check_batch(inputs, y, last=self.is_last)
         report(list(self.local), self.steps)
         if self._failed:
             raise RuntimeError(
@@ -335,7 +332,7 @@ class Pipeline:
         gradients = [p.grad for p in self.named_parameters().values() if p.grad is not None]
         return clip(gradients, max_norm, self.device, self._group)
 
-    def __call__(self, x: Tensor | Tensors) -> Tensor | None:
+    def __call__(self, x: Tensor | Tensors) -> Any:
         """The outputs at the unperturbed parameters, on the last stage; a collective call.
 
         Args:
@@ -345,14 +342,14 @@ class Pipeline:
         Raises:
             ValueError: on all ranks alike, if those two pass different inputs.
         """
-        chains = {number: stage.chain for number, stage in self.local.items()}
+        stages = {number: stage.unperturbed for number, stage in self.local.items()}
         inputs = x if isinstance(x, tuple) else (x,)
         if self.is_first:
-            check_inputs(inputs)
+            arguments.check_inputs(inputs)
         read = inputs if self.is_first or self.is_last else ()
         agreed_inputs(read, self.local, self.device, self._group)
         with torch.no_grad():
-            return relay(chains, self.owners, inputs, self.device, self._group)
+            return relay(stages, self.owners, inputs, self.device, self._group)
 
     def timeline(self) -> Timeline | None:
         """What all processes of this copy did in the recorded steps; a collective call.

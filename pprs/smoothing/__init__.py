@@ -14,6 +14,7 @@ from pprs.smoothing._checks import (
 )
 from pprs.smoothing._compiled import available as compiled
 from pprs.smoothing._cost import always
+from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._lanes import owned
 from pprs.smoothing._law import (
     DEFAULT_SAMPLES,
@@ -34,6 +35,7 @@ __all__ = [
     "DEFAULT_SIGMA",
     "Batch",
     "Closure",
+    "Lanes",
     "Law",
     "Noise",
     "NoiseLaw",
@@ -42,6 +44,7 @@ __all__ = [
     "Scale",
     "Schedule",
     "Sigma",
+    "Target",
     "Unused",
     "always",
     "at_perturbed",

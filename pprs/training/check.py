@@ -145,9 +145,17 @@ def _cut(config: TrainConfig, whole: Chain) -> list[range]:
 
 def _pieces(config: TrainConfig, task: Task) -> Chain:
     try:
-        return chain(task.model, *task.example())
+        whole = chain(task.model, *task.example(), stages=config.stages)
     except RuntimeError as error:
         raise ValueError(f"model={config.model}: {error}") from None
+    evaluates = task.validation or config.target_loss is not None or config.target_accuracy
+    if whole.fixed and evaluates:
+        raise ValueError(
+            f"model={config.model} computes something else in evaluation mode than in training "
+            f"mode, which its trace does not have: take what depends on self.training out of its "
+            f"forward, return an nn.Sequential of its layers, or leave the validation data out"
+        )
+    return whole
 
 
 def _check_checkpoint(

@@ -39,8 +39,9 @@ def rehearse(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range]
     for number, pieces in enumerate(cut):
         part = Chain(*(whole[i] for i in pieces))
         here = _precision(config)
+        last = number + 1 == len(cut)
         stage = PerturbedStage(
-            part, law, names, config.seed, number=number, recompute=config.recompute
+            part, law, names, config.seed, number=number, last=last, recompute=config.recompute
         )
         with failing(f"the model failed as it is cut, {_named(whole, pieces, number)}"), here:
             given = stage(*values, microbatch=torch.tensor([0]))
@@ -80,8 +81,7 @@ def _backward(
 
 
 def _arriving(x: Tensor) -> Tensor:
-    x = x.detach()
-    return x.requires_grad_() if x.is_floating_point() or x.is_complex() else x
+    return x.detach().requires_grad_(x.requires_grad)
 
 
 def _autocast(config: TrainConfig) -> bool:

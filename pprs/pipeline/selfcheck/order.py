@@ -233,7 +233,7 @@ def _split(outputs: Any, y: Tensor, parts: int) -> list[tuple[Any, Tensor]] | No
     """The outputs and targets of equal parts of a batch, if each output has its examples first."""
     several = isinstance(outputs, tuple)
     given = outputs if several else (outputs,)
-    if any(x.shape[:1] != y.shape[:1] for x in given):
+    if not all(isinstance(x, Tensor) and x.shape[:1] == y.shape[:1] for x in given):
         return None
     pieces = [x.detach().chunk(parts) for x in given]
     rows = zip(*pieces, strict=True) if several else pieces[0]
