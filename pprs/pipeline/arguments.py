@@ -6,9 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.pipeline.cutting import Balance, Memory
+
+
+def check_started() -> None:
+    """Raise ``RuntimeError`` without a process group."""
+    if not dist.is_initialized():
+        raise RuntimeError(
+            "a Pipeline needs torch.distributed's process group: call "
+            "torch.distributed.init_process_group() first, under torchrun"
+        )
 
 
 def check_types(arguments: Mapping[str, Any]) -> None:

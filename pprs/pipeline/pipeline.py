@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from pprs.pipeline import arguments
 from pprs.pipeline.batches import agreed_inputs, agreed_step
 from pprs.pipeline.clipping import clip
-from pprs.pipeline.cutting import Balance, Chain, Memory, chain, cut_chain, full_names
-from pprs.pipeline.draws import peek
+from pprs.pipeline.cutting import Balance, Memory, chain, cut_chain, full_names
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite
 from pprs.pipeline.grid import Grid
@@ -23,9 +22,9 @@ from pprs.pipeline.relay import relay
 from pprs.pipeline.running import check_same, report
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
 from pprs.pipeline.selfcheck import Copies, SelfCheck
-from pprs.pipeline.stage import PerturbedStage
+from pprs.pipeline.stage import stages_of
 from pprs.pipeline.timeline import Recorder, Timeline, gather
-from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, derive_seed, fresh_seed
+from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 
@@ -34,11 +33,9 @@ class Pipeline:
     r"""The stages of a network that one process of the default process group holds.
 
     Every process builds the same ``network`` and passes the same arguments; each keeps its own
-    consecutive pieces. Any optimizer over
-    :meth:`named_parameters` can follow :meth:`step`: with :class:`pprs.AGD` it is Algorithm 1.
-
-    For a fixed seed, split and number of microbatches the result does not depend on the number of
-    stages and replicas, nor on the schedule.
+    consecutive pieces. Any optimizer over :meth:`named_parameters` can follow :meth:`step`: with
+    :class:`pprs.AGD` it is Algorithm 1. For a fixed seed, split and number of microbatches the
+    result does not depend on the number of stages and replicas, nor on the schedule.
 
     Args:
         network: layers that run one after the other, an ``nn.Sequential``; the result of
@@ -117,11 +114,7 @@ class Pipeline:
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
     ) -> None:
-        if not dist.is_initialized():
-            raise RuntimeError(
-                "a Pipeline needs torch.distributed's process group: call "
-                "torch.distributed.init_process_group() first, under torchrun"
-            )
+        arguments.check_started()
         arguments.check_types(locals())
         law = Law(sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
@@ -168,24 +161,9 @@ class Pipeline:
             memory=memory,
             group=group,
         )
-        draws = derive_seed(peek(), "no seed" if seed is None else seed)
-        seed = fresh_seed() if seed is None else seed
-
-        def stage(number: int) -> PerturbedStage:
-            piece = Chain(*(whole[i] for i in pieces[number]))
-            first, last = pieces[number][0], number == self.stages - 1
-            part = PerturbedStage(
-                *(piece, law, names, seed),
-                number=number,
-                first=first,
-                last=last,
-                recompute=recompute,
-            )
-            part.draws.seed = draws
-            return part
-
         own = placement.stages_of(rank, self.grid.ranks, each)
-        self.local = {number: stage(number).to(self.device) for number in own}
+        local = stages_of(whole, pieces, own, law, names, seed, recompute=recompute)
+        self.local = {number: stage.to(self.device) for number, stage in local.items()}
         self._modes = Modes(self.local.values(), whole)
         self.owners = placement.owners(self.grid.ranks, each)
         self._recorder = (

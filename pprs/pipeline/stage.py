@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from pprs.pipeline.cutting import Chain, full_names
-from pprs.pipeline.draws import Draws, every, kept
+from pprs.pipeline.draws import Draws, every, kept, peek
 from pprs.pipeline.passing import Given, for_loss, for_next
 from pprs.pipeline.recompute import recomputed
 from pprs.pipeline.untouched import untouched
-from pprs.smoothing import Lanes, Law, Noise, Target, at_perturbed, has_run, is_first, owned
+from pprs.smoothing import (
+    Lanes,
+    Law,
+    Noise,
+    Target,
+    at_perturbed,
+    derive_seed,
+    fresh_seed,
+    has_run,
+    is_first,
+    owned,
+)
 
 
 class PerturbedStage(nn.Module):
@@ -170,6 +181,44 @@ class PerturbedStage(nn.Module):
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""
         return {n: p for n, p in self._own.items() if p.requires_grad}
+
+
+def stages_of(
+    whole: Chain,
+    pieces: Sequence[range],
+    own: Iterable[int],
+    law: Law,
+    names: list[str],
+    seed: int | None,
+    *,
+    recompute: bool,
+) -> dict[int, PerturbedStage]:
+    """The stages that a process holds, by their numbers.
+
+    Args:
+        whole: the network's chain.
+        pieces: of each stage, their numbers in the chain.
+        own: numbers of the stages wanted.
+        law: of the perturbations.
+        names: of all trainable parameters of the network.
+        seed: of the run; without one the noise has one of the operating system. What layers draw
+            also depends on torch's generator as it is now.
+        recompute: as for :class:`PerturbedStage`.
+    """
+    draws = derive_seed(peek(), "no seed" if seed is None else seed)
+    seed = fresh_seed() if seed is None else seed
+    stages = {}
+    for number in own:
+        piece, last = pieces[number], number == len(pieces) - 1
+        stages[number] = stage = PerturbedStage(
+            *(Chain(*(whole[i] for i in piece)), law, names, seed),
+            number=number,
+            first=piece[0],
+            last=last,
+            recompute=recompute,
+        )
+        stage.draws.seed = draws
+    return stages
 
 
 def _sendable(x: Tensor) -> Tensor:

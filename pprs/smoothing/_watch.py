@@ -60,6 +60,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with torch._C.DisableTorchFunction():  # Smoothed has had its turn
             if not place.ours:
                 self._check(func, (args, kwargs))
+            self._check_hooks()
             return func(*args, **(kwargs or {}))
 
     def _check(self, func: Any, arguments: Any) -> None:
@@ -69,6 +70,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 for target in self._targets.get(_memory(leaf), ()):
                     if _overlap(leaf, target.parameter):
                         self._refuse(unperturbed(target.name, func))
+
+    def _check_hooks(self) -> None:
         hooks = _saving_hooks()
         if hooks != self._hooks and "checkpoint" in repr(hooks):
             self._refuse(_CHECKPOINT)

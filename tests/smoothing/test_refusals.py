@@ -191,6 +191,8 @@ def test_checkpointing_is_refused_and_pprs_runs_one_by_one():
     model = net()
     closure = lambda: checkpoint(model, X, use_reentrant=False).square().mean()  # noqa: E731
     refused(closure, model, "checkpointing.*Switch it off")
+    linear = lambda: model[2](checkpoint(model[0], X, use_reentrant=False)).sum()  # noqa: E731
+    refused(linear, model, "checkpointing.*Switch it off")
     optimizer = pprs.PPRS(model, 0.1, sigma=0.1, samples=2)
     with pytest.warns(UserWarning, match="checkpointing.*2 times one by one"):
         optimizer.step(closure)
