@@ -196,6 +196,7 @@ class Noisy(TensorDataset):
 def data():
     return Noisy(X, Y)
 """
+OTHER = Net()
 # By what the page says that is said.
 CASES = {
     "is in training mode: its running statistics": lambda: smoothed(
@@ -206,7 +207,7 @@ CASES = {
         lambda net: net(X).sum() + (X @ nn.Parameter(net.a.weight)).sum()
     ),
     "the closure did not use": lambda: smoothed(lambda net: net.a(X).sum()),
-    "the closure used none of": lambda: smoothed(lambda _: Net()(X).sum()),
+    "the closure used none of": lambda: smoothed(lambda _: OTHER(X).sum()),
     "changes parameter": lambda: smoothed(changing),
     "sets the gradient of parameter": lambda: smoothed(clearing),
     "needs a real floating-point type": lambda: smoothed(
@@ -275,6 +276,9 @@ CASES = {
     "which recompute=True runs twice": lambda: piped(layers(Counter()), recompute=True),
     "a step needs gradients": without_gradients,
     "data must return": lambda: trained("def data():\n    return DataLoader(TensorDataset(X, Y))"),
+    "whose running statistics mix": lambda: trained(
+        "def model():\n    return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3).eval())"
+    ),
     "takes labels from 0 to": lambda: trained("def data():\n    return TensorDataset(X, Y + 1)"),
     "must take a step without arguments": lambda: trained(optimizer="torch.optim:LBFGS"),
     "so the result would depend on where the model is cut": lambda: trained(

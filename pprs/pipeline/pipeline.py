@@ -283,6 +283,7 @@ class Pipeline:
 
     def _losses(self, inputs: Tensors, y: Tensor, agreed: object) -> Tensor | None:
         """Leave the gradient of this copy in ``.grad``; the losses of its microbatches."""
+        inputs = tuple(x.detach() for x in inputs)  # the gradients are the parameters' only
         if self._check is not None:
             self._check.cut(inputs, y)
         if self._tune:

@@ -225,6 +225,7 @@ def copies(found):
     # One process would use it for all examples, which the pipeline's own check tells.
     checked = Pipeline(network, F.cross_entropy, **options)
     found["examples that depend on others"] = refused(lambda: checked.step(x, y))
+    found["the step after a failed one"] = refused(lambda: checked.step(x, y))
     pipe = Pipeline(network, F.cross_entropy, check=False, **options)
     pipe.step(x, y)
     plain = copy.deepcopy(network)
@@ -301,6 +302,7 @@ def test_few_shapes_are_kept_and_one_holds_memory(results):
         ("no label", "the loss of microbatch 0 is nan.*none of its labels counts.*-100"),
         ("failure", "of the user"),
         ("examples that depend on others", "the loss differs.*depends on the others of its batch"),
+        ("the step after a failed one", "a step has failed on this rank.*start all ranks again"),
     ],
 )
 def test_what_cannot_be_right_is_refused_on_all_ranks_alike(results, what, said):

@@ -85,7 +85,7 @@ class Kept:
 def generator_states() -> dict[str, Any]:
     """The states of the global generators of torch, NumPy and Python, by whose they are."""
     states = {"torch": torch.get_rng_state(), "python": random.getstate()}
-    states["numpy"] = np.random.get_state()  # noqa: NPY002: it is what models draw from
+    states["numpy"] = np.random.get_state()  # what models draw from
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states["cuda"] = torch.cuda.get_rng_state_all()
     return states

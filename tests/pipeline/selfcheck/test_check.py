@@ -130,9 +130,10 @@ def steps_of(check):
     """Losses and gradients of two steps, after which random numbers are drawn."""
     torch.manual_seed(3)
     pipeline = Pipeline(layers(), cross_entropy, seed=0, check=check, **EXAMPLES)
-    losses = [pipeline.step(X, Y) for _ in range(2)]
+    x = X.clone().requires_grad_()
+    losses = [pipeline.step(x, Y) for _ in range(2)]
     gradients = {n: p.grad for n, p in pipeline.named_parameters().items()}
-    return losses, gradients, torch.rand(3), pipeline.local[dist.get_rank()].training
+    return losses, gradients, torch.rand(3), pipeline.local[dist.get_rank()].training, x.grad
 
 
 def worker():
@@ -180,3 +181,4 @@ def test_a_comparison_changes_nothing_of_the_training(ranks):
         assert all(torch.equal(checked[1][name], plain[1][name]) for name in plain[1])
         assert torch.equal(checked[2], plain[2])
         assert checked[3]
+        assert checked[4] is plain[4] is None

@@ -53,7 +53,7 @@ def python_chance(net, h):
 
 
 def numpy_chance(net, h):
-    return h + float(np.random.normal())  # noqa: NPY002: as models do
+    return h + float(np.random.normal())  # as models do
 
 
 def generator_of_its_own(net, h):
