@@ -1,13 +1,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check clean
+.PHONY: run test fuzz check clean
 
 run: .venv/installed
 	$(BIN)/pprs compare $(ARGS)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# The property tests with other examples each time, and many more of them.
+fuzz: .venv/installed
+	FUZZ=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "fuzz or hypothesis" $(ARGS)
 
 check: .venv/installed
 	$(BIN)/ruff check .

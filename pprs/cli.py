@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import os
 import select
@@ -31,6 +32,7 @@ commands:
 
 
 _HELP = (["-h"], ["--help"])
+_PYTHON = (3, 11)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,8 +75,10 @@ def _main(arguments: list[str]) -> int:
         return 0
     command, rest = _command(arguments)
     if command is None:
-        got = f"unknown command {arguments[0]!r}" if arguments else "no command given"
-        return _say(f"{got}\n{USAGE}", 2)
+        return _say(f"{_unknown(arguments)}\n{USAGE}", 2)
+    if sys.version_info < _PYTHON:
+        needed, here = (".".join(map(str, v[:2])) for v in (_PYTHON, sys.version_info))
+        return _say(f"pprs needs Python {needed} or newer, this is {here}", 2)
     try:
         return command(rest)
     except ModuleNotFoundError as error:
@@ -90,7 +94,29 @@ def _command(
     arguments: list[str],
 ) -> tuple[Callable[[Sequence[str]], int] | None, list[str]]:
     """The function of the command that the arguments begin with, and the rest of them."""
-    commands = {
+    for words, command in _commands().items():
+        if tuple(arguments[: len(words)]) == words:
+            return command, arguments[len(words) :]
+    return None, arguments
+
+
+def _unknown(arguments: list[str]) -> str:
+    """What is no command, and the one that may have been meant."""
+    if not arguments:
+        return "no command given"
+    known = [" ".join(words) for words in _commands()]
+    some = {name.partition(" ")[0] for name in known} - {arguments[0]}
+    two = " ".join(arguments[:2])
+    near = [
+        *difflib.get_close_matches(two, known, 1),
+        *difflib.get_close_matches(arguments[0], some, 1),
+    ]
+    hint = f": did you mean {near[0]!r}?" if near else ""
+    return f"unknown command {arguments[0]!r}{hint}"
+
+
+def _commands() -> dict[tuple[str, ...], Callable[[Sequence[str]], int]]:
+    return {
         ("compare",): _compare,
         ("bench", "gradient"): _bench_gradient,
         ("bench", "pipeline"): _bench_pipeline,
@@ -102,10 +128,6 @@ def _command(
         ("trace",): _trace,
         ("train",): _train,
     }
-    for words, command in commands.items():
-        if tuple(arguments[: len(words)]) == words:
-            return command, arguments[len(words) :]
-    return None, arguments
 
 
 def _bench_gradient(arguments: Sequence[str]) -> int:

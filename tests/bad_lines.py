@@ -153,6 +153,7 @@ DO_NOT_FIT = {
         "--replicas 999999999999 --microbatches 2",
         "--antithetic --samples 3",
         "--loss mse --model mine.py:model",
+        "--shift-labels",
         "--config right.toml --resume nowhere",
     ],
     "compare": [

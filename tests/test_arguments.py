@@ -2,7 +2,8 @@ import inspect
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from amount import tries
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pprs.theory import bounds, choose
@@ -16,7 +17,7 @@ odd = st.one_of(st.floats(), st.integers(-5, 10**400), st.booleans(), st.none())
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, choose], ids=lambda f: f.__name__)
-@settings(max_examples=60)
+@tries(60)
 @given(data=st.data())
 def test_any_constants_give_numbers_or_a_sentence_that_names_one(function, data):
     """Thousands of wrong and right constants: a result, or a ValueError, never another error."""

@@ -11,8 +11,9 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from amount import tries
 from bad_lines import CONFIG, EXTREME, KINDS, flag_with, odd, with_values, wrong
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.timeline.handmade import timeline_of
 
@@ -45,7 +46,7 @@ RIGHT = {
     "trace": ["timeline.json"],
 }
 # How many lines of each, by what one costs: about 25 ms, 10 ms, and 3 ms.
-LINES = {"train": 500, "compare": 600}
+LINES = {"train": 200, "compare": 250}
 # What would take its time once a line is right.
 WORK = {
     "pprs.training.train": "launch",
@@ -133,9 +134,10 @@ def check_named(faults, said):
     assert len(said) > 15
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("command", KINDS)
 def test_a_line_with_something_wrong_ends_with_code_2_and_names_it(command):
-    @settings(max_examples=LINES.get(command, 400), derandomize=True)
+    @tries(LINES.get(command, 150))
     @given(st.lists(wrong(command), min_size=1, max_size=3))
     def refused(faults):
         code, said = ran(line(command, faults))
@@ -145,9 +147,10 @@ def test_a_line_with_something_wrong_ends_with_code_2_and_names_it(command):
     refused()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("command", KINDS)
 def test_whatever_the_values_a_line_is_either_right_or_named(command):
-    @settings(max_examples=LINES.get(command, 400) // 3, derandomize=True)
+    @tries(LINES.get(command, 150) // 3)
     @given(st.lists(odd(command), min_size=1, max_size=3))
     def told(faults):
         code, said = ran(line(command, faults))
@@ -201,7 +204,7 @@ def damaged_timelines(draw):
     return json.dumps(written).encode()
 
 
-@settings(max_examples=600, derandomize=True)
+@tries(200)
 @given(damaged_timelines(), st.sampled_from([[], [], [], ["--picture", "x.svg"]]))
 def test_a_damaged_timeline_is_named_or_was_not_needed(text, options):
     Path("damaged.json").write_bytes(text)
@@ -211,7 +214,7 @@ def test_a_damaged_timeline_is_named_or_was_not_needed(text, options):
         assert "damaged.json" in said
 
 
-@settings(max_examples=300, derandomize=True)
+@tries(100)
 @given(st.integers(0, 700).map(lambda end: Path("timeline.json").read_bytes()[:end]) | st.binary())
 def test_what_is_no_timeline_is_named(text):
     Path("damaged.json").write_bytes(text)

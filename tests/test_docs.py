@@ -2,12 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 from functools import reduce
 from pathlib import Path
 
 import pytest
+import warm
 
 import pprs.theory
 
@@ -51,13 +50,9 @@ def test_the_script_of_the_guide_runs_as_it_stands(tmp_path):
     page = (ROOT / "docs" / "guide.md").read_text()
     (script,) = re.findall(r"```python\n(# script\.py\n.+?)```", page, re.DOTALL)
     (tmp_path / "script.py").write_text(script)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-         "script.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    losses = [float(loss) for loss in re.findall(r"loss (\S+)", done.stdout)]
+    ranks = warm.torchrun(2, "script.py", cwd=tmp_path)
+    assert [done.returncode for done in ranks] == [0, 0], ranks
+    losses = [float(loss) for done in ranks for loss in re.findall(r"loss (\S+)", done.stdout)]
     assert len(losses) == 3
     assert losses[-1] < losses[0] / 2
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]

@@ -12,6 +12,9 @@ from typing import Any, TypeVar, get_type_hints
 
 T = TypeVar("T")
 
+USED = "used"
+"""A table of a run's file that sets nothing: what was used where nothing was set, and versions."""
+
 # Far beyond what is of use; the numbers of microbatches that fit are found among all smaller ones.
 MOST_SAMPLES = 1_000_000
 
@@ -53,6 +56,8 @@ def read_settings(kind: type[T], path: Path) -> T:
         raise ValueError(f"cannot read the config file {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from None
+    if isinstance(values.get(USED), dict):
+        del values[USED]
     try:
         return kind(**checked(kind, values))
     except ValueError as error:

@@ -18,14 +18,22 @@ from pprs.smoothing import (
     Law,
     Noise,
     NoiseLaw,
+    Refusal,
     Scale,
     Schedule,
     Sigma,
+    Unused,
+    check_closure,
     check_finite,
+    check_met,
     check_model,
+    check_unused,
     fresh_seed,
+    has_run,
+    is_first,
     losses_at,
     repeat,
+    warn_of_zeros,
 )
 
 # Of the whole optimizer, though every param group shows them.
@@ -53,6 +61,7 @@ class PPRS(AGD):
         scale: ``"filter"`` multiplies sigma by the norm of each filter.
         seed: makes the run repeatable; ``None`` draws one from the operating system.
         foreach: as for :class:`AGD`.
+        unused: whether closures may leave parameters unused, see :func:`pprs.smooth`.
 
     Raises:
         ValueError: for arguments out of range, or a model without trainable parameters.
@@ -85,6 +94,7 @@ class PPRS(AGD):
         scale: Scale | None = None,
         seed: int | None = None,
         foreach: bool = True,
+        unused: Unused = "error",
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -93,6 +103,7 @@ class PPRS(AGD):
             )
         law = Law(sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
+        check_unused(unused)
         groups = law.groups(parameters)
         defaults: dict[str, Any] = {"lr": lr, "momentum": momentum, "foreach": foreach}
         defaults |= {"noise": noise, "antithetic": antithetic, "scale": scale, "sigma": 0.0}
@@ -103,6 +114,8 @@ class PPRS(AGD):
         # Functions stay out of the param groups, which state_dict() must be able to save.
         self._annealed: list[Callable[[int], float] | None] = []
         self._warned: set[str] = set()
+        self.unused = unused
+        warn_of_zeros(model, parameters, law.sigmas(parameters, 0), scale)
         initialise(
             self,
             [
@@ -156,7 +169,7 @@ class PPRS(AGD):
 
     def __getstate__(self) -> dict[str, Any]:
         # torch's keeps three attributes; a copy needs ours as well.
-        names = ("model", "_sigma", "_vectorised", "_annealed", "_warned")
+        names = ("model", "unused", "_sigma", "_vectorised", "_annealed", "_warned")
         return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
 
     @torch.no_grad()
@@ -185,6 +198,8 @@ class PPRS(AGD):
                 "PPRS.step needs a closure, since it takes K gradients per step: "
                 "optimizer.step(lambda: loss_function(model(x), y))"
             )
+        if is_first(self.model, closure):
+            check_closure(closure, batch)
         loss: Tensor = self._step(lambda: self._gradient(closure, batch))
         return loss
 
@@ -245,9 +260,13 @@ class PPRS(AGD):
         refusal = None
         if self._vectorised:
             try:
-                losses = losses_at(closure, parameters, law, sigmas, noise, batch)
+                losses = losses_at(
+                    *(closure, parameters, law, sigmas, noise, batch, self.model, self.unused)
+                )
                 if losses.detach().isfinite().all():
                     losses.mean().backward()  # type: ignore[no-untyped-call]
+            except Refusal:
+                raise
             except Exception as error:
                 # What vmap cannot run may still run K times; what is wrong fails there too.
                 refusal = error
@@ -255,6 +274,11 @@ class PPRS(AGD):
                 check_finite(losses, self.param_groups[0]["sigma"])
                 return losses.detach()
         losses = repeat(closure, parameters, law, sigmas, noise, batch)
+        perturbed = [name for name in parameters if sigmas[name] > 0]
+        unmet = [name for name in perturbed if parameters[name].grad is None]
+        unused = self.unused if is_first(self.model, closure) else "allow"
+        check_met(unmet, len(perturbed), unused)
+        has_run(self.model, closure)
         if refusal is not None:
             self._vectorised = False
             _explain(refusal, law.samples)
@@ -273,7 +297,7 @@ def _check_common(groups: Sequence[Mapping[str, Any]]) -> None:
 
 def _explain(error: Exception, samples: int) -> None:
     # A closure that calls backward() asks for this; any other would like to know.
-    if "backward" not in str(error):
+    if "backward()" not in str(error):
         warnings.warn(
             f"torch.func.vmap could not run the closure ({type(error).__name__}: {error}): PPRS "
             f"runs it {samples} times one by one from now on, which is slower",

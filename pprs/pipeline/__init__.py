@@ -13,14 +13,16 @@ from pprs.pipeline.cutting import (
     partition_at,
     trace_graph,
 )
+from pprs.pipeline.finite import NotFiniteError
 from pprs.pipeline.grid import Grid
 from pprs.pipeline.microbatches import Microbatches, Split
-from pprs.pipeline.pipeline import NotFiniteError, Pipeline
+from pprs.pipeline.pipeline import Pipeline
 from pprs.pipeline.running import (
     LaunchError,
     LaunchInterrupted,
     Stopping,
     check_same,
+    check_world,
     device,
     joined,
     launch,
@@ -36,6 +38,7 @@ from pprs.pipeline.saving import (
     save_run,
 )
 from pprs.pipeline.schedule import ScheduleName, stages_each
+from pprs.pipeline.selfcheck import UnlikeError
 
 __all__ = [
     "Balance",
@@ -53,9 +56,11 @@ __all__ = [
     "ScheduleName",
     "Split",
     "Stopping",
+    "UnlikeError",
     "belongs_to",
     "chain",
     "check_same",
+    "check_world",
     "cut_chain",
     "device",
     "full_names",

@@ -22,6 +22,16 @@ def check_types(arguments: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must be {_KINDS[name][1]}, got {value!r}")
 
 
+def trainable(parameters: Mapping[str, nn.Parameter]) -> list[str]:
+    """The names of the trainable ones, or ``ValueError`` if there are none."""
+    names = [name for name, p in parameters.items() if p.requires_grad]
+    if not names:
+        raise ValueError(
+            "network must have a parameter that can be trained: what its output depends on has none"
+        )
+    return names
+
+
 def checked_device(device: torch.device | str) -> torch.device:
     """The device.
 
@@ -44,14 +54,28 @@ def check_batch(inputs: Sequence[Any], y: Any, *, last: bool) -> None:
         y: the targets.
         last: whether they are read here.
     """
-    named = {f"x[{i}]" if len(inputs) > 1 else "x": x for i, x in enumerate(inputs)}
-    if not named:
+    named = _named(inputs)
+    _check_rows(named | {"y": y} if last else named)
+
+
+def check_inputs(inputs: Sequence[Any]) -> None:
+    """Raise ``ValueError`` for what a network takes no outputs from."""
+    _check_rows(_named(inputs))
+
+
+def _named(inputs: Sequence[Any]) -> dict[str, Any]:
+    return {f"x[{i}]" if len(inputs) > 1 else "x": x for i, x in enumerate(inputs)}
+
+
+def _check_rows(named: Mapping[str, Any]) -> None:
+    if not named.keys() - {"y"}:
         raise ValueError("x must be a tensor or a tuple of tensors, got none")
-    if last:
-        named["y"] = y
     for name, value in named.items():
         if not isinstance(value, Tensor):
-            raise ValueError(f"{name} must be a tensor, got {type(value).__name__} {value!r}")
+            a_tuple = " or a tuple of tensors" if name == "x" else ""
+            raise ValueError(
+                f"{name} must be a tensor{a_tuple}, got {type(value).__name__} {value!r}"
+            )
         if value.dim() == 0 or len(value) == 0:
             raise ValueError(
                 f"{name} must have a row for each example, at least one, got shape "
@@ -61,6 +85,14 @@ def check_batch(inputs: Sequence[Any], y: Any, *, last: bool) -> None:
     if len(set(rows.values())) > 1:
         counted = ", ".join(f"{name} has {count}" for name, count in rows.items())
         raise ValueError(f"x and y must have a row for each example, the same number: {counted}")
+
+
+def fingerprint(network: nn.Module) -> list[str]:
+    """What tells initial parameters apart, but not machines that add in another order."""
+    return [
+        "not there" if p.is_meta else f"{p.detach().double().abs().sum().item():.6g}"
+        for p in network.parameters()
+    ]
 
 
 def _count(value: Any) -> bool:
@@ -99,5 +131,6 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "memory": (lambda v: v is None or isinstance(v, Memory), "a pprs.pipeline.Memory"),
     "recompute": _FLAG,
     "finite": _FLAG,
+    "check": _FLAG,
     "record": (lambda v: _count(v) or (v == 0 and not _flag(v)), "an integer of at least 0"),
 }

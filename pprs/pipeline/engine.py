@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.pipelining import PipelineStage
 from torch.func import vmap
 
+from pprs.pipeline.draws import kept
+from pprs.pipeline.halves import HalvedStage
+from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
 from pprs.pipeline.microbatches import Microbatches
+from pprs.pipeline.relay import relay
+from pprs.pipeline.schedule import Schedule
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.timeline import Recorder, TimedStage
 from pprs.pipeline.tuning import best_microbatches
 from pprs.smoothing import Law
 
 _TRIALS = 3  # steps for each number of microbatches that is tried, after a first one
+_SHAPES = 8  # of batches, for which what was set up is kept
+
+Tensors = tuple[Tensor, ...]
+
+
+@dataclass
+class _SetUp:
+    """Torch's schedule for batches of one kind, and its stages."""
+
+    schedule: Any
+    stages: list[HalvedStage]
+    result: Tensor | None  # like what the last stage gives, if it is here
 
 
 @dataclass
@@ -30,6 +48,7 @@ class Engine:
     Args:
         stages: of a copy.
         local: those of this process, by number.
+        owners: the process of each stage, as a rank in the group.
         loss: of one batch.
         law: of the perturbations.
         replica: which copy.
@@ -40,13 +59,24 @@ class Engine:
 
     stages: int
     local: Mapping[int, PerturbedStage]
-    loss: Callable[[Tensor, Tensor], Tensor]
+    owners: list[int]
+    loss: Callable[[Any, Tensor], Tensor]
     law: Law
     replica: int
     device: torch.device
     group: dist.ProcessGroup | None
     everyone: dist.ProcessGroup | None
-    _built: dict[Any, Any] = field(default_factory=dict)
+    _ready: OrderedDict[Any, _SetUp] = field(default_factory=OrderedDict)
+    _running: Any = None
+    _total: Tensor | None = None  # labels that count in the whole batch, for an example of it
+    _seen_divisible: bool = False
+
+    def __post_init__(self) -> None:
+        self._over_labels = OverLabels.of(self.loss)
+
+    def fresh(self, law: Law) -> Engine:
+        """The same with another law, and nothing set up yet."""
+        return replace(self, law=law, _ready=OrderedDict(), _running=None)
 
     def run(
         self,
@@ -54,6 +84,7 @@ class Engine:
         number: int,
         inputs: tuple[Tensor, ...],
         y: Tensor,
+        agreed: object,
         recorder: Recorder | None = None,
     ) -> Tensor | None:
         """Leave the mean gradient of this copy's microbatches in ``.grad``; a collective call.
@@ -63,6 +94,7 @@ class Engine:
             number: of microbatches of all copies.
             inputs: of the whole batch.
             y: the targets.
+            agreed: tells apart, on all ranks alike, what runs and with what kinds of tensors.
             recorder: of what is done when.
 
         Returns:
@@ -78,74 +110,164 @@ class Engine:
             # A view: what is cut into microbatches shares its memory.
             return divided.laid_out(batch.to(self.device), number, self.replica)
 
-        self._schedule(divided, number, inputs, recorder).step(
-            *(map(laid_out, inputs) if 0 in self.local else ()),
-            target=laid_out(y) if last else None,
-            losses=losses if last else None,
-            return_outputs=False,
-            microbatch=torch.arange(self.replica * own, (self.replica + 1) * own),
-        )
+        batches = tuple(map(laid_out, inputs)) if 0 in self.local else ()
+        microbatches = torch.arange(self.replica * own, (self.replica + 1) * own, device="cpu")
+        torch.clear_autocast_cache()  # the parameters are other ones than when it was filled
+        key = agreed, number, recorder is None
+        try:
+            if key not in self._ready:
+                seen = self._tried(tuple(x[:1] for x in batches), microbatches[:1])
+                order = divided.order(number, len(inputs[0]))
+                self._ready[key] = self._set_up(order, own, seen, recorder)
+            self._turn_to(key)
+            if last:
+                self._look_at_labels(divided, number, y.to(self.device), self._ready[key].result)
+            with kept(self._drawn_from(), self.device):
+                self._ready[key].schedule.step(
+                    *batches,
+                    target=laid_out(y) if last else None,
+                    losses=losses if last else None,
+                    return_outputs=False,
+                    microbatch=microbatches,
+                )
+        except BaseException:
+            self._ready.clear()  # half a step is still in it
+            self._running = None
+            raise
         return torch.stack(losses).detach() if last else None
 
-    def tuned(self, divided: Microbatches, inputs: tuple[Tensor, ...], y: Tensor) -> Microbatches:
+    def tuned(
+        self, divided: Microbatches, inputs: Tensors, y: Tensor, agreed: object
+    ) -> Microbatches:
         """The same with the number of microbatches that is fastest; a collective call."""
 
         def seconds(number: int) -> float:
-            spent = [self._seconds(divided, number, inputs, y) for _ in range(1 + _TRIALS)]
-            slowest = torch.tensor(spent[1:], device=self.device)
+            spent = [self._seconds(divided, number, inputs, y, agreed) for _ in range(1 + _TRIALS)]
+            slowest = torch.tensor(spent[1:], dtype=torch.float64, device=self.device)
             dist.all_reduce(slowest, dist.ReduceOp.MAX, group=self.everyone)
             return float(statistics.median(slowest.tolist()))
 
         possible = divided.possible(len(inputs[0]))
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            number = best_microbatches(possible, divided.slots, seconds)
-        return replace(divided, number=number)
+        return replace(divided, number=best_microbatches(possible, divided.slots, seconds))
 
     def _seconds(
-        self, divided: Microbatches, number: int, inputs: tuple[Tensor, ...], y: Tensor
+        self, divided: Microbatches, number: int, inputs: Tensors, y: Tensor, agreed: object
     ) -> float:
         dist.barrier(group=self.everyone)
         start = time.perf_counter()
-        self.run(divided, number, inputs, y)
+        self.run(divided, number, inputs, y, agreed)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter() - start
 
-    def _schedule(
-        self,
-        divided: Microbatches,
-        number: int,
-        inputs: tuple[Tensor, ...],
-        recorder: Recorder | None,
-    ) -> Any:
-        # Its buffers keep the shape of their first batch.
-        key = number, tuple(tensor.shape for tensor in inputs), recorder is None
-        if key not in self._built:
-            order = divided.order(number, len(inputs[0]))
-            stages = [self._stage(stage, recorder) for stage in self.local]
-            loss = recorder.timed_loss(self._mean_loss) if recorder else self._mean_loss
-            self._built[key] = order.engine(
-                stages[0] if order.placement == "single" else stages,
-                number // divided.grid.replicas,
-                loss_fn=loss,
+    def _tried(self, inputs: Tensors, microbatch: Tensor) -> dict[int, tuple[Tensors, Tensors]]:
+        """What the stages here take and give, as tensors; a collective call of a copy.
+
+        Torch would find out by itself, from memory that nothing was written to, and leave what
+        that does to the layers' buffers.
+        """
+        seen: dict[int, tuple[Tensors, Tensors]] = {}
+
+        def tried(number: int, *values: Tensor) -> Tensors:
+            outputs = self.local[number].tried(*values, microbatch=microbatch)
+            outputs = tuple(y.detach().requires_grad_(y.requires_grad) for y in outputs)
+            seen[number] = values, outputs
+            return outputs
+
+        stages = {number: partial(tried, number) for number in self.local}
+        relay(stages, self.owners, inputs, self.device, self.group)
+        self._check_again()
+        return seen
+
+    def _check_again(self) -> None:
+        """Refuse on all ranks what cannot be run again; a collective call.
+
+        It is also the first message of all: NCCL wants one before any between two ranks.
+        """
+        changed = [name for s in self.local.values() if s.recompute for name in s.changed]
+        everyone: list[list[str]] = [[] for _ in range(dist.get_world_size(self.group))]
+        dist.all_gather_object(everyone, changed, group=self.group)
+        for name in (name for names in everyone for name in names):
+            raise RuntimeError(
+                f"{name.partition('.')[2]} is a buffer that changes in the forward pass, which "
+                f"recompute=True runs twice: leave recompute=True out, or use another layer"
             )
-        return self._built[key]
 
-    def _stage(self, number: int, recorder: Recorder | None) -> PipelineStage:
+    def _set_up(
+        self,
+        order: Schedule,
+        microbatches: int,
+        seen: Mapping[int, tuple[Tensors, Tensors]],
+        recorder: Recorder | None,
+    ) -> _SetUp:
+        stages = [self._stage(number, *seen[number], recorder) for number in self.local]
+        loss = recorder.timed_loss(self._mean_loss) if recorder else self._mean_loss
+        given = stages[0] if order.placement == "single" else stages
+        result = seen[self.stages - 1][1][0] if self.stages - 1 in seen else None
+        return _SetUp(order.engine(given, microbatches, loss_fn=loss), stages, result)
+
+    def _stage(
+        self, number: int, takes: Tensors, gives: Tensors, recorder: Recorder | None
+    ) -> HalvedStage:
         where = (self.local[number], number, self.stages, self.device)
+        kinds: dict[str, Any] = {"input_args": takes, "output_args": gives, "group": self.group}
         if recorder is None:
-            return PipelineStage(*where, group=self.group)
-        return TimedStage(*where, recorder=recorder, group=self.group)
+            return HalvedStage(*where, **kinds)
+        return TimedStage(*where, recorder=recorder, **kinds)
 
-    def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(self.device.type) and outputs.is_floating_point():
-            outputs = outputs.float()  # autocast would do so for losses, but vmap passes it by
+    def _turn_to(self, key: object) -> None:
+        """Let only what runs now hold memory, and forget what has not run for long."""
+        if key == self._running:
+            return
+        before = self._ready.get(self._running)
+        for stage in before.stages if before else ():
+            stage.let_go()
+        for stage in self._ready[key].stages:
+            stage.make_ready()
+        self._running = key
+        self._ready.move_to_end(key)
+        while len(self._ready) > _SHAPES:
+            self._ready.popitem(last=False)
+
+    def _drawn_from(self) -> set[str]:
+        return set().union(*(stage.draws.kinds for stage in self.local.values()))
+
+    def _look_at_labels(
+        self, divided: Microbatches, number: int, y: Tensor, result: Tensor | None
+    ) -> None:
+        """Labels that do not count must be the same to a batch and to its parts."""
+        self._total = None
+        size = divided.examples_at_once(number, len(y))
+        if size == len(y) or not are_labels(y) or result is None:
+            return
+        if self._over_labels:
+            self._total = self._over_labels.count(y) / len(y)
+        elif not self._seen_divisible:
+            parts = y.reshape(-1, size, *y.shape[1:])
+            some = torch.randn(2, size, *result.shape[2:], device=self.device).to(result.dtype)
+            self._seen_divisible = check_divisible(self.loss, some, parts)
+
+    def _lane_loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        if self._over_labels is None or self._total is None:
+            return self.loss(outputs, targets)
+        return self._over_labels.summed(outputs, targets) / (self._total * len(targets))
+
+    def _mean_loss(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:
+        parts = outputs if isinstance(outputs, tuple) else (outputs,)
+        if torch.is_autocast_enabled(self.device.type):
+            # Autocast would do so for losses, but vmap passes it by.
+            parts = tuple(x.float() if x.is_floating_point() else x for x in parts)
+        restored = self.local[self.stages - 1].restored
+
+        def loss(target: Tensor, *tensors: Tensor) -> Tensor:
+            return self._lane_loss(restored(tensors), target)
+
         try:
-            losses: Tensor = vmap(self.loss)(self.law.spread(outputs), self.law.spread(targets[0]))
+            losses: Tensor = vmap(loss)(*map(self.law.spread, (targets[0], *parts)))
             return losses.mean()
         except Exception as error:
-            shapes = tuple(outputs.shape[1:]), tuple(targets.shape[2:])
+            shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)
             raise RuntimeError(
-                f"the loss failed on outputs of shape {shapes[0]} and targets of shape "
-                f"{shapes[1]}: {error}"
+                f"the loss failed on outputs of shape {shapes} and targets of shape "
+                f"{tuple(targets.shape[2:])}: {error}"
             ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,34 @@ class Grid:
         columns = [list(column) for column in zip(*rows, strict=True)]
         return _own(rows), _own(columns)
 
-    def average(self, tensors: Sequence[Tensor], across: dist.ProcessGroup | None) -> None:
-        """Put the mean over all copies into tensors, in one message for each type."""
+    def average(
+        self,
+        parameters: Sequence[nn.Parameter],
+        loss: Tensor | None,
+        across: dist.ProcessGroup | None,
+    ) -> None:
+        """Put the mean over all copies into gradients and the loss, in a message for each type.
+
+        A parameter that some copies have not used has a gradient of 0 there, and none if no copy
+        has used it.
+
+        Args:
+            parameters: of this process.
+            loss: where there is one.
+            across: the processes that hold the same stages, if there are several copies.
+        """
         if across is None:
             return
+        means = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        used = torch.tensor([float(p.grad is not None) for p in parameters], device="cpu")
+        used = used.to(means[0]) if means else used
+        self._average(
+            [*means, *([] if loss is None else [loss]), *([used] if means else [])], across
+        )
+        for parameter, mean, share in zip(parameters, means, used.tolist(), strict=True):
+            parameter.grad = mean if share > 0 else None
+
+    def _average(self, tensors: Sequence[Tensor], across: dist.ProcessGroup) -> None:
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             some = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.reshape(-1) for tensor in some])

@@ -109,5 +109,11 @@ class Microbatches:
         parts = batch.reshape(number, -1, *batch.shape[1:])[replica * own : (replica + 1) * own]
         return parts[:, None].expand(-1, self.law.samples, *parts.shape[1:])
 
+    def examples_at_once(self, number: int, batch: int) -> int:
+        """Of how many examples a loss is computed, with so many microbatches of a batch."""
+        if self.law.noise == "example":
+            return 1
+        return batch // number if self.split == "examples" else batch
+
     def _pieces(self, batch: int) -> int:
         return self.law.pieces if self.split == "perturbations" else batch

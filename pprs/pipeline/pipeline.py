@@ -9,23 +9,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pprs.pipeline.arguments import check_batch, check_types, checked_device
+from pprs.pipeline import arguments
+from pprs.pipeline.batches import agreed_inputs, agreed_step
+from pprs.pipeline.clipping import clip
 from pprs.pipeline.cutting import Balance, Chain, Memory, chain, cut_chain, full_names
+from pprs.pipeline.draws import peek
 from pprs.pipeline.engine import Engine
+from pprs.pipeline.finite import check_finite
 from pprs.pipeline.grid import Grid
 from pprs.pipeline.microbatches import Microbatches, Split
+from pprs.pipeline.modes import Modes
 from pprs.pipeline.relay import relay
 from pprs.pipeline.running import check_same, report
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
+from pprs.pipeline.selfcheck import Copies, SelfCheck
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.timeline import Recorder, Timeline, gather
-from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, fresh_seed
+from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation, derive_seed, fresh_seed
 
 Tensors: TypeAlias = tuple[Tensor, ...]
-
-
-class NotFiniteError(RuntimeError):
-    """A loss is infinite or no number; the message says in which step and microbatch."""
 
 
 class Pipeline:
@@ -41,7 +43,8 @@ class Pipeline:
     Args:
         network: layers that run one after the other, an ``nn.Sequential``; the result of
             :func:`chain`; or, with an example, any model that ``torch.export`` traces.
-        loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar.
+        loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar;
+            of a network that gives a tuple or a dictionary of tensors, these.
         sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
             number, a function of the step, or a dictionary from names to these, as for
             :func:`pprs.smooth`.
@@ -75,6 +78,8 @@ class Pipeline:
         recompute: keep only the inputs of a stage for the backward pass and run it again then:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
+        check: compare outputs and gradients with those of ``network`` in the first step, on a few
+            examples, and refuse to train if they differ; costs about as much as that step.
         record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
             nothing, and costs nothing.
         device: where this process computes.
@@ -88,7 +93,7 @@ class Pipeline:
     def __init__(
         self,
         network: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
+        loss: Callable[[Any, Tensor], Tensor],
         *,
         sigma: Sigma = 0.0,
         samples: int = 1,
@@ -107,6 +112,7 @@ class Pipeline:
         memory: Memory | None = None,
         recompute: bool = False,
         finite: bool = True,
+        check: bool = True,
         record: int = 0,
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
@@ -116,14 +122,14 @@ class Pipeline:
                 "a Pipeline needs torch.distributed's process group: call "
                 "torch.distributed.init_process_group() first, under torchrun"
             )
-        check_types(locals())
+        arguments.check_types(locals())
         law = Law(sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
         self.grid = Grid.of(dist.get_world_size(group), replicas)
         self.stages = self.grid.ranks * each
         check_normalisation(network)
-        whole = network if isinstance(network, Chain) else chain(network, *example)
-        names = [name for name, p in full_names(whole).items() if p.requires_grad]
+        whole = chain(network, *example, stages=self.stages)
+        names = arguments.trainable(full_names(whole))
         world = dist.get_world_size(group)
         if seed is None and world > 1 and any(law.sigmas(names, 0).values()):
             raise ValueError(f"{world} processes must draw the noise of one seed: pass seed=")
@@ -144,12 +150,13 @@ class Pipeline:
                 "seed": seed,
                 "recompute": recompute,
                 "cut": (balance, cut, memory),
-                "the network's initial parameters (seed them alike)": _fingerprint(whole),
+                "the network's initial parameters (seed them alike)": arguments.fingerprint(whole),
             },
             group,
         )
-        self.device = checked_device(device)
+        self.device = arguments.checked_device(device)
         self._finite, self._schedule = finite, schedule
+        self._everyone, self._failed = group, False
         self._group, self._across = self.grid.groups(group)
         self.replica, rank = divmod(dist.get_rank(group), self.grid.ranks)
         pieces = cut_chain(
@@ -161,14 +168,25 @@ class Pipeline:
             memory=memory,
             group=group,
         )
+        draws = derive_seed(peek(), "no seed" if seed is None else seed)
         seed = fresh_seed() if seed is None else seed
 
         def stage(number: int) -> PerturbedStage:
             piece = Chain(*(whole[i] for i in pieces[number]))
-            return PerturbedStage(piece, law, names, seed, number=number, recompute=recompute)
+            first, last = pieces[number][0], number == self.stages - 1
+            part = PerturbedStage(
+                *(piece, law, names, seed),
+                number=number,
+                first=first,
+                last=last,
+                recompute=recompute,
+            )
+            part.draws.seed = draws
+            return part
 
         own = placement.stages_of(rank, self.grid.ranks, each)
         self.local = {number: stage(number).to(self.device) for number in own}
+        self._modes = Modes(self.local.values(), whole)
         self.owners = placement.owners(self.grid.ranks, each)
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None
@@ -176,6 +194,7 @@ class Pipeline:
         self._engine = Engine(
             stages=self.stages,
             local=self.local,
+            owners=self.owners,
             loss=loss,
             law=law,
             replica=self.replica,
@@ -183,6 +202,9 @@ class Pipeline:
             group=self._group,
             everyone=group,
         )
+        copies = Copies(self.grid, self.owners, self._across, group)
+        self._check = SelfCheck(whole, self._engine, copies) if check else None
+        self.checked = ""  # what the first step compared
 
     @property
     def is_first(self) -> bool:
@@ -216,9 +238,8 @@ class Pipeline:
         return self._divided.chosen(batch=1)
 
     def train(self, mode: bool = True) -> None:
-        """Put this process's stages into training mode, where dropout drops."""
-        for stage in self.local.values():
-            stage.train(mode)
+        """Put this process's stages into training mode, all but what a user kept out of it."""
+        self._modes.switch(mode)
 
     def eval(self) -> None:
         """Put this process's stages into evaluation mode."""
@@ -232,10 +253,12 @@ class Pipeline:
         it.
 
         Args:
-            x: the inputs, shape ``(m, ...)``, or a tuple of them if the network takes several;
-                read by the first stage, and everywhere for the shape. Another shape than before
-                builds the engine anew, once.
-            y: the targets, shape ``(m, ...)``; read by the last stage.
+            x: the inputs, shape ``(m, ...)``, or a tuple of them if the network takes several. The
+                ranks with the first and the last stage pass the same batch, which is compared;
+                those between anything of its shape. Another shape or type than before builds the
+                engine anew; what it builds is kept for the last few.
+            y: the targets, shape ``(m, ...)``; read by the last stage. The rank with the first one
+                may pass ``None``: then they are not compared.
             accumulate: add to what is in ``.grad`` instead, with fresh noise. Divide the sum, or
                 the step size, by the number of batches.
 
@@ -244,24 +267,55 @@ class Pipeline:
 
         Raises:
             NotFiniteError: on the last stage, if a loss is not finite, unless ``finite=False``.
+            ValueError: on all ranks alike, if they pass different batches, or call it under
+                different precision or gradient modes.
+            RuntimeError: under ``torch.no_grad()``, or after a step of several ranks has failed.
+            UnlikeError: in the first step, in all processes, for another model than the network.
         """
         inputs = x if isinstance(x, tuple) else (x,)
-        check_batch(inputs, y, last=self.is_last)
+        arguments.check_batch(inputs, y, last=self.is_last)
         report(list(self.local), self.steps)
+        if self._failed:
+            raise RuntimeError(
+                "a step has failed on this rank, and what the others sent since is lost: start "
+                "all ranks again"
+            )
+        read = (inputs, y) if self.is_first or self.is_last else ((), None)
+        agreed = agreed_step(inputs, read, self.local, self.device, self._everyone)
         parameters = list(self.named_parameters().values())
         before = [p.grad if accumulate else None for p in parameters]
-        if self._tune:
-            self._divided, self._tune = self._engine.tuned(self._divided, inputs, y), False
-        self._number = self._divided.chosen(len(inputs[0]))
-        losses = self._engine.run(self._divided, self._number, inputs, y, self._recorder)
-        loss = self._checked(losses) if losses is not None else None
+        try:
+            losses = self._losses(inputs, y, agreed)
+        except BaseException:
+            for parameter, earlier in zip(parameters, before, strict=True):
+                parameter.grad = earlier
+            self._failed = dist.get_world_size(self._everyone) > 1
+            raise
+        loss = None if losses is None else losses.mean()
+        if losses is not None and self._finite:
+            assert self._number is not None
+            parts = self._number if self._divided.split == "examples" else None
+            check_finite(losses, y, self.replica * len(losses), self.steps, parts)
         self.steps += 1
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        self.grid.average([*gradients, *([] if loss is None else [loss])], self._across)
+        self.grid.average(parameters, loss, self._across)
         for parameter, earlier in zip(parameters, before, strict=True):
             if earlier is not None:
                 parameter.grad = earlier if parameter.grad is None else earlier + parameter.grad
         return loss
+
+    def _losses(self, inputs: Tensors, y: Tensor, agreed: object) -> Tensor | None:
+        """Leave the gradient of this copy in ``.grad``; the losses of its microbatches."""
+        if self._check is not None:
+            self._check.cut(inputs, y)
+        if self._tune:
+            self._divided = self._engine.tuned(self._divided, inputs, y, agreed)
+            self._tune = False
+        self._number = self._divided.chosen(len(inputs[0]))
+        losses = self._engine.run(self._divided, self._number, inputs, y, agreed, self._recorder)
+        if self._check is not None:
+            self._check.schedule(self._divided, self._number, inputs, y)
+            self.checked, self._check = self._check.said, None
+        return losses
 
     def clip_grad_norm_(self, max_norm: float) -> float:
         """Scale the gradients of all stages down to a global norm; a collective call.
@@ -275,28 +329,27 @@ class Pipeline:
         Raises:
             ValueError: if ``max_norm`` is not above 0.
         """
-        if not max_norm > 0:
-            raise ValueError(f"max_norm must be above 0, got {max_norm!r}")
         gradients = [p.grad for p in self.named_parameters().values() if p.grad is not None]
-        squares = [gradient.double().square().sum() for gradient in gradients]
-        total = torch.stack(squares).sum() if squares else torch.zeros((), dtype=torch.float64)
-        total = total.to(self.device)
-        dist.all_reduce(total, group=self._group)
-        norm = total.sqrt().item()
-        if norm > max_norm:
-            torch._foreach_mul_(gradients, max_norm / norm)
-        return norm
+        return clip(gradients, max_norm, self.device, self._group)
 
-    def __call__(self, x: Tensor | Tensors) -> Tensor | None:
+    def __call__(self, x: Tensor | Tensors) -> Any:
         """The outputs at the unperturbed parameters, on the last stage; a collective call.
 
         Args:
-            x: as for :meth:`step`; read by the first stage. Any m will do.
+            x: as for :meth:`step`; read by the first stage, and compared with what the rank with
+                the last one passes, unless that is an empty tuple. Any m will do.
+
+        Raises:
+            ValueError: on all ranks alike, if those two pass different inputs.
         """
-        chains = {number: stage.chain for number, stage in self.local.items()}
+        stages = {number: stage.unperturbed for number, stage in self.local.items()}
+        inputs = x if isinstance(x, tuple) else (x,)
+        if self.is_first:
+            arguments.check_inputs(inputs)
+        read = inputs if self.is_first or self.is_last else ()
+        agreed_inputs(read, self.local, self.device, self._group)
         with torch.no_grad():
-            inputs = x if isinstance(x, tuple) else (x,)
-            return relay(chains, self.owners, inputs, self.device, self._group)
+            return relay(stages, self.owners, inputs, self.device, self._group)
 
     def timeline(self) -> Timeline | None:
         """What all processes of this copy did in the recorded steps; a collective call.
@@ -316,22 +369,3 @@ class Pipeline:
         shared = [value]
         dist.broadcast_object_list(shared, group=self._group, group_src=self.owners[-1])
         return shared[0]
-
-    def _checked(self, losses: Tensor) -> Tensor:
-        if self._finite and not losses.isfinite().all():
-            bad = int(losses.isfinite().logical_not().nonzero()[0])
-            first = self.replica * len(losses)
-            raise NotFiniteError(
-                f"step {self.steps}: the loss of microbatch {first + bad} is "
-                f"{losses[bad].item()}, on the last stage ({self.stages - 1}, rank "
-                f"{dist.get_rank()}); a smaller lr or sigma may help"
-            )
-        return losses.mean()
-
-
-def _fingerprint(network: nn.Module) -> list[str]:
-    """What tells initial parameters apart, but not machines that add in another order."""
-    return [
-        "not there" if p.is_meta else f"{p.detach().double().abs().sum().item():.6g}"
-        for p in network.parameters()
-    ]

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
-Tensors = tuple[Tensor, ...]
+from pprs.pipeline.passing import Tensors
 
 
 def relay(
@@ -18,18 +17,18 @@ def relay(
     inputs: Tensors,
     device: torch.device,
     group: dist.ProcessGroup | None,
-) -> Tensor | None:
+) -> Any:
     """Hand a batch from stage to stage; a collective call.
 
     Args:
-        stages: those that this process holds, by number.
+        stages: those that this process holds, by number; all but the last give a tuple of tensors.
         owners: the process of each stage, as a rank in the group.
         inputs: what stage 0 takes, read by its owner.
         device: where this process computes.
         group: the processes.
 
     Returns:
-        The output of the last stage, on its owner.
+        What the last stage gives, on its owner; ``None`` elsewhere.
     """
     rank = dist.get_rank(group)
     values = tuple(x.to(device) for x in inputs) if owners[0] == rank else ()
@@ -39,23 +38,26 @@ def relay(
         if number and owners[number - 1] != rank:
             values = _receive(owners[number - 1], device, group)
         output = stages[number](*values)
-        values = output if isinstance(output, tuple) else (output,)
-        if number + 1 < len(owners) and owners[number + 1] != rank:
+        if number + 1 == len(owners):
+            return output
+        values = output
+        if owners[number + 1] != rank:
             _send(values, owners[number + 1], group)
-    return values[0] if owners[-1] == rank else None
+    return None
 
 
 def _send(values: Tensors, to: int, group: dist.ProcessGroup | None) -> None:
-    header: list[Any] = [[(tuple(value.shape), value.dtype) for value in values]]
+    header: list[Any] = [[(tuple(v.shape), v.dtype, v.requires_grad) for v in values]]
     dist.send_object_list(header, group=group, group_dst=to)
     for value in values:
-        dist.send(value.contiguous(), group=group, group_dst=to)
+        dist.send(value.detach().contiguous(), group=group, group_dst=to)
 
 
 def _receive(source: int, device: torch.device, group: dist.ProcessGroup | None) -> Tensors:
     header: list[Any] = [None]
     dist.recv_object_list(header, group=group, group_src=source)
-    values = tuple(torch.empty(shape, dtype=dtype, device=device) for shape, dtype in header[0])
-    for value in values:
+    values = tuple(torch.empty(shape, dtype=dtype, device=device) for shape, dtype, _ in header[0])
+    for value, (_, _, needs_gradient) in zip(values, header[0], strict=True):
         dist.recv(value, group=group, group_src=source)
+        value.requires_grad_(needs_gradient)
     return values

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pprs.pipeline.cutting import Chain, full_names
+from pprs.pipeline.draws import Draws, every, kept
+from pprs.pipeline.passing import Given, for_loss, for_next
 from pprs.pipeline.recompute import recomputed
-from pprs.smoothing import Law, Noise, at_perturbed, owned
+from pprs.pipeline.untouched import untouched
+from pprs.smoothing import Lanes, Law, Noise, Target, at_perturbed, has_run, is_first, owned
 
 
 class PerturbedStage(nn.Module):
@@ -24,7 +29,13 @@ class PerturbedStage(nn.Module):
         names: of all parameters of the whole network, which the law's groups refer to.
         seed: names the run.
         number: of the stage, from 0, whose inputs are the batches.
+        first: the number of its first layer in the whole network.
+        last: whether the network ends with it, and may give what it likes.
         recompute: keep only the inputs for the backward pass, and run again then.
+
+    Attributes:
+        draws: seeds what its layers draw themselves; ``None`` leaves the generators to them.
+        changed: the buffers that a forward pass changes, once it was tried.
     """
 
     def __init__(
@@ -35,6 +46,8 @@ class PerturbedStage(nn.Module):
         seed: int,
         *,
         number: int = 1,
+        first: int = 0,
+        last: bool = True,
         recompute: bool = False,
     ) -> None:
         super().__init__()
@@ -43,8 +56,14 @@ class PerturbedStage(nn.Module):
         self.names = names
         self.seed = seed
         self.number = number
+        self.last = last
         self.recompute = recompute
         self.step = 0  # keys the noise; the pipeline counts it
+        self._given: Given | None = None
+        # Whether the layers change their inputs in place, as was seen in each mode.
+        self._writes: dict[bool, bool] = {}
+        self.draws = Draws(chain, first)
+        self.changed: list[str] = []
         self._own = full_names(chain)  # looked up once: every microbatch needs them
 
     def forward(self, *inputs: Tensor, microbatch: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -59,7 +78,7 @@ class PerturbedStage(nn.Module):
             What the layers give, shape ``(perturbations, batch, ...)`` each.
         """
         if self.number == 0:
-            inputs = tuple(x[0] for x in inputs)
+            inputs = tuple(x[0].detach() for x in inputs)
         noise = Noise(self.seed, self.step, int(microbatch))
         try:
             if not (self.recompute and torch.is_grad_enabled()):
@@ -70,27 +89,83 @@ class PerturbedStage(nn.Module):
             return again
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in inputs)
+            where = "".join(f", {note}" for note in getattr(error, "__notes__", []))
             raise RuntimeError(
-                f"stage {self.number} failed on inputs of shape {shapes}: {error}"
+                f"stage {self.number} failed on inputs of shape {shapes}{where}: {error}"
             ) from error
 
+    def tried(self, *inputs: Tensor, microbatch: Tensor) -> tuple[Tensor, ...]:
+        """What :meth:`forward` gives, without a trace in the layers and the generators.
+
+        It finds out for later calls what the layers draw, and whether they change their inputs.
+        """
+        self._admit()
+        device = inputs[0].device
+        with kept(every(), device), self.draws.watching(device), untouched(self.chain) as changed:
+            outputs = self.forward(*inputs, microbatch=microbatch)
+        self.changed = changed
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+    def _admit(self) -> None:
+        """Parameters that were frozen when the pipeline was built may need a gradient now."""
+        self.names += [name for name in self.trainable() if name not in self.names]
+
     def _run(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        samples, batch = inputs[0].shape[:2]
+        with self.draws.seeded(noise.step, noise.microbatch, inputs[0].device):
+            return self._drawn(noise, *inputs)
+
+    def _drawn(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        samples, batch = next((x.shape[:2] for x in inputs if x.dim() > 1), (len(inputs[0]), 1))
         lanes = self.law.lanes(noise, samples, batch)
         sigmas = self.law.sigmas(self.names, noise.step)
         targets = self.law.targets(self.trainable(), sigmas, lanes)
-        if samples == 1 and not targets:
-            plain = self.chain(*(x[0] for x in inputs))
-            if isinstance(plain, tuple):
-                return tuple(_detachable(x[None]) for x in plain)
-            return _detachable(plain[None])
         repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
-        cycle = self.law.cycle(lanes, samples) if repeat else None
-        spread = [self.law.spread(_sendable(x)) for x in inputs]
-        rows = at_perturbed(self.chain, targets, lanes, *spread, cycle=cycle)
-        if isinstance(rows, tuple):
-            return tuple(_detachable(self.law.gather(row, samples)) for row in rows)
-        return _detachable(self.law.gather(rows, samples))
+        arrived = [_sendable(x) for x in inputs]
+        mode = self.chain.training
+        if self._writes.get(mode, True):
+            arrived = [_copied(x) for x in arrived]
+        if samples == 1 and not targets:
+            rows = tuple(row[None] for row in self._layers(*(x[0] for x in arrived)))
+        else:
+            cycle = self.law.cycle(lanes, samples) if repeat else None
+            spread = [self.law.spread(x) for x in arrived]
+            results = self._perturbed(targets, lanes, spread, cycle)
+            rows = tuple(self.law.gather(_with_rows(row, self.law), samples) for row in results)
+        if mode not in self._writes:
+            self._writes[mode] = any(x._version for x in arrived)
+        outputs = tuple(map(_detachable, rows))
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def _perturbed(
+        self, targets: list[Target], lanes: Lanes, inputs: list[Tensor], cycle: int | None
+    ) -> tuple[Tensor, ...]:
+        watched = is_first(self.chain, self.chain)
+        results: tuple[Tensor, ...] = at_perturbed(
+            self._layers, targets, lanes, *inputs, cycle=cycle, model=self.chain, watched=watched
+        )
+        has_run(self.chain, self.chain)
+        return results
+
+    def unperturbed(self, *inputs: Tensor) -> Any:
+        """What the layers give of a batch: tensors for the next stage, or the network's output."""
+        output = self.chain(*inputs)
+        return output if self.last else for_next(output, self.chain.layers[-1])
+
+    def _layers(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        output = self.unperturbed(*inputs)
+        if self.last:
+            output, self._given = for_loss(output)
+        tensors: tuple[Tensor, ...] = output
+        return tensors
+
+    def restored(self, tensors: Sequence[Tensor]) -> Any:
+        """What the network gives, of the tensors that the last stage made of it."""
+        assert self._given is not None
+        return self._given.filled(tensors)
+
+    def kinds(self) -> list[tuple[bool, torch.dtype]]:
+        """Which of its parameters need a gradient, and their types."""
+        return [(p.requires_grad, p.dtype) for p in self._own.values()]
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""
@@ -104,6 +179,21 @@ def _sendable(x: Tensor) -> Tensor:
     x = x.view_as(x)
     x.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
     return x
+
+
+def _with_rows(x: Tensor, law: Law) -> Tensor:
+    if law.noise == "example" and (x.dim() < 2 or x.shape[1] != 1):
+        raise ValueError(
+            f"noise='example' runs one example at a time, but a stage gives a tensor of shape "
+            f"{tuple(x.shape[1:])} for one, which has no row for each example: take "
+            f"noise='shared'"
+        )
+    return x
+
+
+def _copied(x: Tensor) -> Tensor:
+    """The same, which may be changed in place; a batch that repeats is still one batch."""
+    return x[:1].clone().expand_as(x) if x.stride(0) == 0 else x.clone()
 
 
 def _detachable(x: Tensor) -> Tensor:

@@ -1,8 +1,20 @@
 """What is averaged: a loss closure becomes its Gaussian-smoothed loss."""
 
-from pprs.smoothing._checks import check_finite, check_model, check_normalisation, check_scalar
+from pprs.smoothing._checks import (
+    Refusal,
+    Unused,
+    check_closure,
+    check_finite,
+    check_met,
+    check_model,
+    check_normalisation,
+    check_scalar,
+    check_unused,
+    warn_of_zeros,
+)
 from pprs.smoothing._compiled import available as compiled
 from pprs.smoothing._cost import always
+from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._lanes import owned
 from pprs.smoothing._law import (
     DEFAULT_SAMPLES,
@@ -16,30 +28,41 @@ from pprs.smoothing._law import (
 from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
+from pprs.smoothing._watch import has_run, is_first
 
 __all__ = [
     "DEFAULT_SAMPLES",
     "DEFAULT_SIGMA",
     "Batch",
     "Closure",
+    "Lanes",
     "Law",
     "Noise",
     "NoiseLaw",
+    "Refusal",
     "Role",
     "Scale",
     "Schedule",
     "Sigma",
+    "Target",
+    "Unused",
     "always",
     "at_perturbed",
+    "check_closure",
     "check_finite",
+    "check_met",
     "check_model",
     "check_normalisation",
     "check_scalar",
+    "check_unused",
     "compiled",
     "derive_seed",
     "fresh_seed",
+    "has_run",
+    "is_first",
     "losses_at",
     "owned",
     "repeat",
     "smooth",
+    "warn_of_zeros",
 ]

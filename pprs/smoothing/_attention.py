@@ -13,7 +13,9 @@ from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed
 
 def attention(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     """Lanes become part of the batch: vmap has no rule for the fast attention of CPUs."""
-    return _read(*args, **kwargs, mode=mode) if innermost() else NotImplemented
+    if not innermost():
+        return NotImplemented
+    return _read(*mode.valued(args), **mode.valued(kwargs), mode=mode)
 
 
 def _read(
@@ -25,23 +27,26 @@ def _read(
     mode: Smoothed,
     **more: Any,
 ) -> Any:
-    if query.dim() != 4:
+    if {query.dim(), key.dim(), value.dim()} != {4}:
         return NotImplemented
-    batch, count = query.shape[0], mode.lanes.count
-    dimensions = 0 if attn_mask is None else attn_mask.dim()
+    dimensions = 4 if attn_mask is None else attn_mask.dim()
+    batches = [tensor.shape[0] for tensor in (query, key, value)]
+    if attn_mask is not None and dimensions == 4:
+        batches.append(attn_mask.shape[0])
+    batch = max(batches)
+    count = mode.lanes.count
 
-    def merged(operand: Operand, batch: int) -> Tensor:
-        lanes = (
-            operand.value.expand(count, *operand.value.shape) if operand.shared else operand.value
-        )
-        return lanes.expand(count, batch, *lanes.shape[2:]).flatten(0, 1)
+    def merged(operand: Operand) -> Tensor:
+        tensor = operand.value[None] if operand.shared else operand.value
+        return tensor.expand(count, batch, *tensor.shape[2:]).flatten(0, 1)
 
     def body(*operands: Any) -> Tensor:
         mask = operands[3]
-        if mask is not None and not (mask.shared and mask.value.dim() == 2):
-            padded = mask.value[(slice(None),) * (not mask.shared) + (None,) * (4 - dimensions)]
-            mask = Operand(merged(Operand(padded, mask.shared), batch), shared=False)
-        parts: list[Any] = [merged(operand, batch) for operand in operands[:3]]
+        if mask is not None and not (mask.shared and dimensions == 2):
+            ones = (None,) * (4 - dimensions)
+            value = mask.value[ones if mask.shared else (slice(None), *ones)]
+            mask = Operand(merged(Operand(value, mask.shared)), shared=False)
+        parts: list[Any] = [merged(operand) for operand in operands[:3]]
         parts.append(None if mask is None else mask.value)
         result: Tensor = F.scaled_dot_product_attention(*parts, *options, **more)
         return result.reshape(count, batch, *result.shape[1:])

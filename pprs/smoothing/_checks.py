@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+
+Unused: TypeAlias = Literal["error", "allow"]
 
 # These change their statistics, or normalise by them, on every pass in training mode: the K
 # perturbed passes would see each other, and the average would not be that of the algorithm.
@@ -15,8 +22,12 @@ _RUNNING_STATISTICS_IF_TRACKED = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.Insta
 
 def check_model(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters to perturb, by full name, after every check that needs no forward pass."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model must be the torch.nn.Module whose parameters are perturbed, got "
+            f"{type(model).__name__}"
+        )
     check_normalisation(model)
-    check_plain(model)
     return trainable(model)
 
 
@@ -43,8 +54,13 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def check_normalisation(model: nn.Module) -> None:
-    """Raise ``RuntimeError`` if a layer of the model mixes the perturbed passes."""
+    """Raise ``RuntimeError`` if a layer mixes the perturbed passes, or cannot be perturbed."""
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise RuntimeError(
+                f"module {name!r} is compiled by torch.jit: its parameters cannot be perturbed "
+                f"there. Use the plain Python module"
+            )
         mixes = isinstance(module, _RUNNING_STATISTICS) or (
             isinstance(module, _RUNNING_STATISTICS_IF_TRACKED) and module.track_running_stats
         )
@@ -57,14 +73,114 @@ def check_normalisation(model: nn.Module) -> None:
             )
 
 
-def check_plain(model: nn.Module) -> None:
-    """Raise ``RuntimeError`` if a module runs its parameters where they cannot be perturbed."""
-    for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise RuntimeError(
-                f"module {name!r} is compiled by torch.jit: its parameters cannot be perturbed "
-                f"there. Use the plain Python module"
-            )
+def check_closure(closure: object, batch: Sequence[Tensor] | None) -> None:
+    """Raise ``TypeError`` or ``ValueError`` if a closure cannot be called with a batch."""
+    if not callable(closure):
+        raise TypeError(
+            f"closure must be a function that computes the loss, since it runs at perturbed "
+            f"parameters; got {type(closure).__name__}: write `lambda: loss_function(model(x), y)`"
+        )
+    if isinstance(batch, Tensor):
+        return  # check_batch knows better
+    row = () if batch is None else tuple(batch)
+    try:
+        signature = inspect.signature(closure)
+    except (TypeError, ValueError):  # of some functions written in C
+        return
+    try:
+        signature.bind(*row)
+    except TypeError as error:
+        given = f"{len(row)} tensor(s), the batch" if row else "no arguments, without a batch"
+        raise ValueError(
+            f"the closure is called with {given}, but its arguments are {signature}: {error}. Pass "
+            f"batch=(x, y) to a closure that takes x and y, and no batch to one that takes nothing"
+        ) from error
+
+
+class Refusal(RuntimeError):
+    """What is wrong with a closure however it is run, all perturbations together or one by one."""
+
+
+def check_met(
+    unmet: Sequence[str], count: int, unused: Unused, losses: Tensor | None = None
+) -> None:
+    """Raise :class:`Refusal` if a pass did not use the parameters that it should perturb.
+
+    Args:
+        unmet: names of those that it did not use.
+        count: of those that it should.
+        unused: whether some may be left over.
+        losses: that came out.
+    """
+    if count and len(unmet) == count:
+        others = 0 if losses is None else len(_leaves(losses))
+        also = f"; its loss depends on {others} tensors that are not the model's" if others else ""
+        raise Refusal(
+            f"the closure used none of the {count} parameters of the model ({_some(unmet)}){also}: "
+            f"does it run another model, or a copy? It must reach them through the model given"
+        )
+    if unmet and unused == "error":
+        raise Refusal(
+            f"the closure did not use {len(unmet)} of {count} trainable parameters: "
+            f"{_some(unmet)}. If it runs another model or a copy, let it run the model given; if "
+            f'they are really not needed, pass unused="allow" or freeze them'
+        )
+
+
+def check_unused(unused: object) -> None:
+    """Raise ``ValueError`` unless it is one of the two words."""
+    if unused not in {"error", "allow"}:
+        raise ValueError(f'unused must be "error" or "allow", got {unused!r}')
+
+
+def warn_of_zeros(
+    model: nn.Module, parameters: Mapping[str, Tensor], sigmas: Mapping[str, float], scale: object
+) -> None:
+    """Warn, once for each model, of layers that a scale relative to filters leaves as they are.
+
+    Args:
+        model: the model.
+        parameters: that are perturbed.
+        sigmas: how much.
+        scale: of the law.
+    """
+    if scale != "filter" or model in _warned:
+        return
+    _warned.add(model)
+    layers: defaultdict[str, list[str]] = defaultdict(list)
+    for name, parameter in parameters.items():
+        if sigmas[name] > 0 and parameter.numel():
+            layers[name.rpartition(".")[0]].append(name)
+    # A bias of 0 beside other weights is common, and the layer is perturbed by these.
+    zeros = [n for own in layers.values() for n in own if not any(parameters[m].any() for m in own)]
+    if zeros:
+        warnings.warn(
+            f'{len(zeros)} of {len(parameters)} parameters are all zero, and scale="filter", the '
+            f"default of smooth, gives them no noise as long as they are: {_some(zeros)}. Give "
+            f"sigma without scale, in the parameters' own units, to perturb them too",
+            stacklevel=3,
+        )
+
+
+_warned: WeakSet[nn.Module] = WeakSet()
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:3]))
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _leaves(losses: Tensor) -> set[Tensor]:
+    """The tensors whose gradients the losses would give."""
+    leaves, seen, stack = set(), set(), [losses.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            if hasattr(node, "variable"):
+                leaves.add(node.variable)
+            stack.extend(following for following, _ in node.next_functions)
+    return leaves
 
 
 def check_batch(batch: Sequence[Tensor] | None, noise: str) -> Sequence[Tensor]:
@@ -91,9 +207,10 @@ def check_batch(batch: Sequence[Tensor] | None, noise: str) -> Sequence[Tensor]:
 def check_scalar(loss: object) -> Tensor:
     """The loss of one perturbation, or ``ValueError`` if it is not a tensor without dimensions."""
     if not isinstance(loss, Tensor):
+        shown = f" {loss!r}" if isinstance(loss, int | float) else ""
         raise ValueError(
             f"the closure must return the loss as a scalar tensor, got "
-            f"{type(loss).__name__} {loss!r}: does it end in `return loss`?"
+            f"{type(loss).__name__}{shown}: does it end in `return loss`?"
         )
     if loss.dim() != 0:
         raise ValueError(

@@ -1,36 +1,21 @@
-"""Builds ``_kernels.c`` with the machine's C compiler, once, and calls it."""
+"""Calls ``_kernels.c``, as :mod:`pprs.smoothing._build` built it."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pprs.smoothing import _build
 from pprs.smoothing._philox import Segments
 
-_SOURCE = Path(__file__).with_name("_kernels.c")
 _FEW = 32  # as in _kernels.c
 _SUFFIX = {torch.float32: "_f32", torch.float64: "_f64"}
-_PORTABLE = ["-O2", "-ftree-vectorize", "-fno-trapping-math", "-fno-math-errno", "-fPIC"]
-# Tried in this order. OpenMP's symbols stay undefined in the library: torch's own runtime, already
-# loaded, gives them, so both share one pool of threads and torch.set_num_threads holds.
-_FLAGS = [
-    [*_PORTABLE, "-fopenmp", "-march=native", "-mprefer-vector-width=512"],
-    [*_PORTABLE, "-fopenmp", "-mcpu=native"],
-    [*_PORTABLE, "-fopenmp"],
-    _PORTABLE,
-]
+_WIDE = torch.float64
 
 
 def normals(
@@ -44,21 +29,21 @@ def normals(
 ) -> Tensor | None:
     """As :func:`pprs.smoothing._philox.normals`, or ``None`` where there is no compiled code.
 
-    With a ``base``, whose elements are numbered as those of the streams, the result is that plus
-    sigma times the normals, and minus for every second lane that shares a stream.
+    With a ``base``, which has an element for each of the first ``count`` of the streams, the result
+    is that plus sigma times the normals, and minus for every second lane that shares a stream.
     """
-    library = _library()
     starts = segments.starts
-    if library is None or starts.device.type != "cpu":
+    if starts.device.type != "cpu" or not available():
         return None
-    fill = library.normal_f32 if dtype == torch.float32 else library.normal_f64
+    starts, base = _plain(starts), _plain(base)
     lanes, pieces, count = segments.lanes, starts.shape[1], segments.count
-    out = torch.empty((lanes, pieces, count), dtype=dtype)
-    starts = starts.contiguous()
-    own = pieces if len(starts) > 1 else 0
-    where = (starts.data_ptr(), own, segments.first, segments.share)
-    start = None if base is None else base.data_ptr()
-    fill(out.data_ptr(), lanes, pieces, count, *where, key, role, start, sigma)
+    out = _empty(dtype, lanes, pieces, count)
+    lists = lanes if len(starts) > 1 else 1
+    _call(
+        *("normal", dtype, _at(out, dtype, lanes, pieces, count), lanes, pieces, count),
+        *(_at(starts, torch.int64, lists, pieces), pieces if lists > 1 else 0),
+        *(segments.first, segments.share, key, role, _at(base, dtype, count), sigma),
+    )
     return out
 
 
@@ -69,7 +54,7 @@ def takes(rows: Tensor) -> bool:
 
 
 def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Cholesky factors of Gram matrices, their inverses, and the lengths of the rows.
+    """Cholesky factors of Gram matrices of rows scaled to length 1, their inverses, the lengths.
 
     Args:
         rows: shape ``(streams, n, i)``.
@@ -79,12 +64,17 @@ def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, T
     Returns:
         Shapes ``(streams, n, n)`` twice and ``(streams, n, 1)``, float64.
     """
-    rows = rows.contiguous()
+    rows, signs, real = _plain(rows), _plain(signs), rows.dtype
     streams, n, width = rows.shape
-    out = torch.empty((2, streams, n, n), dtype=torch.float64)
-    lengths = torch.empty((streams, n, 1), dtype=torch.float64)
-    _call("factor", rows, signs, streams, n, width, jitter, out[0], out[1], lengths)
-    return out[0], out[1], lengths
+    lower, inverse = (_empty(_WIDE, streams, n, n) for _ in range(2))
+    lengths = _empty(_WIDE, streams, n, 1)
+    _call(
+        *("factor", real, _at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
+        *(streams, n, width, jitter),
+        *(_at(lower, _WIDE, streams, n, n), _at(inverse, _WIDE, streams, n, n)),
+        _at(lengths, _WIDE, streams, n, 1),
+    )
+    return lower, inverse, lengths
 
 
 def forward(
@@ -100,7 +90,7 @@ def forward(
     Args:
         rows: A, shape ``(streams, n, i)``.
         signs: of the rows, ``(n, 1)``, float64.
-        offset: added to the noise, ``(outputs,)`` or ``(lanes, outputs)``.
+        offset: added to the noise of each lane, ``(lanes, outputs)``.
         scale: of the outputs' noise, ``(outputs,)``.
         outputs: the map's width.
         drawing: sigma, and where the normals come from.
@@ -108,26 +98,35 @@ def forward(
     Returns:
         Offset plus noise and Z, shape ``(streams, n, outputs)``, and what :func:`factor` returns.
     """
-    rows = rows.contiguous()
-    streams, n, width = rows.shape
-    sizes = (streams, n, width, outputs)
-    factors = torch.empty((2, streams, n, n), dtype=torch.float64)
-    lengths = torch.empty((streams, n, 1), dtype=torch.float64)
-    normals, noisy = (torch.empty((streams, n, outputs), dtype=rows.dtype) for _ in range(2))
-    lanes = 0 if offset is None or offset.dim() == 1 else len(offset)
-    offset = None if offset is None else offset.contiguous()
-    scale = None if scale is None else scale.contiguous()
-    keys = (drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma)
-    to = (factors[0], factors[1], lengths, normals, noisy)
-    given = (offset, streams * n // lanes if lanes else 0, scale)
-    _call("forward", rows, signs, *sizes, *keys, *given, *to)
-    return noisy, normals, (factors[0], factors[1], lengths)
+    rows, signs, offset, scale = map(_plain, (rows, signs, offset, scale))
+    streams, n, width, real = *rows.shape, rows.dtype
+    lower, inverse = (_empty(_WIDE, streams, n, n) for _ in range(2))
+    lengths = _empty(_WIDE, streams, n, 1)
+    normals, noisy = (_empty(real, streams, n, outputs) for _ in range(2))
+    lanes = 0 if offset is None else len(offset)
+    if lanes and streams * n % lanes:
+        raise RuntimeError(f"{streams * n} rows have no {lanes} lanes")
+    _call(
+        *("forward", real, _at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
+        *(streams, n, width, outputs),
+        *(drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma),
+        *(
+            _at(offset, real, lanes, outputs),
+            streams * n // (lanes or 1),
+            _at(scale, real, outputs),
+        ),
+        *(_at(lower, _WIDE, streams, n, n), _at(inverse, _WIDE, streams, n, n)),
+        _at(lengths, _WIDE, streams, n, 1),
+        *(_at(normals, real, streams, n, outputs), _at(noisy, real, streams, n, outputs)),
+    )
+    return noisy, normals, (lower, inverse, lengths)
 
 
 def backward(
     left: Tensor,
     left_signs: Tensor | None,
     known: tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor],
+    spread: float,
     drawing: Drawing,
 ) -> Tensor:
     """As :meth:`pprs.smoothing._gram.Known.product`.
@@ -135,15 +134,24 @@ def backward(
     Args:
         left: D, shape ``(streams, q, o)``.
         left_signs: of its rows.
-        known: A, its signs, the inverse of its root, the jitter of its rows, and Z.
+        known: A, its signs, the inverse of its unit root, the lengths of its rows, and Z.
+        spread: standard deviation of what the jitter added to rows of length 1.
         drawing: where U and what goes with the jitter come from.
     """
-    left = left.contiguous()
-    held = [None if tensor is None else tensor.contiguous() for tensor in known]
-    (streams, q, o), (n, width) = left.shape, known[0].shape[1:]
-    out = torch.empty((streams, q, width), dtype=left.dtype)
-    keys = (drawing.jitter, drawing.key, *drawing.roles)
-    _call("backward", left, left_signs, *held, streams, q, n, o, width, *keys, out)
+    left, left_signs, rows, signs, inverse, lengths, normals = map(
+        _plain, (left, left_signs, *known)
+    )
+    (streams, q, o), (n, width), real = left.shape, rows.shape[1:], left.dtype
+    if max(q, n) > _FEW:
+        raise RuntimeError(f"a kernel for {_FEW} rows was to take {q} and {n}")
+    out = _empty(real, streams, q, width)
+    _call(
+        *("backward", real, _at(left, real, streams, q, o), _at(left_signs, _WIDE, q, 1)),
+        *(_at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
+        *(_at(inverse, _WIDE, streams, n, n), _at(lengths, _WIDE, streams, n, 1)),
+        *(_at(normals, real, streams, n, o), streams, q, n, o, width),
+        *(drawing.jitter, spread, drawing.key, *drawing.roles, _at(out, real, streams, q, width)),
+    )
     return out
 
 
@@ -164,10 +172,33 @@ class Drawing:
     sigma: float = 1.0
 
 
-def _call(name: str, first: Tensor, *rest: Any) -> None:
-    """Call a kernel; it holds references to the tensors until it has returned."""
-    arguments = [a.data_ptr() if isinstance(a, Tensor) else a for a in (first, *rest)]
-    getattr(_library(), name + _SUFFIX[first.dtype])(*arguments)
+def _empty(dtype: torch.dtype, *shape: int) -> Tensor:
+    # Not on a device that the caller has made torch's default.
+    return torch.empty(shape, dtype=dtype, device="cpu")
+
+
+def _plain(tensor: Any) -> Any:
+    """The same with its elements side by side in memory, as they are."""
+    return None if tensor is None else tensor.contiguous().resolve_neg()
+
+
+def _at(tensor: Tensor | None, dtype: torch.dtype, *shape: int) -> int | None:
+    """Where a kernel finds a tensor, which must be just what the kernel takes it for."""
+    if tensor is None:
+        return None
+    where = tensor.data_ptr() if tensor.device.type == "cpu" else 0
+    laid_out = tensor.is_contiguous() and not tensor.is_neg() and (where or not tensor.numel())
+    if not laid_out or tensor.dtype != dtype or tensor.shape != shape:
+        raise RuntimeError(
+            f"compiled code was to take {tensor.dtype} of shape {tuple(tensor.shape)} on "
+            f"{tensor.device} for {dtype} of shape {shape}: please report how it came to this"
+        )
+    return where
+
+
+def _call(name: str, real: torch.dtype, *arguments: float | None) -> None:
+    """Call a kernel for a type; the tensors whose places it gets must outlive the call."""
+    getattr(_library(), name + _SUFFIX[real])(*arguments)
 
 
 def available() -> bool:
@@ -177,80 +208,25 @@ def available() -> bool:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-    for flags in _FLAGS if compiler else []:
-        try:
-            return _declared(ctypes.CDLL(str(_built(compiler or "", flags))))
-        except (OSError, subprocess.SubprocessError):
-            continue
-    return None
+    library = _build.load()
+    return None if library is None else _declared(library)
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     integer: Any = ctypes.c_int64
     pointer: Any = ctypes.c_void_p
-    sizes, where = [pointer, integer, integer, integer], [pointer, integer, integer, integer]
-    keys = [ctypes.c_uint64, ctypes.c_uint32]
-    arguments = [*sizes, *where, *keys, pointer, ctypes.c_double]
-    for function in (library.normal_f32, library.normal_f64):
-        function.argtypes, function.restype = arguments, None
     real, key, role = ctypes.c_double, ctypes.c_uint64, ctypes.c_uint32
     kernels = {
+        "normal": [pointer, *[integer] * 3] * 2 + [key, role, pointer, real],
         "factor": [pointer] * 2 + [integer] * 3 + [real] + [pointer] * 3,
         "forward": [pointer] * 2
         + [integer] * 4
         + [real, key, role, real, pointer, integer, pointer]
         + [pointer] * 5,
-        "backward": [pointer] * 7 + [integer] * 5 + [real, key, role, role, pointer],
+        "backward": [pointer] * 7 + [integer] * 5 + [real, real, key, role, role, pointer],
     }
     for name, kinds in kernels.items():
         for suffix in _SUFFIX.values():
             function = getattr(library, name + suffix)
             function.argtypes, function.restype = kinds, None
     return library
-
-
-def _built(compiler: str, flags: list[str]) -> Path:
-    """The shared library, from the cache or built now; raises if the compiler refuses."""
-    sources = [path.read_text() for path in (_SOURCE, _SOURCE.with_name("_rows.h"))]
-    words = [*sources, compiler, *flags, platform.machine(), _processor()]
-    name = f"kernels-{hashlib.blake2b('/'.join(words).encode(), digest_size=12).hexdigest()}.so"
-    folder = _cache()
-    if (folder / name).exists():
-        return folder / name
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        compiled, linked = Path(scratch, "kernels.o"), Path(scratch, name)
-        _run([compiler, *flags, "-c", str(_SOURCE), "-o", str(compiled)])
-        _run([compiler, "-shared", str(compiled), "-lm", "-o", str(linked)])
-        linked.replace(folder / name)  # atomic: another process may be building the same
-    return folder / name
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-
-
-def _cache() -> Path:
-    """A folder of this user, to write to; a machine's own temporary one where there is no home."""
-    try:
-        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(root) / "pprs"
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except (OSError, RuntimeError):
-        pass
-    folder = Path(tempfile.gettempdir()) / f"pprs-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():  # what others may write is not loaded
-        raise OSError(f"{folder} belongs to somebody else")
-    return folder
-
-
-def _processor() -> str:
-    """What -march=native depends on: a home may be shared between unlike machines."""
-    information = Path("/proc/cpuinfo")
-    if not information.exists():
-        return platform.processor()
-    lines = information.read_text().splitlines()
-    return "".join(line for line in lines if line.startswith(("model name", "flags")))[:4096]

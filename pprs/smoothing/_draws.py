@@ -75,6 +75,7 @@ class Target:
     drawn: Drawn | None = field(default=None, init=False)
     touched: bool = field(default=False, init=False)  # parts of X were read from its own stream
     open: bool = field(default=True, init=False)  # the forward pass may still use the parameter
+    met: bool = field(default=False, init=False)  # the forward pass has used it
     _stacked: Tensor | None = field(default=None, init=False)
 
     @cached_property
@@ -84,7 +85,7 @@ class Target:
             return None
         parameter = self.parameter.detach()
         rows = parameter.flatten(1) if parameter.dim() > 1 else parameter.reshape(1, -1)
-        norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+        norms = _norms(rows)
         return norms.view(-1, *[1] * (parameter.dim() - 1)) if parameter.dim() > 1 else norms[0]
 
     @property
@@ -98,6 +99,16 @@ class Target:
             self._stacked = self._perturbed()
             self.drawn = None
         return self._stacked
+
+    @property
+    def version(self) -> int:
+        """Of the memory of :meth:`stacked`, which grows when it is changed."""
+        return self.stacked()._version
+
+    def close(self) -> None:
+        """End the forward pass."""
+        self.met = self.drawn is not None or self.materialised or self.touched
+        self.open, self.drawn = False, None
 
     def _perturbed(self) -> Tensor:
         parameter, lanes = self.parameter.detach(), self.lanes
@@ -141,3 +152,17 @@ class Target:
         if lanes.antithetic:
             noise *= lanes.signs(noise, noise.dim())
         return noise.mul_(self.sigma)
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """Of rows ``(n, i)`` of any size, whose squares may be out of range."""
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    limit = 1e140 if rows.dtype == torch.float64 else 1e15
+    # Not asked of other devices, which would have to be waited for.
+    if not rows.numel() or (
+        rows.device.type == "cpu" and bool(((norms > 1 / limit) & (norms < limit)).all())
+    ):
+        return norms
+    peak = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    norms = torch.linalg.vector_norm(rows / peak, dim=1)
+    return norms * peak[:, 0]

@@ -24,17 +24,22 @@ _JITTER = 1e-10
 
 @dataclass(frozen=True)
 class Factor:
-    """A root of the Gram matrix of rows, in float64.
+    r"""A root of the Gram matrix of rows, in float64: $G = \Lambda U U^T \Lambda$.
 
     Args:
-        lower: L with $L L^T = G$, shape ``(..., n, n)``.
-        inverse: of L, with 0 for rows that are 0, shape ``(..., n, n)``.
-        jitter: standard deviation of what the jitter added to each row's noise, ``(..., n, 1)``.
+        unit: U, the root of the Gram matrix of the rows scaled to length 1, shape ``(..., n, n)``.
+        inverse: of U, with 0 for rows that are 0, shape ``(..., n, n)``.
+        lengths: of the rows, shape ``(..., n, 1)``.
     """
 
-    lower: Tensor
+    unit: Tensor
     inverse: Tensor
-    jitter: Tensor
+    lengths: Tensor
+
+    @property
+    def lower(self) -> Tensor:
+        """L with $L L^T = G$, shape ``(..., n, n)``."""
+        return self.unit * self.lengths
 
 
 def jitter_of(rows: Tensor) -> float:
@@ -49,21 +54,31 @@ def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
         rows: shape ``(streams, n, i)``, any real floating-point type.
         signs: 1 or -1 for each row, shape ``(n, 1)``, float64; all 1 by default.
     """
-    jitter = jitter_of(rows)
     if _compiled.takes(rows):
-        lower, inverse, lengths = _compiled.factor(rows, signs, jitter)
-        return Factor(lower, inverse, lengths * math.sqrt(jitter))
-    wide = rows.double()
+        return Factor(*_compiled.factor(rows, signs, jitter_of(rows)))
+    unit, lengths = _root(rows, signs)
+    alive = (lengths > 0).double()
+    inverse = torch.linalg.solve_triangular(unit, torch.diag_embed(alive[..., 0]), upper=False)
+    return Factor(unit, inverse, lengths)
+
+
+def _root(rows: Tensor, signs: Tensor | None) -> tuple[Tensor, Tensor]:
+    wide, peak = rows.double(), None
+    if rows.dtype == torch.float64:  # squares of narrower types are in its range, not its own
+        peak = wide.abs().amax(-1, keepdim=True)
+        wide = wide * _reciprocal(peak)
     gram = wide @ wide.mT
     lengths = gram.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(-1)
-    shrink = torch.where(lengths > 0, 1 / lengths, 0.0)
-    scaling = shrink if signs is None else shrink * signs
+    scaling = _reciprocal(lengths) if signs is None else _reciprocal(lengths) * signs
     gram *= scaling
     gram *= scaling.mT
-    gram.diagonal(dim1=-2, dim2=-1).add_(jitter + (lengths == 0)[..., 0])
-    unit = torch.linalg.cholesky_ex(gram).L
-    inverse = torch.linalg.solve_triangular(unit, torch.diag_embed(shrink[..., 0]), upper=False)
-    return Factor(unit * lengths, inverse, lengths * math.sqrt(jitter))
+    gram.diagonal(dim1=-2, dim2=-1).add_(jitter_of(rows) + (lengths == 0)[..., 0].double())
+    return torch.linalg.cholesky_ex(gram).L, lengths if peak is None else lengths * peak
+
+
+def _reciprocal(lengths: Tensor) -> Tensor:
+    """Of lengths; 0 for those that are 0, or too small to have one."""
+    return torch.where(lengths >= torch.finfo(lengths.dtype).tiny, 1 / lengths, 0.0)
 
 
 class Source(Protocol):
@@ -105,28 +120,25 @@ class Known:
         """
         few = _compiled.takes(left) and _compiled.takes(self.rows) and len(self.rows) > 1
         if few and left.dtype == self.rows.dtype:
-            inverse, jitter = self.factor.inverse, self.factor.jitter
-            known = (self.rows, self.signs, inverse, jitter, self.normals)
-            return _compiled.backward(left, signs, known, source.drawing(jitter_of(left)))
+            known = (self.rows, self.signs, self.factor.inverse, self.factor.lengths, self.normals)
+            drawing = source.drawing(jitter_of(left))
+            return _compiled.backward(left, signs, known, math.sqrt(jitter_of(self.rows)), drawing)
+        left = left.to(_at_least_single(left))
         q, (n, i) = left.shape[1], self.rows.shape[1:]
         free = source.normals(Role.BACKWARD, q, i, like=left)
         residual = source.normals(Role.RESIDUAL, q, n, like=left)
-        root = factor(left, signs).lower
-        # P = M U is a sample of D X that knows nothing of S; P A^T is what it would have given.
-        guessed = (free @ self.rows.mT).double()
-        told = (left @ self.normals.mT).double()
-        if self.signs is not None:
-            guessed *= self.signs.mT
+        basis, spread = self._basis(left.dtype)
+        told = left @ self.normals.to(left.dtype).mT
         if signs is not None:
-            told *= signs
-        guessed += residual * self.factor.jitter.mT
-        weights = (told - (root @ guessed) @ self.factor.inverse.mT) @ self.factor.inverse
-        if self.signs is not None:
-            weights *= self.signs.mT
-        product = root.to(left.dtype) @ free
+            told *= signs.to(left.dtype)
+        unit, lengths = _root(left, signs)
+        root = (unit * lengths).to(left.dtype)
+        # P = M U is a sample of D X that knows nothing of S; P Q^T is what it would have given.
+        weights = told - root @ (free @ basis.mT + residual @ spread.mT)
+        product = root @ free
         if len(self.rows) == 1:
-            return product.add_(weights.to(left.dtype) @ self.rows)
-        return product.baddbmm_(weights.to(left.dtype), self.rows)
+            return product.add_(weights @ basis)
+        return product.baddbmm_(weights, basis)
 
     def complete(self, free: Tensor, residual: Tensor) -> Tensor:
         r"""Sample X given S.
@@ -135,8 +147,23 @@ class Known:
             free: standard normals, shape ``(streams, o, i)``.
             residual: standard normals, shape ``(streams, n, o)``.
         """
-        signed = self.rows if self.signs is None else self.rows * self.signs.to(self.rows.dtype)
-        inverse = self.factor.inverse
-        guessed = (signed @ free.mT).double() + residual * self.factor.jitter
-        weights = inverse.mT @ (self.normals - inverse @ guessed)
-        return free + weights.mT.to(free.dtype) @ signed
+        dtype = _at_least_single(free)
+        basis, spread = self._basis(dtype)
+        wide = free.to(dtype)
+        missing = self.normals.to(dtype) - basis @ wide.mT - spread @ residual.to(dtype)
+        return (wide + missing.mT @ basis).to(free.dtype)
+
+    def _basis(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        r"""$Q = L^{-1} (A, \sqrt\varepsilon \Lambda)$, whose rows are orthonormal, in two parts.
+
+        All that is large in the inverse, and cancels, does so here, in float64: products with Q
+        need no more precision than others.
+        """
+        inverse, lengths = self.factor.inverse, self.factor.lengths
+        scaling = _reciprocal(lengths) if self.signs is None else _reciprocal(lengths) * self.signs
+        spread = inverse * math.sqrt(jitter_of(self.rows))
+        return ((inverse * scaling.mT) @ self.rows.double()).to(dtype), spread.to(dtype)
+
+
+def _at_least_single(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)

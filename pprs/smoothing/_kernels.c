@@ -1,6 +1,7 @@
 /* What torch has no fast operation for: the normals that _philox.py defines, and the algebra of a few
    long rows. */
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -128,7 +129,8 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
 FILL(normal_f32, float, group_f32, (4 * BLOCKS))
 FILL(normal_f64, double, group_f64, (2 * BLOCKS))
 
-#define FEW 32 /* rows that _rows.h takes at most */
+#define FEW 32    /* rows that _rows.h takes at most */
+#define PIECE 128 /* columns that it sums in double precision at a time */
 
 #define STREAM(key, stream, role) (Stream){{(uint32_t)(key), (uint32_t)((key) >> 32)}, (uint32_t)(stream), role}
 

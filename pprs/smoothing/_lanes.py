@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -66,22 +68,40 @@ class Periodic:
 Body = Callable[..., Any]
 
 
-def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None) -> Any:
+class _Place(threading.local):
+    ours = False
+
+
+place = _Place()
+"""Whether this library computes, and not the closure."""
+
+
+def ours(func: Callable[..., Any], *args: Any) -> Any:
+    """Call a function as a part of this library, which may read parameters as they are."""
+    before, place.ours = place.ours, True
+    try:
+        return func(*args)
+    finally:
+        place.ours = before
+
+
+def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None, apart: bool = False) -> Any:
     """Call ``body(*operands)`` once, outside vmap, where lanes are a first dimension.
 
     Args:
         body: takes an :class:`Operand` (or ``None``) for each operand; returns a tensor, or a tuple
-            of tensors, whose first dimension are the lanes. Its first operand may have more leading
-            dimensions: those of vmaps inside this one.
+            of tensors, whose first dimension are the lanes. Unless ``apart``, its first operand may
+            have more leading dimensions: those of vmaps inside this one.
         lane: the number of the lane, a scalar tensor that vmap maps over.
         operands: tensors as the lanes see them.
+        apart: call it for every element of vmaps inside this one, over which any operand may vary.
 
     Returns:
         The result as the lanes see it.
     """
     if innermost():
-        return _directly(body, lane, operands)
-    return _AllLanes.apply(body, lane, *operands)  # type: ignore[no-untyped-call]
+        return ours(_directly, body, lane, operands)
+    return ours(_AllLanes.apply, body, lane, apart, *operands)
 
 
 def owned(tensor: Tensor, *shape: int) -> Tensor:
@@ -93,16 +113,46 @@ def owned(tensor: Tensor, *shape: int) -> Tensor:
     return result
 
 
+def stacked(results: Sequence[Any]) -> Any:
+    """Results that are tensors, or tuples of tensors, as one with a dimension more in front."""
+    if isinstance(results[0], Tensor):
+        return torch.stack(tuple(results))
+    return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+
+
 def innermost() -> bool:
     """Whether the vmap over the lanes is known to be the only one here."""
     return _direct and _vmap.get_dynamic_layer_stack_depth() == 1
+
+
+def varies(tensor: Tensor) -> bool:
+    """Whether lanes have different values of this tensor, inside the vmap over them or after it."""
+    return _direct and bool(_vmap.is_batchedtensor(tensor))
+
+
+def underlying(tensor: Tensor) -> Tensor:
+    """The tensor that holds the values of all lanes."""
+    while varies(tensor):
+        tensor = _vmap.get_unwrapped(tensor)
+    return tensor
+
+
+def last_lane(tensor: Tensor) -> Tensor:
+    """The last lane's value of a tensor that a vmap left behind; another tensor as it is."""
+    while varies(tensor):
+        tensor = _vmap.get_unwrapped(tensor).select(_vmap.maybe_get_bdim(tensor), -1)
+    return tensor
 
 
 def _directly(body: Body, lane: Tensor, operands: tuple[Tensor | None, ...]) -> Any:
     seen = [None if tensor is None else _unwrapped(tensor) for tensor in operands]
     layer = _vmap.pop_dynamic_layer_stack()
     try:
-        result = body(*seen)
+        if torch.is_inference_mode_enabled():  # what is drawn here may be used again outside it
+            with torch.inference_mode(False), torch.no_grad():
+                result = body(*seen)
+        else:
+            result = body(*seen)
     finally:
         _vmap.push_dynamic_layer_stack(layer)
     level = _vmap.maybe_get_level(lane)
@@ -122,7 +172,7 @@ class _AllLanes(torch.autograd.Function):
     """The public way: a function whose vmap rule is called outside vmap."""
 
     @staticmethod
-    def forward(body: Body, lane: Tensor, *operands: Tensor | None) -> Tensor:
+    def forward(body: Body, lane: Tensor, apart: bool, *operands: Tensor | None) -> Tensor:
         raise AssertionError("lanes exist under vmap only")
 
     @staticmethod
@@ -130,18 +180,35 @@ class _AllLanes(torch.autograd.Function):
         pass
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, body: Body, lane: Tensor, *operands: Any) -> Any:
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(
+            "the closure takes derivatives itself, by torch.func (grad, vjp, jvp, jacrev, ...): of "
+            "these transforms only torch.func.vmap goes through perturbed parameters"
+        )
+
+    jvp = backward
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, body: Body, lane: Tensor, apart: bool, *operands: Any) -> Any:
+        dims = in_dims[3:]
         fronted = [
             tensor.movedim(dim, 0) if isinstance(dim, int) else tensor
-            for tensor, dim in zip(operands, in_dims[2:], strict=True)
+            for tensor, dim in zip(operands, dims, strict=True)
         ]
-        if in_dims[1] is None:  # a vmap of the closure's own, inside the lanes
-            if any(dim is not None for dim in in_dims[3:]):
-                raise RuntimeError("a bias or weight that varies over a vmap inside the closure")
-            return _AllLanes.apply(body, lane, *fronted), 0  # type: ignore[no-untyped-call]
-        return body(
-            *(
+        if in_dims[1] is not None:
+            seen = [
                 None if tensor is None else Operand(tensor, dim is None)
-                for tensor, dim in zip(fronted, in_dims[2:], strict=True)
-            )
-        ), 0
+                for tensor, dim in zip(fronted, dims, strict=True)
+            ]
+            return body(*seen), 0
+        # A vmap of the closure's own, inside the lanes.
+        call = functools.partial(_AllLanes.apply, body, lane, apart)
+        if apart:
+            each = [
+                call(*(t if dim is None else t[i] for t, dim in zip(fronted, dims, strict=True)))
+                for i in range(info.batch_size)
+            ]
+            return stacked(each), 0
+        if any(dim is not None for dim in dims[1:]):
+            raise AssertionError("only a first operand may vary over a vmap inside the lanes")
+        return call(*fronted), 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pprs.smoothing import _compiled
+from pprs.smoothing._autocast import without_autocast
 from pprs.smoothing._compiled import Drawing
 from pprs.smoothing._draws import Target
 from pprs.smoothing._gram import Factor, Known, factor, jitter_of
@@ -84,20 +84,19 @@ class LinearUse:
 class ImplicitLinear(torch.autograd.Function):
     r"""$Y = A (W + \sigma X)^T + b$ with X never formed.
 
-    ``forward(inputs, weight, bias, use)``: inputs as ``use`` says, weight ``(out, in)``, bias
-    ``(out,)``, ``(lanes, out)`` or ``None``. Inputs that all lanes share get no gradient.
+    ``forward(inputs, weight, bias, use)``: inputs as ``use`` says, weight ``(out, in)``, and the
+    parameter of ``use.bias``, ``(out,)``.
     """
 
     @staticmethod
     def forward(
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
-        known, noisy = _noise(inputs, use, weight.shape[0], _offset(bias, use, inputs))
+        known, noisy = _noise(inputs, use, weight.shape[0], _offset(use, inputs))
         ctx.use, ctx.signs = use, known.signs
-        ctx.bias_by_lane = bias is not None and bias.dim() == 2
         # Saved, so that they are freed on the way back; only an input gradient needs most of them.
         factor = known.factor
-        parts = (known.rows, known.normals, factor.lower, factor.inverse, factor.jitter)
+        parts = (known.rows, known.normals, factor.unit, factor.inverse, factor.lengths)
         ctx.save_for_backward(inputs, weight, *(parts if ctx.needs_input_grad[0] else ()))
         use.target.drawn = Drawn(known, use)
         rows, clean = use.distinct(inputs), weight.to(inputs.dtype).T
@@ -115,14 +114,16 @@ class ImplicitLinear(torch.autograd.Function):
         inputs, weight, *parts = ctx.saved_tensors
         use: LinearUse = ctx.use
         gradient = None
-        if ctx.needs_input_grad[0]:
-            # A backward pass before the forward ended: what comes next must know all of X.
-            if use.target.materialised or use.target.open:
-                gradient = grad @ use.weights().to(grad.dtype)
-            else:
-                known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
-                gradient = _input_gradient(grad, weight.to(grad.dtype), use, known)
-        return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
+        with without_autocast(grad.device):
+            if ctx.needs_input_grad[0]:
+                # A backward pass before the forward ended: what comes next must know all of X.
+                if use.target.materialised or use.target.open:
+                    gradient = grad @ use.weights().to(grad.dtype)
+                else:
+                    known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
+                    gradient = _input_gradient(grad, weight.to(grad.dtype), use, known)
+                gradient = gradient.sum(0) if use.shared else gradient
+            return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 
 class MaterialisedLinear(torch.autograd.Function):
@@ -133,10 +134,9 @@ class MaterialisedLinear(torch.autograd.Function):
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
         ctx.use = use
-        ctx.bias_by_lane = bias is not None and bias.dim() == 2
         weights = use.weights().to(inputs.dtype)
         ctx.save_for_backward(inputs, weight, weights)
-        offset = _offset(bias, use, inputs)
+        offset = _offset(use, inputs)
         if use.shared:
             lanes, out = weights.shape[:2]
             flat = inputs @ weights.reshape(lanes * out, -1).T
@@ -152,8 +152,11 @@ class MaterialisedLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, weights = ctx.saved_tensors
-        gradient = grad @ weights if ctx.needs_input_grad[0] else None
-        return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
+        with without_autocast(grad.device):
+            gradient = grad @ weights if ctx.needs_input_grad[0] else None
+            if gradient is not None and ctx.use.shared:
+                gradient = gradient.sum(0)
+            return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,8 @@ class Drawn:
         known, transposed = self.known, self.use.transposed
         residual = self.use.normals(Role.RESIDUAL, *known.normals.shape[1:], like=known.normals)
         matrix = free.flatten(2)  # a convolution's filters are rows
-        completed = known.complete(matrix.mT if transposed else matrix, residual)
+        with without_autocast(free.device):
+            completed = known.complete(matrix.mT if transposed else matrix, residual)
         return (completed.mT if transposed else completed).reshape(free.shape)
 
 
@@ -178,7 +182,7 @@ def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> t
     Returns:
         Also the noise, shape ``(lanes, n, out)``; pairs of lanes may stand as one of ``2 n`` rows.
     """
-    rows = inputs if use.scale_in is None else inputs * use.scale_in
+    rows = inputs if use.scale_in is None else (inputs * use.scale_in).to(inputs.dtype)
     target, lanes = use.target, use.target.lanes
     if use.shared:
         rows, signs = rows[None], None
@@ -192,6 +196,7 @@ def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> t
     if use.scale_out is not None:
         normals = normals * use.scale_out
     noise = (known.factor.lower * target.sigma).to(normals.dtype) @ normals
+    noise = noise.to(inputs.dtype)
     if use.shared:
         noise = lanes.signed(noise)
     if offset is None:
@@ -204,11 +209,9 @@ def _noise_at_once(
 ) -> tuple[Known, Tensor]:
     target, jitter = use.target, jitter_of(rows)
     drawing = Drawing(target.lanes.noise.key(target.name), (Role.FORWARD,), jitter, target.sigma)
-    flat = None if offset is None else offset.flatten(1) if offset.dim() > 1 else offset
-    noisy, normals, (lower, inverse, lengths) = _compiled.forward(
-        rows, signs, flat, use.scale_out, out, drawing
-    )
-    return Known(rows, signs, Factor(lower, inverse, lengths * math.sqrt(jitter)), normals), noisy
+    flat = None if offset is None else offset[:, 0]
+    noisy, normals, factors = _compiled.forward(rows, signs, flat, use.scale_out, out, drawing)
+    return Known(rows, signs, Factor(*factors), normals), noisy
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, use: LinearUse, known: Known) -> Tensor:
@@ -219,7 +222,11 @@ def _input_gradient(grad: Tensor, weight: Tensor, use: LinearUse, known: Known) 
     if use.scale_in is not None:
         noise *= use.scale_in
     noise = noise.view(-1, weight.shape[1])
-    flat = torch.addmm(noise, grad.reshape(-1, grad.shape[-1]), weight, beta=use.target.sigma)
+    if noise.dtype == grad.dtype:
+        sigma = use.target.sigma
+    else:  # half precision, where sigma may bring the noise into range
+        noise, sigma = (noise * use.target.sigma).to(grad.dtype), 1.0
+    flat = torch.addmm(noise, grad.reshape(-1, grad.shape[-1]), weight, beta=sigma)
     return flat.view(*grad.shape[:-1], -1)
 
 
@@ -233,14 +240,10 @@ def _parameter_gradients(
         left = left[0] if len(left) == 1 else left.sum(0)
         for_weight = (left.T @ rows).to(weight.dtype)
     if ctx.needs_input_grad[2]:
-        for_bias = grad.sum(1) if ctx.bias_by_lane else grad.sum((0, 1))
+        for_bias = grad.sum((0, 1)).to(ctx.use.bias.parameter.dtype)
     return for_weight, for_bias
 
 
-def _offset(bias: Tensor | None, use: LinearUse, inputs: Tensor) -> Tensor | None:
-    """The bias as it is added to outputs ``(lanes, n, out)``."""
-    if use.bias is not None:
-        bias = use.bias.stacked()
-    if bias is None:
-        return None
-    return (bias[:, None, :] if bias.dim() == 2 else bias).to(inputs.dtype)
+def _offset(use: LinearUse, inputs: Tensor) -> Tensor | None:
+    """The perturbed bias as it is added to outputs ``(lanes, n, out)``: ``(lanes, 1, out)``."""
+    return None if use.bias is None else use.bias.stacked()[:, None].to(inputs.dtype)

@@ -93,7 +93,7 @@ class Noise:
         """
         if parameter.dtype not in {torch.float32, torch.float64}:
             return None
-        base = parameter.contiguous()
+        base = parameter.reshape(-1)
         segments = Segments(_origin(base.device), base.numel(), lanes, share=share)
         key, role = self.key(name), Role.PARAMETER
         drawn = _compiled.normals(key, role, segments, base.dtype, base=base, sigma=sigma)
@@ -104,7 +104,7 @@ class Noise:
 
         Args:
             name: the parameter's full name.
-            index: which rows of each lane, int64, shape ``(lanes, ...)``.
+            index: which rows of each lane, integers, shape ``(lanes, ...)``.
             width: the length of a row.
             dtype: as for :meth:`normals`.
             share: so many consecutive lanes read the same stream.
@@ -112,7 +112,7 @@ class Noise:
         Returns:
             Shape ``(*index.shape, width)``.
         """
-        starts = index.flatten(1) * width
+        starts = index.reshape(len(index), -1).to(torch.int64) * width
         segments = Segments(starts, width, len(starts), share=share)
         return self._draw(name, Role.PARAMETER, segments, dtype).view(*index.shape, width)
 

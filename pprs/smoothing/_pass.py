@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,12 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from pprs.smoothing import _autocast
+from pprs.smoothing._checks import Refusal
 from pprs.smoothing._draws import Lanes, Target
-from pprs.smoothing._lanes import Operand, Periodic, on_all_lanes
+from pprs.smoothing._each import has_no_rule, one_by_one
+from pprs.smoothing._lanes import Operand, Periodic, on_all_lanes, varies
+from pprs.smoothing._watch import unperturbed
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Smoothed(TorchFunctionMode):
         rules: for functions that receive a parameter.
         without_parameters: for functions that do not.
         periodic: inputs of the pass that repeat.
+        state: names of other tensors that the model holds, by their ids.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Smoothed(TorchFunctionMode):
         rules: Rules,
         without_parameters: Rules,
         periodic: Sequence[Periodic] = (),
+        state: Mapping[int, str] | None = None,
     ) -> None:
         super().__init__()
         self.targets = tuple(targets)
@@ -65,7 +72,9 @@ class Smoothed(TorchFunctionMode):
         self.lane = lane
         self._rules, self._without_parameters = rules, without_parameters
         self._weights = {id(t.parameter): Weight(t, transposed=False) for t in self.targets}
-        self._values: dict[str, Tensor] = {}
+        self._state = state or {}
+        self.read: set[int] = set()  # which of these were received
+        self._values: dict[str, tuple[Tensor, int]] = {}  # with the version of their memory
         self._periodic = periodic
         self._views: list[Tensor] = []  # kept alive: their ids are keys
         self._entries: list[Node] = []  # where the graph may reach the parameters
@@ -80,9 +89,9 @@ class Smoothed(TorchFunctionMode):
         if result is not NotImplemented:
             return result
         if not received:
-            return func(*args, **kwargs)
+            return self._called(func, args, kwargs)
         self._refuse_changes(func, args, kwargs)
-        return func(*self.valued(args), **self.valued(kwargs))
+        return self._called(func, self.valued(args), self.valued(kwargs))
 
     def weight(self, argument: object) -> Weight | None:
         """The parameter that an argument is, if it is one."""
@@ -119,11 +128,13 @@ class Smoothed(TorchFunctionMode):
         """End the forward pass that gave ``results``, seen from outside vmap.
 
         Raises:
-            RuntimeError: if a result depends on an unperturbed parameter.
+            RuntimeError: if a result depends on an unperturbed parameter, or a perturbed copy of
+                one was changed.
         """
         for target in self.targets:
-            target.open = False
-            target.drawn = None
+            target.close()
+            if target.name in self._values and self._values[target.name][1] != target.version:
+                raise changes("an operation in place", target.name)
         names = {id(t.parameter): t.name for t in self.targets if t.parameter.requires_grad}
         entries = set(self._entries)
         seen, stack = set(), [result.grad_fn for result in results]
@@ -135,48 +146,101 @@ class Smoothed(TorchFunctionMode):
             for following, _ in node.next_functions:
                 reached = names.get(id(getattr(following, "variable", None)))
                 if reached is not None and node not in entries:
-                    raise RuntimeError(
-                        f"parameter {reached!r} was used unperturbed, by {node.name()}: it reached "
-                        f"an operation past torch's functions (a scripted or compiled module?). "
-                        f"Use the plain Python module, or freeze the parameter"
-                    )
+                    raise unperturbed(reached, node.name())
                 stack.append(following)
 
     def _received(self, arguments: Iterable[Any]) -> bool:
+        received, weights, state = False, self._weights, self._state
         for argument in arguments:
-            if id(argument) in self._weights:
-                return True
-            if isinstance(argument, tuple | list) and self._received(argument):
-                return True
-        return False
+            if id(argument) in weights:
+                received = True
+            elif isinstance(argument, tuple | list):
+                received = self._received(argument) or received
+            elif state and id(argument) in state:
+                self.read.add(id(argument))
+        return received
+
+    def _called(self, func: Func, args: Args, kwargs: Kwargs) -> Any:
+        try:
+            return _autocast.call(self.lane.device.type, func, args, kwargs)
+        except RuntimeError as error:
+            changed = args[0] if args and _is_in_place(func) else kwargs.get("out")
+            if changed is None and has_no_rule(error):
+                return one_by_one(self.lane, self.lanes.count, func, args, kwargs)
+            values = (*args, *kwargs.values())
+            if isinstance(changed, Tensor) and not varies(changed) and any(map(_varies, values)):
+                raise self._changed_by_lanes(_name(func), changed, error) from error
+            raise
+
+    def _changed_by_lanes(self, name: str, changed: Tensor, error: Exception) -> RuntimeError:
+        what = self._state.get(id(changed), f"a tensor of shape {tuple(changed.shape)}")
+        known = id(changed) in self._state
+        advice = (
+            "call .eval() on its module, or update it outside the closure"
+            if known
+            else "write `x = x + y` for `x += y`, and torch.stack for assignments to parts"
+        )
+        return RuntimeError(
+            f"{name} changes {what}, which all perturbations share, in place by values that differ "
+            f"between them: {advice} (torch: {error})"
+        )
 
     def _value(self, weight: Weight) -> Tensor:
         target = weight.target
-        value = self._values.get(target.name)
-        if value is None:
+        if target.name not in self._values:
 
             def body(parameter: Operand) -> Tensor:
-                stacked: Tensor = _Stacked.apply(parameter.value, target)  # type: ignore[no-untyped-call]
-                return self.enter(stacked)
+                # The first use may come under no_grad, and the next may not.
+                with torch.enable_grad():
+                    stacked: Tensor = _Stacked.apply(parameter.value, target)  # type: ignore[no-untyped-call]
+                    return self.enter(stacked)
 
             value = on_all_lanes(body, self.lane, target.parameter)
-            self._values[target.name] = value
+            self._values[target.name] = value, target.version
+        value, _ = self._values[target.name]
         return value.mT if weight.transposed else value
 
     def _refuse_changes(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        name = resolve_name(func) or getattr(func, "__name__", repr(func))
-        short = name.rpartition(".")[2]
-        changes = short == "__set__" or short in _IN_PLACE_OPERATORS
-        changes = changes or (short.endswith("_") and not short.endswith("__"))
-        changed = self.weight(args[0]) if changes and args else None
-        changed = changed or self.weight(kwargs.get("out"))
-        if changed is not None:
+        changed = [*args[:1]] if _is_in_place(func) else []
+        if not changed and "out" not in kwargs:
+            return
+        if changed and isinstance(changed[0], tuple | list):
+            changed = [*changed[0]]  # torch._foreach_...
+        weights = [weight for weight in map(self.weight, [*changed, kwargs.get("out")]) if weight]
+        name = _name(func)
+        if weights and name.endswith(".grad.__set__"):
             raise RuntimeError(
-                f"{name} changes parameter {changed.target.name!r} while the loss is computed: a "
-                f"perturbed copy cannot keep the change. Change it outside the closure"
+                f"the closure sets the gradient of parameter {weights[0].target.name!r}: let it "
+                f"return the loss only, and call zero_grad() and backward() outside"
             )
+        if weights:
+            raise changes(name, weights[0].target.name)
+
+
+def _name(func: Func) -> str:
+    name: str = resolve_name(func) or getattr(func, "__name__", repr(func))
+    return name
+
+
+def _varies(argument: object) -> bool:
+    return isinstance(argument, Tensor) and varies(argument)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_in_place(func: Func) -> bool:
+    short = _name(func).rpartition(".")[2]
+    operator = short == "__set__" or short in _IN_PLACE_OPERATORS
+    return operator or (short.endswith("_") and not short.endswith("__"))
+
+
+def changes(operation: str, parameter: str) -> Refusal:
+    """The error for what would change a parameter."""
+    return Refusal(
+        f"{operation} changes parameter {parameter!r} while the loss is computed: a perturbed copy "
+        f"cannot keep the change. Change it outside the closure"
+    )
 
 
 _IN_PLACE_OPERATORS = {

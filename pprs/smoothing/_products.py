@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from pprs.smoothing._cost import LinearShape, choose
 from pprs.smoothing._draws import Target
 from pprs.smoothing._lanes import Operand, on_all_lanes
 from pprs.smoothing._linear import ImplicitLinear, LinearUse, MaterialisedLinear
-from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed, Weight
+from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed, Weight, changes
 
 
 def linear(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
@@ -52,17 +53,20 @@ def rmatmul(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
 
 
 def addmm(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    """``offset + left @ right``."""
-    if len(args) != 3 or any(kwargs.get(key, 1) != 1 for key in ("beta", "alpha")):
+    """``beta * offset + alpha * left @ right``."""
+    if len(args) != 3 or set(kwargs) - {"beta", "alpha"}:
         return NotImplemented
     offset, left, right = args
+    beta, alpha = kwargs.get("beta", 1), kwargs.get("alpha", 1)
     used = mode.weight(right)
-    if used is None or set(kwargs) - {"beta", "alpha"}:
+    if not left.dim() == right.dim() == 2 or beta == 0:
         return NotImplemented
-    if offset.dim() == 1:
+    if used is not None and beta == alpha == 1:
         return _apply_linear(mode, left, _turned(used), offset)
-    result = _apply_linear(mode, left, _turned(used), None)
-    return result if result is NotImplemented else mode.valued(offset) + result
+    product = matmul(mode, func, (left, right), {})
+    if product is NotImplemented:
+        product = torch.mm(mode.valued(left), mode.valued(right))
+    return _plus(product * alpha, mode.valued(offset) * beta)
 
 
 def _turned(used: Weight) -> Weight:
@@ -70,25 +74,57 @@ def _turned(used: Weight) -> Weight:
 
 
 def _apply_linear(mode: Smoothed, inputs: Any, used: Weight, bias: Any) -> Any:
-    own = mode.weight(bias)  # a bias that is a parameter is perturbed where it is added
-    inputs, bias = mode.valued(inputs), mode.valued(bias) if own is None else bias
-    parameter = used.target.parameter
-    device = inputs.device.type
-    casts = torch.is_autocast_enabled(device) and inputs.dtype != torch.float64
-    if casts:
-        dtype = torch.get_autocast_dtype(device)
-        inputs = inputs.to(dtype)
-        bias = bias if bias is None or own else bias.to(dtype)
-    elif inputs.dtype != parameter.dtype:
+    inputs, parameter = mode.valued(inputs), used.target.parameter
+    width, out = parameter.shape if used.transposed else parameter.shape[::-1]
+    dtype = _computed_in(inputs, parameter)
+    if dtype is None or inputs.dim() == 0 or inputs.shape[-1] != width:
         return NotImplemented  # torch's own error says it best
-    width = parameter.shape[0 if used.transposed else 1]
-    if inputs.dim() == 0 or inputs.shape[-1] != width or inputs.numel() == 0:
+    if inputs.numel() == 0 or out == 0:
         return NotImplemented
-    body = functools.partial(_linear_on_all_lanes, mode, used, None if own is None else own.target)
-    if not casts:
-        return on_all_lanes(body, mode.lane, inputs, parameter, bias)
-    with torch.autocast(device, enabled=False):
-        return on_all_lanes(body, mode.lane, inputs, parameter, bias)
+    device = inputs.device.type
+    own = mode.weight(bias)  # a bias that is a parameter is perturbed where it is added
+    inside = own is not None and bias.shape == (out,) and _fits(bias, dtype)
+    added = own.target if own is not None and inside else None
+    body = functools.partial(_linear_on_all_lanes, mode, used, added)
+    operands = (inputs.to(dtype), parameter, bias if inside else None)
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            result = on_all_lanes(body, mode.lane, *operands)
+    else:
+        result = on_all_lanes(body, mode.lane, *operands)
+    return result if bias is None or inside else _plus(result, mode.valued(bias), used.target.name)
+
+
+def _computed_in(inputs: Tensor, weight: Tensor) -> torch.dtype | None:
+    """The type of a product, which autocast may choose; ``None`` if torch refuses to mix these."""
+    device = inputs.device.type
+    casts = torch.is_autocast_enabled(device) and inputs.is_floating_point()
+    if casts and torch.float64 not in {inputs.dtype, weight.dtype}:
+        return torch.get_autocast_dtype(device)
+    return inputs.dtype if inputs.dtype == weight.dtype else None
+
+
+def _fits(bias: Tensor, dtype: torch.dtype) -> bool:
+    """Whether torch adds a bias to a product of this type, as autocast may cast it."""
+    casts = torch.is_autocast_enabled(bias.device.type) and bias.is_floating_point()
+    return bias.dtype == dtype or (casts and torch.float64 not in {bias.dtype, dtype})
+
+
+def _plus(product: Tensor, bias: Tensor, weight: str | None = None) -> Tensor:
+    """A product and a bias of any shape that torch takes: from ``()`` to that of the product."""
+    of = "" if weight is None else f" of parameter {weight!r}"
+    if not _fits(bias, product.dtype):
+        raise RuntimeError(
+            f"a bias of {bias.dtype} is added to a product{of} of {product.dtype}: convert one"
+        )
+    total = product + bias.to(product.dtype)
+    if total.numel() != product.numel():
+        raise RuntimeError(
+            f"a bias of shape {tuple(bias.shape)} is added to a product{of} of shape "
+            f"{tuple(product.shape)}: it must not be larger (with noise='example' the closure sees "
+            f"a batch of one)"
+        )
+    return total.view(product.shape)
 
 
 def _linear_on_all_lanes(
@@ -101,9 +137,7 @@ def _linear_on_all_lanes(
 ) -> Tensor:
     target, value = used.target, inputs.value
     count = target.lanes.count
-    shared = inputs.shared and not value.requires_grad
-    if inputs.shared and not shared:
-        value = value.expand(count, *value.shape)
+    shared = inputs.shared
     leading = value.shape[:-1] if shared else value.shape[1:-1]
     flat = value.reshape(*(() if shared else (count,)), -1, value.shape[-1])
     weight = parameter.value
@@ -130,7 +164,7 @@ def _goes_implicit(
         rows * (1 if shared else lanes.share),
         weight[0].numel(),
         len(weight),
-        inputs.requires_grad,
+        not shared,  # whether or not gradients are recorded: the noise must not depend on that
         positions is not None,
     )
     return choose(shape) == "implicit"
@@ -156,16 +190,16 @@ def _read_embedding(
         return NotImplemented
     target = used.target
     if max_norm is not None:
-        raise RuntimeError(
-            f"embedding(max_norm={max_norm}) changes parameter {target.name!r} while the loss is "
-            f"computed: a perturbed copy cannot keep the change. Build it with max_norm=None"
-        )
+        raise changes(f"embedding(max_norm={max_norm})", target.name)
     if target.drawn is not None or target.materialised:
         return NotImplemented
 
     def body(index: Operand, parameter: Operand) -> Tensor:
         if scale_grad_by_freq and not index.shared:
-            raise RuntimeError("embedding(scale_grad_by_freq=True) of tokens that vary over lanes")
+            raise RuntimeError(
+                f"embedding(scale_grad_by_freq=True) counts the tokens of a batch, but those that "
+                f"look up parameter {target.name!r} differ between perturbations: set it to False"
+            )
         found = F.embedding(
             index.value,
             parameter.value,
@@ -173,9 +207,10 @@ def _read_embedding(
             scale_grad_by_freq=scale_grad_by_freq,
             sparse=sparse,
         )
-        count = target.lanes.count
-        lookup = index.value.expand(count, *index.value.shape) if index.shared else index.value
-        return mode.enter(found) + target.rows(lookup)
+        count, lookup = target.lanes.count, index.value.long()
+        lookup = lookup.expand(count, *lookup.shape) if index.shared else lookup
+        noise = target.rows(lookup.reshape(count, -1)).view(*lookup.shape, found.shape[-1])
+        return mode.enter(found) + noise
 
     return on_all_lanes(body, mode.lane, mode.valued(input), target.parameter)
 
@@ -202,19 +237,20 @@ def _read_conv(
     if used is None or isinstance(padding, str) or inputs.dim() not in {space + 1, space + 2}:
         return NotImplemented
     device, target = inputs.device.type, used.target
-    if torch.is_autocast_enabled(device) and inputs.dtype != torch.float64:
-        inputs = inputs.to(torch.get_autocast_dtype(device))
-        bias = None if bias is None else bias.to(inputs.dtype)
-    elif inputs.dtype != target.parameter.dtype:
+    dtype = _computed_in(inputs, target.parameter)
+    if dtype is None or inputs.numel() == 0:
         return NotImplemented
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise RuntimeError(
+            f"the convolution with parameter {target.name!r} has {len(weight)} outputs: its bias "
+            f"must have the shape ({len(weight)},), got {tuple(bias.shape)}"
+        )
+    inputs = inputs.to(dtype)
     strides, paddings = _per_dimension(stride, space), _per_dimension(padding, space)
     dilations = _per_dimension(dilation, space)
 
     def body(inputs: Operand, parameter: Operand) -> Tensor:
-        value = inputs.value
-        shared = inputs.shared and not value.requires_grad
-        if inputs.shared and not shared:
-            value = value.expand(target.lanes.count, *value.shape)
+        value, shared = inputs.value, inputs.shared
         lead = value.shape[: -space - 1] if shared else value.shape[1 : -space - 1]
         value = value.reshape(*(() if shared else value.shape[:1]), -1, *value.shape[-space - 1 :])
         use = ConvUse(target, shared, strides, paddings, dilations, groups)
@@ -223,12 +259,15 @@ def _read_conv(
         if use.unfolds and _goes_implicit(target, value, weight, shared, positions):
             result = _unfolded_conv(mode, use, value, weight)
         else:
+            if shared and value.requires_grad:
+                value = value.expand(target.lanes.count, *value.shape)
+                use = replace(use, shared=False)
             result = mode.enter(Conv.apply(value, weight, use))  # type: ignore[no-untyped-call]
         return result.reshape(len(result), *lead, *result.shape[2:])
 
     with torch.autocast(device, enabled=False):
         result = on_all_lanes(body, mode.lane, inputs, target.parameter)
-    return result if bias is None else result + bias.view(-1, *[1] * space)
+    return result if bias is None else _plus(result, bias.view(-1, *[1] * space), target.name)
 
 
 def _unfolded_conv(mode: Smoothed, use: ConvUse, inputs: Tensor, weight: Tensor) -> Tensor:

@@ -41,18 +41,47 @@ static inline void NAME(normals)(Stream stream, int64_t count, REAL *out)
     }
 }
 
-/* l = L with L L^T the Gram matrix of signs * rows, and the lengths of the rows. */
+/* What the rows are multiplied by, so that their squares neither underflow nor overflow. Only rows of
+   float64 can do so: out of range of l, their plain Gram matrix, or 0, which may be an underflow. */
+static int NAME(scales)(const REAL *rows, int64_t n, int64_t width, const double *l, double *scale)
+{
+    int extreme = 0;
+    for (int64_t a = 0; a < n; a++) {
+        scale[a] = 1;
+        if (sizeof(REAL) == 4 || (l[a * n + a] > 1e-250 && l[a * n + a] < 1e250))
+            continue;
+        double most = 0;
+        for (int64_t i = 0; i < width; i++)
+            most = fabs((double)rows[a * width + i]) > most ? fabs((double)rows[a * width + i]) : most;
+        scale[a] = most >= DBL_MIN ? 1 / most : 0;
+        extreme = 1;
+    }
+    return extreme;
+}
+
+/* l = U, the root of the Gram matrix of signs * rows scaled to length 1, and the rows' lengths. */
 static void NAME(root)(const REAL *rows, const double *signs, int64_t n, int64_t width,
                        double jitter, double *l, double *length)
 {
+    double scale[FEW];
     NAME(products)(rows, n, rows, n, width, 1, l);
+    if (NAME(scales)(rows, n, width, l, scale))
+        for (int64_t a = 0; a < n; a++)
+            for (int64_t b = 0; b <= a; b++) {
+                double sum = 0;
+                for (int64_t i = 0; i < width; i++)
+                    sum += rows[a * width + i] * scale[a] * (rows[b * width + i] * scale[b]);
+                l[a * n + b] = sum;
+            }
     for (int64_t a = 0; a < n; a++)
         length[a] = sqrt(l[a * n + a]);
     for (int64_t a = 0; a < n; a++) /* rows of length 1, with their signs */
         for (int64_t b = 0; b <= a; b++) {
-            double scale = length[a] * length[b] * (signs ? signs[a] * signs[b] : 1);
-            l[a * n + b] = (scale != 0 ? l[a * n + b] / scale : 0) + (a == b ? jitter : 0);
+            double by = length[a] * length[b] * (signs ? signs[a] * signs[b] : 1);
+            l[a * n + b] = (by != 0 ? l[a * n + b] / by : a == b) + (a == b ? jitter : 0);
         }
+    for (int64_t a = 0; a < n; a++)
+        length[a] = scale[a] != 0 ? length[a] / scale[a] : 0;
     for (int64_t a = 0; a < n; a++) /* Cholesky */
         for (int64_t b = 0; b <= a; b++) {
             double sum = l[a * n + b];
@@ -61,11 +90,11 @@ static void NAME(root)(const REAL *rows, const double *signs, int64_t n, int64_t
             l[a * n + b] = a == b ? sqrt(sum) : sum / l[b * n + b];
         }
     for (int64_t a = 0; a < n; a++)
-        for (int64_t b = 0; b < n; b++)
-            l[a * n + b] = b <= a ? l[a * n + b] * length[a] : 0;
+        for (int64_t b = a + 1; b < n; b++)
+            l[a * n + b] = 0;
 }
 
-/* v = the inverse of L, 0 for rows that are 0. */
+/* v = the inverse of U, 0 for rows that are 0. */
 static void NAME(invert)(const double *l, const double *length, int64_t n, double *v)
 {
     memset(v, 0, (size_t)(n * n) * sizeof(double));
@@ -90,7 +119,7 @@ void NAME(factor)(const REAL *rows, const double *signs, int64_t streams, int64_
 }
 
 /* noisy (streams, n, o) = offset + sigma * scale * L Z, with the factors and Z (streams, n, o).
-   The offset, if any, has a row for each `each` rows, or one for all where `each` is 0. */
+   The offset, if any, has a row for each `each` rows. */
 void NAME(forward)(const REAL *rows, const double *signs, int64_t streams, int64_t n, int64_t width,
                    int64_t o, double jitter, uint64_t key, uint32_t role, double sigma,
                    const REAL *offset, int64_t each, const REAL *scale, double *lower,
@@ -105,9 +134,9 @@ void NAME(forward)(const REAL *rows, const double *signs, int64_t streams, int64
         NAME(normals)(STREAM(key, s, role), n * o, z);
         for (int64_t r = 0; r < n; r++) {
             REAL *to = noisy + (s * n + r) * o;
-            const REAL *base = offset && each ? offset + (s * n + r) / each * o : offset;
+            const REAL *base = offset ? offset + (s * n + r) / each * o : offset;
             for (int64_t c = 0; c <= r; c++) {
-                REAL by = (REAL)(sigma * l[r * n + c]);
+                REAL by = (REAL)(sigma * lengths[s * n + r] * l[r * n + c]);
                 for (int64_t i = 0; i < o; i++)
                     to[i] = (c ? to[i] : 0) + by * z[c * o + i];
             }
@@ -119,58 +148,83 @@ void NAME(forward)(const REAL *rows, const double *signs, int64_t streams, int64
     }
 }
 
+/* out (q, width) += weights (q, n) @ (scale * rows) (n, width), in double precision: large weights
+   may cancel. */
+static void NAME(add)(const double *weights, const double *scale, const REAL *rows, int64_t q,
+                      int64_t n, int64_t width, REAL *out)
+{
+    for (int64_t from = 0; from < width; from += PIECE)
+        for (int64_t r = 0; r < q; r += 2) { /* two rows at a time */
+            int64_t count = width - from < PIECE ? width - from : PIECE, other = r + 1 < q ? n : 0;
+            double sum[PIECE] = {0}, next[PIECE] = {0};
+            const double *w = weights + r * n;
+            for (int64_t j = 0; j < n; j++)
+                for (int64_t i = 0; i < count; i++) {
+                    double value = scale[j] * rows[j * width + from + i];
+                    sum[i] += w[j] * value;
+                    next[i] += w[other + j] * value;
+                }
+            for (int64_t i = 0; i < count; i++)
+                out[r * width + from + i] += (REAL)sum[i];
+            for (int64_t i = 0; other && i < count; i++)
+                out[(r + 1) * width + from + i] += (REAL)next[i];
+        }
+}
+
 /* out (streams, q, width) = a sample of D X given S = A X^T, see Known.product. */
 void NAME(backward)(const REAL *left, const double *left_signs, const REAL *rows,
-                    const double *signs, const double *inverse, const double *residue,
+                    const double *signs, const double *inverse, const double *lengths,
                     const REAL *normals, int64_t streams, int64_t q, int64_t n, int64_t o,
-                    int64_t width, double jitter, uint64_t key, uint32_t role, uint32_t role_residue,
-                    REAL *out)
+                    int64_t width, double jitter, double spread, uint64_t key, uint32_t role,
+                    uint32_t role_residue, REAL *out)
 {
 #pragma omp parallel for schedule(static) if (streams * q * (q * o + n * width) > 16384)
     for (int64_t s = 0; s < streams; s++) {
         const REAL *a = rows + s * n * width;
         const double *t = inverse + s * n * n;
-        double m[FEW * FEW], length[FEW], told[FEW * FEW], guessed[FEW * FEW], mixed[FEW * FEW];
+        double m[FEW * FEW], length[FEW], unsize[FEW], told[FEW * FEW], guessed[FEW * FEW], mixed[FEW * FEW];
         REAL *u = out + s * q * width, extra[FEW * FEW]; /* U, then the result in its place */
         NAME(root)(left + s * q * o, left_signs, q, o, jitter, m, length);
         NAME(normals)(STREAM(key, s, role), q * width, u);
         NAME(normals)(STREAM(key, s, role_residue), q * n, extra);
+        for (int64_t j = 0; j < n; j++) /* of a row to length 1, with its sign */
+            unsize[j] = lengths[s * n + j] > 0 ? (signs ? signs[j] : 1) / lengths[s * n + j] : 0;
         NAME(products)(left + s * q * o, q, normals + s * n * o, n, o, 0, told);
         NAME(products)(u, q, a, n, width, 0, guessed);
         for (int64_t r = 0; r < q; r++)
             for (int64_t j = 0; j < n; j++) {
                 told[r * n + j] *= left_signs ? left_signs[r] : 1;
-                guessed[r * n + j] *= signs ? signs[j] : 1;
-                guessed[r * n + j] += (double)extra[r * n + j] * residue[s * n + j];
+                guessed[r * n + j] *= unsize[j];
+                guessed[r * n + j] += (double)extra[r * n + j] * spread;
             }
         for (int64_t r = 0; r < q; r++) /* root @ guessed */
             for (int64_t j = 0; j < n; j++) {
                 double sum = 0;
                 for (int64_t c = 0; c <= r; c++)
                     sum += m[r * q + c] * guessed[c * n + j];
-                mixed[r * n + j] = sum;
+                mixed[r * n + j] = sum * length[r];
             }
         for (int64_t r = 0; r < q; r++) /* told - mixed @ inverse^T */
             for (int64_t j = 0; j < n; j++)
                 for (int64_t c = 0; c <= j; c++)
                     told[r * n + j] -= mixed[r * n + c] * t[j * n + c];
-        for (int64_t r = q - 1; r >= 0; r--) { /* root @ free + weights @ rows, last row first */
-            REAL *to = u + r * width, own = (REAL)m[r * q + r];
-            for (int64_t i = 0; i < width; i++)
-                to[i] *= own;
-            for (int64_t c = 0; c < r; c++) {
-                REAL by = (REAL)m[r * q + c];
-                for (int64_t i = 0; i < width; i++)
-                    to[i] += by * u[c * width + i];
-            }
+        for (int64_t r = 0; r < q; r++) /* the weights of the rows */
             for (int64_t j = 0; j < n; j++) {
                 double sum = 0;
                 for (int64_t c = j; c < n; c++)
                     sum += told[r * n + c] * t[c * n + j];
-                REAL by = (REAL)(signs ? sum * signs[j] : sum);
+                mixed[r * n + j] = sum;
+            }
+        for (int64_t r = q - 1; r >= 0; r--) { /* root @ free, last row first */
+            REAL *to = u + r * width, own = (REAL)(length[r] * m[r * q + r]);
+            for (int64_t i = 0; i < width; i++)
+                to[i] *= own;
+            for (int64_t c = 0; c < r; c++) {
+                REAL by = (REAL)(length[r] * m[r * q + c]);
                 for (int64_t i = 0; i < width; i++)
-                    to[i] += by * a[j * width + i];
+                    to[i] += by * u[c * width + i];
             }
         }
+        NAME(add)(mixed, unsize, a, q, n, width, u);
     }
 }

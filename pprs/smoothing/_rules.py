@@ -8,56 +8,56 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.smoothing._attention import attention
-from pprs.smoothing._lanes import Operand, on_all_lanes
-from pprs.smoothing._pass import Args, Func, Kwargs, Rule, Smoothed
+from pprs.smoothing._each import one_by_one
+from pprs.smoothing._lanes import ours, underlying
+from pprs.smoothing._norms import norm
+from pprs.smoothing._pass import Args, Func, Kwargs, Rule, Smoothed, changes
 from pprs.smoothing._products import addmm, conv, embedding, linear, matmul, rmatmul
 
 
 def _one_by_one(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     """For functions that vmap has no rule for: once for each lane."""
-    leaves, structure = tree_flatten((mode.valued(args), mode.valued(kwargs)))
-    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
-
-    def body(*operands: Operand) -> Any:
-        results = []
-        for lane in range(mode.lanes.count):
-            for place, operand in zip(places, operands, strict=True):
-                leaves[place] = operand.value if operand.shared else operand.value[lane]
-            lane_args, lane_kwargs = tree_unflatten(leaves, structure)
-            results.append(func(*lane_args, **lane_kwargs))
-        if isinstance(results[0], Tensor):
-            return torch.stack(results)
-        return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
-
-    return on_all_lanes(body, mode.lane, *(leaves[place] for place in places))
+    return one_by_one(mode.lane, mode.lanes.count, func, mode.valued(args), mode.valued(kwargs))
 
 
-def _in_single(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    """Losses that autocast computes in float32, which under vmap it would forget."""
-    if not (
-        args and isinstance(args[0], Tensor) and torch.is_autocast_enabled(args[0].device.type)
-    ):
-        return NotImplemented
-    first = args[0] if args[0].dtype == torch.float64 else args[0].float()
-    return func(first, *args[1:], **kwargs)
+def _bag(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    used, max_norm = mode.weight(args[1]), [*args[3:4], kwargs.get("max_norm")][0]
+    if used is not None and max_norm is not None:
+        raise changes(f"embedding_bag(max_norm={max_norm})", used.target.name)
+    return _one_by_one(mode, func, args, kwargs)
 
 
 def _transposed(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     used = mode.weight(args[0])
-    if used is None or args[0].dim() != 2:
-        return NotImplemented
+    if used is None or args[0].dim() != 2 or not torch.is_grad_enabled():
+        return NotImplemented  # a view that is made under no_grad has no gradient
     dims = {d % 2 for d in (*args[1:], *kwargs.values())}
     if dims not in (set(), {0, 1}):
         return NotImplemented
-    return mode.view(used, func(*args, **kwargs))
+    return mode.view(used, ours(functools.partial(func, *args, **kwargs)))
 
 
 def _unperturbed(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    return func(*args, **kwargs)
+    return ours(func, *args) if not kwargs else ours(functools.partial(func, *args, **kwargs))
+
+
+def _data(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """``.data``: as ``.detach()``, whose changes are noticed."""
+    return mode.valued(args[0]).detach()
+
+
+def _of_all_lanes(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """What autograd knows of a tensor, which vmap hides."""
+    return func(underlying(args[0]), *args[1:], **kwargs)
+
+
+def _no_hooks(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    raise RuntimeError(
+        f"{func.__name__} inside the closure: the tensor holds all perturbations, which run "
+        f"together, and torch.func.vmap knows no hooks and no .grad inside"
+    )
 
 
 def _composite(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
@@ -91,13 +91,17 @@ _METADATA_METHODS = (
 )
 
 
+_NORMS = (F.batch_norm, F.instance_norm, F.layer_norm, F.group_norm, F.rms_norm)
+
+
 def _rules() -> dict[Func, Rule]:
     tensor = torch.Tensor
     rules: dict[Func, Rule] = {
         F.linear: linear,
         F.embedding: embedding,
         F.multi_head_attention_forward: _composite,
-        F.embedding_bag: _one_by_one,
+        F.embedding_bag: _bag,
+        F.scaled_dot_product_attention: attention,
         tensor.__rmatmul__: rmatmul,
     }
     rules |= dict.fromkeys([F.conv1d, F.conv2d, F.conv3d], conv)
@@ -115,12 +119,23 @@ def _rules() -> dict[Func, Rule]:
         getattr(tensor, name) for name in _METADATA_METHODS.split() if hasattr(tensor, name)
     ]
     metadata += [torch.numel, torch.is_floating_point, torch.is_complex]
-    return rules | dict.fromkeys(metadata, _unperturbed)
+    rules |= dict.fromkeys(_NORMS, norm)
+    rules[tensor.data.__get__] = _data  # type: ignore[attr-defined]
+    return rules | dict.fromkeys(metadata, _unperturbed) | dict.fromkeys(_HOOKS, _no_hooks)
 
 
+_HOOKS: list[Func] = [
+    torch.Tensor.register_hook,
+    torch.Tensor.register_post_accumulate_grad_hook,
+    torch.Tensor.retain_grad,
+]
 RULES = _rules()
 WITHOUT_PARAMETERS: dict[Func, Rule] = {
+    **{
+        getattr(torch.Tensor, name).__get__: _of_all_lanes
+        for name in ("requires_grad", "grad_fn", "is_leaf")
+    },
+    **dict.fromkeys(_HOOKS, _no_hooks),
     F.scaled_dot_product_attention: attention,
-    F.cross_entropy: _in_single,
-    F.nll_loss: _in_single,
+    **dict.fromkeys(_NORMS, norm),
 }

@@ -13,13 +13,25 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from pprs.smoothing._caches import fresh_caches
-from pprs.smoothing._checks import check_batch, check_finite, check_model, check_scalar
+from pprs.smoothing._checks import (
+    Unused,
+    check_batch,
+    check_closure,
+    check_finite,
+    check_met,
+    check_model,
+    check_scalar,
+    check_unused,
+    warn_of_zeros,
+)
 from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._lanes import Periodic
 from pprs.smoothing._law import DEFAULT_SAMPLES, Law, NoiseLaw, Scale, Sigma
 from pprs.smoothing._noise import Noise, fresh_seed
 from pprs.smoothing._pass import Smoothed
 from pprs.smoothing._rules import RULES, WITHOUT_PARAMETERS
+from pprs.smoothing._state import State
+from pprs.smoothing._watch import Watch, has_run, is_first
 
 Closure = Callable[..., Tensor]
 Batch = Sequence[Tensor]
@@ -40,6 +52,7 @@ def smooth(
     batch: Batch | None = None,
     seed: int | None = None,
     step: int | None = None,
+    unused: Unused = "error",
 ) -> Tensor:
     r"""The Gaussian-smoothed loss, the mean of $f(\theta + \sigma X_k)$ with $X_k \sim N(0, I)$.
 
@@ -67,6 +80,9 @@ def smooth(
         seed: makes the sequence of calls on this model repeatable; ``None`` draws one per call.
         step: keys the noise together with the seed; by default the number of earlier calls of
             ``smooth`` on this model.
+        unused: ``"error"``: the first call of a closure fails if it leaves trainable parameters of
+            ``model`` unused, and names them: it may have run another model. ``"allow"``: they have
+            no gradient, as in torch.
 
     Returns:
         A scalar; ``backward()`` leaves $G_t$ in the parameters' ``.grad``.
@@ -75,7 +91,8 @@ def smooth(
         ValueError: for a negative or infinite ``sigma``, ``samples`` below 1, a model without
             trainable parameters, or a loss that is not a scalar tensor.
         RuntimeError: for BatchNorm in training mode, a parameter that is used in a way that cannot
-            be perturbed, or a loss that is not finite.
+            be perturbed or not at all, a buffer that the closure sets from perturbed values,
+            backward hooks, or a loss that is not finite. The model is then what it was.
 
     Example:
         >>> import torch, pprs
@@ -86,14 +103,18 @@ def smooth(
         >>> model.weight.grad.shape
         torch.Size([1, 3])
     """
+    parameters = check_model(model)
+    if is_first(model, closure):
+        check_closure(closure, batch)
+        check_unused(unused)
     if step is None:
         step = _calls.get(model, 0)
         _calls[model] = step + 1
     law = Law.of(sigma, samples, noise, antithetic, scale)
-    parameters = check_model(model)
     sigmas = law.sigmas(parameters, step)
+    warn_of_zeros(model, parameters, sigmas, law.scale)
     keyed = Noise(fresh_seed() if seed is None else seed, step)
-    losses = losses_at(closure, parameters, law, sigmas, keyed, batch)
+    losses = losses_at(closure, parameters, law, sigmas, keyed, batch, model, unused)
     check_finite(losses, law.sigma)
     return losses.mean()
 
@@ -105,16 +126,28 @@ def losses_at(
     sigmas: Mapping[str, float],
     noise: Noise,
     batch: Batch | None,
+    model: nn.Module | None = None,
+    unused: Unused = "error",
 ) -> Tensor:
-    """The losses of a closure at every lane's parameters, shape ``(lanes,)``."""
+    """The losses of a closure at every lane's parameters, shape ``(lanes,)``.
+
+    The first pass of a closure at a model is checked more thoroughly than the others; without a
+    model every pass is.
+    """
     targets, lanes, rows = laid_out(parameters, law, sigmas, noise, batch)
+    first = is_first(model, closure)
     losses: Tensor = at_perturbed(
         lambda *row: check_scalar(closure(*row)),
         targets,
         lanes,
         *rows,
         cycle=law.cycle(lanes, law.samples),
+        model=model,
+        watched=first,
     )
+    unmet = [target.name for target in targets if not target.met]
+    check_met(unmet, len(targets), unused if first else "allow", losses)
+    has_run(model, closure)
     return losses
 
 
@@ -142,6 +175,8 @@ def at_perturbed(
     lanes: Lanes,
     *inputs: Tensor,
     cycle: int | None = None,
+    model: nn.Module | None = None,
+    watched: bool = True,
 ) -> Any:
     """Run a function at every lane's parameters.
 
@@ -152,16 +187,21 @@ def at_perturbed(
         lanes: the perturbations.
         inputs: shape ``(lanes, ...)``.
         cycle: after so many lanes the inputs repeat, if they do.
+        model: whose state is looked after.
+        watched: whether every operation is checked.
 
     Returns:
         The results, shape ``(lanes, ...)`` each.
     """
     passes: list[Smoothed] = []
-    periodic = [] if cycle is None else [Periodic(tensor, cycle) for tensor in inputs]
+    periodic = [Periodic(x, cycle) for x in inputs if cycle is not None and not x.is_inference()]
+    state = None if model is None else State(model, lanes.count, watched)
+    watch = Watch(targets) if watched else None
 
     def at_lane(lane: Tensor, *rows: Tensor) -> Any:
-        passes.append(Smoothed(targets, lanes, lane, RULES, WITHOUT_PARAMETERS, periodic))
-        with passes[-1]:
+        names = None if state is None else state.names
+        passes.append(Smoothed(targets, lanes, lane, RULES, WITHOUT_PARAMETERS, periodic, names))
+        with passes[-1], watch or nullcontext():
             return function(*rows)
 
     # What all lanes share is kept apart: the first layer then meets it once.
@@ -169,9 +209,20 @@ def at_perturbed(
     rows = [tensor[0] if shared else tensor for tensor, shared in zip(inputs, same, strict=True)]
     in_dims = (0, *(None if shared else 0 for shared in same))
     lane = torch.arange(lanes.count, device=_device(targets))
-    with _uncompiled(), fresh_caches():
-        result = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
-    passes[-1].close(*(result if isinstance(result, tuple) else (result,)))
+    try:
+        with _uncompiled(), fresh_caches():
+            result = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
+        passes[-1].close(*(result if isinstance(result, tuple) else (result,)))
+        if state is not None:
+            state.settle(passes[-1].read)
+        if watch is not None and watch.refusal is not None:
+            raise watch.refusal
+    except BaseException as error:
+        if state is not None:
+            state.restore()
+        if watch is not None and watch.refusal not in {None, error}:
+            raise watch.refusal from None
+        raise
     return result
 
 

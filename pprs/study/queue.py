@@ -99,6 +99,8 @@ class Queue:
                 key = trial.user_attrs.get("job")
                 if key is None or self._taken_before(trial.number, key):
                     raise TrialPruned  # others took what was waiting, or two have added the same
+                # Optuna's own thread is later, and without any sign of life no job counts as lost.
+                self._storage.record_heartbeat(trial._trial_id)
                 trial.set_user_attr("worker", worker_name(os.getpid()))
                 self._claiming(False)
                 trial.set_user_attr("result", compute(key).to_line())

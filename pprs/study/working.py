@@ -17,6 +17,7 @@ from pprs.study.job import Job
 from pprs.study.queue import Queue, worker_name
 from pprs.study.results import Result
 
+PROCESSES = multiprocessing.get_context("spawn")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 1.0  # seconds
 
@@ -76,9 +77,10 @@ def workers(
         jobs: as for :func:`work`.
         data_dir: as for :func:`work`.
     """
-    context = multiprocessing.get_context("spawn")
     started: list[BaseProcess] = [
-        context.Process(target=work, args=(queue.storage, queue.name, jobs, data_dir), daemon=True)
+        PROCESSES.Process(
+            target=work, args=(queue.storage, queue.name, jobs, data_dir), daemon=True
+        )
         for _ in range(number)
     ]
     try:

@@ -7,20 +7,23 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from pprs.pipeline import Chain, CheckpointError, chain, full_names
 from pprs.pipeline.cutting import cut_chain
 from pprs.pipeline.saving.peers import check_plain
 from pprs.pipeline.saving.shards import check_fits, read_manifest
 from pprs.pipeline.schedule import check_recompute
+from pprs.training.blame import failing_layer, shown
+from pprs.training.check_loss import check_labels, check_loss, warn_of_loss
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
 from pprs.training.evaluation import has_accuracy
 from pprs.training.learning import Learning
-from pprs.training.load import failing
+from pprs.training.rehearsal import rehearse
 from pprs.training.resume import checkpoint_of
+from pprs.training.seeded import check_seeded
 from pprs.training.task import Task
+from pprs.training.telling import check_takes, failing, place_of, told
 
 
 def check(config: TrainConfig) -> Path | None:
@@ -44,12 +47,16 @@ def check(config: TrainConfig) -> Path | None:
     if config.target_accuracy is not None and not has_accuracy(outputs, target):
         raise ValueError(
             f"target_accuracy needs integer labels and outputs with one more dimension, got "
-            f"{_shown(target)} and {_shown(outputs)}"
+            f"{shown(target)} and {shown(outputs)}"
         )
+    check_seeded(config, task.training)
+    warn_of_loss(config, task, outputs, target)
     learning = Learning(config, task.model.parameters(), task.steps)
     check_plain(f"the state of decay={config.decay}", learning.state())
     whole = _pieces(config, task)
-    cut_chain(whole, config.stages, cut=config.cut or None)
+    cut = _cut(config, whole)
+    rehearse(config, task, whole, cut)
+    learning.try_step()
     if config.resume is None:
         return None
     start = checkpoint_of(config.resume)
@@ -70,25 +77,50 @@ def _check_sizes(config: TrainConfig, task: Task) -> None:
 def _try(config: TrainConfig, task: Task, examples: Examples, what: str) -> tuple[Tensor, Tensor]:
     """The model's outputs for two examples, and their targets."""
     batch = examples.example()
-    shapes = ", ".join(_shown(x) for x in batch.inputs)
-    arguments = examples.arguments(batch)
-    with failing(f"the model failed on two examples of {what}, {shapes}"), torch.no_grad():
-        keywords = arguments[0] if examples.keywords is not None else {}
-        returned = task.model(**keywords) if keywords else task.model(*arguments)
+    shapes = ", ".join(shown(x) for x in batch.inputs)
+    returned = _run(task, examples, batch, what)
+    with failing("the model's .logits failed"):
         outputs = getattr(returned, "logits", returned)
     if not isinstance(outputs, Tensor):
         raise ValueError(
             f"the model must return a tensor, or an object with one as .logits, got a "
-            f"{type(returned).__name__}"
+            f"{type(returned).__name__}: its outputs go to the loss"
         )
     if outputs.shape[:1] != (2,) or not outputs.is_floating_point():
         raise ValueError(
             f"the model must return a row of numbers for each example: for two of {what}, "
-            f"{shapes}, it returned {_shown(outputs)}"
+            f"{shapes}, it returned {shown(outputs)}"
         )
     _check_same_shapes(task, batch, what)
-    _check_loss(config, task, outputs, batch.target)
+    check_labels(config, examples, outputs, batch, what)
+    check_loss(config, task.loss, outputs, batch.target)
     return outputs, batch.target
+
+
+def _run(task: Task, examples: Examples, batch: Batch, what: str) -> object:
+    """What the model returns; or which layer fails on what, and where in the user's code."""
+    arguments = examples.arguments(batch)
+    keywords = arguments[0] if examples.keywords is not None else {}
+    positional = () if keywords else arguments
+    of = f"the inputs of {what}, {', '.join(map(str, keywords)) or len(positional)}"
+    said = f"the model failed on two examples of {what}, {', '.join(map(shown, batch.inputs))}"
+    check_takes("the model's forward", task.model.forward, positional, keywords, called=of)
+
+    def run() -> object:
+        return task.model(*positional, **keywords)
+
+    try:
+        with failing(said), torch.no_grad():
+            return run()
+    except ValueError as error:
+        layer, reason = failing_layer(task.model, run)
+        if not layer:
+            raise
+        cause = error.__cause__
+        assert cause is not None
+        place = place_of(cause)
+        end = (f" ({place})" if place else "") if reason else f": {told(cause)}"
+        raise ValueError(f"{said}: {layer}{end}") from cause
 
 
 def _check_same_shapes(task: Task, batch: Batch, what: str) -> None:
@@ -98,38 +130,32 @@ def _check_same_shapes(task: Task, batch: Batch, what: str) -> None:
     if [x.shape for x in first.inputs] != [x.shape for x in batch.inputs]:
         raise ValueError(
             f"a model is traced for inputs of one shape, but {what} has "
-            f"{', '.join(_shown(x) for x in batch.inputs)} and the training data "
-            f"{', '.join(_shown(x) for x in first.inputs)}"
+            f"{', '.join(shown(x) for x in batch.inputs)} and the training data "
+            f"{', '.join(shown(x) for x in first.inputs)}"
         )
 
 
-def _check_loss(config: TrainConfig, task: Task, outputs: Tensor, target: Tensor) -> None:
-    of = f"the loss, {config.loss}, of outputs {_shown(outputs)} and targets {_shown(target)}"
-    if config.loss == "mse" and outputs.shape != target.shape:
-        raise ValueError(f"{of} needs two of one shape")
-    scores = outputs.detach().requires_grad_()
-    with failing(f"{of} failed"):
-        value = task.loss(scores, target)
-    if not isinstance(value, Tensor) or value.dim() != 0 or not value.is_floating_point():
-        got = _shown(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise ValueError(f"{of} must be a scalar tensor, got {got}")
-    gradient = None
-    if value.requires_grad:
-        with failing(f"the gradient of {of} failed"):
-            (gradient,) = torch.autograd.grad(value, scores, allow_unused=True)
-    if gradient is None:
-        raise ValueError(f"{of} has no gradient: it must be computed from them by torch functions")
-    if not value.isfinite():
-        raise ValueError(f"{of} must be finite, got {value.item()}")
-    with failing(f"{of} failed under torch.func.vmap, which runs all perturbations at once"):
-        vmap(task.loss)(scores[None], target[None])
+def _cut(config: TrainConfig, whole: Chain) -> list[range]:
+    try:
+        # Where time decides, any cut will do here.
+        return cut_chain(whole, config.stages, cut=config.cut or None)
+    except ValueError as error:
+        raise ValueError(f"stages={config.stages}: {error}") from None
 
 
 def _pieces(config: TrainConfig, task: Task) -> Chain:
     try:
-        return chain(task.model, *task.example())
+        whole = chain(task.model, *task.example(), stages=config.stages)
     except RuntimeError as error:
         raise ValueError(f"model={config.model}: {error}") from None
+    evaluates = task.validation or config.target_loss is not None or config.target_accuracy
+    if whole.fixed and evaluates:
+        raise ValueError(
+            f"model={config.model} computes something else in evaluation mode than in training "
+            f"mode, which its trace does not have: take what depends on self.training out of its "
+            f"forward, return an nn.Sequential of its layers, or leave the validation data out"
+        )
+    return whole
 
 
 def _check_checkpoint(
@@ -154,7 +180,3 @@ def _check_checkpoint(
         )
     if manifest.numbers["user"]["learning"]["decay"].keys() != learning.state()["decay"].keys():
         raise ValueError(f"{path} has the state of another kind of decay than {config.decay}")
-
-
-def _shown(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

@@ -36,6 +36,9 @@ class TrainConfig:
 
     loss: str = "cross-entropy"
     """"cross-entropy", "hinge", "mse", or a function (outputs, targets) as module:function."""
+    shift_labels: bool = False
+    """The label of each token is that of the next one, for language models whose labels are their
+    inputs: outputs[:, :-1] against labels[:, 1:]; for cross-entropy."""
     optimizer: str = "agd"
     """"agd", "sgd", "adam", "adamw", or what module:callable makes of (parameters, lr=lr)."""
     lr: float = 0.01
@@ -76,6 +79,10 @@ class TrainConfig:
     """"bfloat16" computes in it where torch.autocast does; "float32" leaves the model as it is."""
     recompute: bool = False
     """Run each stage again for its backward instead of keeping activations: less memory."""
+
+    check: bool = True
+    """Compare the cut model with yours in the first step, on a few examples, and stop if they
+    differ."""
 
     evaluate: int | None = None
     """Steps between two evaluations on the validation data; by default an epoch."""
@@ -194,6 +201,8 @@ class TrainConfig:
                 raise ValueError(
                     f"{name} must be one of {', '.join(known)}, or module:function, got {value!r}"
                 )
+        if self.shift_labels and self.loss != "cross-entropy":
+            raise ValueError(f"shift_labels is for cross-entropy, got {self.loss}")
         if self.momentum == "nesterov":
             if self.optimizer != "agd":
                 raise ValueError(f'momentum="nesterov" is for agd, got {self.optimizer}')

@@ -6,13 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from pprs.smoothing import derive_seed
-from pprs.training.load import failing
+from pprs.training.labels import are_integers, shifted
+from pprs.training.telling import failing
 
+_ARRAYS = Tensor | np.ndarray
+_WRAP_TENSORS = ": wrap them, torch.utils.data.TensorDataset(x, y)"
+_WRAP_ARRAYS = (
+    ": wrap them, torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))"
+)
+_WAYS = {
+    DataLoader: ": return its data set, loader.dataset; --batch and --seed say how it is read",
+    IterableDataset: ": return one with items by number, such as list(...) of it",
+    str: ": load it, and return the data set",
+}
 _WANTED = "a data set with __len__ and __getitem__, or a pair (training, validation) of these"
 
 
@@ -38,13 +50,14 @@ class Examples:
     Args:
         dataset: has a length of at least 1, and examples by number.
         what: it is called in errors.
+        shift: the label of a token is the next token's.
 
     Raises:
         ValueError: if it has not, or an example is none.
     """
 
-    def __init__(self, dataset: Any, what: str = "data") -> None:
-        self._dataset, self._what = dataset, what
+    def __init__(self, dataset: Any, what: str = "data", *, shift: bool = False) -> None:
+        self._dataset, self._what, self._shift = dataset, what, shift
         with failing(f"the length of {what} failed"):
             length = len(dataset)
         if not length:
@@ -55,7 +68,7 @@ class Examples:
             if "labels" not in first or len(first) < 2:
                 raise ValueError(
                     f"an item of {what} that is a mapping must have 'labels' and an input, got the "
-                    f"keys {', '.join(map(repr, first))}"
+                    f"keys {', '.join(map(repr, first))}{_rename(first)}"
                 )
             self.keywords = [key for key in first if key != "labels"]
         elif not isinstance(first, tuple | list) or len(first) < 2:
@@ -91,7 +104,7 @@ class Examples:
                     f"{type(value).__name__} of them (a data set of Hugging Face gives tensors "
                     f"after .with_format('torch'))"
                 )
-        return Batch(tuple(inputs), target)
+        return Batch(tuple(inputs), self._shifted(target) if self._shift else target)
 
     def example(self, size: int = 2) -> Batch:
         """The first examples, repeated if there are fewer."""
@@ -103,41 +116,87 @@ class Examples:
             return batch.inputs
         return (dict(zip(self.keywords, batch.inputs, strict=True)),)
 
+    @property
+    def labels(self) -> Tensor | None:
+        """The targets of all examples, where they lie side by side already."""
+        if type(self._dataset) is not TensorDataset or self._shift:
+            return None
+        return self._dataset.tensors[-1]
+
+    def _shifted(self, target: Tensor) -> Tensor:
+        if target.dim() < 2 or not are_integers(target):
+            kind = str(target.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"shift_labels is for labels of tokens, whole numbers of shape (m, tokens): those "
+                f"of {self._what} are {tuple(target.shape)} {kind}"
+            )
+        return shifted(target)
+
     def _item(self, number: int) -> Any:
         with failing(f"item {number} of {self._what} failed"):
             return self._dataset[number]
 
 
-def training_and_validation(returned: object) -> tuple[Examples, Examples | None]:
+def _rename(item: Mapping[Any, Any]) -> str:
+    near = [key for key in ("label", "target", "targets", "y") if key in item]
+    return f": rename {near[0]!r}" if near and "labels" not in item else ""
+
+
+def training_and_validation(
+    returned: object, *, shift: bool = False
+) -> tuple[Examples, Examples | None]:
     """The two data sets of what a user's function has returned.
+
+    Args:
+        returned: by the function.
+        shift: as for :class:`Examples`.
 
     Raises:
         ValueError: if that is something else.
     """
-    if isinstance(returned, Tensor) or (
-        isinstance(returned, tuple) and any(isinstance(part, Tensor) for part in returned)
-    ):
-        raise ValueError(
-            f"data must return {_WANTED}, got tensors: wrap them, "
-            f"torch.utils.data.TensorDataset(x, y)"
-        )
-    if not isinstance(returned, tuple):
-        return _examples(returned, "data"), None
+    if not isinstance(returned, tuple) or any(isinstance(part, _ARRAYS) for part in returned):
+        return _examples(returned, "data", shift), None
     if len(returned) != 2:
         raise ValueError(f"data must return {_WANTED}, got a tuple of {len(returned)}")
     training, validation = returned
     if validation is None:
-        return _examples(training, "data"), None
-    return _examples(training, "the training data"), _examples(validation, "the validation data")
+        return _examples(training, "data", shift), None
+    return (
+        _examples(training, "the training data", shift),
+        _examples(validation, "the validation data", shift),
+    )
 
 
-def _examples(dataset: object, what: str) -> Examples:
+def _examples(dataset: object, what: str, shift: bool) -> Examples:
     kind = type(dataset)  # where Python looks for these: a class has no items, its objects have
     fits = hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
-    if not fits or isinstance(dataset, Mapping | str):
-        hint = ": return (data['train'], data['validation'])" if isinstance(dataset, dict) else ""
-        raise ValueError(f"data must return {_WANTED}, got a {type(dataset).__name__}{hint}")
-    return Examples(dataset, what)
+    way = _way(dataset)
+    if not fits or way:
+        got = "" if what == "data" else f" as {what}"
+        kind_name = "tensors" if way == _WRAP_TENSORS else f"a {kind.__name__}"
+        raise ValueError(f"data must return {_WANTED}, got {kind_name}{got}{way}")
+    return Examples(dataset, what, shift=shift)
+
+
+def _way(dataset: object) -> str:
+    """What to return instead of what looks like data and is none."""
+    if isinstance(dataset, Mapping):
+        return f": return {_parts(dataset)}"
+    if type(dataset).__name__ == "DataFrame":
+        return f"{_WRAP_ARRAYS}, of its columns' .to_numpy()"
+    parts = dataset if isinstance(dataset, list | tuple) else [dataset]
+    if any(isinstance(part, _ARRAYS) for part in parts):
+        tensors = all(isinstance(part, Tensor) for part in parts)
+        return _WRAP_TENSORS if tensors else _WRAP_ARRAYS
+    return next((way for kind, way in _WAYS.items() if isinstance(dataset, kind)), "")
+
+
+def _parts(splits: Mapping[Any, Any]) -> str:
+    """The parts of a data set that are to be returned, by the keys that they have."""
+    begins = ("train", "valid", "dev", "test")
+    named = [key for key in splits if isinstance(key, str) and key.startswith(begins)]
+    parts = [f"data[{key!r}]" for key in named[:2] or ("train", "validation")]
+    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
 
 @dataclass(frozen=True)
@@ -173,7 +232,7 @@ class Order:
         """The numbers of the examples of each batch of a step."""
         epoch, place = divmod(step, self.steps_per_epoch)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, "order"))
-        order = torch.randperm(self.examples, generator=generator).tolist()
+        order = torch.randperm(self.examples, generator=generator, device="cpu").tolist()
         whole = self.batch * self.accumulate
         of_step = order[place * whole : (place + 1) * whole]
         return [of_step[i : i + self.batch] for i in range(0, len(of_step), self.batch)]

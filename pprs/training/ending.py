@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pprs.command.folder import claim
 from pprs.pipeline import CheckpointError
 from pprs.pipeline.saving.shards import read_manifest
+from pprs.training.config import TrainConfig
 from pprs.training.resume import saved_last
 
 SUMMARY = "summary.json"
@@ -18,20 +22,69 @@ class Interrupted(RuntimeError):
     """A signal ended the run; the message says what was saved, and how to go on."""
 
     def __init__(self, received: signal.Signals, folder: Path) -> None:
+        steps = steps_of(folder)
         # Only a run that has saved on the signal says so.
         last = " after step {}, saved" if ended_by(folder) else "; step {} was saved last"
-        saved = way_on(folder, last) or f" before anything was saved in {folder}"
-        super().__init__(f"interrupted by {received.name}{saved}")
+        saved = way_on(folder, last, steps)
+        if not saved and steps:
+            saved = f": nothing was saved, from step 1 to {steps}; {folder} keeps metrics.jsonl"
+        super().__init__(
+            f"interrupted by {received.name}{saved or ' before the first step: nothing is kept'}"
+        )
         self.signal = received
 
 
-def way_on(folder: Path, saved: str = "\nStep {} was saved") -> str:
-    """What was saved, with the step in its place, and how to go on; nothing if nothing was."""
+@contextmanager
+def claimed(config: TrainConfig, folder: Path | None) -> Iterator[Path]:
+    """The folder of a run inside; if that ends before its first step, no new folder is left.
+
+    Args:
+        config: the settings.
+        folder: of the run that this one goes on from, if there is one.
+
+    Raises:
+        Interrupted: for an interrupt that nobody else has noticed.
+    """
+    new = folder is None
+    missing: list[Path] = []
+    with suppress(OSError):  # of a name that is too long claim() says so
+        missing = [path for path in (config.out, *config.out.parents) if not path.exists()]
+    folder = folder or claim(config.out, config.name)
+    try:
+        yield folder
+    except (KeyboardInterrupt, Interrupted) as error:
+        raised = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT, folder)
+        if new and not steps_of(folder) and not way_on(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # another run may have come
+                for path in missing:
+                    path.rmdir()
+        raise raised from None
+
+
+def steps_of(folder: Path) -> int:
+    """The last step in the log of a run, 0 before the first one."""
+    try:
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return int(json.loads(lines[-1])["step"])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def way_on(folder: Path, saved: str = "\nStep {} was saved", steps: int = 0) -> str:
+    """What was saved, with the step in its place, and how to go on; nothing if nothing was.
+
+    Args:
+        folder: of the run.
+        saved: how it is said.
+        steps: how many were done.
+    """
     with suppress(CheckpointError):
         checkpoint = saved_last(folder, contents=False)
         if checkpoint is not None:
             step = read_manifest(checkpoint).step
-            return f"{saved.format(step)}; go on with: pprs train --resume {folder}"
+            lost = f", nothing from step {step + 1} to {steps}" if steps > step else ""
+            return f"{saved.format(step)}{lost}; go on with: pprs train --resume {folder}"
     return ""
 
 

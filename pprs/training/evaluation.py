@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from pprs.pipeline import Pipeline
 from pprs.smoothing import derive_seed
 from pprs.training.data import Examples
-from pprs.training.learning import Loss
+from pprs.training.labels import IGNORED, counted
+from pprs.training.learning import Loss, cross_entropy
 from pprs.training.load import seed_all
-
-# What cross entropy leaves out of its mean.
-_IGNORED = -100
 
 
 def has_accuracy(outputs: Tensor, target: Tensor) -> bool:
@@ -53,17 +53,18 @@ def evaluate(
 
 class _Sums:
     def __init__(self) -> None:
-        self.examples = self.labels = self.right = 0
+        self.weight = self.labels = self.right = 0
         self.loss = 0.0
 
     def add(self, outputs: Tensor, target: Tensor, loss: Loss) -> None:
-        self.loss += loss(outputs, target).item() * len(target)
-        self.examples += len(target)
+        # The mean of all batches together, whose labels may count unequally.
+        weight = counted(target) if loss is cross_entropy else len(target)
+        self.loss += loss(outputs, target).item() * weight if weight else 0.0
+        self.weight += weight
         if has_accuracy(outputs, target):
-            counted = target != _IGNORED
-            self.labels += int(counted.sum())
-            self.right += int(((outputs.argmax(-1) == target) & counted).sum())
+            self.labels += counted(target)
+            self.right += int(((outputs.argmax(-1) == target) & (target != IGNORED)).sum())
 
     def means(self) -> dict[str, float]:
-        means = {"loss": self.loss / self.examples}
+        means = {"loss": self.loss / self.weight if self.weight else math.nan}
         return means | ({"accuracy": self.right / self.labels} if self.labels else {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -16,18 +17,33 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from pprs.optim import AGD
 from pprs.tasks.losses import hinge
-from pprs.training.config import DECAYS, TrainConfig
-from pprs.training.load import failing, named
+from pprs.training.config import DECAYS, OPTIMIZERS, TrainConfig
+from pprs.training.labels import are_integers
+from pprs.training.load import named
+from pprs.training.telling import check_takes, failing
 
 T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+# Losses whose targets are the numbers of classes.
+LABELLED = ("cross-entropy", "hinge")
 
 _TUNED = ("lr", "momentum", "weight_decay")
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of outputs ``(m, ..., classes)`` and labels ``(m, ...)``."""
-    return F.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), labels.reshape(-1))
+    """Cross entropy of outputs ``(m, ..., classes)`` and labels ``(m, ...)``: mean over labels."""
+    return F.cross_entropy(*_tokens(outputs, labels))
+
+
+def summed_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """The same, the sum over all labels that count."""
+    return F.cross_entropy(*_tokens(outputs, labels), reduction="sum")
+
+
+def _tokens(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    labels = labels.long() if are_integers(labels) else labels
+    return outputs.reshape(-1, outputs.shape[-1]), labels.reshape(-1)
 
 
 def loss_function(name: str) -> Loss:
@@ -37,7 +53,12 @@ def loss_function(name: str) -> Loss:
         "hinge": hinge,
         "mse": F.mse_loss,
     }
-    return known.get(name) or named("loss", name)
+    if name in known:
+        return known[name]
+    function: Loss = named("loss", name)
+    called = "(outputs, targets)"
+    check_takes(f"the loss, {name},", function, (None, None), called=called)
+    return function
 
 
 class Learning:
@@ -53,6 +74,7 @@ class Learning:
     """
 
     def __init__(self, config: TrainConfig, parameters: Iterable[nn.Parameter], steps: int) -> None:
+        self._name, self._known = config.optimizer, config.optimizer in OPTIMIZERS
         self._tuned = {name: getattr(config, name) for name in _TUNED}
         # A group, which unlike a list of parameters may be empty: that of a stage without any.
         self.optimizer = _optimizer(config, [{"params": list(parameters)}])
@@ -73,6 +95,17 @@ class Learning:
         """Take a step, and move the step size on."""
         self.optimizer.step()
         self._scheduler.step()
+
+    def try_step(self) -> None:
+        """Take a step by a user's optimizer with the gradients that are there.
+
+        Raises:
+            ValueError: if it fails.
+        """
+        if self._known:
+            return
+        with failing(f"optimizer={self._name} failed to take a step"):
+            self.optimizer.step()
 
     def evaluating(self) -> AbstractContextManager[None]:
         """The parameters hold the method's result inside the block: $y_t$ for AGD."""
@@ -138,12 +171,14 @@ def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
     if config.optimizer in ("adam", "adamw"):
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         return kind(groups, lr, weight_decay=decay)
-    made = _made(Optimizer, "optimizer", config.optimizer, groups, lr=lr)
-    _check_optimizer(config.optimizer, made)
+    called = "(parameters, lr=lr)"
+    made = _made(Optimizer, "optimizer", config.optimizer, called, groups, lr=lr)
+    _check_optimizer(config, made)
     return made
 
 
-def _check_optimizer(name: str, optimizer: Optimizer) -> None:
+def _check_optimizer(config: TrainConfig, optimizer: Optimizer) -> None:
+    name = config.optimizer
     if not all("lr" in group for group in optimizer.param_groups):
         raise ValueError(f"optimizer={name} must have an lr for all its parameters")
     try:
@@ -152,17 +187,37 @@ def _check_optimizer(name: str, optimizer: Optimizer) -> None:
         raise ValueError(
             f"optimizer={name} must take a step without arguments, such as a closure: {error}"
         ) from None
+    together = _together(optimizer)
+    if together and config.processes > config.replicas:
+        raise ValueError(
+            f"optimizer={name} {together}, but each process has only those of its stages, so the "
+            f"result would depend on where the model is cut: take another, or --stages 1"
+        )
+
+
+def _together(optimizer: Optimizer) -> str:
+    """What an optimizer does with all parameters together, as far as its name and options tell."""
+    kind = type(optimizer).__name__
+    if re.match("prodigy|dadapt", kind, re.IGNORECASE):
+        return "finds its step size from all parameters together"
+    if re.search("sam$", kind, re.IGNORECASE) and "rho" in optimizer.defaults:
+        return "climbs along the gradient by all parameters together"
+    for option in ("max_grad_norm", "clip_grad_norm", "max_norm"):
+        if any(group.get(option) for group in optimizer.param_groups):
+            return f"limits the norm of all gradients together ({option}; --clip is the way here)"
+    return ""
 
 
 def _scheduler(decay: str, optimizer: Optimizer) -> LRScheduler:
-    scheduler = _made(LRScheduler, "decay", decay, optimizer)
+    scheduler = _made(LRScheduler, "decay", decay, "the optimizer", optimizer)
     if isinstance(scheduler, ReduceLROnPlateau):
         raise ValueError(f"decay={decay} must depend on steps only, got a ReduceLROnPlateau")
     return scheduler
 
 
-def _made(kind: type[T], what: str, name: str, *args: Any, **options: Any) -> T:
+def _made(kind: type[T], what: str, name: str, called: str, *args: Any, **options: Any) -> T:
     function = named(what, name)
+    check_takes(f"{what}={name}", function, args, options, called=called)
     with failing(f"{what}={name} failed"):
         made = function(*args, **options)
     if not isinstance(made, kind):

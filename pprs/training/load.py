@@ -7,9 +7,8 @@ import importlib
 import importlib.util
 import random
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from pprs.training.telling import Missing, check_takes, failing
 
 
 def named(what: str, name: str) -> Callable[..., Any]:
@@ -40,7 +41,7 @@ def named(what: str, name: str) -> Callable[..., Any]:
     try:
         with failing(f"{what}={name}: importing {place} failed"):
             module = _file(Path(place).resolve()) if place.endswith(".py") else _module(place)
-    except _Missing as error:
+    except Missing as error:
         raise ValueError(f"{what}={name}: {error}") from None
     with failing(f"{what}={name}: {place} failed to give {attribute!r}"):
         function = getattr(module, attribute, None)
@@ -63,23 +64,10 @@ def called(what: str, name: str, seed: int) -> Any:
         ValueError: if there is no such function, or it fails.
     """
     function = named(what, name)
+    check_takes(f"{what}={name}", function, called="no arguments")
     seed_all(seed)
     with failing(f"{what}={name} failed"):
         return function()
-
-
-@contextmanager
-def failing(said: str) -> Iterator[None]:
-    """Raise ``ValueError`` that begins with what is said if a user's code inside the block fails.
-
-    ``sys.exit`` fails too: otherwise the command would end as if all were well.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, _Missing):
-        raise
-    except BaseException as error:
-        raise ValueError(f"{said}: {told(error)}") from error
 
 
 def seed_all(seed: int) -> None:
@@ -89,36 +77,22 @@ def seed_all(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
-def told(error: BaseException) -> str:
-    """An error in one line, with the place in the code that raised it."""
-    try:
-        said = (str(error).strip() or "no message").partition("\n")[0]
-    except Exception:  # a user's own exception
-        said = "its message cannot be shown"
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {said}{place}"
-
-
-class _Missing(Exception):
-    pass
-
-
 def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module is there, but not what it imports
-        raise _Missing(
+        raise Missing(
             f"there is no module {error.name!r} in the current folder, nor where Python looks"
+            f"{_nearest(error.name)}"
         ) from None
 
 
 @cache
 def _file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise _Missing(f"there is no file {path}")
+        raise Missing(f"there is no file {path}{_nearest(path.name, path.parent)}")
     # Under a name of its own: a user's random.py must not take the place of Python's.
     name = f"pprs_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -127,3 +101,13 @@ def _file(path: Path) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _nearest(name: str, folder: Path | None = None) -> str:
+    """What a name of a file, or of a module of the current folder, may have been meant to be."""
+    with suppress(OSError):  # a folder that is not there, or may not be read
+        files = [f.name for f in (folder or Path()).iterdir() if f.suffix == ".py" or f.is_dir()]
+        names = files if folder else [file.removesuffix(".py") for file in files]
+        near = difflib.get_close_matches(name, names, n=1)
+        return f": did you mean {near[0]!r}?" if near else ""
+    return ""

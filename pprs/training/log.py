@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pprs.command.folder import Log, to_json
+from pprs.command.settings import USED
 from pprs.training.config import TrainConfig
 from pprs.training.ending import SUMMARY
 from pprs.training.resume import cut_back, kept_settings
@@ -40,15 +41,19 @@ class Journal:
         folder: of the run; what it has of later steps than ``step`` is removed.
         step: how many were taken before.
         steps: of the whole run.
+        used: what the settings have become, as :func:`~pprs.training.record.as_used` gives it.
     """
 
-    def __init__(self, config: TrainConfig, folder: Path, step: int, steps: int) -> None:
+    def __init__(
+        self, config: TrainConfig, folder: Path, step: int, steps: int, used: Mapping[str, Any]
+    ) -> None:
         self.folder, self._config, self._steps = folder, config, steps
         self.console = Console()
         self._metrics = folder / "metrics.jsonl"
         with self._writing(self._metrics):
             records = cut_back(self._metrics, step)
-            (folder / "config.toml").write_text(tomli_w.dumps(kept_settings(config)))
+            settings = tomli_w.dumps({**kept_settings(config), USED: used})
+            (folder / "config.toml").write_text(settings)
             (folder / SUMMARY).unlink(missing_ok=True)
             self._log = Log(self._metrics)
         self.last: dict[str, Any] = records[-1] if records else {}
@@ -64,6 +69,7 @@ class Journal:
         )
         self._bar = self._progress.add_task("training", total=steps, completed=step)
         self._said, self._said_at = step, time.monotonic()
+        self._ended_with: int | None = None  # the step of the last line
 
     def __enter__(self) -> Journal:
         done = self._progress.tasks[0].completed
@@ -97,9 +103,10 @@ class Journal:
         self._progress.update(
             self._bar, completed=record["step"], description=f"loss {record['loss']:.4g}"
         )
-        if not self.console.is_terminal and self._is_time(record["step"]):
+        evaluated = any(name.startswith(("validation_", "training_")) for name in record)
+        if evaluated or (not self.console.is_terminal and self._is_time(record["step"])):
             self._said, self._said_at = record["step"], time.monotonic()
-            self.say(_line(record, self._steps))
+            self._say_step()
 
     def finish(self, summary: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> None:
         """Write how the run ended and, if it has reached its end, its weights."""
@@ -116,8 +123,8 @@ class Journal:
             path.write_text(text + "\n")
         if weights is not None:
             self._progress.stop()
-            if self.last:
-                self.say(_line(self.last, self._steps))
+            if self.last and self._ended_with != self.last["step"]:
+                self._say_step()
             self.say(
                 f"{self.folder} has {WEIGHTS}, {SUMMARY}, metrics.jsonl, config.toml and "
                 f"checkpoints"
@@ -126,6 +133,10 @@ class Journal:
     def say(self, sentence: str) -> None:
         """Print a line."""
         self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+    def _say_step(self) -> None:
+        self._ended_with = self.last["step"]
+        self.say(_line(self.last, self._steps))
 
     def _is_time(self, step: int) -> bool:
         share = step * _LINES // self._steps > self._said * _LINES // self._steps

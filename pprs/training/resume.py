@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from pprs.command.settings import as_toml
+from pprs.command.settings import USED, as_toml
 from pprs.pipeline import CheckpointError
 from pprs.pipeline.saving.saved import newest
 from pprs.pipeline.saving.shards import read_manifest
@@ -74,7 +74,11 @@ def abandoned(config: TrainConfig) -> Path | None:
     found = []
     for file in config.out.glob("*/config.toml"):
         match = of_name.fullmatch(file.parent.name)
-        if match and tomllib.loads(file.read_text()) == wanted:
+        if not match:
+            continue
+        settings = tomllib.loads(file.read_text())
+        settings.pop(USED, None)
+        if settings == wanted:
             found.append((int(match[1] or 1), file.parent))
     return max(found)[1] if found else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -12,10 +13,13 @@ from typing import Any
 import torch.distributed as dist
 
 from pprs.command.folder import claim
+from pprs.command.settings import USED
 from pprs.pipeline import Checkpoints, Stopping, check_same, restarts, resume_run, save_run
 from pprs.training.config import TrainConfig
 from pprs.training.learning import Learning
 from pprs.training.log import Journal
+from pprs.training.rank_log import RankLog
+from pprs.training.record import as_used
 from pprs.training.resume import CHECKPOINTS, abandoned, numbers_of, saved_last
 from pprs.training.stages import Stages
 from pprs.training.task import Task
@@ -35,16 +39,27 @@ def run_rank(
         start: the checkpoint to go on from, if there is one; after a restart the newest.
         interrupted: is told that a signal has ended the run, and where it is saved.
     """
-    check_same(vars(config))
-    if restarts():
-        folder = folder or _from_first(lambda: abandoned(config))
-        start = _from_first(lambda: saved_last(folder) if folder else None)
+    with RankLog(folder) as log:
+        check_same(vars(config))
+        if restarts():
+            folder = folder or _from_first(lambda: abandoned(config))
+            start = _from_first(lambda: saved_last(folder) if folder else None)
+        received, folder = _trained(config, folder, start, log)
+    if received is not None and interrupted is not None:
+        interrupted(received, folder)
+
+
+def _trained(
+    config: TrainConfig, folder: Path | None, start: Path | None, log: RankLog
+) -> tuple[signal.Signals | None, Path]:
+    """The signal that has ended the run, if one has, and its folder."""
     kept = numbers_of(start) if start else {}
     task = Task.of(config)
     stages = Stages(config, task, kept.get("layout", {}))
     if folder is None:
         folder = stages.from_logger(claim(config.out, config.name) if stages.logs else None)
         assert folder is not None
+        log.folder = folder
     with ExitStack() as stack:
         stopping = stack.enter_context(Stopping())
         checkpoints = stack.enter_context(
@@ -57,12 +72,12 @@ def run_rank(
         )
         run = _Run(config, task, stages, checkpoints, start)
         if stages.logs:
-            journal = Journal(config, folder, stages.pipeline.steps, task.steps)
+            used = as_used(config, task, stages.whole_batch)
+            journal = Journal(config, folder, stages.pipeline.steps, task.steps, used)
             run.journal = stack.enter_context(journal)
             _say_microbatches(journal, config, task.order.batch)
         received = run.go(stopping)
-    if received is not None and interrupted is not None:
-        interrupted(received, folder)
+    return received, folder
 
 
 class _Run:
@@ -88,7 +103,10 @@ class _Run:
         """Train to the end, or to the step in which a signal came: then return it."""
         before, received = self._pipeline.steps, None
         while received is None and not self._ended():
+            first = self._pipeline.steps == before
             self._step()
+            if first and self.journal is not None and self._pipeline.checked:
+                self.journal.say(self._pipeline.checked)
             received = stopping.agreed()
             if self._checkpoints.due(self._pipeline.steps):
                 self._save()
@@ -123,6 +141,9 @@ class _Run:
         if self._evaluates(step + 1):
             record |= self._evaluate()
         if self.journal is not None:
+            if math.isnan(record["loss"]):
+                none = f"step {step + 1}: none of its labels counts, so its gradient is 0"
+                self.journal.say(none)
             self.journal.step(record)
 
     def _evaluates(self, step: int) -> bool:
@@ -146,7 +167,8 @@ class _Run:
             return "target_loss"
         if accuracy is not None and measured.get("accuracy", 0.0) >= accuracy:
             return "target_accuracy"
-        return "steps" if self._pipeline.steps >= self._task.steps else None
+        end = "epochs" if self._config.steps is None else "steps"
+        return end if self._pipeline.steps >= self._task.steps else None
 
     def _save(self) -> None:
         save_run(
@@ -171,11 +193,12 @@ class _Run:
     def _summary(self, ended: str | signal.Signals | None) -> dict[str, Any]:
         last = self.journal.last if self.journal is not None else {}
         return {
+            USED: as_used(self._config, self._task, self._stages.whole_batch),
             "ended": ended.name if isinstance(ended, signal.Signals) else ended,
             **{name: value for name, value in last.items() if name not in ("lr", "seconds")},
             "step": self._pipeline.steps,
             "steps": self._task.steps,
-            "microbatches": self._stages.microbatches,
+            "microbatches": self._stages.whole_batch,
             "parameters": sum(p.numel() for p in self._task.model.parameters()),
         }
 

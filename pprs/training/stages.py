@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import accumulate
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from pprs.pipeline import Pipeline, device
 from pprs.smoothing import derive_seed
 from pprs.training.config import TrainConfig
-from pprs.training.data import Examples
+from pprs.training.data import Batch, Examples
 from pprs.training.evaluation import evaluate
+from pprs.training.labels import are_integers, counted, outside
+from pprs.training.learning import LABELLED, cross_entropy, summed_cross_entropy
 from pprs.training.load import seed_all
 from pprs.training.task import Task
 
@@ -38,6 +40,9 @@ class Stages:
     def __init__(self, config: TrainConfig, task: Task, layout: Mapping[str, Any]) -> None:
         self._config, self._task = config, task
         self._share = 1.0  # of the examples of a step in a batch
+        # Examples of the batch over labels of the step, where labels count unequally.
+        self._per_label: float | None = None
+        self._classes: int | None = None
         same = layout if layout.get("of") == self._layout_of() else {}
         microbatches = config.microbatches
         if microbatches == "auto":
@@ -64,38 +69,50 @@ class Stages:
             balance=config.balance,
             cut=cut,
             recompute=config.recompute,
+            check=config.check,
             record=20 if config.trace else 0,
             device=device(),
         )
         self.microbatches = self.pipeline.microbatches
-        self._batch = 0
-        for number, stage in self.pipeline.local.items():
-            stage.register_forward_pre_hook(partial(self._seed_dropout, number), with_kwargs=True)
 
     @property
     def logs(self) -> bool:
         """Whether this process is the one that has the losses and writes them down."""
         return self.pipeline.is_last and self.pipeline.replica == 0
 
+    @property
+    def whole_batch(self) -> int | None:
+        """Into how many microbatches a whole batch is divided, as far as that is known."""
+        if self._config.microbatches == "auto":
+            return self.microbatches
+        return self._config.microbatches_of(self._task.order.batch)
+
     def gradient(self, step: int) -> float | None:
         """Leave the gradient of a step's batches in ``.grad``; a collective call.
 
         Returns:
-            The mean loss, on the last stage.
+            The mean loss, on the last stage; no number where none of the labels counts.
         """
-        batches = self._task.order.batches(step)
-        examples = sum(map(len, batches))
-        total = 0.0
-        for i, numbers in enumerate(batches):
+        order = self._task.order.batches(step)
+        examples, total, labels = sum(map(len, order)), 0.0, None
+        batches: Iterable[Batch] = (self._read(step, i, numbers) for i, numbers in enumerate(order))
+        if self._task.loss is cross_entropy:
+            # What a label weighs, all labels of the step say together.
+            batches = list(batches)
+            labels = sum(counted(batch.target) for batch in batches)
+            if labels == sum(batch.target.numel() for batch in batches):
+                labels = None
+        for i, (numbers, batch) in enumerate(zip(order, batches, strict=True)):
             self._set_noise(step, i)
-            seed_all(derive_seed(self._config.seed, step, i, "examples"))
-            batch = self._task.training.batch(numbers)
             self._share = len(numbers) / examples
-            with self._precision():
+            self._per_label = None if labels is None else len(numbers) / max(1, labels)
+            with self._precision(), self._naming_labels(numbers, batch.target):
                 loss = self.pipeline.step(batch.inputs, batch.target, accumulate=i > 0)
             total += 0.0 if loss is None else loss.item()
         self.microbatches = self.microbatches or self.pipeline.microbatches
-        return total if self.pipeline.is_last else None
+        if not self.pipeline.is_last:
+            return None
+        return math.nan if labels == 0 else total
 
     def evaluate(self, examples: Examples) -> dict[str, float]:
         """Loss and accuracy by the first copy; a collective call of all processes."""
@@ -148,7 +165,31 @@ class Stages:
         }
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        return self._task.loss(outputs, target) * self._share
+        self._classes = outputs.shape[-1] if outputs.dim() == target.dim() + 1 else None
+        if self._per_label is None:
+            return self._task.loss(outputs, target) * self._share
+        # The engine takes the mean over microbatches, or examples with a noise of their own.
+        return summed_cross_entropy(outputs, target) * (self._per_label / len(outputs))
+
+    def _read(self, step: int, i: int, numbers: Sequence[int]) -> Batch:
+        seed_all(derive_seed(self._config.seed, step, i, "examples"))
+        return self._task.training.batch(numbers)
+
+    @contextmanager
+    def _naming_labels(self, numbers: Sequence[int], target: Tensor) -> Iterator[None]:
+        """Name the item if a label that is no class is why the step fails."""
+        try:
+            yield
+        except RuntimeError as error:
+            known = self._config.loss in LABELLED and self._classes and are_integers(target)
+            found = outside(target, self._classes) if known and self._classes else None
+            if found is None:
+                raise
+            row, label = found
+            raise ValueError(
+                f"item {numbers[row]} of the training data has the label {label}, but the model's "
+                f"outputs are for {self._classes} classes, 0 to {(self._classes or 0) - 1}"
+            ) from error
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self._config.precision == "float32":
@@ -157,15 +198,10 @@ class Stages:
 
     def _set_noise(self, step: int, batch: int) -> None:
         # The step is the optimizer's, however many batches it has: messages and files name it.
-        self._batch = batch
         self.pipeline.steps = step
         for stage in self.pipeline.local.values():
             stage.seed = derive_seed(self._config.seed, batch, "noise")
-
-    def _seed_dropout(self, number: int, stage: nn.Module, args: object, given: Any) -> None:
-        # Not once for a step: neither the schedule nor who holds the stage shall matter.
-        words = (self.pipeline.steps, self._batch, number, int(given["microbatch"]), "dropout")
-        torch.manual_seed(derive_seed(self._config.seed, *words))
+            stage.draws.seed = derive_seed(self._config.seed, batch, "draws")
 
     def _layout_of(self) -> list[Any]:
         c = self._config

@@ -45,7 +45,7 @@ class Task:
         loss = loss_function(config.loss)
         model = _model(config)
         data = called("data", config.data, config.seed)
-        training, validation = training_and_validation(data)
+        training, validation = training_and_validation(data, shift=config.shift_labels)
         batch = min(config.batch or 32, len(training))
         order = Order(len(training), batch, config.accumulate, config.seed)
         steps = config.steps or (config.epochs or 0) * order.steps_per_epoch

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from pprs.command.folder import claim
-from pprs.pipeline import LaunchError, LaunchInterrupted, joined, launch
+from pprs.command.notices import progress
+from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, launch
 from pprs.training.check import check
 from pprs.training.config import TrainConfig
-from pprs.training.ending import Interrupted, ended_by, way_on
+from pprs.training.ending import Interrupted, claimed, ended_by, way_on
+from pprs.training.rank_log import log_of
 from pprs.training.resume import run_folder
 from pprs.training.run import run_rank
 
@@ -28,12 +29,20 @@ def train(config: TrainConfig) -> None:
         LaunchError: if a rank fails.
         Interrupted: after a signal; what was done so far is saved.
     """
+    if joined():
+        check_world(config.processes)
+    progress("checking the model and the data…")
     start = check(config)
     folder = run_folder(config.resume) if config.resume else None
     if joined():
         _join(config, folder, start)
         return
-    folder = folder or claim(config.out, config.name)
+    with claimed(config, folder) as folder:
+        progress(f"starting {_counted(config.processes)}…")
+        _launch(config, folder, start)
+
+
+def _launch(config: TrainConfig, folder: Path, start: Path | None) -> None:
     try:
         launch(
             run_rank,
@@ -48,7 +57,10 @@ def train(config: TrainConfig) -> None:
     except LaunchInterrupted as error:
         raise Interrupted(error.signal, folder) from None
     except LaunchError as error:
-        raise LaunchError(f"{error}{way_on(folder)}") from None
+        log = log_of(folder, error.rank)
+        if not log.exists():
+            raise LaunchError(f"{error}{way_on(folder)}") from None
+        raise LaunchError(f"{error.sentence}; its stack is in {log}{way_on(folder)}") from None
     received = ended_by(folder)
     if received is not None:  # the ranks were signalled, not this process
         raise Interrupted(received, folder)
@@ -62,6 +74,14 @@ def _join(config: TrainConfig, folder: Path | None, start: Path | None) -> None:
         ends.append(Interrupted(received, folder))
 
     # Raised only here: inside, it would count as the failure of a rank.
-    launch(run_rank, config.processes, config, folder, start, interrupted)
+    try:
+        launch(run_rank, config.processes, config, folder, start, interrupted)
+    except LaunchError as error:
+        noted = "".join(f"; {note}" for note in getattr(error.__cause__, "__notes__", ()))
+        raise LaunchError(f"{error.sentence}{noted}") from None
     if ends:
         raise ends[0]
+
+
+def _counted(processes: int) -> str:
+    return "a process" if processes == 1 else f"{processes} processes"

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 import torch.distributed as dist
+from amount import tries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -13,7 +14,7 @@ from pprs.pipeline import Pipeline
 from pprs.tasks.losses import hinge
 
 MANY = settings(
-    max_examples=1500,
+    tries(300),
     suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture],
 )
 
@@ -103,3 +104,24 @@ def test_a_wrong_batch_ends_in_a_sentence(alone, x, y):
 def test_inputs_and_targets_of_different_length_are_counted(alone):
     with pytest.raises(ValueError, match="the same number: x has 3, y has 2"):
         built().step(torch.ones(3, 4), torch.zeros(2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        ("hello", "x must be a tensor or a tuple of tensors, got str 'hello'"),
+        ((), "x must be a tensor or a tuple of tensors, got none"),
+        ([1.0], r"x must be a tensor or a tuple of tensors, got list \[1.0\]"),
+        ((torch.ones(2, 4), None), r"x\[1\] must be a tensor, got NoneType None"),
+        (torch.ones(0, 4), r"x must have a row for each example, at least one, got shape \(0, 4\)"),
+    ],
+)
+def test_what_is_no_input_has_no_outputs(alone, x, said):
+    with pytest.raises(ValueError, match=said):
+        built()(x)
+
+
+def test_a_network_without_trainable_parameters_is_refused(alone):
+    for layers in ([nn.ReLU()], [nn.Linear(4, 3).requires_grad_(False), nn.ReLU()]):
+        with pytest.raises(ValueError, match="network must have a parameter that can be trained"):
+            built(network=nn.Sequential(*layers))

@@ -22,7 +22,7 @@ STEPS = 2
 
 def bert():
     config = BertConfig(
-        vocab_size=20, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
+        vocab_size=20, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=12, max_position_embeddings=8, num_labels=3,
     )  # fmt: skip
     tokens = torch.randint(20, (4, 6))
@@ -34,7 +34,7 @@ def bert():
 
 def gpt2():
     config = GPT2Config(
-        vocab_size=17, n_positions=8, n_embd=8, n_layer=3, n_head=2, tie_word_embeddings=False,
+        vocab_size=17, n_positions=8, n_embd=8, n_layer=2, n_head=2, tie_word_embeddings=False,
         use_cache=False,
     )  # fmt: skip
     tokens = torch.randint(17, (4, 6))
@@ -43,7 +43,7 @@ def gpt2():
 
 def vit():
     config = ViTConfig(
-        image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
+        image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=12, num_labels=3,
     )  # fmt: skip
     return ViTForImageClassification(config), (torch.randn(4, 3, 8, 8),), torch.arange(4) % 3
@@ -83,24 +83,33 @@ def train(name, schedule="gpipe", microbatches=2, **options):
     return {n: p.detach().clone() for n, p in pipeline.named_parameters().items()}
 
 
+# For each number of processes. What schedules and kinds of noise do to the result does not depend
+# on the model; how a model is traced, cut and sent does, and zb-v cuts it into the most stages.
+RUNS = {
+    1: [
+        *((name, {}) for name in MODELS),
+        *((name, dict(microbatches=1)) for name in MODELS),
+        ("vit", dict(noise="example", balance="time")),
+    ],
+    2: [
+        *((name, dict(schedule="zb-v")) for name in MODELS),
+        ("bert", dict(schedule="1f1b")),
+        ("vit", dict(noise="example", balance="time")),
+    ],
+}
+
+
 def worker():
-    world = dist.get_world_size()
-    found = {}
-    for name in MODELS:
-        for schedule in ("gpipe", "1f1b", "zb-v"):
-            found[name, schedule] = train(name, schedule)
-        found[name, "example"] = train(name, noise="example", balance="time")
-        if world == 1:
-            found[name, "one microbatch"] = train(name, microbatches=1)
-    return found
+    return [train(name, **options) for name, options in RUNS[dist.get_world_size()]]
 
 
 @pytest.fixture(scope="module")
 def results():
     found = {}
-    for world in (1, 2):
+    for world, runs in RUNS.items():
         parts = on_ranks(world, worker)
-        found[world] = {key: merged([part[key] for part in parts]) for key in parts[0]}
+        for (name, options), *some in zip(runs, *parts, strict=True):
+            found[world, name, *options.values()] = merged(some)
     return found
 
 
@@ -111,14 +120,16 @@ def difference(a, b):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_two_processes_and_any_schedule_train_the_same_parameters(results, name):
-    reference = results[1][name, "gpipe"]
+    reference = results[1, name]
     start = dict(task(name)[0].named_parameters())
     assert difference(reference, {n: start[n].detach() for n in reference}) > 1e-3
-    for world in (1, 2):
-        for schedule in ("gpipe", "1f1b", "zb-v"):
-            assert difference(results[world][name, schedule], reference) < 1e-8, (world, schedule)
-    assert difference(results[2][name, "example"], results[1][name, "example"]) < 1e-8
-    assert difference(results[1][name, "example"], reference) > 1e-6
+    assert difference(results[2, name, "zb-v"], reference) < 1e-8
+    if name == "bert":
+        assert difference(results[2, name, "1f1b"], reference) < 1e-8
+    if name == "vit":
+        one, two = (results[world, name, "example", "time"] for world in (1, 2))
+        assert difference(two, one) < 1e-8
+        assert difference(one, reference) > 1e-6
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -130,13 +141,13 @@ def test_with_one_microbatch_the_pipeline_is_pprs_on_the_model(results, name):
     for _ in range(STEPS):
         optimizer.step(lambda: loss(model(*positional, **options).logits, y))
     trained = {n: p.detach() for n, p in model.named_parameters()}
-    reference = results[1][name, "one microbatch"]
+    reference = results[1, name, 1]
     assert difference({n: trained[n] for n in reference}, reference) < 1e-8
 
 
 def tied(_):
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=17, n_positions=8, n_embd=8, n_layer=2, n_head=2)
+    config = GPT2Config(vocab_size=17, n_positions=8, n_embd=8, n_layer=1, n_head=2)
     Pipeline(GPT2LMHeadModel(config), loss, example=(torch.ones(2, 4, dtype=torch.int64),))
 
 

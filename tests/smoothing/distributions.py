@@ -46,14 +46,13 @@ def second_moments(a, b, level, generator, repeats=400):
     The limit is read from the tail of a Gaussian fit to the bootstrap's maxima (Gumbel), which
     reaches further than their count.
     """
-    products = [_products(x) for x in (a, b)]
-    centred = [x - x.mean(0) for x in products]
-    error = sum(x.var(0) / len(x) for x in centred).sqrt()
+    parts = [_products(x) for x in (a, b)]
+    error = sum(variance for _, variance, _ in parts).sqrt()
     keep = error > 1e-12 * error.max()
-    z = ((products[0].mean(0) - products[1].mean(0)) / error)[keep].abs().max().item()
+    z = ((parts[0][0] - parts[1][0]) / error)[keep].abs().max().item()
     sums = [
-        torch.randn(repeats, len(x), generator=generator, dtype=x.dtype) @ x / len(x)
-        for x in centred
+        torch.randn(repeats, len(blocks), generator=generator, dtype=a.dtype) @ blocks
+        for _, _, blocks in parts
     ]
     maxima = ((sums[0] - sums[1]) / error)[:, keep].abs().amax(1)
     beta = maxima.std().item() * math.sqrt(6) / math.pi
@@ -61,10 +60,17 @@ def second_moments(a, b, level, generator, repeats=400):
     return z, mode - beta * math.log(-math.log1p(-level))
 
 
-def _products(x):
+def _products(x, blocks=1000):
+    """The mean of each product of two coordinates, its variance, and what each block adds to it.
+
+    Draws are independent, so sums over blocks of them have the covariance of what they sum.
+    """
     i, j = torch.triu_indices(x.shape[1], x.shape[1])
     x = x - x.mean(0)
-    return x[:, i] * x[:, j]
+    mean, square = x.mT @ x / len(x), x.square().mT @ x.square() / len(x)
+    each = x[: len(x) // blocks * blocks].view(blocks, -1, x.shape[1])
+    added = (each.mT @ each - each.shape[1] * mean) / len(x)
+    return mean[i, j], (square - mean.square())[i, j] / len(x), added[:, i, j]
 
 
 def _quantile(level):

@@ -87,7 +87,7 @@ def small_cell(**changes):
     return Cell(**(settings | changes))
 
 
-def wait(condition, seconds=120):
+def wait(condition, seconds=600):
     """Until it holds; fails after a time far above what is normal."""
     end = time.monotonic() + seconds
     while not condition():

@@ -121,7 +121,7 @@ def test_workers_elsewhere_share_the_work(tmp_path):
     with subprocess.Popen(waiting, stdout=subprocess.PIPE, text=True, **here) as process:
         assert "4 jobs" in process.stdout.readline()
         run_worker(WorkerConfig(storage, quick=True))
-        assert process.wait(120) == 0
+        assert process.wait(600) == 0
     assert len(names(tmp_path / "out")) == 4
 
 
@@ -161,7 +161,7 @@ def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code
             os.killpg(process.pid, sent)
         else:
             process.send_signal(sent)
-        said = process.communicate(timeout=120)[1]
+        said = process.communicate(timeout=600)[1]
         assert process.returncode == code
         assert said == "pprs: interrupted; what is finished is kept: call it again to go on\n"
         wait(lambda: nobody(process.pid))

@@ -1,8 +1,7 @@
 """Real processes share a queue, and are killed."""
 
-import multiprocessing
-
 import pytest
+import warm
 from study.small import SmallTask, small_cell, wait
 
 from pprs.study import storage, working
@@ -35,7 +34,7 @@ def test_several_workers_find_what_one_finds(tmp_path):
     work(urls[0], "jobs", jobs, None)
     with workers(2, shared, jobs, None) as processes:
         for process in processes:
-            process.join(120)
+            process.join(600)
         assert [process.exitcode for process in processes] == [0, 0]
     assert set(alone.results()) == set(jobs)
     assert told(shared.results()) == told(alone.results())
@@ -48,11 +47,9 @@ def test_the_job_of_a_killed_worker_is_computed_by_another(tmp_path, monkeypatch
     jobs, url = made(task=SmallTask(killed=str(mark))), f"sqlite:///{tmp_path}/study.db"
     queue = Queue(url)
     queue.add(jobs)
-    process = multiprocessing.get_context("spawn").Process(
-        target=work, args=(url, "jobs", jobs, None)
-    )
+    process = warm.Process(target=work, args=(url, "jobs", jobs, None))
     process.start()
-    process.join(120)
+    process.join(600)
     assert process.exitcode == -9
     assert queue.standing().running
     assert not queue.results()

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pprs.theory.bounds import (
@@ -74,7 +74,6 @@ def test_a_start_that_is_good_enough_needs_no_time():
     assert (choice.iterations, choice.time) == (0, 0.0)
 
 
-@settings(deadline=None)
 @given(
     ratio=st.floats(1e-3, 1),
     noise=st.sampled_from(["shared", "example"]),

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from amount import tries
+from hypothesis import given
 from hypothesis import strategies as st
 from theory.problems import deviations, diamond
 
@@ -42,7 +43,7 @@ def test_the_clock_says_what_the_machine_does(method, depth, examples):
     np.testing.assert_allclose(slow.last, fast.last, rtol=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@tries(40)
 @given(st.data())
 def test_the_clock_counts_unequal_costs_and_latencies(data):
     depth, examples = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))

@@ -2,7 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from amount import tries
+from hypothesis import given
 from hypothesis import strategies as st
 from theory.problems import deviations, diamond
 
@@ -92,7 +93,7 @@ def test_a_gap_is_used_if_it_is_long_enough():
     assert ends == [1, 2, 3, 5, 7]
 
 
-@settings(deadline=None, max_examples=30)
+@tries(30)
 @given(st.data())
 def test_no_node_does_two_things_at_once_and_costs_are_paid(data):
     depth = data.draw(st.integers(1, 4))

@@ -3,7 +3,8 @@ import heapq
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from amount import tries
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pprs.theory import Graph, Node, pipeline_time
@@ -170,7 +171,7 @@ def test_numbers_below_one_are_refused():
         pipeline_time(0, 3)
 
 
-@settings(max_examples=400, deadline=None)
+@tries(400)
 @given(cases())
 def test_times_are_those_of_an_event_loop(case):
     graph, samples, schedule, options = case
@@ -196,7 +197,6 @@ def test_zero_bubble_leaves_a_third_of_the_bubble_once_there_are_as_many_samples
             assert makespan(graph, samples, "zero-bubble") == busy + depth - 1 + few
 
 
-@settings(deadline=None)
 @given(graphs(), st.integers(1, 6))
 def test_zero_bubble_without_weight_parts_is_1f1b(graph, samples):
     split = makespan(graph, samples, "zero-bubble", weight_share=0)
@@ -216,7 +216,6 @@ def test_interleaving_divides_the_bubble_by_the_number_of_chunks():
                 assert found == busy + bubble / chunks
 
 
-@settings(deadline=None)
 @given(cases(), st.data())
 def test_no_time_can_grow_and_shorten_the_whole(case, data):
     graph, samples, schedule, options = case
@@ -251,7 +250,6 @@ def one_pass(graph):
     return max(down(leaf) + up(graph.root, leaf) for leaf in graph.leaves)
 
 
-@settings(deadline=None)
 @given(cases())
 def test_it_is_at_least_the_work_of_a_device_and_the_time_of_one_pass(case):
     graph, samples, schedule, options = case
@@ -265,14 +263,12 @@ def test_it_is_at_least_the_work_of_a_device_and_the_time_of_one_pass(case):
     assert found >= one_pass(Graph(nodes, graph.edges)) * (1 - 1e-12)
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_one_sample_takes_one_pass(graph):
     for schedule in ("gpipe", "1f1b"):
         assert makespan(graph, 1, schedule) == pytest.approx(one_pass(graph), rel=1e-12)
 
 
-@settings(deadline=None)
 @given(cases())
 def test_twice_all_times_take_twice_as_long(case):
     graph, samples, schedule, options = case
@@ -282,7 +278,6 @@ def test_twice_all_times_take_twice_as_long(case):
     assert found == pytest.approx(2 * makespan(graph, samples, schedule, **options), rel=1e-12)
 
 
-@settings(deadline=None)
 @given(cases())
 def test_timetables_wait_and_do_one_thing_at_a_time(case):
     graph, samples, schedule, options = case

@@ -11,7 +11,7 @@ def uninterrupted(tmp_path_factory):
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m")
     process = started(folder, *NOISY, launcher=(*launcher, "pprs"))
     try:
-        out, said = process.communicate(timeout=280)
+        out, said = process.communicate(timeout=600)
     finally:
         process.kill()
     assert process.returncode == 0, (out, said)

@@ -9,7 +9,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from amount import tries
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pprs.cli import main
@@ -196,7 +197,8 @@ def ended(source, *used):
     file.write_text(RIGHT + source)
     functions = [w for name in {"model", "data", *used} for w in (f"--{name}", f"{file}:{name}")]
     said = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
-    with redirect_stdout(said), redirect_stderr(said), warnings.catch_warnings(action="ignore"):
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(said), warnings.catch_warnings(action="ignore"):
         try:
             code = main(["train", *functions, "--steps", "3"])
         except SystemExit as left:
@@ -222,7 +224,6 @@ def check_sentence(ending, *names):
     assert any(name in said for name in names), said
 
 
-MANY = settings(max_examples=250, derandomize=True)
 # The functions beside the one that is wrong: the user's own, or those that pprs has.
 OTHERS = st.sampled_from([[], ["loss"], ["optimizer"], ["decay"], list(ARGUMENTS)])
 
@@ -243,7 +244,7 @@ def test_what_a_function_must_not_return_is_named(name, value):
     check_sentence(ended(defined(name, f"return {value}"), name), name, *ALSO.get(name, []))
 
 
-@settings(max_examples=150, derandomize=True)
+@tries(60)
 @given(st.lists(st.sampled_from(CASES), min_size=2, max_size=3), OTHERS)
 def test_of_several_wrong_functions_one_is_named(cases, others):
     source = "".join(defined(name, f"return {value}") for name, value in cases)
@@ -252,7 +253,7 @@ def test_of_several_wrong_functions_one_is_named(cases, others):
     check_sentence(ended(source, *names, *others), *names, *also)
 
 
-@MANY
+@tries(100)
 @given(st.sampled_from(list(ARGUMENTS)), st.sampled_from(ERRORS), OTHERS)
 def test_what_a_function_raises_is_named(name, error, others):
     kind = error.partition("(")[0].rpartition(".")[2]
@@ -261,7 +262,7 @@ def test_what_a_function_raises_is_named(name, error, others):
     check_sentence(said, kind)
 
 
-@settings(max_examples=100, derandomize=True)
+@tries(60)
 @given(st.sampled_from(list(ARGUMENTS)), st.integers(0, 4))
 def test_a_function_of_too_many_or_too_few_arguments_is_named(name, number):
     needed = ARGUMENTS[name].count(",") + bool(ARGUMENTS[name])
@@ -271,7 +272,7 @@ def test_a_function_of_too_many_or_too_few_arguments_is_named(name, number):
     check_sentence(ended(f"\ndef {name}({given}):\n    return 0\n", name), name)
 
 
-@settings(max_examples=100, derandomize=True)
+@tries(100)
 @given(st.sampled_from(ANSWERS), st.sampled_from(["Head", "deep"]))
 def test_a_model_that_answers_wrongly_is_named(answer, model):
     source = defined("model", f"return {model}(lambda y: {answer})")

@@ -1,7 +1,13 @@
 import pytest
+import torch
+from torch import nn
 
 from pprs.smoothing import Law
 from pprs.training import TrainConfig
+from pprs.training.data import Examples, Order
+from pprs.training.learning import cross_entropy
+from pprs.training.record import as_used
+from pprs.training.task import Task
 
 NAMED = {"model": "a:b", "data": "a:c"}
 
@@ -45,3 +51,15 @@ def test_microbatches_divide_perturbations_only_if_there_are_several():
     assert TrainConfig(**NAMED, steps=1, sigma=0.1).divided == "examples"
     assert TrainConfig(**NAMED, steps=1, sigma=0.1, samples=2).divided == "perturbations"
     assert TrainConfig(**NAMED, steps=1, stages=4, schedule="zb-v", replicas=3).processes == 6
+
+
+def test_what_was_set_and_what_was_taken_are_told_apart():
+    config = TrainConfig(**NAMED, epochs=2, samples=8, optimizer="adam")
+    order = Order(examples=50, batch=32, accumulate=1, seed=0)
+    examples = Examples([(torch.ones(1), 0)])
+    task = Task(nn.Linear(1, 1), examples, None, cross_entropy, order, 4)
+    used = as_used(config, task, 2)
+    expected = {"sigma": 0.01, "scale": "filter", "batch": 32, "split": "perturbations", "steps": 4}
+    assert {name: used[name] for name in expected} == expected
+    assert "microbatches" not in as_used(config, task, None)
+    assert config.sigma is config.scale is config.batch is None

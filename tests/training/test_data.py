@@ -22,6 +22,8 @@ def test_the_order_is_a_function_of_the_seed_and_the_step():
     torch.manual_seed(2)
     assert Order(50, 8, 2, seed=3).batches(5) == first
     assert Order(50, 8, 2, seed=4).batches(5) != first
+    with torch.device("meta"):
+        assert Order(50, 8, 2, seed=3).batches(5) == first
 
 
 @pytest.mark.parametrize(("batch", "sizes"), [(60, {50}), (25, {25}), (49, {49, 1})])

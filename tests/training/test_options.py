@@ -9,7 +9,9 @@ NAMED = ["--model", "a:b", "--data", "a:c"]
 def run(tmp_path):
     """The folder of a run with one setting in its file and one checkpoint."""
     (tmp_path / "checkpoints" / "000001-step-3").mkdir(parents=True)
-    (tmp_path / "config.toml").write_text('model = "a:b"\ndata = "a:c"\nsteps = 7\nlr = 0.5\n')
+    (tmp_path / "config.toml").write_text(
+        'model = "a:b"\ndata = "a:c"\nsteps = 7\nlr = 0.5\n[used]\nlr = 0.7\nnovel = 3\n'
+    )
     return tmp_path
 
 

@@ -4,9 +4,12 @@ import math
 import re
 import signal
 import sys
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
+import tomli_w
+from study.small import wait
 from training.runs import (
     NOISY,
     NOISY_STEPS,
@@ -20,7 +23,8 @@ from training.runs import (
 )
 
 from pprs.pipeline.saving import saved
-from pprs.training.resume import cut_back
+from pprs.training import TrainConfig
+from pprs.training.resume import abandoned, cut_back, kept_settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
 
@@ -33,10 +37,11 @@ def terminated(tmp_path_factory):
     waiting.mkdir()
     process = started(folder, *NOISY, WAIT=str(waiting))
     try:
-        while len(list(waiting.iterdir())) < 2:  # both ranks are in the middle of a step
-            assert process.poll() is None, process.communicate()
+        # Until both ranks are in the middle of a step.
+        wait(lambda: process.poll() is not None or len(list(waiting.iterdir())) == 2)
+        assert process.poll() is None, process.communicate()
         process.terminate()
-        out, said = process.communicate(timeout=120)
+        out, said = process.communicate(timeout=600)
     finally:
         process.kill()
     run = folder / "runs" / "train"
@@ -65,7 +70,7 @@ def test_after_a_signal_the_run_ends_bit_for_bit_as_if_uninterrupted(terminated,
     assert f"going on after step {end['step']} of {NOISY_STEPS}" in again
     assert same_bytes(run, uninterrupted[0])
     assert without_time(run) == without_time(uninterrupted[0])
-    assert summary(run)["ended"] == "steps"
+    assert summary(run)["ended"] == "epochs"
 
 
 def test_after_a_kill_the_ranks_start_again_and_end_bit_for_bit(tmp_path, uninterrupted):
@@ -101,3 +106,12 @@ def test_a_log_is_cut_back_to_a_step_without_half_a_line(tmp_path):
     assert cut_back(file, 2) == [{"step": 1}, {"step": 2}]
     assert file.read_text() == '{"step": 1}\n{"step": 2}\n'
     assert cut_back(tmp_path / "none", 2) == []
+
+
+def test_ranks_that_start_again_find_the_folder_that_they_have_written(tmp_path):
+    config = TrainConfig(model="a:b", data="a:c", steps=3, out=tmp_path)
+    for name, seed in (("train", 0), ("train-2", 0), ("train-3", 1), ("other", 0)):
+        settings = kept_settings(replace(config, seed=seed)) | {"used": {"torch": "2", "batch": 32}}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.toml").write_text(tomli_w.dumps(settings))
+    assert abandoned(config) == tmp_path / "train-2"

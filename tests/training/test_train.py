@@ -1,6 +1,7 @@
 """Models that train through real processes, from the command line."""
 
 import re
+import tomllib
 
 import pytest
 import torch
@@ -48,6 +49,13 @@ def test_stages_and_accumulated_batches_do_not_change_the_weights(mlps, name):
     assert all(torch.allclose(one[name], other[name], rtol=1e-8) for name in one)
 
 
+def test_the_log_says_what_the_first_step_compared(mlps):
+    for name in mlps[1]:
+        assert re.search(
+            r"compared .* with yours on 2 examples: equal to \S+, \S+ s", mlps[1][name]
+        )
+
+
 def test_the_weights_load_into_the_model_and_evaluate_as_was_logged(mlps):
     run = mlps[0] / "2"
     model = mlp()
@@ -77,8 +85,35 @@ def test_the_folder_is_told_and_lines_are_few_and_plain(mlps):
     assert 5 <= len(said.splitlines()) <= 25
     assert "writing to runs/2" in said
     assert "runs/2 has weights.safetensors" in said.splitlines()[-1]
-    assert summary(run)["ended"] == "steps"
+    assert summary(run)["ended"] == "epochs"
     assert read_settings(TrainConfig, run / "config.toml").clip == 5
+
+
+def test_each_evaluation_has_a_line_and_all_that_is_said_comes_once(mlps):
+    lines = mlps[1]["2"].splitlines()
+    assert lines[:2] == ["checking the model and the data…", "starting 2 processes…"]
+    assert len(lines) == len(set(lines))
+    records = [r for r in metrics(mlps[0] / "2") if "validation_loss" in r]
+    for record in records:
+        shown = f"validation loss {record['validation_loss']:.4g}"
+        assert (
+            len([x for x in lines if x.startswith(f"step {record['step']} of") and shown in x]) == 1
+        )
+
+
+def test_what_was_used_is_recorded_where_nothing_was_set(mlps):
+    run = mlps[0] / "2"
+    settings = tomllib.loads((run / "config.toml").read_text())
+    used = settings["used"]
+    assert used == summary(run)["used"]
+    assert used["torch"] == torch.__version__
+    expected = {
+        "sigma": 0.0, "scale": "absolute", "samples": 1, "batch": 16, "examples": 50,
+        "split": "examples", "microbatches": 4, "steps": 20, "evaluate": 4, "processes": 2,
+        "device": "cpu", "seed": 0,
+    }  # fmt: skip
+    assert {name: used[name] for name in expected} == expected
+    assert "split" not in settings
 
 
 def test_the_events_of_tensorboard_are_the_log(mlps):
@@ -125,7 +160,7 @@ def test_an_image_model_trains_in_bfloat16_and_stops_at_its_target(tmp_path):
     assert all(r.get("training_accuracy", 0) < 0.9 for r in records[:-1])
     assert records[-1]["loss"] < records[0]["loss"]
     assert (tmp_path / "trace.json").stat().st_size > 1000
-    assert f"step {end['step']} of 400" in said
+    assert said.count(f"step {end['step']} of 400") == 1
 
 
 def test_another_number_of_microbatches_than_asked_for_is_told_once_with_its_reason(tmp_path, mlps):
@@ -166,4 +201,10 @@ def test_what_fails_in_the_middle_is_told_with_rank_stage_and_step(tmp_path):
     assert "rank" in said
     assert "stage" in said
     assert "step" in said
+    assert "Traceback" not in said
+    log = tmp_path / "runs" / "train" / "rank-0.log"
+    assert re.search(
+        r"^pprs: rank 0 .*; its stack is in runs/train/rank-0.log$", said, re.MULTILINE
+    )
+    assert re.search(r"Traceback(.|\n)*image 33 is damaged", log.read_text())
     assert re.search(r"Step \d+ was saved; go on with: pprs train --resume runs/train", said)

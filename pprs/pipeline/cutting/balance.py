@@ -40,6 +40,11 @@ def cut_chain(
         ValueError: if there are too few places to cut, or the arguments do not fit.
     """
     tied = ties(whole)
+    if cut is None and len(whole) < stages and whole.largest > 1:
+        raise ValueError(
+            f"a network of {len(whole)} layers can be cut into 1 to {len(whole)} stages, got "
+            f"{stages}: cut it finer, chain(model, *example, largest=1)"
+        )
     if memory is not None and (cut is not None or balance != "time"):
         raise ValueError(
             "memory is measured together with time: it needs balance='time' and no cut"

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from torch import Tensor, fx, nn
 
 from pprs._arguments import counts
-from pprs.pipeline.cutting.export import trace
+from pprs.pipeline.cutting.example import Example
+from pprs.pipeline.cutting.export import Traced, trace
 from pprs.pipeline.cutting.flow import Flow
+from pprs.pipeline.cutting.layers import hooks, is_sequence, layer_pieces, opens
+from pprs.pipeline.cutting.modes import same_in_other_mode, take_both
+from pprs.pipeline.cutting.origin import Origin
+from pprs.pipeline.cutting.partition import places
+from pprs.pipeline.cutting.refused import check_wrapped
 from pprs.pipeline.cutting.splitting import cuts, pieces
+from pprs.pipeline.cutting.values import called
 
 
 class Chain(nn.Sequential):
     """Consecutive pieces of a model; each takes the tensors that the one before it gives.
 
     A slice of it is a chain too: the stage of a pipeline.
+
+    Attributes:
+        fixed: whether it computes what the model does in the mode only in which it was traced.
+        largest: of a traced model, how finely it was cut, as for :func:`chain`.
+        origin: the model it was cut from; ``None`` for what :func:`chain` has not made.
     """
+
+    fixed = False
+    largest = 1
+    origin: Origin | None = None
 
     def forward(self, *inputs: Tensor) -> Any:
         """Run all pieces.
@@ -28,11 +44,16 @@ class Chain(nn.Sequential):
                 example, in its order.
 
         Returns:
-            A tensor or a tuple of tensors.
+            What the last piece gives: of the whole chain, what the model gives.
         """
-        output: Any = inputs
+        output: Any = inputs if len(inputs) != 1 else inputs[0]
         for piece in self:
-            output = piece(*output) if isinstance(output, tuple) else piece(output)
+            try:
+                output = called(piece, output)
+            except Exception as error:
+                if isinstance(piece, fx.GraphModule):
+                    error.add_note(f"in the piece that begins with layer {piece.meta['layer']!r}")
+                raise
         return output
 
     @property
@@ -41,11 +62,17 @@ class Chain(nn.Sequential):
         return [str(cast(fx.GraphModule, piece).meta["layer"]) for piece in self]
 
 
-def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int = 16) -> Chain:
+def chain(
+    model: nn.Module,
+    *example: Tensor | Mapping[str, Any],
+    largest: int = 16,
+    stages: int = 1,
+) -> Chain:
     """Cut a model into consecutive pieces that share its parameters.
 
-    An ``nn.Sequential`` gives its layers, those of nested ones too, and needs no example. Every
-    other model is traced by ``torch.export.export`` and cut wherever a single result is alive
+    An ``nn.Sequential`` gives its layers, those of nested ones too, and needs no example; with one,
+    layers stay together between which other things than tensors side by side pass. Every other
+    model is traced by ``torch.export.export`` and cut wherever a single result is alive
     between two functions that receive parameters: between the halves of a transformer's layers,
     between the blocks of a residual network. What depends on inputs only (masks, positions) each
     piece computes anew; the inputs that it needs travel along, after that result.
@@ -58,11 +85,13 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
     which the model was traced. Parameters that the output does not depend on are in no piece.
 
     Args:
-        model: to be cut; a model's output object counts as its ``.logits``.
+        model: to be cut, unless it is a chain already; a model's output object counts as its
+            ``.logits``.
         example: tensors, the arguments of its forward; the last may be a mapping of keyword
             arguments. The pieces take those that are tensors, in this order.
         largest: a piece with more functions that receive parameters than this, at least 1, is cut
             where two results are alive, or more.
+        stages: a traced model that has fewer places to cut than these need is cut finer.
 
     Returns:
         The pieces, an ``nn.Sequential``.
@@ -76,18 +105,32 @@ def chain(model: nn.Module, *example: Tensor | Mapping[str, Any], largest: int =
         >>> chain(model).layers
         ['0', '1.0', '1.1']
     """
-    counts(largest=largest)
-    if _plain(model):
-        return Chain(*(_wrapped(name, layer) for name, layer in _flat(model, "")))
+    counts(largest=largest, stages=stages)
+    if isinstance(model, Chain):
+        return model
+    check_wrapped(model)
+    if opens(model):
+        given = _split(example)[0] if example else ()
+        return _made(Chain(*layer_pieces(model, given)), Origin(model), model.training)
+    if is_sequence(model) and not example:
+        raise ValueError(
+            f"the network has {' and '.join(hooks(model)) or 'a __call__ of its own'}, which its "
+            "layers alone would not run: register them on one of its layers, or pass an example, "
+            "with which it is traced"
+        )
     tensors, options = _split(example)
-    flow = Flow(trace(model, tensors, options))
-    return Chain(*pieces(flow, cuts(flow, largest), model.training))
+    whole = _traced(Example(model, tensors, options), largest, stages)
+    return _made(whole, Origin(model, tensors, options), model.training)
 
 
 def full_names(module: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters of a piece, or of a chain or part of one, by their names in the model."""
     parts = module if isinstance(module, Chain) else [module]
-    return {name: p for part in parts for name, p in part.named_parameters()}
+    found: dict[str, nn.Parameter] = {}
+    for part in parts:
+        names = part.meta.get("names", {}) if isinstance(part, fx.GraphModule) else {}
+        found |= {names.get(name, name): p for name, p in part.named_parameters()}
+    return found
 
 
 def ties(whole: Chain) -> list[set[int]]:
@@ -108,26 +151,36 @@ def ties(whole: Chain) -> list[set[int]]:
     return sorted((group for group in groups if len(group) > 1), key=min)
 
 
-def _plain(model: nn.Module) -> bool:
-    return type(model).forward is nn.Sequential.forward
+def _traced(example: Example, largest: int, stages: int) -> Chain:
+    training = example.model.training
+
+    def cut(traced: Traced) -> Chain:
+        flow, finest = Flow(traced), largest
+        whole = Chain(*pieces(flow, cuts(flow, finest), training))
+        while finest > 1 and places(len(whole), ties(whole)) < stages - 1:
+            finest //= 2
+            whole = Chain(*pieces(flow, cuts(flow, finest), training))
+        whole.largest = finest
+        return whole
+
+    own = trace(example)
+    whole = cut(own)
+    if same_in_other_mode(example, whole):
+        return whole
+    try:
+        with example.in_other_mode():
+            other = trace(example)
+    except (RuntimeError, ValueError):  # one mode is all it has
+        other = None
+    if other is not None and take_both(own.graph, other.graph, training):
+        return cut(own)
+    whole.fixed = True
+    return whole
 
 
-def _flat(model: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    for name, layer in model.named_children():
-        if _plain(layer):
-            yield from _flat(layer, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", layer
-
-
-def _wrapped(name: str, layer: nn.Module) -> fx.GraphModule:
-    """A module that calls a layer, and holds it under its name in the model."""
-    graph = fx.Graph()
-    graph.output(graph.call_module(name, (graph.placeholder("input"),)))
-    piece = fx.GraphModule({name: layer}, graph, "Piece")
-    piece.training = layer.training
-    piece.meta["layer"] = name
-    return piece
+def _made(whole: Chain, origin: Origin, training: bool) -> Chain:
+    whole.origin, whole.training = origin, training
+    return whole
 
 
 def _split(example: tuple[Any, ...]) -> tuple[list[Tensor], Mapping[str, Any]]:

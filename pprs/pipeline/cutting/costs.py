@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._pytree import tree_leaves, tree_map
 
 from pprs._arguments import counts
+from pprs.pipeline.cutting.values import called
 
 
 @dataclass(frozen=True)
@@ -63,25 +65,34 @@ def measure(
         values = given.values() if isinstance(given, Mapping) else [given]
         inputs += [value for value in values if isinstance(value, Tensor)]
     costs = []
+    value: Any = inputs[0] if len(inputs) == 1 else tuple(inputs)
     devices = {x.device.index for x in inputs if x.is_cuda}
     with torch.enable_grad(), torch.random.fork_rng(devices):
         for piece in pieces:
             kept = [(buffer, buffer.clone()) for buffer in piece.buffers()]
-            runs = [_run(piece, inputs) for _ in range(1 + repeats)]  # the first takes longer
-            for buffer, value in kept:
-                buffer.data.copy_(value)
+            runs = [_run(piece, value) for _ in range(1 + repeats)]  # the first takes longer
+            for buffer, before in kept:
+                buffer.data.copy_(before)
             times = zip(*(run[0] for run in runs[1:]), strict=True)
             forward, backward = (statistics.median(each) for each in times)
-            _, saved, inputs = runs[-1]
+            _, saved, value = runs[-1]
             parameters = sum(_bytes(p) for p in piece.parameters())
-            sent = sum(_bytes(x) for x in inputs)
+            sent = sum(_bytes(x) for x in tree_leaves(value) if isinstance(x, Tensor))
             costs.append(Cost(forward, backward, parameters, saved, sent))
     return costs
 
 
-def _run(piece: nn.Module, inputs: list[Tensor]) -> tuple[tuple[float, float], int, list[Tensor]]:
-    """The seconds of the forward and of the backward, the bytes kept, and the outputs."""
-    fresh = [x.detach().requires_grad_(x.is_floating_point()) for x in inputs]
+def _run(piece: nn.Module, value: Any) -> tuple[tuple[float, float], int, Any]:
+    """The seconds of the forward and of the backward, the bytes kept, and the output."""
+    fresh: list[Tensor] = []
+
+    def taken(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        fresh.append(x.detach().requires_grad_(x.is_floating_point()))
+        return fresh[-1].clone()  # what is no leaf may be changed in place
+
+    arguments = tree_map(taken, value)
     saved: dict[int, int] = {}
     own = {p.untyped_storage().data_ptr() for p in piece.parameters()}
 
@@ -93,10 +104,9 @@ def _run(piece: nn.Module, inputs: list[Tensor]) -> tuple[tuple[float, float], i
 
     start = _now()
     with saved_tensors_hooks(keep, _same):
-        output = piece(*fresh)
+        output = called(piece, arguments)
     forward = _now() - start
-    outputs = list(output) if isinstance(output, tuple) else [output]
-    ends = [x for x in outputs if x.requires_grad]
+    ends = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.requires_grad]
     sources = [x for x in [*fresh, *piece.parameters()] if x.requires_grad]
     backward = 0.0
     if ends:
@@ -104,7 +114,11 @@ def _run(piece: nn.Module, inputs: list[Tensor]) -> tuple[tuple[float, float], i
         start = _now()
         torch.autograd.grad(ends, sources, gradients, allow_unused=True)
         backward = _now() - start
-    return (forward, backward), sum(saved.values()), [x.detach() for x in outputs]
+    return (forward, backward), sum(saved.values()), tree_map(_detached, output)
+
+
+def _detached(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
 
 
 def _same(tensor: Tensor) -> Tensor:

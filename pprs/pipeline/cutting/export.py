@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.export import Dim, ExportedProgram
+from torch import fx, nn
+from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from pprs.pipeline.cutting.example import Example
 from pprs.pipeline.cutting.functions import copied, mark_mode, operation, writes
+from pprs.pipeline.cutting.opaque import watched
+from pprs.pipeline.cutting.refused import check_backward_hooks
 from pprs.smoothing import check_normalisation
 
 _MODEL = "model"  # what the exported module calls the user's
@@ -27,38 +30,32 @@ class Traced:
         held: parameters and buffers by their names in the model, constants, and bodies of graphs.
         transient: names of what no checkpoint has: constants, and buffers that are not persistent.
         device: where the example was.
+        output: what the model gives, with numbers of the graph's outputs in place of tensors.
     """
 
     graph: fx.Graph
     held: dict[str, Any]
     transient: frozenset[str]
     device: torch.device
+    output: Any
 
 
-def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Traced:
+def trace(example: Example) -> Traced:
     """Trace a model with ``torch.export.export``, its batch free.
-
-    Args:
-        model: of any kind.
-        tensors: its positional arguments, batched in the first dimension.
-        options: its keyword arguments; all but tensors are fixed.
 
     Raises:
         ValueError: if torch cannot trace it, with what torch said.
         RuntimeError: for BatchNorm in training mode.
     """
+    model = example.model
     check_normalisation(model)
-    keys = [key for key, value in options.items() if isinstance(value, Tensor)]
-    fixed = {key: value for key, value in options.items() if key not in keys}
-    inputs = _batch([*tensors, *(options[key] for key in keys)])
-    free = tuple({0: Dim.AUTO} if x.shape[:1] == inputs[0].shape[:1] else None for x in inputs)
-    adapter = _Adapter(model, len(tensors), keys, fixed)
+    check_backward_hooks(model)
     try:
-        with warnings.catch_warnings():
+        with watched(model, example.assigned) as lost, warnings.catch_warnings():
             # Recurrent layers list their weights anew, which changes nothing.
             warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")
             program = torch.export.export(
-                adapter, tuple(inputs), dynamic_shapes=(free,), strict=False
+                example.adapter, tuple(example.inputs), dynamic_shapes=(example.free,), strict=False
             )
     except Exception as error:  # whatever the model's own code raises when it is traced
         said = str(error).strip().split("\n\n")[0] or type(error).__name__
@@ -67,42 +64,17 @@ def trace(model: nn.Module, tensors: Sequence[Tensor], options: Mapping[str, Any
             "values of tensors (if, for, int(), .item()) out of its forward; or pass an "
             "nn.Sequential of its layers, which needs no tracing"
         ) from error
+    if lost:
+        raise ValueError(
+            f"the forward of {type(model).__name__} {' and '.join(dict.fromkeys(lost))}, which its "
+            "trace does not repeat in every step: take it out of the forward, or pass an "
+            "nn.Sequential of its layers, which needs no tracing"
+        )
     mark_mode(program.graph, model.training)
-    return _named(program, model, inputs[0].device)
+    return _named(program, model, example.inputs[0].device, example.outputs[-1])
 
 
-class _Adapter(nn.Module):
-    """Takes tensors only and gives tensors only."""
-
-    def __init__(
-        self, model: nn.Module, positional: int, keys: Sequence[str], fixed: Mapping[str, Any]
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self._positional, self._keys, self._fixed = positional, keys, fixed
-
-    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
-        named = dict(zip(self._keys, tensors[self._positional :], strict=True))
-        output = self.model(*tensors[: self._positional], **named, **self._fixed)
-        output = getattr(output, "logits", output)
-        if isinstance(output, list):
-            output = tuple(output)
-        parts = output if isinstance(output, tuple) else (output,)
-        if not parts or not all(isinstance(part, Tensor) for part in parts):
-            kinds = ", ".join(type(part).__name__ for part in parts) or "nothing"
-            raise TypeError(f"it must return a tensor, tensors, or .logits, but returned {kinds}")
-        checked: Tensor | tuple[Tensor, ...] = output
-        return checked
-
-
-def _batch(inputs: list[Tensor]) -> list[Tensor]:
-    # torch.export takes a dimension of size 1 for a constant.
-    if any(x.shape[:1] != (1,) for x in inputs[:1]):
-        return inputs
-    return [torch.cat([x, x]) if x.shape[:1] == (1,) else x for x in inputs]
-
-
-def _named(program: ExportedProgram, model: nn.Module, device: torch.device) -> Traced:
+def _named(program: ExportedProgram, model: nn.Module, device: torch.device, output: Any) -> Traced:
     """Parameters, buffers and constants as attributes, called as in the model."""
     graph = program.graph
     canonical = {id(p): name for name, p in model.named_parameters()}
@@ -129,8 +101,8 @@ def _named(program: ExportedProgram, model: nn.Module, device: torch.device) -> 
     for node in graph.find_nodes(op="get_attr"):
         if node.target not in held:
             held[node.target] = _body(getattr(program.graph_module, node.target), device)
-    _clean(graph)
-    return Traced(graph, held, frozenset(transient), device)
+    _clean(graph, {name for name, _ in model.named_buffers(remove_duplicate=False)})
+    return Traced(graph, held, frozenset(transient), device, output)
 
 
 def _to_attribute(graph: fx.Graph, node: fx.Node, name: str) -> None:
@@ -150,13 +122,35 @@ def _body(module: fx.GraphModule, device: torch.device) -> fx.GraphModule:
     return fx.GraphModule(held, copied(module.graph, device))
 
 
-def _clean(graph: fx.Graph) -> None:
-    """Remove checks of the example's shapes and types, and what nobody reads."""
+def _clean(graph: fx.Graph, own: Set[str] = frozenset()) -> None:
+    """Remove checks of the example's shapes and types, and what nobody reads.
+
+    Args:
+        graph: to clean.
+        own: names of the model's buffers, which others may read.
+    """
     for node in reversed(graph.nodes):
         name = operation(node)
         check = name.startswith(("_assert", "sym_constrain"))
         unread = not node.users and node.op in ("call_function", "get_attr")
         if check or (unread and not writes(node)):
             graph.erase_node(node)
+        elif name == "copy_" and not node.users:
+            _early(node, own)
         elif name == "detach_":  # of a constant that is made anew each time
             node.target = torch.ops.aten.detach.default
+
+
+def _early(node: fx.Node, own: Set[str]) -> None:
+    """Let a buffer change as soon as it can, so that the graph may be cut after that."""
+    buffer, value = node.args
+    if not isinstance(buffer, fx.Node) or not isinstance(value, fx.Node):
+        return
+    if buffer.op == "get_attr" and buffer.target not in own and len(buffer.users) == 1:
+        node.graph.erase_node(node)  # an attribute that every forward makes anew
+        return
+    others = {*value.users, *buffer.users, value, buffer} - {node}
+    if not any(map(writes, others)):
+        order = {other: index for index, other in enumerate(node.graph.nodes)}
+        last = max({value, buffer, *buffer.users} - {node}, key=order.__getitem__)
+        last.append(node)

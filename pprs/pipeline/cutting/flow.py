@@ -38,8 +38,10 @@ class Flow:
         for node in self._functions:
             if isinstance(node.meta.get("val"), torch.SymInt):
                 continue
-            depends = any(self.is_parameter(n) or n in chosen for n in node.all_input_nodes)
-            if depends or _random(node) or "written" in node.meta:
+            sources = node.all_input_nodes
+            depends = any(self.is_parameter(n) or n in chosen for n in sources)
+            written = any("written" in n.meta for n in (node, *sources))
+            if depends or written or _random(node):
                 chosen[node] = None
         return list(chosen)
 
@@ -76,6 +78,8 @@ class Flow:
     def carried(self, place: int) -> float:
         """How many results of calls a cut here sends on; infinite where no cut may be."""
         arriving = self.alive[place]
+        if not all(isinstance(node.meta.get("val"), Tensor) for node in arriving):
+            return math.inf  # several tensors in a list, which nobody took out of it yet
         sizes = {size for node in arriving for size in shape(node)}
         if any(first < place <= written for first, written in self._written):
             return math.inf

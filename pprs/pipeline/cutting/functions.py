@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 
+from pprs.pipeline.cutting.opaque import FUNCTIONS
+
 
 def copied(graph: fx.Graph, device: torch.device) -> fx.Graph:
     """A graph in the functions that models call, which follows its first input's device."""
@@ -119,6 +121,8 @@ def _called(node: fx.Node) -> tuple[Callable[..., Any], Any, Any]:
     if name == "embedding":
         function, args = _embedding(*args, **node.kwargs)  # type: ignore[arg-type]
         return function, args, {}
+    if name in FUNCTIONS:
+        return FUNCTIONS[name], args, node.kwargs
     matrix = name != "numpy_T" or args[0].meta["val"].dim() == 2
     copies = name != "view" or ("written" not in node.meta and not isinstance(args[1], torch.dtype))
     if matrix and copies:
@@ -142,6 +146,10 @@ def mark_mode(graph: fx.Graph, training: bool) -> None:
 
 def _by_mode(graph: fx.Graph, node: fx.Node, args: Any, kwargs: Any) -> tuple[Any, Any]:
     """Let what drops values follow ``train()`` and ``eval()`` of the piece."""
+    if "other" in node.meta:
+        other = node.meta["other"]
+        args, kwargs = _chosen(graph, (args, kwargs), other, node.meta["training"])
+        return args, kwargs
     if not node.meta.get("follows"):
         return args, kwargs
     name, value = "train", graph.create_node("get_attr", "training")
@@ -152,6 +160,20 @@ def _by_mode(graph: fx.Graph, node: fx.Node, args: Any, kwargs: Any) -> tuple[An
     if index < len(args):
         return (*args[:index], value, *args[index + 1 :]), kwargs
     return args, {**kwargs, name: value}
+
+
+def _chosen(graph: fx.Graph, own: Any, other: Any, training: bool) -> Any:
+    """The arguments of the piece's mode, of those that a call was traced with in both."""
+    if isinstance(own, tuple | list):
+        pairs = zip(own, other, strict=True)
+        return type(own)(_chosen(graph, a, b, training) for a, b in pairs)
+    if isinstance(own, dict):
+        return {key: _chosen(graph, own[key], other[key], training) for key in own}
+    if isinstance(own, fx.Node) or own == other:
+        return own
+    values = (other, own) if training else (own, other)
+    mode = graph.create_node("get_attr", "training")
+    return graph.call_function(operator.getitem, (values, mode))
 
 
 def _arguments(node: fx.Node) -> list[str]:

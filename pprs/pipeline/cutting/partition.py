@@ -108,11 +108,12 @@ def partition(
     times = [c.forward + c.backward if isinstance(c, Cost) else c for c in costs]
     for layer, seconds in enumerate(times):
         non_negative(**{f"cost of layer {layer}": seconds})
+    ties = list(ties)
     open_places = _open(layers, ties)
-    if int(open_places.sum()) < stages + 1:
+    if (left := places(layers, ties)) < stages - 1:
         raise ValueError(
             f"layers that share parameters must be in one stage, which leaves {layers} layers "
-            f"only {int(open_places.sum()) - 2} places to cut, and {stages} stages need "
+            f"only {left} places to cut, and {stages} stages need "
             f"{stages - 1}: untie the parameters (for example config.tie_word_embeddings=False), "
             f"or use fewer stages"
         )
@@ -158,21 +159,26 @@ def partition_at(
             f"cut must name fewer layers than there are, since each begins a stage after the "
             f"first: got {len(cut)} of {len(layers)}"
         )
-    places = [_place(layers, where) for where in cut]
-    for (a, before), (b, after) in pairwise(zip(cut, places, strict=True)):
+    begins = [_place(layers, where) for where in cut]
+    for (a, before), (b, after) in pairwise(zip(cut, begins, strict=True)):
         if after <= before:
             raise ValueError(
                 f"cut must name layers in the order of the network: {b!r} is layer {after} and "
                 f"comes after {a!r}, layer {before}"
             )
     open_places = _open(len(layers), ties)
-    for where, place in zip(cut, places, strict=True):
+    for where, place in zip(cut, begins, strict=True):
         if not open_places[place]:
             raise ValueError(
                 f"a cut at {where!r}, layer {place}, separates layers that share parameters: "
                 f"untie them (for example config.tie_word_embeddings=False), or cut elsewhere"
             )
-    return [range(start, stop) for start, stop in pairwise([0, *places, len(layers)])]
+    return [range(start, stop) for start, stop in pairwise([0, *begins, len(layers)])]
+
+
+def places(layers: int, ties: Iterable[Set[int]]) -> int:
+    """How many places there are to cut so many layers, of which some must be in one piece."""
+    return int(_open(layers, ties).sum()) - 2
 
 
 def _place(layers: Sequence[str], where: str | int) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -72,8 +74,8 @@ class _Piece:
             self._graph.output(leaving[0] if len(leaving) == 1 else leaving)
         else:
             (output,) = flow.traced.graph.output_node().args
-            parts = fx.node.map_arg(output, self._copy)
-            self._graph.output(parts[0] if len(parts) == 1 else tuple(parts))  # type: ignore[arg-type,index]
+            parts: Any = fx.node.map_arg(output, self._copy)
+            self._graph.output(fx.node.map_aggregate(flow.traced.output, partial(_part, parts)))
         self._graph.eliminate_dead_code()
 
     def module(self, training: bool) -> fx.GraphModule:
@@ -108,6 +110,10 @@ class _Piece:
 
     def _call(self, node: fx.Node) -> fx.Node:
         return call(self._graph, node, self._copy, self._flow.traced.device)
+
+
+def _part(parts: Sequence[fx.Node], number: Any) -> fx.Node | None:
+    return None if number is None else parts[number]
 
 
 def _expected(node: fx.Node) -> tuple[int | None, ...]:

@@ -1,7 +1,7 @@
 """The processes of a run: how they start, and how they end."""
 
 from pprs.pipeline.running.agreement import check_same
-from pprs.pipeline.running.environment import device, joined, restarts
+from pprs.pipeline.running.environment import check_world, device, joined, restarts
 from pprs.pipeline.running.failure import LaunchError
 from pprs.pipeline.running.launch import LaunchInterrupted, launch
 from pprs.pipeline.running.progress import report, whereabouts
@@ -12,6 +12,7 @@ __all__ = [
     "LaunchInterrupted",
     "Stopping",
     "check_same",
+    "check_world",
     "device",
     "joined",
     "launch",

@@ -27,6 +27,10 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from pprs.pipeline.running.failure import Failure, first
 from pprs.pipeline.running.progress import FOLDER, read_whereabouts
 from pprs.pipeline.running.rank import Work, start
+from pprs.pipeline.running.script import pickling
+
+# A new interpreter for each rank: torch's threads do not survive a fork.
+PROCESSES = mp.get_context("spawn")
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
@@ -67,15 +71,15 @@ class Agent(SimpleElasticAgent):
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
         for left in self._folder.iterdir():  # by the attempt before
             left.unlink()
-        context = mp.get_context("spawn")
         resource_tracker.ensure_running()  # which would unblock the signals
         for worker in worker_group.workers:
             environment = self._environment(worker_group, worker)
             # Blocked until the new process can handle them: else a Ctrl-C prints a stack for each
             # process that is still importing, and one that has just started may get lost.
             with _blocked():
-                process = context.Process(target=start, args=(self._work, environment, SIGNALS))
-                process.start()
+                process = PROCESSES.Process(target=start, args=(self._work, environment, SIGNALS))
+                with pickling():
+                    process.start()
                 self._processes[worker.global_rank] = process
         return {worker.local_rank: self._pid(worker.global_rank) for worker in worker_group.workers}
 

@@ -7,12 +7,17 @@ from collections.abc import Mapping
 import torch.distributed as dist
 
 
-def check_same(settings: Mapping[str, object], group: dist.ProcessGroup | None = None) -> None:
+def check_same(
+    settings: Mapping[str, object],
+    group: dist.ProcessGroup | None = None,
+    wanted: str = "all ranks must be started with the same settings",
+) -> None:
     """Refuse to go on, on all ranks alike, if any rank has other settings; a collective call.
 
     Args:
         settings: values by name, compared by their ``repr``.
         group: the ranks that are to agree, by default all.
+        wanted: what should have been, for the error.
 
     Raises:
         ValueError: if two ranks differ; it names the first setting that does.
@@ -27,7 +32,7 @@ def check_same(settings: Mapping[str, object], group: dist.ProcessGroup | None =
             if first.get(name) != other.get(name):
                 raise ValueError(
                     f"rank {rank} has {_shown(name, other)}, but rank {ranks[0]} has "
-                    f"{_shown(name, first)}: all ranks must be started with the same settings"
+                    f"{_shown(name, first)}: {wanted}"
                 )
 
 

@@ -12,6 +12,44 @@ def joined() -> bool:
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
+# What to do where no launcher is meant.
+UNSET = "if no launcher started this process, unset RANK WORLD_SIZE MASTER_ADDR MASTER_PORT"
+
+
+def check_world(processes: int) -> None:
+    """Raise ``ValueError`` unless the launcher that has started this process fits.
+
+    Args:
+        processes: how many it should have started.
+    """
+    numbers = {}
+    for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        value = os.environ.get(name, "0")
+        if not (value.isascii() and value.isdecimal()):
+            raise ValueError(f"{name} in the environment must be a number, got {value!r}: {UNSET}")
+        numbers[name] = int(value)
+    rank, world = numbers["RANK"], numbers["WORLD_SIZE"]
+    if world != processes:
+        started = (
+            f"torchrun started {world} processes"
+            if by_torchrun()
+            else f"RANK={rank} and WORLD_SIZE={world} in the environment say that a launcher such "
+            f"as torchrun started {world} processes"
+        )
+        raise ValueError(
+            f"{started}, but the stages and replicas that were asked for need {processes}: ask "
+            f"for others, or torchrun --nproc-per-node {processes}"
+            + ("" if by_torchrun() else f"; {UNSET}")
+        )
+    if rank >= world:
+        raise ValueError(f"RANK={rank} must be below WORLD_SIZE={world}: {UNSET}")
+
+
+def by_torchrun() -> bool:
+    """Whether torchrun has started this process, not another launcher or an old shell."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def restarts() -> int:
     """How often all ranks have been started again after a failure, 0 in the first attempt."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

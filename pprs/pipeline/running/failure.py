@@ -10,13 +10,28 @@ from typing import Any
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from pprs.pipeline.running.heartbeat import SilentRank
+from pprs.pipeline.running.script import CAME_BACK, GUARD
 
 # Errors that are about the run, not about the code.
-_CLEAR = {SilentRank.__name__, "CheckpointError", "NotFiniteError"}
+_CLEAR = {SilentRank.__name__, "CheckpointError", "NotFiniteError", "UnlikeError"}
 
 
 class LaunchError(RuntimeError):
-    """A rank failed, and all others were stopped; the message names the rank and the reason."""
+    """A rank failed, and all others were stopped; the message names the rank and the reason.
+
+    Args:
+        sentence: which, where, and why.
+        rank: its number.
+        stack: where in the code, if that is known and of help.
+
+    Attributes:
+        sentence: the message without the stack.
+        rank: its number, if it is known.
+    """
+
+    def __init__(self, sentence: str, rank: int | None = None, stack: str = "") -> None:
+        super().__init__(f"{sentence}. Its stack:\n{stack}" if stack else sentence)
+        self.sentence, self.rank = sentence, rank
 
 
 @dataclass(frozen=True)
@@ -39,13 +54,15 @@ class Failure:
         """The sentence without its end."""
         where = f"; {self.where}" if self.where else ""
         who = f"rank {self.rank} (of {self.ranks}, process {self.process.pid}{where})"
+        if self.process.exitcode == CAME_BACK:
+            return f"{who} {GUARD}"
         if self.process.exitcode < 0:
             return f"{who} was killed by {self.process.signal_name()}"
         said = self._said.get("message")
         if said is None:
             return f"{who} left with exit code {self.process.exitcode}"
-        kind, _, sentence = said.partition(": ")
-        return sentence if kind == SilentRank.__name__ else f"{who} failed with {said}"
+        kind, _, sentence = first_line(said).partition(": ")
+        return sentence if kind == SilentRank.__name__ else f"{who} failed with {first_line(said)}"
 
     @property
     def stack(self) -> str:
@@ -68,6 +85,12 @@ class Failure:
     def _said(self) -> dict[str, Any]:
         message = self.process.error_file_data.get("message")
         return message if isinstance(message, dict) else {}
+
+
+def first_line(said: str) -> str:
+    """Of a message of several lines what comes first; the stack has the rest."""
+    lines = [line.strip() for line in said.strip().splitlines() if line.strip()] or [""]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def first(failures: Sequence[Failure]) -> Failure:

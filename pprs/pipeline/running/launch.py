@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 import uuid
@@ -19,9 +18,10 @@ from torch.distributed.elastic.rendezvous import RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from pprs.pipeline.running.agent import SIGNALS, Agent
-from pprs.pipeline.running.environment import joined
+from pprs.pipeline.running.environment import check_world, joined
 from pprs.pipeline.running.failure import LaunchError
 from pprs.pipeline.running.rank import Work, join
+from pprs.pipeline.running.script import check_script
 from pprs.pipeline.running.signals import handled
 
 
@@ -63,18 +63,14 @@ def launch(
     Raises:
         LaunchError: if a rank fails; no process is left behind.
         LaunchInterrupted: after SIGINT, SIGTERM, SIGHUP or SIGQUIT; no process is left behind.
-        ValueError: if torchrun started another number of processes, or for an argument out of its
-            range.
+        ValueError: if torchrun started another number of processes, for an argument out of its
+            range, or for what other processes cannot import.
     """
     _check(max_restarts, grace, silence)
+    check_script(worker)
     work = Work(worker, args, silence, grace)
     if joined():
-        world = int(os.environ["WORLD_SIZE"])
-        if world != processes:
-            raise ValueError(
-                f"torchrun started {world} processes, but the stages and replicas that were asked "
-                f"for need {processes}: ask for others, or torchrun --nproc-per-node {processes}"
-            )
+        check_world(processes)
         join(work)
         return
     _silence("torch.distributed.elastic")
@@ -112,8 +108,8 @@ def _run(work: Work, processes: int, max_restarts: int, folder: Path) -> None:
         agent.end()
         spec.rdzv_handler.shutdown()
     if result.is_failed() and agent.failure:
-        stack = f". Its stack:\n{agent.failure.stack}" if agent.failure.stack else ""
-        raise LaunchError(f"{agent.failure}; all ranks were stopped{stack}")
+        sentence = f"{agent.failure}; all ranks were stopped"
+        raise LaunchError(sentence, agent.failure.rank, agent.failure.stack)
 
 
 def _check(max_restarts: int, grace: float, silence: float) -> None:

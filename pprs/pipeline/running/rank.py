@@ -18,20 +18,25 @@ from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.distributed.rendezvous import rendezvous
 
 from pprs.pipeline.running.environment import (
+    UNSET,
     attempt,
+    by_torchrun,
     device,
     launcher_has_store,
     store_address,
     threads,
 )
-from pprs.pipeline.running.failure import LaunchError
+from pprs.pipeline.running.failure import LaunchError, first_line
 from pprs.pipeline.running.heartbeat import Heartbeat
 from pprs.pipeline.running.memory import keep_freed_memory
 from pprs.pipeline.running.network import choose_interface
-from pprs.pipeline.running.progress import whereabouts
+from pprs.pipeline.running.progress import FOLDER, whereabouts
 
 # How long the ranks wait for each other to start; machines of a cluster differ by minutes.
 MEETING_SECONDS = 300.0
+
+# What gloo says where the process at the other end is gone.
+_LOST = ("Connection closed by peer", "Connection reset by peer")
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,17 @@ def join(work: Work) -> None:
         # Torch would wait here for sends and receives whose other side may never come.
         atexit.register(_leave, 1)
         where = f" ({whereabouts()})" if whereabouts() else ""
-        said = f"rank {os.environ['RANK']}{where} failed with {type(error).__name__}: {error}"
-        raise LaunchError(said) from error
+        rank, why = int(os.environ["RANK"]), first_line(f"{type(error).__name__}: {error}")
+        if any(words in why for words in _LOST):
+            raise LaunchError(
+                f"rank {rank}{where} has lost another, which says why", rank
+            ) from error
+        raise LaunchError(f"rank {rank}{where} failed with {why}", rank) from error
 
 
 def _meet(backend: str) -> None:
     choose_interface()
+    _say_that_it_waits()
     try:
         meeting = rendezvous("env://", timeout=timedelta(seconds=MEETING_SECONDS))
         store, rank, world = next(meeting)
@@ -118,6 +128,21 @@ def _meet(backend: str) -> None:
     # Torch's own store is the same after a restart, with the addresses of the attempt before.
     mine = PrefixStore(attempt(), store)
     dist.init_process_group(backend, store=mine, rank=rank, world_size=world)
+
+
+def _say_that_it_waits() -> None:
+    """An old shell may hold what a launcher has set: then nobody else will come."""
+    if by_torchrun() or FOLDER in os.environ or os.environ["RANK"] != "0":
+        return
+    host, port = store_address()
+    others = int(os.environ["WORLD_SIZE"]) - 1
+    if others:
+        print(
+            f"pprs: rank 0, as RANK in the environment says, waits at {host}:{port} for {others} "
+            f"more; {UNSET}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _missed(error: str) -> str:
@@ -131,7 +156,7 @@ def _missed(error: str) -> str:
     if rank == 0 and not launcher_has_store():
         return (
             f"rank 0 has waited {MEETING_SECONDS:g} s at MASTER_ADDR:MASTER_PORT ({host}:{port}) "
-            f"for all {os.environ['WORLD_SIZE']} ranks: {error}"
+            f"for all {os.environ['WORLD_SIZE']} ranks; {UNSET}: {error}"
         )
     return (
         f"rank {rank} cannot reach MASTER_ADDR:MASTER_PORT ({host}:{port}) within "

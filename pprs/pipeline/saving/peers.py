@@ -57,7 +57,7 @@ class Peers:
 
     def decision(self, of_first: bool) -> bool:
         """What rank 0 passed, on all ranks."""
-        flag = torch.tensor([of_first])
+        flag = torch.tensor([of_first], device="cpu")
         if self._gloo is not None:
             self._gloo.broadcast(flag, 0).wait()
         return bool(flag)
@@ -67,9 +67,10 @@ class Peers:
         if self._gloo is None:
             return [value]
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        self._gloo.allgather([lengths], [torch.tensor([text.numel()])]).wait()
-        padded = torch.zeros(max(int(n) for n in lengths), dtype=torch.uint8)
+        lengths = [torch.zeros(1, dtype=torch.int64, device="cpu") for _ in range(self.size)]
+        own = torch.tensor([text.numel()], device="cpu")
+        self._gloo.allgather([lengths], [own]).wait()
+        padded = torch.zeros(max(int(n) for n in lengths), dtype=torch.uint8, device="cpu")
         padded[: text.numel()] = text
         texts = [torch.empty_like(padded) for _ in range(self.size)]
         self._gloo.allgather([texts], [padded]).wait()

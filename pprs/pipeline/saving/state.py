@@ -39,13 +39,15 @@ def optimizer_state(
     """
     tensors: dict[str, Tensor] = {}
     for i, parameter, name in _named(optimizer, names):
-        tensors[f"{prefix}{name}.{_GROUP}"] = torch.tensor(i)
+        tensors[f"{prefix}{name}.{_GROUP}"] = torch.tensor(i, device="cpu")
         for key, value in optimizer.state.get(parameter, {}).items():
             kind = type(value).__name__
             if isinstance(value, Tensor):
                 tensors[f"{prefix}{name}.{key}"] = value
             elif kind in _DTYPES:
-                tensors[f"{prefix}{name}.{key}:{kind}"] = torch.tensor(value, dtype=_DTYPES[kind])
+                tensors[f"{prefix}{name}.{key}:{kind}"] = torch.tensor(
+                    value, dtype=_DTYPES[kind], device="cpu"
+                )
             else:
                 raise ValueError(
                     f"optimizer must keep tensors and numbers for each parameter, but "

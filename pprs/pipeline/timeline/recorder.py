@@ -12,9 +12,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.pipelining import PipelineStage
 
 from pprs._arguments import counts
+from pprs.pipeline.halves import HalvedStage
 from pprs.pipeline.timeline.clocks import Clock, compare
 from pprs.pipeline.timeline.stopwatch import Stamp, stopwatch
 from pprs.pipeline.timeline.timeline import Event, EventKind, Timeline
@@ -119,7 +119,7 @@ class Recorder:
         return events, clock.uncertainty + self._stopwatch.uncertainty
 
 
-class TimedStage(PipelineStage):
+class TimedStage(HalvedStage):
     """A stage of torch's pipelines that tells a recorder what it does.
 
     A ``"wait"`` is derived: from when the process had nothing else to do, after it had asked for an

@@ -218,7 +218,10 @@ class Smoothed(Gradient):
         sigmas = self.law.sigmas(self.parameters, step)
         sigmas = {name: factor * sigma for name, sigma in sigmas.items()}
         noise = Noise(self.seed, step)
-        loss = losses_at(self.problem.loss, self.parameters, self.law, sigmas, noise, batch).mean()
+        loss = losses_at(
+            *(self.problem.loss, self.parameters, self.law, sigmas, noise, batch),
+            self.problem.model,
+        ).mean()
         return self._backward(loss)
 
 

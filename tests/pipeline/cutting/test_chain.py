@@ -407,7 +407,7 @@ class Branching(nn.Module):
 
 class NoTensor(nn.Module):
     def forward(self, x):
-        return {"result": x}
+        return {"result": "x"}
 
 
 def test_models_that_cannot_be_traced_are_refused_with_what_torch_said_and_a_way_out():
@@ -416,7 +416,7 @@ def test_models_that_cannot_be_traced_are_refused_with_what_torch_said_and_a_way
     ) as caught:
         chain(Branching(), torch.randn(3, 2))
     assert "pass an nn.Sequential of its layers" in str(caught.value)
-    with pytest.raises(ValueError, match="or .logits, but returned dict"):
+    with pytest.raises(ValueError, match="or .logits, but returned a dict with 'result'"):
         chain(NoTensor(), torch.randn(3, 2))
 
 

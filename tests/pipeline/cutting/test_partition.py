@@ -1,5 +1,4 @@
 import math
-import time
 from itertools import combinations, pairwise
 
 import pytest
@@ -90,12 +89,10 @@ def test_a_limit_moves_the_cut():
     assert partition(costs, 2, memory=Memory(40)) == [range(2), range(2, 4)]
 
 
-def test_200_layers_and_64_stages_take_less_than_a_second():
+def test_200_layers_and_64_stages_are_no_work():
     costs = [1 + math.sin(i) for i in range(200)]
-    start = time.perf_counter()  # measured, 0.02 s
-    pieces = partition(costs, 64)
-    assert time.perf_counter() - start < 1
-    assert len(pieces) == 64
+    # Whoever tries all cuts does not come to an end.
+    assert len(partition(costs, 64)) == 64
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from pprs.pipeline import LaunchInterrupted, launch
 from pprs.pipeline.running import Stopping, report
 
+GRACE = 3600  # seconds: no test waits for its end
 MOST = 100_000  # steps, far more than any test lets it take
 
 
@@ -29,7 +30,7 @@ def trains(folder):
 
 if __name__ == "__main__":
     try:
-        launch(trains, 2, sys.argv[1], silence=float(sys.argv[2]), grace=20)
+        launch(trains, 2, sys.argv[1], silence=float(sys.argv[2]), grace=GRACE)
     except LaunchInterrupted as error:
         print(error, file=sys.stderr)
         sys.exit(128 + error.signal)

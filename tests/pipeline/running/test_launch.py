@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -70,13 +69,11 @@ def test_ranks_start_again_after_a_kill_and_go_on(tmp_path, capfd):
 
 
 def test_a_rank_that_is_stopped_ends_all_when_restarts_are_used_up(tmp_path, capfd):
-    start = time.monotonic()
     silent = r"rank 1 \(stages 1 and 3, step 7\) has not been heard of for 3 s"
     with pytest.raises(LaunchError, match=rf"^{silent}; all ranks were stopped$"):
         launch(
             fails, 2, ["left", "stopped"], str(tmp_path), max_restarts=1, silence=3, grace=1
         )  # fmt: skip
-    assert time.monotonic() - start < 100  # far below the process group's own timeout
     assert re.fullmatch(
         r"rank 1 \(of 2, process \d+; stages 1 and 3, step 7\) left with exit code 3; "
         r"starting again \(restart 1 of 1\)\n",

@@ -6,11 +6,12 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import torch
+import warm
 from safetensors.torch import load_file
 
 SCRIPT = str(Path(__file__).with_name("hosts.py"))
@@ -51,15 +52,17 @@ def ip(command, *arguments):
         pytest.skip(f"cannot join network namespaces: {done.stderr.strip()}")
 
 
-@contextmanager
-def loopback():
-    yield [[], []], "127.0.0.1"
+def free_port():
+    """A port that nobody has, and that the system gives to nobody who asks for any."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_768):
+        with suppress(OSError), socket.create_server(("", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def both(hosts, address, folder, what):
     """Run torchrun on both; their exit codes and what they said."""
-    with socket.create_server((address if address == "127.0.0.1" else "", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     free = {k: v for k, v in os.environ.items() if k != "GLOO_SOCKET_IFNAME"}
     runs = [
         subprocess.Popen(
@@ -71,7 +74,7 @@ def both(hosts, address, folder, what):
         for i, command in enumerate(hosts)
     ]  # fmt: skip
     try:
-        said = [run.communicate(timeout=120)[1] for run in runs]
+        said = [run.communicate(timeout=600)[1] for run in runs]
     finally:
         for run in runs:
             run.kill()
@@ -81,15 +84,11 @@ def both(hosts, address, folder, what):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
-    subprocess.run([sys.executable, SCRIPT, str(folder), "trains"], check=True, timeout=120)
+    assert warm.run(SCRIPT, str(folder), "trains").returncode == 0
     return load_file(folder / "0-of-1.safetensors")
 
 
-@pytest.mark.parametrize("machines", [namespaces, loopback])
-def test_two_machines_train_what_one_process_trains(machines, alone, tmp_path):
-    with machines() as (hosts, address):
-        codes, said = both(hosts, address, tmp_path, "trains")
-    assert codes == [0, 0], said
+def check_trained(tmp_path, alone):
     found = [load_file(tmp_path / f"{rank}-of-2.safetensors") for rank in (0, 1)]
     together = {**found[0], **found[1]}
     assert all(found)
@@ -98,17 +97,23 @@ def test_two_machines_train_what_one_process_trains(machines, alone, tmp_path):
         torch.testing.assert_close(together[name], expected, rtol=1e-10, atol=1e-12)
 
 
-def test_a_failing_rank_ends_the_agents_of_both_machines(tmp_path):
-    with loopback() as (hosts, address):
-        codes, said = both(hosts, address, tmp_path, "fails")
+def test_two_machines_train_what_one_process_trains(alone, tmp_path):
+    with namespaces() as (hosts, address):
+        codes, said = both(hosts, address, tmp_path, "trains")
+    assert codes == [0, 0], said
+    check_trained(tmp_path, alone)
+
+
+def test_so_does_one_machine_twice_and_a_failing_rank_ends_the_agents_of_both(alone, tmp_path):
+    codes, said = both([[], []], "127.0.0.1", tmp_path, "fails")
     assert codes == [1, 1], said
+    check_trained(tmp_path, alone)
     assert "LaunchError: rank 1 failed with ArithmeticError: no such step" in said[1]
 
 
 def test_a_first_rank_that_is_stopped_ends_the_others_without_any_launcher(tmp_path):
     """As Slurm starts them: nobody watches the processes, and the stopped one has the store."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     ranks = [
         subprocess.Popen(
@@ -118,7 +123,7 @@ def test_a_first_rank_that_is_stopped_ends_the_others_without_any_launcher(tmp_p
         for rank in (0, 1)
     ]  # fmt: skip
     try:
-        _, said = ranks[1].communicate(timeout=120)
+        _, said = ranks[1].communicate(timeout=600)
     finally:
         for rank in ranks:
             rank.kill()

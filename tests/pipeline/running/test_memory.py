@@ -1,38 +1,59 @@
 """Memory that a process frees stays with it."""
 
-import subprocess
-import sys
+import ctypes
 
 import pytest
+import warm
 
-SCRIPT = """
-import ctypes, resource, torch
-ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: a large page is one fault or 512
 from pprs.pipeline.running.memory import keep_freed_memory
-told = {told} and keep_freed_memory()
-network = torch.nn.Sequential(*[torch.nn.Linear(1152, 1152) for _ in range(4)])
-def fetched():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        network.zero_grad()
-        network(torch.ones(16, 1152)).sum().backward()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-fetched()
-print(int(told), fetched())
-"""
+
+BLOCK = 1 << 26  # bytes: as large as a layer's weights
 
 
-def run(told):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(told=told)],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    return [int(word) for word in done.stdout.split()]
+class Statistics(ctypes.Structure):
+    """The struct mallinfo2 of glibc's malloc.h."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+def freed(told):
+    """Of a large block: what the allocator maps for it alone, keeps when it is freed, and takes
+    from the system for the next one; nothing where it cannot be told or asked.
+    """
+    allocator = ctypes.CDLL(None)
+    if not hasattr(allocator, "mallinfo2"):
+        return None
+    allocator.mallinfo2.restype = Statistics
+    allocator.malloc.restype, allocator.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    allocator.free.argtypes = [ctypes.c_void_p]
+    if told and not keep_freed_memory():
+        return None
+    before = allocator.mallinfo2()
+    block = allocator.malloc(BLOCK)
+    mapped = allocator.mallinfo2().hblkhd - before.hblkhd
+    allocator.free(block)
+    after = allocator.mallinfo2()
+    allocator.malloc(BLOCK)
+    again = allocator.mallinfo2()
+    taken = again.arena + again.hblkhd - after.arena - after.hblkhd
+    return mapped, after.arena - before.arena, taken
 
 
 def test_freed_blocks_are_not_fetched_from_the_system_again():
-    told, kept = run(told=True)
-    if not told:
-        pytest.skip("this C library's allocator cannot be told")
-    _, fetched = run(told=False)
-    assert kept < fetched / 10  # its gradients are 50,000 pages
+    found = warm.call(freed, True)
+    if found is None:
+        pytest.skip("this C library's allocator cannot be told, or asked")
+    mapped, kept, taken = found
+    assert mapped == 0
+    assert kept >= BLOCK
+    assert taken == 0
+    mapped, kept, taken = warm.call(freed, False)
+    assert mapped >= BLOCK
+    assert kept == 0
+    assert taken >= BLOCK

@@ -11,7 +11,8 @@ import threading
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from amount import tries
+from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.saving.folders import half_a_file, loaded, numbered, saved
 
@@ -203,7 +204,7 @@ def random_bits(dtype, shape, seed):
     return (bits % 2 if dtype == torch.bool else bits).view(dtype).reshape(shape)
 
 
-@settings(max_examples=40)
+@tries(40)
 @given(st.dictionaries(st.text(max_size=9), tensors_of_all_types(), max_size=4))
 def test_every_name_shape_and_type_comes_back_bit_for_bit(tmp_path_factory, tensors):
     folder = tmp_path_factory.mktemp("saves")

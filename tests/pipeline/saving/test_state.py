@@ -104,6 +104,17 @@ def test_an_optimizer_goes_on_bit_for_bit_however_the_parameters_are_spread(buil
         assert not torch.equal(value, start[name])
 
 
+def test_what_is_saved_does_not_lie_on_torch_s_default_device():
+    model = network()
+    optimizer = pprs.AGD(model.parameters(), 0.1, "nesterov")
+    steps(optimizer, model, 2)
+    tensors, _ = optimizer_state(optimizer, dict(model.named_parameters()))
+    with torch.device("meta"):
+        again, _ = optimizer_state(optimizer, dict(model.named_parameters()))
+    assert tensors.keys() == again.keys()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in tensors.items())
+
+
 @pytest.mark.parametrize("momentum", [0.8, "nesterov"])
 def test_pprs_goes_on_bit_for_bit_with_its_noise(momentum):
     def build(model):

@@ -1,7 +1,8 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from amount import tries
+from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.timeline.handmade import timeline_of
 
@@ -89,7 +90,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(max_examples=150)
+@tries(150)
 def test_the_ideal_is_the_makespan_of_the_theory_without_latency(case):
     forward, backward, latency, samples, schedule, devices, share = case
     graph = Graph.chain(len(forward), forward, backward, latency)

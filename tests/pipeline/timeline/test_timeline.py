@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
-from hypothesis import given, settings
+from amount import tries
+from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.timeline.handmade import timeline_of
 from torch import nn
@@ -33,7 +34,7 @@ from pprs.theory import Graph
 
 RANKS, STEPS, MICROBATCHES, WIDTH = 2, 3, 4, 16
 AHEAD = 1000.0  # seconds by which the clock of rank 1 is ahead
-BUSY = 0.004  # seconds
+BUSY = 0.05  # seconds
 ENGINES = {
     "gpipe": ScheduleGPipe,
     "1f1b": Schedule1F1B,
@@ -44,16 +45,14 @@ SPLIT = {"zero-bubble", "zb-v"}
 
 
 class Slow(nn.Module):
-    """Works for a while."""
+    """Takes a while, and no core."""
 
     def __init__(self, layer, seconds):
         super().__init__()
         self.layer, self.seconds = layer, seconds
 
     def forward(self, x):
-        until = time.perf_counter() + self.seconds
-        while time.perf_counter() < until:
-            pass
+        time.sleep(self.seconds)
         return self.layer(x)
 
 
@@ -80,9 +79,7 @@ def record(name, slow=None, timed=True):
 
 
 def slow_loss(output, target):
-    until = time.perf_counter() + BUSY
-    while time.perf_counter() < until:
-        pass
+    time.sleep(BUSY)
     return mse_loss(output, target)
 
 
@@ -160,7 +157,7 @@ def needed(timeline):
 @pytest.mark.parametrize("name", ENGINES)
 def test_nothing_starts_before_what_it_needs_has_ended(recorded, name):
     timeline = recorded(name)
-    assert 0 < timeline.uncertainty < 0.1
+    assert 0 < timeline.uncertainty < AHEAD / 200
     assert violation(timeline) <= timeline.uncertainty
     # A clock that is off by a hundredth of what was corrected is noticed.
     events = (
@@ -230,7 +227,7 @@ def test_the_comparison_of_clocks_is_right_within_its_uncertainty(folder):
     first, second = json.loads((folder / "readings").read_text())
     assert (first["offset"], first["uncertainty"]) == (0, 0)
     # Processes on one machine share a clock, so what was added to it is all the difference.
-    assert abs(second["offset"] + AHEAD) <= second["uncertainty"] < 0.1
+    assert abs(second["offset"] + AHEAD) <= second["uncertainty"] < AHEAD / 200
 
 
 def test_a_clock_that_drifts_is_right_at_both_ends_and_between():
@@ -284,7 +281,7 @@ def test_what_is_saved_is_loaded(recorded, tmp_path, name):
     st.lists(st.tuples(st.integers(0, 10**14), st.integers(0, 10**12)), min_size=1, max_size=5),
     st.floats(0, 1),
 )
-@settings(max_examples=50)
+@tries(50)
 def test_times_survive_to_the_nanosecond(tmp_path_factory, times, uncertainty):
     events = (
         Event(0, 0, "wait", 0, i, start / 1e9, (start + length) / 1e9)
@@ -339,7 +336,7 @@ def content(tmp_path_factory):
 
 
 @given(st.data())
-@settings(max_examples=100)
+@tries(100)
 def test_a_file_cut_off_anywhere_is_refused(content, tmp_path_factory, data):
     length = data.draw(st.integers(0, len(content) - 1))
     assert "not JSON" in refusal(content[:length], tmp_path_factory.getbasetemp())
@@ -364,7 +361,7 @@ def at(written, path):
 
 
 @given(st.data())
-@settings(max_examples=150)
+@tries(150)
 def test_a_file_without_one_of_its_fields_is_refused(content, tmp_path_factory, data):
     written = json.loads(content)
     path = data.draw(st.sampled_from(list(paths(written))))
@@ -375,7 +372,7 @@ def test_a_file_without_one_of_its_fields_is_refused(content, tmp_path_factory, 
 
 
 @given(st.data())
-@settings(max_examples=150)
+@tries(150)
 def test_a_field_of_another_type_is_refused(content, tmp_path_factory, data):
     written = json.loads(content)
     path = data.draw(st.sampled_from(list(paths(written))))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PEPit import PEP
 from PEPit.functions import ConvexLipschitzFunction
@@ -72,7 +72,6 @@ def test_eq_13_is_proved_from_8_steps_on():
     assert all(factor(t + 1) / (t + 2) <= 3.5 / (t + 1) for t in range(3, 8))
 
 
-@settings(deadline=None)
 @given(steps=st.integers(8, 500), dimension=st.integers(1, 10_000))
 def test_eq_13_follows_from_eq_12(steps, dimension):
     scale = dimension**0.25 / (steps + 1)
@@ -91,7 +90,6 @@ def test_eq_13_follows_from_eq_12(steps, dimension):
             assert gap == pytest.approx(between)
 
 
-@settings(deadline=None)
 @given(**constants)
 def test_settings_are_those_of_eq_13_and_reach_epsilon(lipschitz, radius, dimension, ratio):
     problem = problem_of(lipschitz, radius, dimension, ratio)
@@ -130,7 +128,6 @@ def test_fewer_than_8_steps_may_need_one_more_than_eq_13():
     assert bound.time <= time_bound_14(**problem)
 
 
-@settings(deadline=None)
 @given(**constants, depth=st.integers(1, 1000))
 def test_eq_14_with_its_third_term_is_never_exceeded(lipschitz, radius, dimension, ratio, depth):
     problem = dict(**problem_of(lipschitz, radius, dimension, ratio), depth=depth)
@@ -200,7 +197,6 @@ def test_one_sample_and_one_dimension_and_one_node_are_limits():
     assert narrow.time == 2 * 349 * 350
 
 
-@settings(deadline=None)
 @given(**constants, depth=st.integers(1, 100), factor=st.floats(1, 10))
 def test_time_grows_with_depth_and_constants_and_precision(
     lipschitz, radius, dimension, ratio, depth, factor
@@ -216,7 +212,6 @@ def test_time_grows_with_depth_and_constants_and_precision(
         assert pprs_convex(**{**problem, **harder}).time >= time
 
 
-@settings(deadline=None)
 @given(**constants, length=st.integers(-20, 20), height=st.integers(-20, 20))
 def test_units_scale_sigma_and_the_step_size(lipschitz, radius, dimension, ratio, length, height):
     # Powers of two, which rounding does not see.

@@ -5,7 +5,7 @@ import math
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import ndtr
@@ -30,7 +30,6 @@ depths = st.integers(1, 100)
 C = 12 * 152
 
 
-@settings(deadline=None)
 @given(time=st.floats(0, 1e4), depth=depths)
 def test_eq_3_relaxed_number_of_coordinates_is_at_least_the_exact_one(time, depth):
     exact, relaxed = coordinates(time=time, depth=depth)
@@ -68,7 +67,6 @@ def test_eq_5_is_below_the_gap_of_the_function_of_eq_1(time, depth):
     assert gap / 10 < bound <= gap
 
 
-@settings(deadline=None)
 @given(smoothness=positive, radius=positive, epsilon=positive, depth=depths)
 def test_eq_5_time_is_the_first_at_which_the_gap_is_epsilon(smoothness, radius, epsilon, depth):
     problem = dict(smoothness=smoothness, radius=radius, depth=depth)
@@ -171,7 +169,6 @@ def test_eq_10_is_below_the_gap_of_the_function_of_eq_8(time, depth):
     assert gap / 3 < bound <= gap * (1 + 1e-6)
 
 
-@settings(deadline=None)
 @given(lipschitz=positive, radius=positive, epsilon=st.floats(1e-8, 1e3), depth=depths)
 def test_eq_10_is_inverted(lipschitz, radius, epsilon, depth):
     problem = dict(lipschitz=lipschitz, radius=radius, depth=depth)
@@ -182,7 +179,6 @@ def test_eq_10_is_inverted(lipschitz, radius, epsilon, depth):
         assert gap_nonsmooth(**problem, time=time) == pytest.approx(epsilon, rel=1e-9)
 
 
-@settings(deadline=None)
 @given(constant=positive, radius=positive, epsilon=st.floats(1e-3, 1e3), depth=depths)
 def test_no_method_is_faster_than_the_lower_bound(constant, radius, epsilon, depth):
     common = dict(epsilon=epsilon, depth=depth)
@@ -196,7 +192,6 @@ def test_no_method_is_faster_than_the_lower_bound(constant, radius, epsilon, dep
     assert slow <= min(subgradient(**rough).time, pprs_convex(**rough, dimension=1).time)
 
 
-@settings(deadline=None)
 @given(
     constant=positive,
     radius=positive,

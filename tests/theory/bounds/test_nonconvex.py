@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -56,7 +56,6 @@ def test_tail_is_the_share_of_long_gaussian_vectors(a, dimension):
     assert abs(share - tail(a * a, dimension)) > 5 * error
 
 
-@settings(deadline=None)
 @given(a=st.floats(1, 10), dimension=st.integers(1, 10_000))
 def test_tail_bounds_after_eq_21_are_above_the_tail(a, dimension):
     chernoff, simple = tail_bounds(a, dimension)
@@ -143,7 +142,6 @@ def test_eq_22_puts_eq_19_and_the_tail_together():
     assert p > 1e-5
 
 
-@settings(deadline=None)
 @given(**constants)
 def test_parameters_before_eq_23_reach_epsilon_in_eq_22(
     lipschitz, gap, goldstein_radius, dimension, ratio
@@ -163,7 +161,6 @@ def test_parameters_before_eq_23_reach_epsilon_in_eq_22(
     assert bound.time == float(2 * bound.iterations * (bound.samples + 2))
 
 
-@settings(deadline=None)
 @given(**constants, depth=st.integers(1, 1000))
 def test_eq_23_with_the_gap_of_smoothing_bounds_the_time(
     lipschitz, gap, goldstein_radius, dimension, ratio, depth
@@ -198,7 +195,6 @@ def test_examples_share_perturbations_or_have_their_own(batch):
     assert own.time == 2 * alone.iterations * (own.samples * batch + 3)
 
 
-@settings(deadline=None)
 @given(**constants, depth=st.integers(1, 100), factor=st.floats(1, 10))
 def test_time_grows_with_depth_and_constants_and_precision(
     lipschitz, gap, goldstein_radius, dimension, ratio, depth, factor
@@ -216,7 +212,6 @@ def test_time_grows_with_depth_and_constants_and_precision(
         assert pprs_nonconvex(**{**problem, **harder}, depth=depth).time >= time
 
 
-@settings(deadline=None)
 @given(**constants, length=st.integers(-20, 20), height=st.integers(-20, 20))
 def test_units_scale_sigma_and_the_step_size(
     lipschitz, gap, goldstein_radius, dimension, ratio, length, height

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PEPit import PEP
 from PEPit.functions import SmoothConvexFunction, SmoothFunction
@@ -84,7 +84,6 @@ def test_a_start_within_epsilon_needs_no_step():
     assert gradient_descent(**case).time == accelerated(**case).time == 0
 
 
-@settings(deadline=None)
 @given(target=st.floats(1.0001, 2000))
 def test_steps_until_is_the_first_step(target):
     step = steps_until(target)
@@ -99,7 +98,6 @@ def test_many_steps_are_few_too_many():
     assert first <= step <= first + 3
 
 
-@settings(deadline=None)
 @given(
     smoothness=st.floats(1e-3, 1e3),
     radius=st.floats(1e-3, 1e3),
@@ -120,7 +118,6 @@ def test_units_change_only_the_step_size(smoothness, radius, epsilon, depth, len
         assert there.lr == pytest.approx(here.lr * a**2 / b)
 
 
-@settings(deadline=None)
 @given(
     epsilon=st.floats(1e-4, 10),
     factor=st.floats(1, 10),

@@ -1,0 +1,144 @@
+"""All ranks must take a step alike, with the same batch: find the one that does not."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pprs.pipeline.running import check_same
+from pprs.pipeline.stage import PerturbedStage
+
+_UNREAD = -1
+_LIMIT = 1 << 14  # numbers of a tensor that are looked at, spread over all of it
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a rank is asked to do, and with what.
+
+    Args:
+        settings: what must be the same on all ranks, by name.
+        own: stands for what may differ, but matters to the others when it changes.
+        x: the inputs, where a stage reads them, or its labels belong to them.
+        y: the targets, likewise.
+    """
+
+    settings: Mapping[str, object]
+    own: int
+    x: Sequence[Any] = ()
+    y: Any = None
+
+    def agreed(self, what: str, device: torch.device, group: dist.ProcessGroup | None) -> Any:
+        """What all ranks bring, a number for each; a collective call, of one small message.
+
+        Args:
+            what: is called, for errors.
+            device: where the ranks compute.
+            group: the ranks.
+
+        Raises:
+            ValueError: on all ranks alike, if settings differ, or two ranks read other batches.
+        """
+        mine = [_number(self.settings), self.own, _checksum(self.x), _checksum((self.y,))]
+        size = dist.get_world_size(group)
+        if size == 1:
+            return tuple(mine[:2])
+        sent = torch.tensor(mine, device=device)
+        received = [torch.empty_like(sent) for _ in range(size)]
+        dist.all_gather(received, sent, group=group)
+        rows = torch.stack(received).tolist()
+        if any(row[0] != rows[0][0] for row in rows):
+            check_same(self.settings, group, f"{what} must be called alike on all ranks")
+        ranks = dist.get_process_group_ranks(group or dist.group.WORLD)
+        _check_batches(what, ranks, rows)
+        return tuple(tuple(row[:2]) for row in rows)
+
+
+def agreed_step(
+    inputs: Sequence[Tensor],
+    read: tuple[Sequence[Any], Any],
+    stages: Mapping[int, PerturbedStage],
+    device: torch.device,
+    group: dist.ProcessGroup | None,
+) -> object:
+    """What tells this kind of step apart, the same on all ranks; a collective call.
+
+    Args:
+        inputs: of the step.
+        read: inputs and targets, if this rank has a stage that reads them.
+        stages: of this rank, by number.
+        device: where it computes.
+        group: the ranks.
+
+    Raises:
+        ValueError: on all ranks alike, if they do not take the step alike.
+        RuntimeError: without gradients.
+    """
+    settings = {
+        **_surroundings(device, stages),
+        "gradients": torch.is_grad_enabled(),
+        "the shapes of x": [tuple(x.shape) for x in inputs],
+    }
+    kinds = tuple(kind for stage in stages.values() for kind in stage.kinds())
+    call = Call(settings, hash((tuple(x.dtype for x in inputs), kinds)), *read)
+    agreed = call.agreed(f"step {next(iter(stages.values())).step}", device, group)
+    if not torch.is_grad_enabled():
+        raise RuntimeError("a step needs gradients: it was called under torch.no_grad()")
+    return agreed
+
+
+def agreed_inputs(
+    read: Sequence[Any],
+    stages: Mapping[int, PerturbedStage],
+    device: torch.device,
+    group: dist.ProcessGroup | None,
+) -> None:
+    """The same for a pass forward only."""
+    Call(_surroundings(device, stages), 0, read).agreed("the pipeline", device, group)
+
+
+def _surroundings(device: torch.device, stages: Mapping[int, nn.Module]) -> dict[str, object]:
+    enabled = torch.is_autocast_enabled(device.type)
+    return {
+        "autocast": torch.get_autocast_dtype(device.type) if enabled else None,
+        "training": next(iter(stages.values())).training,
+    }
+
+
+def _check_batches(what: str, ranks: Sequence[int], rows: Sequence[Sequence[int]]) -> None:
+    readers = [(rank, row[2:]) for rank, row in zip(ranks, rows, strict=True)]
+    for i, name in enumerate("xy"):
+        read = [(rank, sums) for rank, sums in readers if sums[i] != _UNREAD]
+        for rank, sums in read[1:]:
+            if sums[i] != read[0][1][i]:
+                raise ValueError(
+                    f"{what}: {name} on rank {rank} is not that on rank {read[0][0]}, and labels "
+                    f"would meet other examples: pass the same batch on the ranks with the first "
+                    f"and the last stage. Seed every process alike, give a DataLoader that "
+                    f"shuffles a generator of its own (torch.Generator().manual_seed(0)), draw in "
+                    f"a data set from seeded generators only; or read on one rank and broadcast"
+                )
+
+
+def _checksum(tensors: Sequence[Any]) -> int:
+    """A number that tells batches apart, also those with the same examples in another order."""
+    found = [x for x in tensors if isinstance(x, Tensor)]
+    if not found:
+        return _UNREAD
+    total = 0
+    for x in found:
+        flat = x.detach().reshape(-1)
+        some = flat[:: (len(flat) // _LIMIT) | 1].cpu().contiguous()
+        about = f"{tuple(x.shape)} {x.dtype}".encode()
+        total = zlib.crc32(some.view(torch.uint8).numpy().data, zlib.crc32(about, total))
+    return total
+
+
+def _number(value: object) -> int:
+    return zlib.crc32(repr(value).encode())

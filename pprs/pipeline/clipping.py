@@ -1,0 +1,34 @@
+"""The norm of the gradients of all stages."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def clip(
+    gradients: list[Tensor],
+    max_norm: float,
+    device: torch.device,
+    group: dist.ProcessGroup | None,
+) -> float:
+    """Scale gradients down to a norm over all ranks, which is returned; a collective call.
+
+    Raises:
+        ValueError: if ``max_norm`` is not above 0.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm must be above 0, got {max_norm!r}")
+    squares = [gradient.double().square().sum() for gradient in gradients]
+    total = (
+        torch.stack(squares).sum()
+        if squares
+        else torch.zeros((), dtype=torch.float64, device="cpu")
+    )
+    total = total.to(device)
+    dist.all_reduce(total, group=group)
+    norm = total.sqrt().item()
+    if norm > max_norm:
+        torch._foreach_mul_(gradients, max_norm / norm)
+    return norm

@@ -1,0 +1,150 @@
+"""What layers draw at random, dropout above all, as a function of where and when they do.
+
+Otherwise it would depend on the schedule and on how the network is cut, and would leave the
+generators of the ranks in different states: a data loader that shuffles with torch's own would then
+give each rank other examples.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pprs.smoothing import derive_seed
+
+_TORCH = "torch"  # costs microseconds: always seeded, the others only where something draws of them
+
+
+class Draws:
+    """Seeds the generators for each piece of a stage.
+
+    Args:
+        pieces: of the stage.
+        first: the number of the first in the whole network.
+
+    Attributes:
+        seed: names the run; ``None`` seeds nothing.
+    """
+
+    def __init__(self, pieces: nn.Sequential, first: int) -> None:
+        self._pieces, self._first = pieces, first
+        self.seed: int | None = None
+        self._drawn: defaultdict[int, set[str]] = defaultdict(set)
+
+    @property
+    def kinds(self) -> set[str]:
+        """The generators that are drawn from, and torch's."""
+        return {_TORCH}.union(*self._drawn.values())
+
+    @contextmanager
+    def watching(self, device: torch.device) -> Iterator[None]:
+        """Find out inside the block which piece draws from which generator."""
+        before: dict[str, bytes] = {}
+
+        def begin(*_: object) -> None:
+            before.update(_all(device))
+
+        def end(index: int) -> Callable[..., None]:
+            def compare(*_: object) -> None:
+                now = _all(device)
+                drawn = {kind for kind in now if now[kind] != before[kind]}
+                # What comes from one of Python's own may decide about the other.
+                self._drawn[index] |= drawn if drawn <= {_TORCH} else every()
+
+            return compare
+
+        with ExitStack() as stack:
+            for index, piece in enumerate(self._pieces):
+                stack.callback(piece.register_forward_pre_hook(begin).remove)
+                stack.callback(piece.register_forward_hook(end(index)).remove)
+            yield
+
+    @contextmanager
+    def seeded(self, step: int, microbatch: int, device: torch.device) -> Iterator[None]:
+        """Seed the generators for every piece that runs inside the block."""
+
+        run = self.seed
+        if run is None:
+            yield
+            return
+
+        def seed(index: int, kinds: set[str]) -> None:
+            value = derive_seed(run, step, microbatch, self._first + index, "draws")
+            for kind in kinds:
+                _GENERATORS[kind][2](value, device)
+
+        with ExitStack() as stack:
+            seed(0, self._drawn[0] | {_TORCH})
+            for index, kinds in self._drawn.items():
+                if index and kinds:
+                    hook = self._pieces[index].register_forward_pre_hook(
+                        lambda *_, index=index, kinds=kinds: seed(index, kinds)
+                    )
+                    stack.callback(hook.remove)
+            yield
+
+
+@contextmanager
+def kept(kinds: set[str], device: torch.device) -> Iterator[None]:
+    """Leave generators as they were before the block."""
+    before = {kind: _GENERATORS[kind][0](device) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, state in before.items():
+            _GENERATORS[kind][1](state, device)
+
+
+def every() -> set[str]:
+    """All kinds of generators that are known."""
+    return set(_GENERATORS)
+
+
+def _all(device: torch.device) -> dict[str, bytes]:
+    return {kind: pickle.dumps(get(device)) for kind, (get, _, _) in _GENERATORS.items()}
+
+
+def peek() -> int:
+    """A number that tells states of torch's generator apart; nothing is drawn."""
+    return derive_seed(torch.get_rng_state().numpy().tobytes().hex())
+
+
+def _torch_state(device: torch.device) -> list[Any]:
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_torch(states: list[Any], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def _seed_torch(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+_GENERATORS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
+    _TORCH: (_torch_state, _set_torch, _seed_torch),
+    "random": (
+        lambda _: random.getstate(),
+        lambda state, _: random.setstate(state),
+        lambda seed, _: random.seed(seed),
+    ),
+    "numpy": (
+        lambda _: np.random.get_state(),
+        lambda state, _: np.random.set_state(state),
+        lambda seed, _: np.random.seed(seed % 2**32),
+    ),
+}

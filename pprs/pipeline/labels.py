@@ -1,0 +1,102 @@
+"""Losses that are means over labels: over those that count, not over examples.
+
+The mean of the microbatches' means is another one where they have other numbers of labels that
+count: so a microbatch's sum is divided by what all of them have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IGNORED = -100  # what torch's losses leave out, unless told otherwise
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+_FUNCTIONS = (F.cross_entropy, F.nll_loss)
+_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+
+
+@dataclass(frozen=True)
+class OverLabels:
+    """A loss that is a mean over labels.
+
+    Args:
+        summed: its sum over the labels of outputs and targets.
+        ignored: the label that does not count.
+        weight: what the labels of each class count, if not all the same.
+    """
+
+    summed: Loss
+    ignored: int = IGNORED
+    weight: Tensor | None = None
+
+    @classmethod
+    def of(cls, loss: Any) -> OverLabels | None:
+        """What is known of a loss: torch's cross entropies, or one with an ``over_labels``."""
+        given = getattr(loss, "over_labels", None)
+        if isinstance(given, OverLabels):
+            return given
+        if type(loss) in _CLASSES and loss.reduction == "mean":
+            options: dict[str, Any] = {"weight": loss.weight, "ignore_index": loss.ignore_index}
+            if isinstance(loss, nn.CrossEntropyLoss):
+                options["label_smoothing"] = loss.label_smoothing
+            return cls.of(partial(_FUNCTIONS[_CLASSES.index(type(loss))], **options))
+        function, options = loss, {}
+        if isinstance(loss, partial) and not loss.args:
+            function, options = loss.func, dict(loss.keywords)
+        if function not in _FUNCTIONS or options.pop("reduction", "mean") != "mean":
+            return None
+        summed = partial(function, **options, reduction="sum")
+        return cls(summed, options.get("ignore_index", IGNORED), options.get("weight"))
+
+    def count(self, targets: Tensor) -> Tensor:
+        """By how much the sum over these targets is divided, a scalar."""
+        counted = targets != self.ignored
+        if self.weight is None:
+            return counted.sum()
+        return self.weight.to(targets.device)[targets[counted]].sum()
+
+
+def are_labels(targets: Tensor) -> bool:
+    """Whether targets are numbers of classes."""
+    return not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
+
+
+def check_divisible(loss: Loss, outputs: Tensor, parts: Tensor) -> bool:
+    """Whether parts of a batch leave out other numbers of labels, and the loss goes on to be right.
+
+    Args:
+        loss: of a batch, not one that is known.
+        outputs: any, shape ``(2, examples, ...)``.
+        parts: the targets, shape ``(parts, examples, ...)``.
+
+    Returns:
+        Whether there was something to be seen.
+
+    Raises:
+        ValueError: if the loss is a mean over other numbers of labels in each part.
+    """
+    if not are_labels(parts) or not (out := parts == IGNORED).any():
+        return False
+    left = out.flatten(1).sum(1)
+    two = parts[[int(left.argmax()), int(left.argmin())]]
+    if left.max() == left.min():
+        return False
+    with torch.no_grad():
+        whole = loss(outputs.flatten(0, 1), two.flatten(0, 1))
+        mean = torch.stack([loss(o, t) for o, t in zip(outputs, two, strict=True)]).mean()
+    if not any(torch.isclose(whole, sums, rtol=1e-3, atol=1e-6) for sums in (mean, 2 * mean)):
+        raise ValueError(
+            f"the microbatches have other numbers of labels that are not {IGNORED}, so the mean "
+            f"of their losses is not the loss of the batch: pass torch's cross_entropy or "
+            f"nn.CrossEntropyLoss itself, whose sums are divided by the number in the whole batch, "
+            f"or take split='perturbations' and noise='shared'"
+        )
+    return True

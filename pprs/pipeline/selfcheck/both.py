@@ -1,0 +1,196 @@
+"""The whole chain of pieces and the model it was cut from, run in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from pprs.pipeline.cutting import Chain, full_names
+from pprs.pipeline.selfcheck.comparing import nudged, precision
+from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept, seeded
+from pprs.pipeline.selfcheck.naming import first_module
+
+Loss = Callable[[Any, Tensor], Tensor]
+Which: TypeAlias = Literal["own", "cut"]
+
+_SEEDS = 20, 21  # of two runs
+
+
+@dataclass
+class Ran:
+    """What two runs gave.
+
+    Args:
+        outputs: of each run.
+        gradients: of the first run, by names in the model, where they were asked for.
+        buffers: after both.
+        drawn: from whose generators numbers were drawn.
+    """
+
+    outputs: list[dict[str, Tensor]] = field(default_factory=list)
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
+    drawn: set[str] = field(default_factory=set)
+
+
+class Both:
+    """A chain and its origin, where the origin was when this was made.
+
+    Args:
+        chain: all pieces; knows its origin.
+        loss: of outputs and targets.
+
+    Attributes:
+        traced: whether the pieces are a trace, and not the model's own layers.
+        trained: whether the model was in training mode.
+        switches: whether the pieces have another mode, too.
+        order: the names of all parameters in the order in which the pieces use them.
+        buffers: of the model, as they are.
+    """
+
+    def __init__(self, chain: Chain, loss: Loss) -> None:
+        assert chain.origin is not None
+        self._call, self._model = chain.origin, chain.origin.model
+        self._chain, self._loss = chain, loss
+        self.traced, self.trained = chain.origin.traced, self._model.training
+        self.switches = not getattr(chain, "fixed", False)
+        self._flags = {m: m.training for top in (self._model, chain) for m in top.modules()}
+        own = dict(self._model.named_parameters())
+        names = {id(p): name for name, p in own.items()}
+        used = {names.get(id(p), name): p for name, p in full_names(chain).items()}
+        self._parameters = used | own
+        self.order = list(self._parameters)
+        first: Tensor | None = next(iter((*own.values(), *self._model.buffers())), None)
+        self._home = torch.device("cpu") if first is None else first.device
+        self.buffers: dict[str, Tensor] = {}
+        self._batch: tuple[tuple[Tensor, ...], Tensor] = (), torch.empty(0)
+
+    @property
+    def here(self) -> bool:
+        """Whether all of it is in this process."""
+        held = [*self._parameters.values(), *self._model.buffers(), *self._chain.buffers()]
+        return not any(tensor.is_meta for tensor in held)
+
+    @contextmanager
+    def on(self, inputs: tuple[Tensor, ...], y: Tensor) -> Iterator[None]:
+        """Inside the block both can run on a few examples; then all is as it was before."""
+        kept = Kept([self._model, self._chain])
+        moved = [(p, p.data) for p in self._parameters.values() if p.device != self._home]
+        with gradients_kept(self._parameters.values()), torch.enable_grad():
+            try:
+                for parameter, data in moved:
+                    parameter.data = data.to(self._home)
+                self._gather_buffers()
+                self._kept = Kept([self._model, self._chain])
+                self.buffers = {n: b.clone() for n, b in self._model.named_buffers()}
+                self._batch = tuple(x.to(self._home) for x in inputs), y.to(self._home)
+                yield
+            finally:
+                for parameter, data in moved:
+                    parameter.grad = None
+                    parameter.data = data
+                kept.restore()
+
+    def run(self, which: Which, *, built: bool, backward: bool) -> Ran:
+        """Two forwards, with other random numbers, and a backward of the first.
+
+        Args:
+            which: of the two.
+            built: in the mode in which it was built; else in evaluation mode.
+            backward: whether gradients are wanted.
+        """
+        call, top = (self._call, self._model) if which == "own" else (self._chain, self._chain)
+        with self._fresh(built):
+            ran = Ran()
+            for seed in _SEEDS:
+                seeded(seed)
+                before = generator_states()
+                outputs = call(*self._inputs())
+                ran.drawn |= drawn(before, generator_states())
+                if backward and not ran.outputs:
+                    loss = plain_loss(self._loss, outputs, self._batch[1])
+                    if loss.requires_grad:
+                        loss.backward()  # type: ignore[no-untyped-call]
+                    ran.gradients = {n: p.grad for n, p in self._parameters.items()}
+                ran.outputs.append(named(outputs))
+            parts = [top] if which == "own" else list(self._chain)
+            ran.buffers = {n: b.clone() for part in parts for n, b in part.named_buffers()}
+            return ran
+
+    def rounded(self, *, built: bool, backward: bool, eps: float, times: int = 2) -> list[Ran]:
+        """What the model gives at parameters changed in their last digits."""
+        runs = []
+        for seed in range(times):
+            with nudged(self._parameters.values(), eps, seed):
+                runs.append(self.run("own", built=built, backward=backward))
+        return runs
+
+    def precision(self, ran: Ran) -> float:
+        """The rounding of what takes part."""
+        return precision([*self._parameters.values(), *ran.outputs[0].values()], self._home)
+
+    def first_module(self, *, built: bool, run: int, eps: float) -> str:
+        """The first module whose output the chain does not give, in a run."""
+
+        def runs(call: Callable[..., Any]) -> None:
+            with self._fresh(built):
+                for seed in _SEEDS[: run + 1]:
+                    seeded(seed)
+                    call(*self._inputs())
+
+        return first_module(
+            self._model, self._chain, lambda: runs(self._call), lambda: runs(self._chain), eps
+        )
+
+    def _inputs(self) -> tuple[Tensor, ...]:
+        return tuple(x.clone() for x in self._batch[0])  # some models write into them
+
+    @contextmanager
+    def _fresh(self, built: bool) -> Iterator[None]:
+        for module, training in self._flags.items():
+            module.training = training and built
+        for parameter in self._parameters.values():
+            parameter.grad = None
+        try:
+            yield
+        finally:
+            self._kept.restore()
+
+    def _gather_buffers(self) -> None:
+        """Let the model have the buffers of its pieces, which may have moved and changed since."""
+        owners = {
+            f"{prefix}.{name}".lstrip("."): (module, name)
+            for prefix, module in self._model.named_modules()
+            for name in module._buffers
+        }
+        for piece in self._chain:
+            for prefix, module in piece.named_modules():
+                for name, buffer in module._buffers.items():
+                    if buffer is None:
+                        continue
+                    here = module._buffers[name] = buffer.to(self._home)
+                    owner, own = owners.get(f"{prefix}.{name}".lstrip("."), (module, name))
+                    if owner._buffers[own] is not here:
+                        owner._buffers[own] = here.clone()
+
+
+def plain_loss(loss: Loss, outputs: Any, y: Tensor) -> Tensor:
+    """The loss of a batch, as the pipeline takes it: in float32 under autocast."""
+
+    def wide(x: Tensor) -> Tensor:
+        cast = torch.is_autocast_enabled(x.device.type) and x.is_floating_point()
+        return x.float() if cast else x
+
+    return loss(tree_map_only(Tensor, wide, outputs), y)
+
+
+def named(outputs: Any) -> dict[str, Tensor]:
+    """Outputs by number, without graph."""
+    tensors = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    return {str(i): tensor.detach() for i, tensor in enumerate(tensors)}

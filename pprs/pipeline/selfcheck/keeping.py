@@ -1,0 +1,195 @@
+"""What running a model changes besides its results, kept and put back."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+Restore = Callable[[], object]
+
+_OF_EVERY_MODULE = vars(nn.Module()).keys() - {"training", "_buffers"}
+
+
+class Kept:
+    """The buffers, training flags and Python attributes of modules, and all random generators.
+
+    Args:
+        modules: with all that is in them.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._seen: dict[int, Any] = {}
+        self._restores: list[Restore] = []
+        for module in modules:
+            for part in module.modules():
+                self._keep_module(part)
+        self._states = generator_states()
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for restore in self._restores:
+            restore()
+        _set_generators(self._states)
+
+    def _keep_module(self, module: nn.Module) -> None:
+        if id(module) in self._seen:
+            return
+        self._seen[id(module)] = module
+        for buffer in module._buffers.values():
+            self._keep(buffer, 1)
+        buffers, traced = dict(module._buffers), isinstance(module, fx.GraphModule)
+        own = {n: v for n, v in vars(module).items() if n not in _OF_EVERY_MODULE | {"_buffers"}}
+        if traced:  # its graph cannot change
+            own = {"training": module.training}
+        for value in own.values():
+            self._keep(value, 2)
+
+        def restore() -> None:
+            module._buffers.clear()
+            module._buffers.update(buffers)
+            if not traced:
+                for name in vars(module).keys() - own.keys() - _OF_EVERY_MODULE - {"_buffers"}:
+                    del vars(module)[name]
+            vars(module).update(own)
+
+        self._restores.append(restore)
+
+    def _keep(self, value: Any, depth: int) -> None:
+        """Remember what is in a value that may change in place."""
+        if depth < 0 or id(value) in self._seen or isinstance(value, nn.Parameter | type):
+            return
+        restore = _kept_inside(value)
+        inside: Iterable[Any] = ()
+        if isinstance(value, dict):
+            inside = value.values()
+        elif isinstance(value, list | tuple | set | deque):
+            inside = value
+        elif restore is None and _plain_object(value):
+            inside, restore = list(vars(value).values()), _restores_vars(value)
+        if restore is not None:
+            self._seen[id(value)] = value
+            self._restores.append(restore)
+        if not isinstance(value, Tensor):
+            for item in inside:
+                self._keep(item, depth - 1)
+
+
+def generator_states() -> dict[str, Any]:
+    """The states of the global generators of torch, NumPy and Python, by whose they are."""
+    states = {"torch": torch.get_rng_state(), "python": random.getstate()}
+    states["numpy"] = np.random.get_state()  # noqa: NPY002: it is what models draw from
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def drawn(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """From whose generators something was drawn in between."""
+    return {name for name in before if not _same(before[name], after[name])}
+
+
+def seeded(seed: int) -> None:
+    """Seed all global generators."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+@contextmanager
+def gradients_kept(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Inside the block there are no gradients, nor hooks that take steps once they are there."""
+    kept = []
+    for parameter in parameters:
+        hooks = parameter._post_accumulate_grad_hooks
+        kept.append((parameter, parameter.grad, hooks, dict(hooks or {})))
+        parameter.grad = None
+        if hooks:  # emptied in place, as autograd holds it, too
+            hooks.clear()
+    try:
+        yield
+    finally:
+        for parameter, gradient, hooks, called in kept:
+            parameter.grad = gradient
+            if hooks is not None:
+                hooks.update(called)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, np.ndarray):
+        return bool(np.array_equal(a, b))
+    if isinstance(a, list | tuple):
+        return all(map(_same, a, b))
+    return bool(a == b)
+
+
+def _set_generators(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _kept_inside(value: Any) -> Restore | None:
+    """How to put back what is in a value now, if it is of a kind that changes in place."""
+    if isinstance(value, Tensor):
+        tensor, content = value.detach(), value.detach().clone()
+        return lambda: tensor.copy_(content)
+    if isinstance(value, np.ndarray):
+        array = value.copy()
+        return lambda: np.copyto(value, array)
+    if isinstance(value, list | deque | set | dict):
+        items = value.copy()
+        return lambda: _refill(value, items)
+    if isinstance(value, np.random.Generator):
+        value = value.bit_generator
+    for kind, read, write in _GENERATORS:
+        if isinstance(value, kind):
+            return partial(write, value, read(value))
+    return None
+
+
+_GENERATORS: list[tuple[type, Callable[[Any], Any], Callable[[Any, Any], object]]] = [
+    (torch.Generator, lambda g: g.get_state(), lambda g, state: g.set_state(state)),
+    (random.Random, lambda g: g.getstate(), lambda g, state: g.setstate(state)),
+    (np.random.RandomState, lambda g: g.get_state(), lambda g, state: g.set_state(state)),
+    (np.random.BitGenerator, lambda g: g.state, lambda g, state: setattr(g, "state", state)),
+]
+
+
+def _refill(value: Any, items: Any) -> None:
+    value.clear()
+    if isinstance(value, list | deque):
+        value.extend(items)
+    else:
+        value.update(items)
+
+
+def _plain_object(value: Any) -> bool:
+    own = type(value).__module__.partition(".")[0] not in ("torch", "numpy", "builtins")
+    return (
+        own
+        and hasattr(value, "__dict__")
+        and not isinstance(value, nn.Module)
+        and not callable(value)
+    )
+
+
+def _restores_vars(value: Any) -> Restore:
+    fields = dict(vars(value))
+
+    def restore() -> None:
+        vars(value).clear()
+        vars(value).update(fields)
+
+    return restore

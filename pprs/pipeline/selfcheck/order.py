@@ -1,0 +1,240 @@
+"""Whether the engine leaves the gradients that one plain pass through the stages leaves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pprs.pipeline.engine import Engine
+from pprs.pipeline.grid import Grid
+from pprs.pipeline.microbatches import Microbatches
+from pprs.pipeline.schedule import fitting
+from pprs.pipeline.selfcheck import words
+from pprs.pipeline.selfcheck.both import plain_loss
+from pprs.pipeline.selfcheck.comparing import Results, apart, confirmed, nudged, precision
+from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept
+from pprs.pipeline.selfcheck.passes import Passes
+
+Tensors = tuple[Tensor, ...]
+
+_ROWS = 2  # of a microbatch
+_NUDGES = 2
+_LOSS = "the loss"
+
+
+@dataclass
+class Copies:
+    """The processes of a pipeline.
+
+    Args:
+        grid: all of them.
+        owners: the process of each stage, in its copy.
+        across: the like of this process in all copies.
+        everyone: the processes of all copies.
+    """
+
+    grid: Grid
+    owners: list[int]
+    across: dist.ProcessGroup | None
+    everyone: dist.ProcessGroup | None
+
+    def told(self, value: object) -> list[Any]:
+        """What each process says; a collective call."""
+        said: list[Any] = [None] * dist.get_world_size(self.everyone)
+        dist.all_gather_object(said, value, group=self.everyone)
+        return said
+
+
+class Order:
+    """An engine's step beside a plain pass, of a few examples, without noise or dropout.
+
+    Args:
+        engine: of this process.
+        copies: all processes.
+        divided: how the work of a step is divided.
+        number: of microbatches.
+        inputs: of a whole batch.
+        y: the targets, read on the last stage.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        copies: Copies,
+        divided: Microbatches,
+        number: int,
+        inputs: Tensors,
+        y: Any,
+    ) -> None:
+        self._number, rows = _few(divided, number, len(inputs[0]))
+        self._engine = engine.fresh(replace(engine.law, sigma=0.0))
+        self._copies, self._divided = copies, divided
+        self._inputs = tuple(x[:rows] for x in inputs)
+        self._y = y[:rows].to(engine.device) if engine.stages - 1 in engine.local else y
+        chains = {number: stage.chain for number, stage in engine.local.items()}
+        self._passes = Passes(chains, copies.owners, engine.device, engine.group)
+        self._stage_of = {n: i for i, s in engine.local.items() for n in s.trainable()}
+        self._parameters = {n: p for s in engine.local.values() for n, p in s.trainable().items()}
+        held = [t for s in engine.local.values() for t in (*s.parameters(), *s.buffers())]
+        own = precision([*held, *self._inputs], engine.device)
+        self._eps = max(copies.told(own))
+        self._kept = Kept(engine.local.values())
+        self._chance = False  # whether a pass draws random numbers
+        self._last: tuple[Any, Tensor] | None = None  # what the last stage gave, and its loss
+
+    @property
+    def _divides(self) -> bool:
+        """Whether the examples of a batch run apart from each other."""
+        return self._divided.split == "examples" or self._engine.law.noise == "example"
+
+    def compare(self) -> tuple[str | None, float | None]:
+        """Run both; a collective call of all processes.
+
+        Returns:
+            What is wrong, in a sentence; and how far gradients are apart at most, unless chance
+            forbids to compare them.
+        """
+        with gradients_kept(self._parameters.values()), self._still():
+            found, right = self._stepped(), self._passed()
+            sizes = {name: apart(found.get(name), right[name]) for name in right}
+            bound = math.sqrt(self._eps)
+            suspect = {name: size for name, size in sizes.items() if size > bound}
+            largest = max((size for name, size in sizes.items() if name not in suspect), default=0)
+            said = self._copies.told((suspect, largest, self._chance))
+            chance = any(drew for *_, drew in said)
+            wrong = None
+            if any(some for some, *_ in said):
+                wrong = self._agreed(self._confirmed(suspect, right, chance), found)
+        return wrong, None if chance else max(size for _, size, _ in said)
+
+    def _confirmed(
+        self, suspect: dict[str, float], right: Results, chance: bool
+    ) -> dict[str, float]:
+        if chance:  # what is missing still counts
+            return {name: size for name, size in suspect.items() if size == math.inf}
+        rounded = []
+        for seed in range(_NUDGES):
+            with nudged(self._parameters.values(), self._eps, seed):
+                rounded.append(self._passed())
+        return confirmed(suspect, right, rounded)
+
+    def _agreed(self, wrong: dict[str, float], found: Results) -> str | None:
+        """What is wrong nearest to the output, in all processes; a collective call."""
+        lines = []
+        for name, size in wrong.items():
+            missing = found.get(name) is None
+            where, schedule = self._stage_of.get(name), self._divided.schedule
+            sentence = words.other_schedule(
+                name, where, size, schedule, missing=missing, divided=self._divides
+            )
+            if name == _LOSS:
+                sentence = self._no_mean() or sentence
+            lines.append((self._engine.stages if where is None else where, sentence))
+        everywhere = [line for some in self._copies.told(lines) for line in some]
+        return max(everywhere, key=lambda line: line[0])[1] if everywhere else None
+
+    def _stepped(self) -> dict[str, Tensor | None]:
+        """The gradients that the engine leaves, and its loss."""
+        losses = self._engine.run(
+            self._divided, self._number, self._inputs, self._y, "without noise"
+        )
+        found = {name: p.grad for name, p in self._parameters.items()}
+        if losses is not None:
+            found[_LOSS] = losses.mean()
+        self._copies.grid.average(
+            list(self._parameters.values()), found.get(_LOSS), self._copies.across
+        )
+        found |= {name: p.grad for name, p in self._parameters.items()}
+        self._renew()
+        return found
+
+    def _passed(self) -> dict[str, Tensor | None]:
+        """The gradients that a plain pass leaves, and its loss."""
+        before = generator_states()
+        outputs, loss = self._passes.gradient(self._inputs, self._loss)
+        self._chance = self._chance or bool(drawn(before, generator_states()))
+        right: dict[str, Tensor | None] = {n: p.grad for n, p in self._parameters.items()}
+        if loss is not None:
+            right[_LOSS] = loss
+            self._last = outputs, loss
+        self._renew()
+        return right
+
+    def _loss(self, outputs: Any) -> Tensor:
+        return plain_loss(self._engine.loss, outputs, self._y)
+
+    def _no_mean(self) -> str | None:
+        """That the loss of a batch is not the mean of those of its parts, where it has to be."""
+        law, number = self._engine.law, self._number
+        if self._last is None or not self._divides:
+            return None
+        outputs, whole = self._last
+        parts = len(self._y) if law.noise == "example" else number
+        split = _split(outputs, self._y, parts)
+        if split is None:
+            return None
+        with torch.no_grad():
+            each = [plain_loss(self._engine.loss, *part) for part in split]
+        mean = torch.stack(each).mean()
+        scale = max(whole.abs().item(), torch.stack(each).abs().mean().item())
+        off = abs(mean.item() - whole.item())
+        if not off > math.sqrt(self._eps) * scale:
+            return None
+        what = 'noise="example"' if law.noise == "example" else 'split="examples"'
+        return words.no_mean(whole.item(), mean.item(), what, parts)
+
+    def _renew(self) -> None:
+        """Buffers and generators as before, and no gradients."""
+        self._kept.restore()
+        self._quiet()
+        for parameter in self._parameters.values():
+            parameter.grad = None
+
+    def _quiet(self) -> None:
+        for stage in self._engine.local.values():
+            stage.eval()
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """Inside the block stages are in evaluation mode, and without noise."""
+        stages = self._engine.local.values()
+        laws = [stage.law for stage in stages]
+        try:
+            for stage in stages:
+                stage.law = self._engine.law
+            self._quiet()
+            yield
+        finally:
+            for stage, law in zip(stages, laws, strict=True):
+                stage.law = law
+            self._kept.restore()
+
+
+def _few(divided: Microbatches, number: int, batch: int) -> tuple[int, int]:
+    """How many microbatches, and examples, show how a schedule runs."""
+    if divided.split == "perturbations":
+        return number, min(_ROWS, batch)
+    each = min(_ROWS, batch // number)
+    stages = divided.grid.ranks * divided.each * divided.grid.replicas
+    for fewer in range(min(number, max(2, stages)), number):  # one alone divides nothing
+        if fewer in fitting(divided.schedule, divided.grid, divided.each, fewer):
+            return fewer, fewer * each
+    return number, number * each
+
+
+def _split(outputs: Any, y: Tensor, parts: int) -> list[tuple[Any, Tensor]] | None:
+    """The outputs and targets of equal parts of a batch, if each output has its examples first."""
+    several = isinstance(outputs, tuple)
+    given = outputs if several else (outputs,)
+    if not all(isinstance(x, Tensor) and x.shape[:1] == y.shape[:1] for x in given):
+        return None
+    pieces = [x.detach().chunk(parts) for x in given]
+    rows = zip(*pieces, strict=True) if several else pieces[0]
+    return list(zip(rows, y.chunk(parts), strict=True))

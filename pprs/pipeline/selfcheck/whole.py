@@ -1,0 +1,128 @@
+"""Whether the whole chain of pieces does what the model does that it was cut from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import Literal
+
+from pprs.pipeline.selfcheck import words
+from pprs.pipeline.selfcheck.both import Both, Ran
+from pprs.pipeline.selfcheck.comparing import Results, apart, confirmed
+from pprs.pipeline.selfcheck.naming import nearest
+
+
+class UnlikeError(RuntimeError):
+    """A pipeline does not compute what its model does; the message says where."""
+
+
+def compare(both: Both) -> float:
+    """Run both in the mode in which the model was built and, if that is training, the other.
+
+    Returns:
+        How far results are apart at most, relative to their norms.
+
+    Raises:
+        UnlikeError: if that is more than rounding.
+    """
+    modes = (True, False) if both.trained and both.switches else (True,)
+    return max(_Mode(both, built).judge() for built in modes)
+
+
+class _Mode:
+    def __init__(self, both: Both, built: bool) -> None:
+        self._both, self._built, self._backward = both, built, built
+        self._name = "training" if built and both.trained else "evaluation"
+        self._own, self._cut = self._run("own"), self._run("cut")
+        self._eps = both.precision(self._own)
+
+    def judge(self) -> float:
+        both = self._both
+        hidden = self._own.drawn - self._cut.drawn - {"torch", "cuda"}
+        if hidden:
+            raise UnlikeError(words.draws_elsewhere(self._name, sorted(hidden), traced=both.traced))
+        return max(
+            *(self._judge_outputs(run) for run in range(len(self._own.outputs))),
+            self._judge_gradients(),
+            self._judge_buffers(),
+        )
+
+    def _judge_outputs(self, run: int) -> float:
+        off, largest = self._off(lambda ran: ran.outputs[run])
+        if off:
+            both = self._both
+            module = both.first_module(built=self._built, run=run, eps=self._eps)
+            raise UnlikeError(
+                words.other_outputs(
+                    self._name, module, max(off.values()), again=run > 0, traced=both.traced
+                )
+            )
+        return largest
+
+    def _judge_gradients(self) -> float:
+        off, largest = self._off(lambda ran: ran.gradients)
+        if off and not any(g is not None for g in self._cut.gradients.values()):
+            raise UnlikeError(words.no_gradients(self._name, traced=self._both.traced))
+        if off:
+            name, after = nearest(self._both.order, off)
+            there = self._cut.gradients.get(name) is not None
+            raise UnlikeError(
+                words.other_gradients(
+                    self._name, name, after, off[name], missing=not there, traced=self._both.traced
+                )
+            )
+        return largest
+
+    def _judge_buffers(self) -> float:
+        start = self._both.buffers
+        changed = {n for n, b in self._own.buffers.items() if apart(b, start.get(n))}
+        held = self._cut.buffers.keys()
+
+        shared = held & self._own.buffers.keys() | changed
+
+        def seen(ran: Ran) -> Results:
+            return {n: b for n, b in ran.buffers.items() if n in shared}
+
+        off, largest = self._off(seen)
+        if off:
+            name = next(iter(off))
+            raise UnlikeError(
+                words.other_buffers(self._name, name, off[name], traced=self._both.traced)
+            )
+        return largest
+
+    def _off(self, part: Callable[[Ran], Results]) -> tuple[dict[str, float], float]:
+        """The results that differ by more than rounding, and how far all are apart at most."""
+        own, cut = part(self._own), part(self._cut)
+        sizes = {name: apart(cut.get(name), own.get(name)) for name in {**own, **cut}}
+        suspect = {name: size for name, size in sizes.items() if size > math.sqrt(self._eps)}
+        if not suspect:
+            return {}, max(sizes.values(), default=0.0)
+        real = confirmed(suspect, own, [part(ran) for ran in self._rounded])
+        if not real:
+            self._judge_repetition()
+        calm = [size for name, size in sizes.items() if name not in suspect]
+        return real, max(calm, default=0.0)
+
+    @cached_property
+    def _rounded(self) -> list[Ran]:
+        return self._both.rounded(built=self._built, backward=self._backward, eps=self._eps)
+
+    def _judge_repetition(self) -> None:
+        """The model may differ from itself: then either so do its pieces, or it was fixed."""
+        if self._repeats("own") or not self._repeats("cut"):
+            return
+        raise UnlikeError(words.changes_by_itself(self._name, traced=self._both.traced))
+
+    def _repeats(self, which: Literal["own", "cut"]) -> bool:
+        first = self._own if which == "own" else self._cut
+        again = self._run(which)
+        return all(
+            apart(a, b) <= math.sqrt(self._eps)
+            for before, after in zip(first.outputs, again.outputs, strict=True)
+            for a, b in zip(before.values(), after.values(), strict=True)
+        )
+
+    def _run(self, which: Literal["own", "cut"]) -> Ran:
+        return self._both.run(which, built=self._built, backward=self._backward)

@@ -1,0 +1,48 @@
+"""A function that vmap cannot run, once for each lane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from pprs.smoothing._lanes import Operand, on_all_lanes, stacked
+
+# How torch says that it is vmap that it cannot, and not the function.
+_NO_RULE = (
+    "atching rule not implemented for",
+    "vmap: we do not yet support",
+    "expand is unsupported for Sparse tensors",
+)
+
+
+def has_no_rule(error: Exception) -> bool:
+    """Whether a function failed since vmap has no rule for it."""
+    return any(words in str(error) for words in _NO_RULE)
+
+
+def one_by_one(lane: Tensor, count: int, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """``func(*args, **kwargs)`` for each lane, the tensors in them as that lane sees them.
+
+    Args:
+        lane: the number of the lane, that vmap maps over.
+        count: how many there are.
+        func: gives a tensor or a tuple of tensors.
+        args: positional arguments, with tensors at any depth.
+        kwargs: named arguments.
+    """
+    leaves, structure = tree_flatten((args, kwargs))
+    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+
+    def body(*operands: Operand) -> Any:
+        results = []
+        for number in range(count):
+            for place, operand in zip(places, operands, strict=True):
+                leaves[place] = operand.value if operand.shared else operand.value[number]
+            lane_args, lane_kwargs = tree_unflatten(leaves, structure)
+            results.append(func(*lane_args, **lane_kwargs))
+        return stacked(results)
+
+    return on_all_lanes(body, lane, *(leaves[place] for place in places), apart=True)

@@ -1,0 +1,110 @@
+"""Whether labels fit the model's outputs, and a loss both."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from pprs.command.notices import warn
+from pprs.training.blame import shown
+from pprs.training.config import TrainConfig
+from pprs.training.data import Batch, Examples
+from pprs.training.labels import IGNORED, are_integers, copies, outside
+from pprs.training.learning import LABELLED, Loss
+from pprs.training.task import Task
+from pprs.training.telling import failing
+
+# Two means of float32 numbers that should be equal.
+_CLOSE = 1e-3
+
+
+def check_labels(
+    config: TrainConfig, examples: Examples, outputs: Tensor, batch: Batch, what: str
+) -> None:
+    """Raise ``ValueError`` for targets that are no classes of the outputs, where they must be.
+
+    Args:
+        config: the settings.
+        examples: all of them.
+        outputs: for a batch.
+        batch: of them.
+        what: the examples are called.
+    """
+    target = batch.target
+    if config.loss not in LABELLED:
+        return
+    of = f"the loss, {config.loss}, of outputs {shown(outputs)} and targets {shown(target)}"
+    if not are_integers(target):
+        hint = "y.argmax(1)" if target.shape == outputs.shape else "y.long()"
+        raise ValueError(
+            f"{of} needs the numbers of classes, whole numbers, as targets: {hint} may give them; "
+            f"for others take --loss mse or module:function"
+        )
+    if target.shape != outputs.shape[:-1]:
+        column = target.dim() == outputs.dim() and target.shape[-1] == 1
+        hint = ": y.squeeze(-1) has it" if column else ""
+        if target.shape == outputs.shape[:1] + outputs.shape[2:]:
+            hint = ": classes come last here, as outputs.movedim(1, -1) has them"
+        raise ValueError(
+            f"{of} needs targets of shape {tuple(outputs.shape[:-1])}, one for each row of scores "
+            f"of {outputs.shape[-1]} classes{hint}"
+        )
+    classes = outputs.shape[-1]
+    labels = examples.labels
+    found = outside(target if labels is None else labels, classes)
+    if found is not None:
+        row, label = found
+        raise ValueError(
+            f"item {row % len(examples)} of {what} has the label {label}, but the loss, "
+            f"{config.loss}, takes labels from 0 to {classes - 1}, the {classes} classes of the "
+            f"model's outputs, and {IGNORED} for none"
+        )
+
+
+def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor) -> None:
+    """Raise ``ValueError`` unless a loss gives a finite scalar with a gradient, under vmap too."""
+    of = f"the loss, {config.loss}, of outputs {shown(outputs)} and targets {shown(target)}"
+    if config.loss == "mse" and outputs.shape != target.shape:
+        raise ValueError(f"{of} needs two of one shape")
+    scores = outputs.detach().requires_grad_()
+    with failing(f"{of} failed"):
+        value = loss(scores, target)
+    if not isinstance(value, Tensor) or value.dim() != 0 or not value.is_floating_point():
+        got = shown(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise ValueError(f"{of} must be a scalar tensor, got {got}")
+    gradient = None
+    if value.requires_grad:
+        with failing(f"the gradient of {of} failed"):
+            (gradient,) = torch.autograd.grad(value, scores, allow_unused=True)
+    if gradient is None:
+        raise ValueError(f"{of} has no gradient: it must be computed from them by torch functions")
+    if not value.isfinite():
+        raise ValueError(f"{of} must be finite, got {value.item()}")
+    with failing(f"{of} failed under torch.func.vmap, which runs all perturbations at once"):
+        vmap(loss)(scores[None], target[None])
+
+
+def warn_of_loss(config: TrainConfig, task: Task, outputs: Tensor, target: Tensor) -> None:
+    """Warn of a loss that is no mean over examples, and of labels that are the inputs."""
+    if config.loss == "cross-entropy" and not config.shift_labels:
+        batches = (task.training.example(size) for size in (2, min(32, len(task.training))))
+        if all(copies(batch.inputs, batch.target) for batch in batches):
+            warn(
+                "the labels are the model's inputs, token for token, and are not shifted, so the "
+                "model is trained to copy: if it shall predict the next token, pass --shift-labels"
+            )
+    if ":" in config.loss and _divides_examples(config, task):
+        both = float(task.loss(outputs, target))
+        alone = [float(task.loss(outputs[i : i + 1], target[i : i + 1])) for i in (0, 1)]
+        if abs(both - sum(alone) / 2) > _CLOSE * max(map(abs, (both, *alone))):
+            warn(
+                f"the loss, {config.loss}, is no mean over examples: of two it is {both:.4g}, of "
+                f"each alone {alone[0]:.4g} and {alone[1]:.4g}; microbatches divide the examples "
+                f"here, so the gradient depends on their number: --microbatches 1 has none of it"
+            )
+
+
+def _divides_examples(config: TrainConfig, task: Task) -> bool:
+    many = config.microbatches == "auto" or config.microbatches_of(task.order.batch) > 1
+    return config.accumulate > 1 or (config.divided == "examples" and many)

@@ -1,0 +1,60 @@
+"""What a run has used, for whoever cites or repeats it: what defaults became, and versions."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from pprs.pipeline import device
+from pprs.training.config import TrainConfig
+from pprs.training.task import Task
+
+
+def as_used(config: TrainConfig, task: Task, microbatches: int | None) -> dict[str, Any]:
+    """Every setting that depends on others or on the data, as it is used, and the surroundings.
+
+    Args:
+        config: the settings.
+        task: what is trained.
+        microbatches: of a whole batch; ``None`` before the first step, if that is to find out.
+
+    Returns:
+        What a TOML file can hold.
+    """
+    law, order = config.law, task.order
+    used = {
+        "sigma": law.sigma,
+        "scale": law.scale or "absolute",
+        "samples": law.samples,
+        "noise": law.noise,
+        "antithetic": law.antithetic,
+        "batch": order.batch,
+        "examples": order.examples,
+        "steps": task.steps,
+        "steps_per_epoch": order.steps_per_epoch,
+        "evaluate": config.evaluate or order.steps_per_epoch,
+        "split": config.divided,
+        "microbatches": microbatches,
+        "seed": config.seed,
+        "processes": config.processes,
+        "device": _device(),
+        "pprs": _version(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    return {name: value for name, value in used.items() if value is not None}
+
+
+def _device() -> str:
+    here = device()
+    return torch.cuda.get_device_name(here) if here.type == "cuda" else here.type
+
+
+def _version() -> str:
+    try:
+        return version("pprs")
+    except PackageNotFoundError:  # run from its source
+        return "unknown"

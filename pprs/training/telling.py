@@ -1,0 +1,110 @@
+"""What a user's code raised, in one line that leads to the user's own file."""
+
+from __future__ import annotations
+
+import inspect
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import pprs
+
+# Where errors come out whoever caused them; a model that is installed may lie beside these.
+_NOT_THE_USERS = tuple(str(Path(str(m.__file__)).parent) + "/" for m in (pprs, torch, np))
+_PYTHONS = sysconfig.get_path("stdlib")
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+class Missing(Exception):
+    """A module or file that is not there, which has a sentence of its own."""
+
+
+@contextmanager
+def failing(said: str) -> Iterator[None]:
+    """Raise ``ValueError`` that begins with what is said if a user's code inside the block fails.
+
+    ``sys.exit`` fails too: otherwise the command would end as if all were well.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, Missing):
+        raise
+    except BaseException as error:
+        raise ValueError(f"{said}: {told(error)}") from error
+
+
+def told(error: BaseException) -> str:
+    """An error in one line, with the place in the user's code that led to it."""
+    try:
+        said = (str(error).strip() or "no message").partition("\n")[0]
+    except Exception:  # a user's own exception
+        said = "its message cannot be shown"
+    place = place_of(error)
+    return f"{type(error).__name__}: {said}" + (f" ({place})" if place else "")
+
+
+def place_of(error: BaseException) -> str:
+    """File and line of the last call in the user's code, or nothing if there is none.
+
+    That of an installed package counts where the user has none.
+    """
+    found: list[str] = []
+    installed: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        for frame in traceback.extract_tb(cause.__traceback__):
+            inside = any(part in _INSTALLED for part in Path(frame.filename).parts)
+            if frame.filename.startswith((*_NOT_THE_USERS, "<")):
+                continue
+            if frame.filename.startswith(_PYTHONS) and not inside:
+                continue
+            (installed if inside else found).append(
+                f"{Path(frame.filename).name}, line {frame.lineno}"
+            )
+        cause = cause.__cause__
+    last = (found or installed)[-1:]
+    return last[0] if last else ""
+
+
+def check_takes(
+    what: str,
+    function: Callable[..., Any],
+    arguments: Sequence[Any] = (),
+    options: Mapping[str, Any] | None = None,
+    *,
+    called: str,
+) -> None:
+    """Raise ``ValueError`` if a function cannot be called with some arguments.
+
+    Args:
+        what: the function is called in the error.
+        function: the user's; of one whose signature Python does not know nothing is said.
+        arguments: by position.
+        options: by name.
+        called: the arguments, in words.
+    """
+    try:
+        signature = inspect.signature(function)
+    except Exception:  # a user's own callable
+        return
+    try:
+        signature.bind(*arguments, **(options or {}))
+    except TypeError as error:
+        parameters = ", ".join(map(str, signature.parameters)) or "nothing"
+        raise ValueError(
+            f"{what} must take {called}, but it takes {parameters}{_defined(function)}: {error}"
+        ) from None
+
+
+def _defined(function: Callable[..., Any]) -> str:
+    plain = function.__func__ if inspect.ismethod(function) else function
+    if not inspect.isfunction(plain):
+        return ""
+    code = plain.__code__
+    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"

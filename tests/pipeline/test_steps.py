@@ -1,0 +1,310 @@
+"""Steps of a pipeline of real processes, one after the other, are those of one process."""
+
+import copy
+import random
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from pipeline.networks import (
+    Averaging,
+    Dropping,
+    Sometimes,
+    Towers,
+    batch,
+    gradients,
+    linear,
+    refused,
+    right,
+    same,
+    seeded,
+    stepped,
+)
+from pipeline.ranks import on_ranks
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from pprs.pipeline import Pipeline, chain
+
+PLAIN = dict(split="examples", microbatches=4)
+
+
+def two_towers(found):
+    x, y = batch()
+    (model,) = seeded(Towers)
+    pieces = chain(model, x, 2 * x)
+    F.cross_entropy(model(x, 2 * x), y).backward()
+    whole = gradients(model)
+    for schedule in ("interleaved-zero-bubble", "zb-v", "dualpipe-v"):
+        for samples, split in ((1, PLAIN), (4, dict(microbatches=4))):
+            options = dict(schedule=schedule, samples=samples, seed=0) | split
+            mine = stepped(Pipeline(pieces, F.cross_entropy, **options), (x, 2 * x), y)
+            found[f"towers, {schedule}, {samples}"] = same(mine, whole)
+
+
+def buffers(found):
+    x, y = batch()
+    network = seeded(linear, Averaging, linear, Averaging)
+    plain = copy.deepcopy(network)
+    pipe = Pipeline(network, F.cross_entropy, cut=["2"], **PLAIN)
+    for rows, training in ((8, True), (4, True), (8, False), (8, True)):
+        pipe.train(training)
+        pipe.step(x[:rows], y[:rows])
+        for part in x[:rows].chunk(4):
+            plain(part)
+    own = 1 + 2 * dist.get_rank()
+    found["buffers"] = torch.allclose(network[own].mean, plain[own].mean)
+    found["attributes"] = network[own].calls == plain[own].calls == 16
+    found["recomputed"] = refused(
+        lambda: Pipeline(network, F.cross_entropy, recompute=True, **PLAIN).step(x, y)
+    )
+
+
+def many_shapes(found):
+    torch.manual_seed(0)
+    pipe = Pipeline(seeded(linear, linear), F.mse_loss, split="examples", microbatches=1)
+    for rows in range(1, 21):
+        x, _ = batch(rows)
+        pipe.step(x, x)
+    ready = pipe._engine._ready.values()
+    found["shapes kept"] = len(ready)
+    found["shapes in memory"] = sum(
+        any(info.buffer is not None for info in stage._received())
+        for each in ready
+        for stage in each.stages
+    )
+    x, _ = batch(13)  # one that has given its memory back
+    plain = seeded(linear, linear)
+    found["an earlier shape"] = same(stepped(pipe, x, x), right(plain, F.mse_loss, x, x))
+
+
+def changes(found):
+    """Precision, and which layers are frozen, change from step to step."""
+    x, y = batch()
+    network = seeded(linear, nn.Tanh, linear, nn.Tanh, linear)
+    plain = copy.deepcopy(network)
+    pipe = Pipeline(network, F.cross_entropy, schedule="zb-v", seed=0, **PLAIN)
+    steps = ((0, False), (2, False), (0, True), (2, True))
+    for layer, needed in steps:
+        for model in (network, plain):
+            model[layer].requires_grad_(needed)
+        if layer or needed:
+            mine, whole = stepped(pipe, x, y), right(plain, F.cross_entropy, x, y)
+            found[f"{layer} needs a gradient: {needed}"] = same(mine, whole)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mine, whole = stepped(pipe, x, y), right(plain, F.cross_entropy, x, y)
+    found["autocast"] = same(mine, whole, 1e-2)
+
+
+def in_place(found):
+    x, y = batch()
+    network = seeded(partial(nn.ELU, inplace=True), linear, partial(nn.ReLU, inplace=True), linear)
+    plain = copy.deepcopy(network)
+    before = x.clone()
+    for samples, split in ((1, PLAIN), (4, dict(microbatches=4))):
+        pipe = Pipeline(network, F.cross_entropy, cut=["2"], samples=samples, seed=0, **split)
+        for _ in range(2):
+            mine, whole = stepped(pipe, x, y), right(plain, F.cross_entropy, x.clone(), y)
+            found[f"in place, {samples}"] = same(mine, whole)
+    found["the batch"] = torch.equal(x, before)
+
+
+def dropout(found):
+    """Masks are keyed; the generators stay as they were."""
+    x, y = batch()
+    layers = (linear, partial(nn.Dropout, 0.5), linear, Dropping, linear, nn.Dropout, linear)
+    reference = None
+    for schedule, each in (("gpipe", 1), ("looped-bfs", 2), ("looped-bfs", 3), ("zb-v", 2)):
+        pipe = Pipeline(
+            seeded(*layers),
+            F.cross_entropy,
+            schedule=schedule,
+            stages_per_rank=each,
+            seed=3,
+            **PLAIN,
+        )
+        states = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
+        first = stepped(pipe, x, y)
+        found[f"generators, {schedule} {each}"] = (
+            torch.equal(states[0], torch.get_rng_state())
+            and states[1:] == (random.getstate(), str(np.random.get_state()))
+        )  # fmt: skip
+        reference = reference or first
+        found[f"masks, {schedule} {each}"] = same(first, reference)
+        found[f"other masks, {schedule} {each}"] = not same(stepped(pipe, x, y), first)
+    torch.manual_seed(7)
+    for a, b in [pair for _ in range(2) for pair in DataLoader(TensorDataset(x, y), 4, True)]:
+        pipe.step(a, b)
+
+
+def disagreements(found):
+    x, y = batch()
+    rank = dist.get_rank()
+    pipe = Pipeline(seeded(linear, linear), F.cross_entropy, **PLAIN)
+    order = torch.arange(8).flip(0) if rank else torch.arange(8)
+    found["other order"] = refused(lambda: pipe.step(x[order], y[order]))
+    found["other targets"] = refused(lambda: pipe.step(x, y[order]))
+    found["other test inputs"] = refused(lambda: pipe(x[order]))
+    found["other shape"] = refused(lambda: pipe.step(x[: 8 - 4 * rank], y[: 8 - 4 * rank]))
+    with torch.autocast("cpu", torch.bfloat16, enabled=rank == 1):
+        found["other precision"] = refused(lambda: pipe.step(x, y))
+    with torch.no_grad():
+        found["no gradients"] = refused(lambda: pipe.step(x, y))
+    plain = seeded(linear, linear)
+    found["after all that"] = same(stepped(pipe, x, y), right(plain, F.cross_entropy, x, y))
+    scores = pipe(x if pipe.is_first else ())
+    assert (scores is None) != pipe.is_last
+
+
+def labels(found):
+    x, y = batch()
+    y[[0, 1, 6]] = -100  # of the first microbatch, all
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2, 3, 4]), label_smoothing=0.1)
+    losses = {"function": F.cross_entropy, "weighted": weighted}
+    for name, loss in losses.items():
+        for noise in ("shared", "example"):
+            network = seeded(linear, linear)
+            options = PLAIN | dict(noise=noise, samples=2, seed=0)
+            mine = stepped(Pipeline(network, loss, **options), x, y)
+            found[f"labels, {name}, {noise}"] = same(mine, right(network, loss, x, y))
+
+    def own(outputs, targets):
+        return F.cross_entropy(outputs, targets)
+
+    def total(outputs, targets):
+        return F.cross_entropy(outputs, targets, reduction="sum") * 4 / 5
+
+    pipe = Pipeline(seeded(linear, linear), total, group=alone(), check=False, **PLAIN)
+    pipe.step(x, y)
+    network = seeded(linear, linear)
+    found["labels, a sum"] = same(gradients(pipe), right(network, F.cross_entropy, x, y))
+    pipe = Pipeline(network, own, group=alone(), **PLAIN)
+    found["labels, unknown"] = refused(lambda: pipe.step(x, y))
+    y[:] = -100
+    found["no label"] = refused(lambda: pipe.step(x, y))
+
+
+def alone():
+    """A group of this rank only."""
+    return [dist.new_group([rank]) for rank in range(dist.get_world_size())][dist.get_rank()]
+
+
+def failures(found):
+    """A pipeline of one rank, whose step fails, takes the next one as ever."""
+    x, y = batch()
+    network = seeded(linear, linear)
+    fails = []
+
+    def loss(outputs, targets):
+        if fails and fails.pop():
+            raise KeyError("of the user")
+        return F.cross_entropy(outputs, targets)
+
+    pipe = Pipeline(network, loss, group=alone(), **PLAIN)
+    pipe.step(x, y, accumulate=True)
+    before = gradients(pipe)
+    fails += [True, False, False]  # in the third microbatch
+    found["failure"] = refused(lambda: pipe.step(x, y, accumulate=True))
+    found["gradients after it"] = same(gradients(pipe), before)
+    pipe.step(x, y)
+    found["step after it"] = same(
+        gradients(pipe), right(copy.deepcopy(network), F.cross_entropy, x, y)
+    )
+
+
+def copies(found):
+    """A copy of the pipeline uses a parameter that the other one does not."""
+    x, y = batch()
+    x[0, 0], x[4, 0] = 1.0, -1.0
+    network = seeded(Sometimes)
+    options = dict(split="examples", microbatches=2, replicas=2)
+    # One process would use it for all examples, which the pipeline's own check tells.
+    checked = Pipeline(network, F.cross_entropy, **options)
+    found["examples that depend on others"] = refused(lambda: checked.step(x, y))
+    pipe = Pipeline(network, F.cross_entropy, check=False, **options)
+    pipe.step(x, y)
+    plain = copy.deepcopy(network)
+    plain.zero_grad()
+    ((F.cross_entropy(plain(x[:4]), y[:4]) + F.cross_entropy(plain(x[4:]), y[4:])) / 2).backward()
+    found["unused in a copy"] = same(gradients(pipe), gradients(plain))
+
+
+CASES = (two_towers, buffers, many_shapes, changes, in_place, dropout, disagreements, labels)
+
+
+def worker():
+    found = {}
+    for case in (*CASES, failures, copies):
+        case(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def results():
+    """What the cases found, on each of two ranks."""
+    return on_ranks(2, worker)
+
+
+def of(results, *beginnings):
+    return [v for part in results for k, v in part.items() if k.startswith(beginnings)]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "towers",
+        "buffers",
+        "attributes",
+        "an earlier shape",
+        "autocast",
+        "0 needs",
+        "2 needs",
+        "in place",
+        "the batch",
+        "generators",
+        "masks",
+        "other masks",
+        "after all that",
+        "labels, function",
+        "labels, weighted",
+        "labels, a sum",
+        "gradients after it",
+        "step after it",
+        "unused in a copy",
+    ],
+)
+def test_it_is_as_in_one_process(results, what):
+    assert (checks := of(results, what))
+    assert all(value is True for value in checks)
+
+
+def test_few_shapes_are_kept_and_one_holds_memory(results):
+    assert of(results, "shapes kept") == [8, 8]
+    assert of(results, "shapes in memory") == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("other order", "step 0: x on rank 1 is not that on rank 0.*generator of its own"),
+        ("other targets", "step 0: y on rank 1 is not that on rank 0"),
+        ("other test inputs", "the pipeline: x on rank 1 is not that on rank 0"),
+        ("other shape", r"rank 1 has the shapes of x=\[\(4, 4\)\], but rank 0 has .*\(8, 4\)"),
+        ("other precision", "rank 1 has autocast=torch.bfloat16, but rank 0 has autocast=None"),
+        ("no gradients", "a step needs gradients.*no_grad"),
+        ("recomputed", "1.mean is a buffer that changes.*recompute=True"),
+        ("labels, unknown", "other numbers of labels that are not -100.*cross_entropy"),
+        ("no label", "the loss of microbatch 0 is nan.*none of its labels counts.*-100"),
+        ("failure", "of the user"),
+        ("examples that depend on others", "the loss differs.*depends on the others of its batch"),
+    ],
+)
+def test_what_cannot_be_right_is_refused_on_all_ranks_alike(results, what, said):
+    errors = of(results, what)
+    assert len(errors) == 2
+    for error in errors:
+        assert re.search(said, error), error

@@ -1,0 +1,124 @@
+"""Processes that start in milliseconds: forked from one that has imported torch and pprs already.
+
+A new interpreter spends seconds on these imports, and many tests need several processes. Such a
+process has the streams, environment and folder of the one that starts it, like any other.
+"""
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import context, forkserver, reduction
+from pathlib import Path
+from unittest.mock import patch
+
+from torch.distributed import TCPStore
+
+from pprs.pipeline.running import agent
+from pprs.study import working
+
+IMPORTED = [
+    "torch.distributed.pipelining", "pytest", "hypothesis", "safetensors.torch", "scipy.stats",
+    "matplotlib.pyplot", "sklearn.datasets",
+    "pprs.cli", "pprs.compare", "pprs.pipeline", "pprs.study.command", "pprs.training",
+]  # fmt: skip
+multiprocessing.set_forkserver_preload(IMPORTED)
+
+
+class Process(context.ForkServerProcess):
+    """Like a spawned one."""
+
+    def __init__(self, *, target, args=(), daemon=None):
+        given = _Streams(), dict(os.environ), target, args
+        super().__init__(target=_begin, args=given, daemon=daemon)
+
+
+class Context(context.ForkServerContext):
+    """What starts such processes."""
+
+    Process = Process
+
+
+COLD = multiprocessing.get_context("spawn")
+
+
+@contextmanager
+def starting(how):
+    """Inside, the library starts its processes from this context."""
+    with patch.object(agent, "PROCESSES", how), patch.object(working, "PROCESSES", how):
+        yield
+
+
+def run(*arguments, cwd=None, env=None):
+    """What ``python -m *arguments`` (or a script) does and prints, as subprocess.run returns it."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = Process(target=_module, args=(folder, cwd, env, arguments))
+        process.start()
+        process.join()
+        out, err = (Path(folder, name).read_text() for name in ("out", "err"))
+    return subprocess.CompletedProcess(arguments, process.exitcode, out, err)
+
+
+def torchrun(processes, *arguments, cwd=None):
+    """What each of so many ranks does and prints, that a launcher like torchrun has started."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    group = {
+        "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": True,
+    }  # fmt: skip
+    ranks = [group | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(processes)]
+    with ThreadPoolExecutor(processes) as threads:
+        found = threads.map(lambda rank: run(*arguments, cwd=cwd, env=rank), ranks)
+    return list(found)
+
+
+def call(function, *arguments):
+    """What a function returns in a process of its own."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    process = Process(target=_answer, args=(writer, function, arguments))
+    process.start()
+    writer.close()
+    answer = reader.recv()
+    process.join()
+    return answer
+
+
+class _Streams:
+    """The standard output and error of who pickles this."""
+
+    def __getstate__(self):
+        return [reduction.DupFd(number) for number in (1, 2)]
+
+    def __setstate__(self, copies):
+        for number, copy in enumerate(copies, 1):
+            os.dup2(copy.detach(), number)
+
+
+def _begin(_, environment, target, args):
+    os.environ.clear()
+    os.environ.update(environment)
+    # It asks the server that it comes from for more, and must not start another.
+    forkserver._forkserver.ensure_running = lambda: None
+    with starting(Context()):
+        target(*args)
+
+
+def _answer(writer, function, arguments):
+    writer.send(function(*arguments))
+
+
+def _module(folder, cwd, env, arguments):
+    for number, name in enumerate(("out", "err"), 1):
+        with Path(folder, name).open("wb") as file:
+            os.dup2(file.fileno(), number)
+    os.environ.update({name: str(value) for name, value in (env or {}).items()})
+    os.chdir(cwd or ".")
+    sys.argv = list(arguments)
+    if arguments[0].endswith(".py"):
+        runpy.run_path(arguments[0], run_name="__main__")
+    else:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
