@@ -47,6 +47,14 @@ class Case:
         inputs = tuple(x.clone() for x in self.inputs)
         return self.loss((model or self.model)(*inputs), self.target)
 
+    def runs(self) -> bool:
+        """Whether plain torch takes a step; it refuses some changes in place."""
+        try:
+            self.plain(copy.deepcopy(self.model)).backward()
+        except (RuntimeError, TypeError):
+            return False
+        return True
+
 
 class Reverse(torch.autograd.Function):
     """A backward of its own."""
@@ -203,6 +211,11 @@ KINDS: dict[str, Callable[[random.Random], list[nn.Module]]] = {
 }
 RANDOM = {"dropout", "dropout always", "python chance"}
 STATEFUL = {"buffer reassigned", "counter"}
+# Smoothing refuses these, so that too many of them would hide all else.
+REFUSED = frozenset([
+    "own backward", "backward hook", "tensor hook", "checkpoint", "reentrant checkpoint",
+    "buffer reassigned",
+])  # fmt: skip
 
 
 def _without_grad(layer, x):
@@ -284,5 +297,8 @@ def draw(number: int, without: frozenset[str] = frozenset()) -> Case:
         traits.add("partly frozen")
         for parameter in list(model.parameters())[: r.randint(1, 5)]:
             parameter.requires_grad_(False)
+    with torch.no_grad():
+        for parameter in model.parameters():  # none is 0, where a kink may be
+            parameter += 0.1 * torch.randn_like(parameter)
     case = Case(model.double(), tuple(x.double() for x in inputs), torch.randn(ROWS).double(), traits)
     return copy.deepcopy(case)

@@ -7,7 +7,7 @@ import random
 import warnings
 
 import torch
-from fuzz.models import RANDOM, Case, draw
+from fuzz.models import RANDOM, REFUSED, Case, draw
 
 import pprs
 from pprs.smoothing import Law, Noise, always, check_model, losses_at
@@ -34,7 +34,8 @@ def state_of(model):
 def smoothed_case(number: int) -> str:
     """``"equal"``, ``"refused: ..."``, or what is wrong, of a random model under a random law."""
     r = random.Random(-number)
-    case, law = draw(number), r.choice(list(LAWS))
+    without = REFUSED if r.random() < 0.8 else frozenset()
+    case, law = draw(number, without), r.choice(list(LAWS))
     autocast = r.random() < 0.25
     what = f"{law}{' autocast' if autocast else ''} {sorted(case.traits)}"
     with warnings.catch_warnings():
@@ -59,6 +60,8 @@ def _compared(case: Case, options, autocast: bool) -> str:
 
     plain = copy.deepcopy(model)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        if not case.runs():
+            return "refused: by plain torch"
         right = case.plain(plain)
     right.backward()
     wanted = {n: p.grad for n, p in plain.named_parameters() if p.requires_grad}
@@ -68,7 +71,7 @@ def _compared(case: Case, options, autocast: bool) -> str:
     except (RuntimeError, ValueError) as error:
         return _refused(error, model, before)
     if not case.traits & RANDOM:
-        tolerance = 0.05 if autocast else 1e-5
+        tolerance = 0.1 if autocast else 1e-5
         bad = _different(dict(model.named_parameters()), wanted, tolerance)
         if bad or abs(loss - right) > tolerance * (1 + abs(right)):
             return f"WRONG against plain: {bad or (loss.item(), right.item())}"
