@@ -224,7 +224,7 @@ def _without_grad(layer, x):
 
 
 class Looped(nn.Module):
-    """Not an ``nn.Sequential``: has to be traced; maybe with a skip from the input, or two heads."""
+    """Has to be traced; maybe with a skip from the input, or two heads."""
 
     def __init__(self, layers: list[nn.Module], skip: bool, second: nn.Module | None) -> None:
         super().__init__()
@@ -245,7 +245,7 @@ class Towers(nn.Module):
 
     def __init__(self, one: list[nn.Module], two: list[nn.Module], head: list[nn.Module]) -> None:
         super().__init__()
-        self.one, self.two, self.head = map(lambda layers: nn.Sequential(*layers), (one, two, head))
+        self.one, self.two, self.head = (nn.Sequential(*layers) for layers in (one, two, head))
 
     def forward(self, x, z):
         return self.head(self.one(x) + self.two(z))
@@ -299,6 +299,8 @@ def draw(number: int, without: frozenset[str] = frozenset()) -> Case:
             parameter.requires_grad_(False)
     with torch.no_grad():
         for parameter in model.parameters():  # none is 0, where a kink may be
-            parameter += 0.1 * torch.randn_like(parameter)
-    case = Case(model.double(), tuple(x.double() for x in inputs), torch.randn(ROWS).double(), traits)
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    case = Case(
+        model.double(), tuple(x.double() for x in inputs), torch.randn(ROWS).double(), traits
+    )
     return copy.deepcopy(case)

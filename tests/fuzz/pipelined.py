@@ -48,7 +48,7 @@ def drawn(number, chosen):
 
 
 def pipelined_case(number):
-    """``"equal"``, ``"ran"`` where chance forbids to compare, ``"refused: ..."`` or what is wrong."""
+    """``"equal"``; ``"ran"``, where chance forbids to compare; ``"refused: ..."``; or what is wrong."""
     chosen = settings(number)
     case = drawn(number, chosen)
     plain = copy.deepcopy(case.model)
@@ -126,7 +126,9 @@ def different(pipeline, plain, loss, right):
 
 def apart(one, two):
     """The largest difference, where none is as good as 0."""
-    return float(((0 if one is None else one) - (0 if two is None else two) + torch.zeros(())).abs().max())
+    return float(
+        ((0 if one is None else one) - (0 if two is None else two) + torch.zeros(())).abs().max()
+    )
 
 
 def other_outputs(pipeline, plain, case, x):
@@ -149,7 +151,7 @@ def move(parameters):
     with torch.no_grad():
         for p in parameters:
             if p.grad is not None:
-                p -= 0.1 * p.grad
+                p.add_(p.grad, alpha=-0.1)
 
 
 def run(first, last, path):

@@ -77,7 +77,9 @@ def _compared(case: Case, options, autocast: bool) -> str:
             return f"WRONG against plain: {bad or (loss.item(), right.item())}"
     if (left := _left(model)) is not None:
         return f"WRONG state: {left}"
-    return "equal" if autocast or case.traits & RANDOM else _literally(case, closure, options, batch)
+    return (
+        "equal" if autocast or case.traits & RANDOM else _literally(case, closure, options, batch)
+    )
 
 
 def _literally(case: Case, closure, options, batch) -> str:
@@ -126,7 +128,6 @@ def _left(model):
 def _refused(error, model, before) -> str:
     after = state_of(model)
     for name, value in before.items():
-        same = name in after and torch.equal(torch.as_tensor(value), torch.as_tensor(after[name]).to(torch.as_tensor(value).dtype))
-        if not same:
+        if name not in after or float(torch.as_tensor(after[name] - value).abs().sum()):
             return f"WRONG state after refusal: {name}"
     return f"refused: {str(error).splitlines()[0][:110]}"
