@@ -48,7 +48,7 @@ def drawn(number, chosen):
 
 
 def pipelined_case(number):
-    """``"equal"``; ``"ran"``, where chance forbids to compare; ``"refused: ..."``; or what is wrong."""
+    """``"equal"``, ``"ran"`` (chance forbids to compare), ``"refused: ..."`` or what is wrong."""
     chosen = settings(number)
     case = drawn(number, chosen)
     plain = copy.deepcopy(case.model)
