@@ -71,7 +71,7 @@ def _compared(case: Case, options, autocast: bool) -> str:
     except (RuntimeError, ValueError) as error:
         return _refused(error, model, before)
     if not case.traits & RANDOM:
-        tolerance = 0.1 if autocast else 1e-5
+        tolerance = 0.02 + 4 * _lost(case, wanted) if autocast else 1e-5
         bad = _different(dict(model.named_parameters()), wanted, tolerance)
         if bad or abs(loss - right) > tolerance * (1 + abs(right)):
             return f"WRONG against plain: {bad or (loss.item(), right.item())}"
@@ -99,6 +99,16 @@ def _literally(case: Case, closure, options, batch) -> str:
     if bad or not torch.allclose(losses, expected):
         return f"WRONG against the literal loop: {bad or (losses, expected)}"
     return "equal"
+
+
+def _lost(case, wanted):
+    """How far autocast itself takes the gradients from those in float32, of the largest."""
+    exact = copy.deepcopy(case.model)
+    exact.zero_grad()
+    case.plain(exact).backward()
+    found = {n: p.grad for n, p in exact.named_parameters() if p.grad is not None}
+    scale = max(grad.abs().max() for grad in found.values())
+    return max(float((grad - wanted[n]).abs().max() / scale) for n, grad in found.items())
 
 
 def _different(parameters, wanted, tolerance):
