@@ -58,7 +58,7 @@ def _compared(case: Case, options, autocast: bool) -> str:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             return case.loss(model(*inputs), target)
 
-    plain = copy.deepcopy(model)
+    plain, exact = copy.deepcopy(model), copy.deepcopy(model)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         if not case.runs():
             return "refused: by plain torch"
@@ -71,7 +71,7 @@ def _compared(case: Case, options, autocast: bool) -> str:
     except (RuntimeError, ValueError) as error:
         return _refused(error, model, before)
     if not case.traits & RANDOM:
-        tolerance = 0.02 + 4 * _lost(case, wanted) if autocast else 1e-5
+        tolerance = 0.02 + 4 * _lost(case, exact, wanted) if autocast else 1e-5
         bad = _different(dict(model.named_parameters()), wanted, tolerance)
         if bad or abs(loss - right) > tolerance * (1 + abs(right)):
             return f"WRONG against plain: {bad or (loss.item(), right.item())}"
@@ -101,10 +101,8 @@ def _literally(case: Case, closure, options, batch) -> str:
     return "equal"
 
 
-def _lost(case, wanted):
+def _lost(case, exact, wanted):
     """How far autocast itself takes the gradients from those in float32, of the largest."""
-    exact = copy.deepcopy(case.model)
-    exact.zero_grad()
     case.plain(exact).backward()
     found = {n: p.grad for n, p in exact.named_parameters() if p.grad is not None}
     scale = max(grad.abs().max() for grad in found.values())
