@@ -56,6 +56,7 @@ class State:
         self._keep(model, "", thorough)
         for name, module, *_ in self._modules:
             _refuse_hooks(name, module)
+        self._of_model = set(self._contents)
         hooks = (h for _, m, *_ in self._modules for h in _forward_hooks(m))
         functions = [*hooks] if closure is None else [closure, *hooks]
         self._places = [(p, p.read()) for function in functions for p in places(function)]
@@ -64,14 +65,15 @@ class State:
                 self._keep(module, place.name, False)
 
     def restore(self) -> None:
-        """Put back all that was there."""
+        """Put back all that was there; in the closure's variables, where perturbed values are."""
         for _, module, attributes, buffers in self._modules:
             _put_back(module.__dict__, attributes)
             _put_back(module._buffers, buffers)
-        for container, before in self._contents.values():
-            _refill(container, before)
+        for key, (container, before) in self._contents.items():
+            if key in self._of_model or _holds_lanes(container):
+                _refill(container, before)
         for place, before in self._places:
-            if place.read() is not before:
+            if place.read() is not before and _holds_lanes(place.read()):
                 place.write(before)
         for tensor, before in self._clones:
             if not torch.equal(tensor, before):
@@ -214,6 +216,11 @@ def _reached(
         for item in list(items.values()) if isinstance(items, dict) else items:
             if type(item) not in _PLAIN:
                 yield from _reached(item, depth - 1, seen, contents)
+
+
+def _holds_lanes(value: Any) -> bool:
+    reached = _reached(value, _FROM_CLOSURE, set())
+    return any(isinstance(item, Tensor) and varies(item) for item in reached)
 
 
 def _is_container(value: Any) -> bool:
