@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,6 @@ from pprs.smoothing._lanes import last_lane, varies
 from pprs.smoothing._reach import places
 
 _STANDARD = frozenset(nn.Module().__dict__) - {"training"}
-_PLAIN = {int, float, str, bool, type(None), torch.device, torch.dtype}
 _DEPTH = 4  # of containers in containers that are looked into
 _FROM_CLOSURE = 3  # where a whole program may be in reach
 _NOT_LOOKED_INTO = {"torch", "pprs", "numpy", "builtins", "functools", "collections", "logging"}
@@ -57,8 +57,11 @@ class State:
         for name, module, *_ in self._modules:
             _refuse_hooks(name, module)
         self._of_model = set(self._contents)
-        hooks = (h for _, m, *_ in self._modules for h in _forward_hooks(m))
-        functions = [*hooks] if closure is None else [closure, *hooks]
+        functions = [] if closure is None else [closure]
+        for _, module, *_ in self._modules:
+            if module._forward_pre_hooks or module._forward_hooks:
+                functions += module._forward_pre_hooks.values()
+                functions += module._forward_hooks.values()
         self._places = [(p, p.read()) for function in functions for p in places(function)]
         for place, value in self._places:
             for module in self._note(f"variable {place.name!r}", value, False, _FROM_CLOSURE):
@@ -94,11 +97,12 @@ class State:
         self._read = read
         seen: set[int] = set()
         for name, module, attributes, _ in self._modules:
-            for key, buffer in module._buffers.items():
+            for key, buffer in module._buffers.items() if module._buffers else ():
                 if buffer is not None and varies(buffer):
                     raise self._refusal(f"buffer {_joined(name, key)!r}")
-            for key, value in list(module.__dict__.items()):
-                if key not in _STANDARD and type(value) not in _PLAIN:
+            for key in _own(module):
+                value = module.__dict__[key]
+                if not _is_leaf(type(value)):
                     label = f"attribute {_joined(name, key)!r}"
                     settled = self._settled(value, attributes.get(key), label, _DEPTH, seen)
                     if settled is not value and not _computed(module, key):
@@ -132,7 +136,7 @@ class State:
         seen.add(id(inside))
         _, kept = self._contents.get(id(inside), (None, None))
         for key, item in list(inside.items() if isinstance(inside, dict) else enumerate(inside)):
-            if type(item) not in _PLAIN:
+            if not _is_leaf(type(item)):
                 old = kept.get(key) if isinstance(kept, dict) else before if kept is None else kept
                 settled = self._settled(item, old, name, depth - 1, seen)
                 if settled is not item:
@@ -148,10 +152,11 @@ class State:
         for name, module in root.named_modules(self._known, prefix):
             attributes = module.__dict__
             self._modules.append((name, module, attributes.copy(), module._buffers.copy()))
-            for key, value in attributes.items():
-                if key not in _STANDARD and type(value) not in _PLAIN:
+            for key in _own(module):
+                value = attributes[key]
+                if not _is_leaf(type(value)):
                     self._note(f"attribute {_joined(name, key)!r}", value, thorough)
-            for key, buffer in module._buffers.items():
+            for key, buffer in module._buffers.items() if module._buffers else ():
                 self._note(f"buffer {_joined(name, key)!r}", buffer, thorough)
 
     def _note(self, name: str, value: Any, thorough: bool, depth: int = _DEPTH) -> list[nn.Module]:
@@ -177,9 +182,9 @@ class State:
         )
 
 
-def _forward_hooks(module: nn.Module) -> Iterator[Any]:
-    yield from module._forward_pre_hooks.values()
-    yield from module._forward_hooks.values()
+def _own(module: nn.Module) -> list[str]:
+    """The attributes that not every module has."""
+    return sorted(module.__dict__.keys() - _STANDARD)
 
 
 def _computed(module: nn.Module, key: str) -> bool:
@@ -214,7 +219,7 @@ def _reached(
     items = inside if contents is None else contents.get(id(inside), inside)
     if depth:
         for item in list(items.values()) if isinstance(items, dict) else items:
-            if type(item) not in _PLAIN:
+            if not _is_leaf(type(item)):
                 yield from _reached(item, depth - 1, seen, contents)
 
 
@@ -229,12 +234,22 @@ def _is_container(value: Any) -> bool:
 
 def _is_object(value: Any) -> bool:
     """Whether it is one of a class that somebody wrote, and may hold what a pass left there."""
-    kind = type(value)
-    return (
-        hasattr(value, "__dict__")
-        and not isinstance(value, type | dict | nn.Module | Tensor)
-        and kind.__module__.partition(".")[0] not in _NOT_LOOKED_INTO
-    )
+    return _is_written(type(value)) and hasattr(value, "__dict__")
+
+
+def _written(kind: type) -> bool:
+    known = issubclass(kind, type | list | tuple | dict | deque | nn.Module | Tensor)
+    return not known and kind.__module__.partition(".")[0] not in _NOT_LOOKED_INTO
+
+
+def _leaf(kind: type) -> bool:
+    """Whether nothing that a pass leaves can be in values of this class."""
+    holds = issubclass(kind, list | tuple | dict | deque | nn.Module | Tensor)
+    return not holds and not _is_written(kind)
+
+
+_is_written: Callable[[type], bool] = functools.lru_cache(4096)(_written)
+_is_leaf: Callable[[type], bool] = functools.lru_cache(4096)(_leaf)
 
 
 def _refill(container: Any, before: Any) -> None:

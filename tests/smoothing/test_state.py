@@ -325,4 +325,4 @@ def test_what_forward_hooks_keep_is_that_of_the_last_perturbation():
     model.linear.register_forward_hook(lambda module, inputs, out: kept.append(out))
     run(model)
     assert usable(model)
-    assert kept[0].shape == kept[1].shape
+    assert kept[0].isfinite().all().item()
