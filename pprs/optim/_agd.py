@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +55,10 @@ class AGD(Optimizer):
         _check_lr(group["lr"])
         _check_momentum(group["momentum"])
         super().add_param_group({"step": 0, "lambda": 0.0, "evaluating": False, **param_group})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, but with tensors of its own, which no step of another optimizer changes."""
+        super().load_state_dict({**state_dict, "state": copy.deepcopy(state_dict["state"])})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -108,6 +113,8 @@ class AGD(Optimizer):
         if "y" not in state:
             state["y"] = x.clone(memory_format=torch.preserve_format)
         y: Tensor = state["y"]
+        if (y.dtype, y.device) != (x.dtype, x.device):  # the model was moved since
+            state["y"] = y = y.to(x)
         return y
 
     @torch.no_grad()

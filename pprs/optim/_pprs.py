@@ -167,6 +167,21 @@ class PPRS(AGD):
             raise ValueError(f"sigma differs among {', '.join(names)}: add a group for each")
         return settings[0] if settings else 0.0
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, from a ``state_dict()`` of a ``PPRS``.
+
+        Raises:
+            ValueError: if it is another optimizer's.
+        """
+        for group in state_dict["param_groups"]:
+            missing = {*_COMMON, "sigma"} - group.keys()
+            if missing:
+                raise ValueError(
+                    f"the state is not that of a PPRS optimizer, since its param groups have no "
+                    f"{', '.join(sorted(missing))}: load it into one of the class that saved it"
+                )
+        super().load_state_dict(state_dict)
+
     def __getstate__(self) -> dict[str, Any]:
         # torch's keeps three attributes; a copy needs ours as well.
         names = ("model", "unused", "_sigma", "_vectorised", "_annealed", "_warned")
@@ -230,7 +245,8 @@ class PPRS(AGD):
         for group, annealed in zip(self.param_groups, self._annealed, strict=True):
             if annealed is not None:
                 group["sigma"] = annealed(group["step"])
-            of_parameter |= {id(parameter): group["sigma"] for parameter in group["params"]}
+            sigma = Law.of_step(group["sigma"], group["step"])
+            of_parameter |= {id(parameter): sigma for parameter in group["params"]}
         first = self.param_groups[0]
         sigmas = {n: of_parameter[id(p)] for n, p in parameters.items() if id(p) in of_parameter}
         for name in parameters.keys() - sigmas.keys():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock, get_ident
+from typing import Any
 
-from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
@@ -27,15 +28,28 @@ def refuse_scaled(optimizer: Optimizer) -> None:
 @contextmanager
 def scalers_refused() -> Iterator[None]:
     """Inside the block a scaler that is enabled raises ``RuntimeError`` instead of scaling."""
-    scale = GradScaler.scale
-
-    def refused(scaler: GradScaler, outputs: Tensor) -> Tensor:
-        if scaler.is_enabled():
-            raise RuntimeError(_WAY_OUT)
-        return outputs
-
-    GradScaler.scale = refused  # type: ignore[method-assign, assignment]
+    with _lock:  # steps in other threads may begin and end at any time
+        if not _stepping:
+            _torchs.append(GradScaler.scale)
+            GradScaler.scale = _refusing  # type: ignore[method-assign, assignment]
+        _stepping.append(get_ident())
     try:
         yield
     finally:
-        GradScaler.scale = scale  # type: ignore[method-assign]
+        with _lock:
+            _stepping.remove(get_ident())
+            if not _stepping:
+                GradScaler.scale = _torchs.pop()  # type: ignore[method-assign]
+
+
+def _refusing(scaler: GradScaler, outputs: Any) -> Any:
+    if get_ident() not in _stepping:
+        return _torchs[0](scaler, outputs)
+    if scaler.is_enabled():
+        raise RuntimeError(_WAY_OUT)
+    return outputs
+
+
+_lock = Lock()
+_stepping: list[int] = []  # threads
+_torchs: list[Callable[..., Any]] = []  # the method that was there

@@ -194,6 +194,12 @@ def check_batch(batch: Sequence[Tensor] | None, noise: str) -> Sequence[Tensor]:
         return ()
     if isinstance(batch, Tensor):
         raise ValueError("batch must be a sequence of tensors, got one: write batch=(x,)")
+    kinds = [type(item).__name__ for item in batch]
+    if not isinstance(batch, Sequence) or not all(isinstance(item, Tensor) for item in batch):
+        raise ValueError(
+            f"batch must be a sequence of tensors, got {type(batch).__name__} of {kinds}: write "
+            f'batch=(b["x"], b["y"]), and keep all else in the closure'
+        )
     if noise == "example":
         sizes = [tuple(tensor.shape[:1]) for tensor in batch]
         if not sizes or len(set(sizes)) > 1 or sizes[0] in {(), (0,)}:
@@ -217,6 +223,8 @@ def check_scalar(loss: object) -> Tensor:
             f"the closure must return a scalar loss, got a tensor of shape {tuple(loss.shape)}: "
             f"reduce it, for example with .mean()"
         )
+    if not loss.is_floating_point():
+        raise ValueError(f"the loss must be of a real floating-point type, got {loss.dtype}")
     return loss
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pprs.smoothing._draws import Target
 from pprs.smoothing._lanes import owned
+from pprs.smoothing._once import once
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Conv(torch.autograd.Function):
         return _apart(outputs, lanes)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, weights = ctx.saved_tensors
         use: ConvUse = ctx.use

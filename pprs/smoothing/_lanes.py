@@ -122,7 +122,12 @@ def stacked(results: Sequence[Any]) -> Any:
 
 def innermost() -> bool:
     """Whether the vmap over the lanes is known to be the only one here."""
-    return _direct and _vmap.get_dynamic_layer_stack_depth() == 1
+    return depth() == 1
+
+
+def depth() -> int:
+    """How many of torch.func's transforms this runs in, as far as is known."""
+    return _vmap.get_dynamic_layer_stack_depth() if _direct else 0
 
 
 def varies(tensor: Tensor) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pprs.smoothing import _compiled
 from pprs.smoothing._autocast import without_autocast
@@ -16,6 +15,7 @@ from pprs.smoothing._draws import Target
 from pprs.smoothing._gram import Factor, Known, factor, jitter_of
 from pprs.smoothing._lanes import owned
 from pprs.smoothing._noise import Role
+from pprs.smoothing._once import once
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class ImplicitLinear(torch.autograd.Function):
         return owned(noisy, use.target.lanes.count, inputs.shape[-2], len(weight))
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, *parts = ctx.saved_tensors
         use: LinearUse = ctx.use
@@ -149,7 +149,7 @@ class MaterialisedLinear(torch.autograd.Function):
         return torch.baddbmm(offset, inputs, weights.mT)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, weights = ctx.saved_tensors
         with without_autocast(grad.device):

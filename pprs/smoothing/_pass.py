@@ -174,7 +174,7 @@ class Smoothed(TorchFunctionMode):
 
     def _changed_by_lanes(self, name: str, changed: Tensor, error: Exception) -> RuntimeError:
         what = self._state.get(id(changed), f"a tensor of shape {tuple(changed.shape)}")
-        known = id(changed) in self._state
+        known = what.startswith(("buffer", "attribute"))
         advice = (
             "call .eval() on its module, or update it outside the closure"
             if known

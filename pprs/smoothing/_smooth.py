@@ -25,7 +25,7 @@ from pprs.smoothing._checks import (
     warn_of_zeros,
 )
 from pprs.smoothing._draws import Lanes, Target
-from pprs.smoothing._lanes import Periodic
+from pprs.smoothing._lanes import Periodic, depth
 from pprs.smoothing._law import DEFAULT_SAMPLES, Law, NoiseLaw, Scale, Sigma
 from pprs.smoothing._noise import Noise, fresh_seed
 from pprs.smoothing._pass import Smoothed
@@ -144,6 +144,7 @@ def losses_at(
         cycle=law.cycle(lanes, law.samples),
         model=model,
         watched=first,
+        closure=closure,
     )
     unmet = [target.name for target in targets if not target.met]
     check_met(unmet, len(targets), unused if first else "allow", losses)
@@ -177,6 +178,7 @@ def at_perturbed(
     cycle: int | None = None,
     model: nn.Module | None = None,
     watched: bool = True,
+    closure: Closure | None = None,
 ) -> Any:
     """Run a function at every lane's parameters.
 
@@ -189,13 +191,15 @@ def at_perturbed(
         cycle: after so many lanes the inputs repeat, if they do.
         model: whose state is looked after.
         watched: whether every operation is checked.
+        closure: what else is looked after: what it refers to.
 
     Returns:
         The results, shape ``(lanes, ...)`` each.
     """
+    _check_not_inside()
     passes: list[Smoothed] = []
     periodic = [Periodic(x, cycle) for x in inputs if cycle is not None and not x.is_inference()]
-    state = None if model is None else State(model, lanes.count, watched)
+    state = None if model is None else State(model, lanes.count, watched, closure)
     watch = Watch(targets) if watched else None
 
     def at_lane(lane: Tensor, *rows: Tensor) -> Any:
@@ -222,8 +226,26 @@ def at_perturbed(
             state.restore()
         if watch is not None and watch.refusal not in {None, error}:
             raise watch.refusal from None
+        _explain(error)
         raise
     return result
+
+
+def _check_not_inside() -> None:
+    if depth():
+        raise RuntimeError(
+            "a smoothed loss was asked for inside another one's closure, or inside torch.func "
+            "(vmap, grad, ...): compute it outside, and add the losses there"
+        )
+
+
+def _explain(error: BaseException) -> None:
+    if "setup_context" in str(error):
+        raise RuntimeError(
+            "the closure runs a torch.autograd.Function that torch.func.vmap cannot: one without "
+            "setup_context and a vmap rule, or that by which modules run backward hooks. Write its "
+            f"rule, or remove it while smoothing (torch: {error})"
+        ) from error
 
 
 def _uncompiled() -> AbstractContextManager[Any]:

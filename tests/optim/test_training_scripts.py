@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from threading import Event, Thread
 
 import pytest
 import torch
@@ -238,3 +239,72 @@ def test_parameters_and_models_are_told_apart():
         pprs.PPRS(model.parameters(), 0.1, sigma=0.1)
     with pytest.raises(TypeError, match=r"AGD\(model.parameters\(\), ...\), got a Sequential"):
         pprs.AGD(model, 0.1)
+
+
+def test_a_state_that_is_loaded_belongs_to_one_optimizer():
+    models = [net(), net()]
+    first, second = (pprs.PPRS(model, lr=0.1, sigma=0.1, samples=2, seed=0) for model in models)
+    first.step(loss_of(models[0]))
+    models[1].load_state_dict(models[0].state_dict())
+    second.load_state_dict(first.state_dict())
+    for _ in range(2):
+        first.step(loss_of(models[0]))
+    for _ in range(2):
+        second.step(loss_of(models[1]))
+    for p, q in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_the_state_of_another_class_is_refused():
+    model = net()
+    optimizer = pprs.PPRS(model, lr=0.1, sigma=0.1)
+    with pytest.raises(ValueError, match="not that of a PPRS optimizer"):
+        optimizer.load_state_dict(pprs.AGD(model.parameters(), lr=0.1).state_dict())
+
+
+def test_a_model_that_becomes_float64_takes_its_state_with_it():
+    model = net()
+    optimizer = pprs.AGD(model.parameters(), lr=0.1)
+    for dtype in (torch.float32, torch.float64):
+        model.to(dtype)
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 0.1)
+        optimizer.step()
+    assert all(state["y"].dtype == torch.float64 for state in optimizer.state.values())
+
+
+def test_the_sigma_of_a_group_may_become_a_function():
+    gradients = []
+    for setting in (0.2, lambda step: 0.1 * (1 + step)):
+        model = net()
+        optimizer = pprs.PPRS(model, lr=0.0, sigma=0.1, samples=2, seed=0)
+        optimizer.step(loss_of(model))
+        optimizer.param_groups[0]["sigma"] = setting
+        optimizer.step(loss_of(model))
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert all(torch.equal(p, q) for p, q in zip(*gradients, strict=True))
+
+
+def test_steps_that_overlap_in_threads_leave_torch_s_scaler_as_it_is():
+    scale, entered, left = torch.amp.GradScaler.scale, Event(), Event()
+    first, second = net(), net()
+
+    def within():
+        entered.set()
+        left.wait()
+        return loss_of(first)()
+
+    thread = Thread(target=lambda: pprs.PPRS(first, lr=0.1, sigma=0.1, samples=2).step(within))
+    thread.start()
+    entered.wait()
+    inside = torch.amp.GradScaler("cpu", init_scale=4.0).scale(torch.ones(()))
+    optimizer = pprs.PPRS(second, lr=0.1, sigma=0.1, samples=2)
+
+    def around():
+        left.set()
+        thread.join()
+        return loss_of(second)()
+
+    optimizer.step(around)
+    assert inside == 4
+    assert torch.amp.GradScaler.scale is scale

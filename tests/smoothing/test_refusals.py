@@ -220,3 +220,57 @@ def test_layers_without_noise_are_named_once():
     pprs.smooth(closure, model, 0.1)
     with pytest.warns(UserWarning, match="'2.weight'"):
         pprs.PPRS(copy.deepcopy(model), 0.1, sigma=0.1, scale="filter")
+
+
+@pytest.mark.parametrize("way", ["implicit", "materialised"])
+@pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), lambda: nn.Conv1d(4, 3, 1)])
+def test_second_derivatives_are_refused_whatever_is_asked_for(make, way):
+    model, x = make().double(), torch.randn(4, 4).double()
+    with pprs.smoothing.always(way):
+        loss = pprs.smooth(lambda: model(x).pow(4).mean(), model, 0.1, 2)
+    parameters = [*model.parameters()]
+    gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+    penalty = sum(gradient.square().sum() for gradient in gradients)
+    again = functools.partial(torch.autograd.grad, penalty, parameters, retain_graph=True)
+    for take in (again, penalty.backward):
+        with pytest.raises(RuntimeError, match="second derivatives of a smoothed loss"):
+            take()
+
+
+def test_a_smoothed_loss_inside_another_is_refused():
+    model = net()
+    loss = functools.partial(pprs.smooth, lambda: model(X).mean(), model, 0.1, 2)
+    refused(loss, model, "inside another one's closure")
+
+
+class Turned(torch.autograd.Function):
+    """Turns gradients around, as it is often written."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -grad
+
+
+def test_what_vmap_cannot_differentiate_is_refused_with_what_to_do():
+    model, other = net(), nn.Identity()
+    other.register_full_backward_hook(lambda module, inputs, outputs: None)
+    for after in (Turned.apply, other):
+        refused(lambda f=after: f(model(X)).mean(), model, "autograd.Function that .* cannot")
+
+
+@pytest.mark.parametrize("batch", [{"x": X}, (X, [1, 2]), "x"])
+@pytest.mark.parametrize("noise", ["shared", "example"])
+def test_a_batch_of_anything_but_tensors_is_refused(batch, noise):
+    model = net()
+    options = {"batch": batch, "noise": noise, "error": ValueError}
+    refused(lambda *rows: model(X).mean(), model, "batch must be a sequence of tensors", **options)
+
+
+def test_a_loss_that_is_no_real_number_is_refused():
+    model = net()
+    for dtype in (torch.int64, torch.complex64):
+        refused(lambda d=dtype: model(X).mean().to(d), model, "real floating-point", ValueError)
