@@ -134,7 +134,7 @@ def _checksum(tensors: Sequence[Any]) -> int:
     total = 0
     for x in found:
         flat = x.detach().reshape(-1)
-        some = flat[:: (len(flat) // _LIMIT) | 1].cpu().contiguous()
+        some = flat[:: (len(flat) // _LIMIT) | 1].cpu().contiguous().resolve_conj()
         about = f"{tuple(x.shape)} {x.dtype}".encode()
         total = zlib.crc32(some.view(torch.uint8).numpy().data, zlib.crc32(about, total))
     return total

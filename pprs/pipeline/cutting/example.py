@@ -38,7 +38,9 @@ class Example:
         self.model = model
         keys = [key for key, value in options.items() if isinstance(value, Tensor)]
         fixed = {key: value for key, value in options.items() if key not in keys}
-        self.inputs = _batch([*tensors, *(options[key] for key in keys)])
+        given = [*tensors, *(options[key] for key in keys)]
+        # One tensor given twice, or a view of another, would be one and the same in the trace.
+        self.inputs = _batch([x.detach().clone() for x in given])
         rows = self.inputs[0].shape[:1]
         self.free = tuple({0: Dim.AUTO} if x.shape[:1] == rows else None for x in self.inputs)
         self.outputs: list[Any] = []

@@ -25,14 +25,17 @@ def precision(tensors: Iterable[Tensor], device: torch.device) -> float:
 
 
 def apart(a: Tensor | None, b: Tensor | None) -> float:
-    """The norm of the difference relative to the larger norm; a missing tensor counts as 0."""
+    """The norm of the difference relative to the larger norm; a missing tensor counts as 0.
+
+    What rounding does to numbers that are too small for their type is no difference.
+    """
     if a is None or b is None:
         other = b if a is None else a
         return 0.0 if other is None or not other.count_nonzero() else math.inf
     if a.shape != b.shape:
         return math.inf
     distance = _distance(a, b)
-    return distance / max(_norm(a), _norm(b)) if distance else 0.0
+    return distance / max(_norm(a), _norm(b)) if distance > _underflow(a) else 0.0
 
 
 def differing(found: Results, right: Results, eps: float) -> dict[str, float]:
@@ -88,6 +91,13 @@ def shown(size: float) -> str:
     if math.isinf(size):
         return "altogether"
     return f"by {100 * size:.3g} %"
+
+
+def _underflow(tensor: Tensor) -> float:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return 0.0
+    kind = torch.finfo(tensor.dtype)
+    return _TIMES * math.sqrt(tensor.numel()) * kind.smallest_normal * kind.eps
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

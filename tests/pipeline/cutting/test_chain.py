@@ -447,3 +447,19 @@ def test_other_sizes_than_the_examples_are_refused():
         pieces(torch.randn(2, 5))
     with pytest.raises(ValueError, match="largest must be an integer of at least 1, got 0"):
         chain(ResidualMLP(), torch.randn(2, 6), largest=0)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x, z):
+        return self.b(self.a(x).tanh() + z)
+
+
+def test_an_example_that_is_given_twice_stands_for_two_inputs():
+    x, model = torch.randn(3, 4), TwoInputs()
+    others = torch.randn(5, 4), torch.randn(5, 4)
+    assert torch.equal(chain(model, x, x)(*others), model(*others))
+    assert torch.equal(chain(model, x, {"z": x})(*others), model(*others))

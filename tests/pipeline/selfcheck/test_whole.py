@@ -10,6 +10,7 @@ from torch import nn
 
 from pprs.pipeline import chain
 from pprs.pipeline.selfcheck.both import Both
+from pprs.pipeline.selfcheck.comparing import apart
 from pprs.pipeline.selfcheck.whole import UnlikeError, compare
 
 X, Y = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
@@ -239,3 +240,9 @@ def test_nothing_is_left_of_a_comparison():
     assert model.training
     assert all(piece.training for piece in pieces)
     assert all(torch.equal(p, parameters[n]) for n, p in model.named_parameters())
+
+
+def test_numbers_too_small_for_their_type_are_no_difference():
+    small = torch.tensor([3e-45, 1e-44])
+    assert apart(small, small.flip(0)) == 0
+    assert apart(1e10 * small, 1e10 * small.flip(0)) > 0.1
