@@ -40,6 +40,15 @@ class HalvedStage(PipelineStage):
         for infos in (*self.args_recv_info.values(), *self.grad_recv_info.values()):
             yield from (i for i in infos if not i.is_root_arg and i.tensor_meta is not None)
 
+    def forward_one_chunk(self, *args: Any, **given: Any) -> Any:
+        """As torch's; an error says what a layer said, without torch's words before it."""
+        try:
+            return super().forward_one_chunk(*args, **given)
+        except RuntimeError as error:
+            if isinstance(error.__cause__, RuntimeError):
+                raise error.__cause__  # noqa: B904 (it has a cause of its own)
+            raise
+
     def backward_maybe_with_nosync(
         self, backward_type: str, bwd_kwargs: dict[str, Any], last_backward: bool = False
     ) -> Any:

@@ -216,6 +216,23 @@ def failures(found):
     )
 
 
+def words(found):
+    """A layer fails in the schedule, after it ran once before."""
+    x, y = batch()
+    calls = []
+
+    class Breaking(nn.Module):
+        def forward(self, x):
+            calls.append(x)
+            if len(calls) > 1:
+                raise ValueError("my layer broke")
+            return x
+
+    network = seeded(linear, Breaking, linear)
+    pipe = Pipeline(network, F.cross_entropy, group=alone(), check=False, **PLAIN)
+    found["a layer's words"] = refused(lambda: pipe.step(x, y))
+
+
 def copies(found):
     """A copy of the pipeline uses a parameter that the other one does not."""
     x, y = batch()
@@ -239,7 +256,7 @@ CASES = (two_towers, buffers, many_shapes, changes, in_place, dropout, disagreem
 
 def worker():
     found = {}
-    for case in (*CASES, failures, copies):
+    for case in (*CASES, failures, words, copies):
         case(found)
     return found
 
@@ -301,6 +318,7 @@ def test_few_shapes_are_kept_and_one_holds_memory(results):
         ("labels, unknown", "other numbers of labels that are not -100.*cross_entropy"),
         ("no label", "the loss of microbatch 0 is nan.*none of its labels counts.*-100"),
         ("failure", "of the user"),
+        ("a layer's words", "^stage 0 failed .* layer '1': my layer broke$"),
         ("examples that depend on others", "the loss differs.*depends on the others of its batch"),
         ("the step after a failed one", "a step has failed on this rank.*start all ranks again"),
     ],
