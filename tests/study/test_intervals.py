@@ -159,12 +159,12 @@ def test_there_is_no_exponent_where_a_size_was_never_reached():
     [
         (dict(level=1.0), "level must be above 0 and below 1, got 1.0"),
         (dict(draws=0), "draws must be an integer of at least 1"),
-        (dict(level=1.0, unit="cell"), "level must be above 0 and below 1, got 1.0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, said):
-    with pytest.raises(ValueError, match=said):
-        interval([[1.0, 2.0], [1.0, 2.0, 3.0]], **options)
+    for unit in ("seed", "cell"):
+        with pytest.raises(ValueError, match=said):
+            interval([[1.0, 2.0], [1.0, 2.0, 3.0]], unit=unit, **options)
     with pytest.raises(ValueError, match=said):
         growth([1, 2], [[1.0, 2.0], [1.0, 2.0, 3.0]], **options)
 

@@ -116,9 +116,9 @@ def tuned(random, luck, cells=7):
 
 
 def test_luck_that_the_seeds_of_a_cell_share_is_heeded_with_cells_as_units():
-    # 250 comparisons without a difference but luck in tuning of half a standard deviation. At most
+    # 500 comparisons without a difference but luck in tuning of half a standard deviation. At most
     # 5 % may be told apart, within a bound with false alarms of 1e-4; with seeds as units 17 % are.
-    repeats, random = 250, np.random.default_rng(2)
+    repeats, random = 500, np.random.default_rng(2)
     told = dict.fromkeys(("seed", "cell"), 0)
     for _ in range(repeats):
         cells = tuned(random, luck=0.5)

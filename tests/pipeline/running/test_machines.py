@@ -108,7 +108,8 @@ def test_so_does_one_machine_twice_and_a_failing_rank_ends_the_agents_of_both(al
     codes, said = both([[], []], "127.0.0.1", tmp_path, "fails")
     assert codes == [1, 1], said
     check_trained(tmp_path, alone)
-    assert "LaunchError: rank 1 failed with ArithmeticError: no such step" in said[1]
+    failed = r"LaunchError: rank 1 \(stage 1, step 1\) failed with ArithmeticError: no such step"
+    assert re.search(failed, said[1]), said[1]
 
 
 def test_a_first_rank_that_is_stopped_ends_the_others_without_any_launcher(tmp_path):
