@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import pytest
 from training.runs import started, workplace
@@ -63,7 +64,8 @@ def test_an_interrupt_while_processes_start_leaves_no_folder(tmp_path):
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
         _, said = process.communicate(timeout=120)
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert lines == ["checking the model and the data…\n", "starting 2 processes…\n"], said
     assert process.returncode == 130
     assert said == "pprs: interrupted by SIGINT before the first step: nothing is kept\n"

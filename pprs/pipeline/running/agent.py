@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
@@ -22,6 +22,7 @@ from torch.distributed.elastic.agent.server.api import (
     WorkerSpec,
     WorkerState,
 )
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from pprs.pipeline.running.failure import Failure, first
@@ -53,10 +54,14 @@ class Agent(SimpleElasticAgent):
         spec: how many ranks there are, how often they start again, and where they meet.
         work: what each rank does.
         folder: where the ranks write how they fail and where they are.
+        received: the signals that have asked this process to end.
     """
 
-    def __init__(self, spec: WorkerSpec, work: Work, folder: Path) -> None:
+    def __init__(
+        self, spec: WorkerSpec, work: Work, folder: Path, received: Sequence[signal.Signals]
+    ) -> None:
         super().__init__(spec)
+        self._received = received
         self.failure: Failure | None = None
         self._work = work
         self._folder = folder
@@ -99,6 +104,8 @@ class Agent(SimpleElasticAgent):
         }
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
+        if self._received:  # while something ran that catches all exceptions
+            raise SignalException(f"received {self._received[-1].name}", self._received[-1])
         codes = {rank: process.exitcode for rank, process in self._processes.items()}
         if set(codes.values()) == {0}:
             return RunResult(WorkerState.SUCCEEDED, return_values=dict.fromkeys(codes))

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -76,15 +76,27 @@ def launch(
     _silence("torch.distributed.elastic")
     # Python handles signals in the main thread only.
     asked = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    received: list[signal.Signals] = []
+
+    def ask(number: int, _: FrameType | None) -> NoReturn:
+        received.append(signal.Signals(number))
+        raise SignalException(f"received {received[-1].name}", received[-1])
+
     with TemporaryDirectory(prefix="pprs-") as folder:
         try:
-            with handled(_raise, asked):
-                _run(work, processes, max_restarts, Path(folder))
+            with handled(ask, asked):
+                _run(work, processes, max_restarts, Path(folder), received)
         except SignalException as error:
             raise LaunchInterrupted(error.sigval) from None
 
 
-def _run(work: Work, processes: int, max_restarts: int, folder: Path) -> None:
+def _run(
+    work: Work,
+    processes: int,
+    max_restarts: int,
+    folder: Path,
+    received: Sequence[signal.Signals],
+) -> None:
     meeting = RendezvousParameters(
         backend="c10d",
         endpoint="localhost:0",
@@ -101,7 +113,7 @@ def _run(work: Work, processes: int, max_restarts: int, folder: Path) -> None:
         max_restarts=max_restarts,
         local_addr="localhost",
     )
-    agent = Agent(spec, work, folder)
+    agent = Agent(spec, work, folder, received)
     try:
         result = agent.run()
     finally:
@@ -119,12 +131,6 @@ def _check(max_restarts: int, grace: float, silence: float) -> None:
         raise ValueError(f"grace must be at least 0 seconds, got {grace}")
     if not silence > 0:
         raise ValueError(f"silence must be more than 0 seconds, got {silence}")
-
-
-def _raise(number: int, _: FrameType | None) -> NoReturn:
-    """Raise torch's exception for a signal that asks this process to end."""
-    received = signal.Signals(number)
-    raise SignalException(f"received {received.name}", received)
 
 
 def _silence(package: str) -> None:

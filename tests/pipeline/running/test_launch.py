@@ -5,13 +5,15 @@ import re
 import signal
 import socket
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 
-from pprs.pipeline import LaunchError, launch
+from pprs.pipeline import LaunchError, LaunchInterrupted, launch
 from pprs.pipeline.running import check_same, report, restarts
 
 
@@ -161,3 +163,22 @@ def test_an_option_out_of_its_range_is_refused(option, message):
 
 if sys.platform != "linux":
     pytest.skip("reads /proc", allow_module_level=True)
+
+
+def idles(seconds):
+    time.sleep(seconds)
+
+
+def test_a_signal_that_other_code_catches_while_ranks_start_ends_the_launch(monkeypatch):
+    launching = sys.modules["pprs.pipeline.running.launch"]  # the function has its name
+    own = launching.get_rendezvous_handler
+
+    def careless(meeting):
+        with suppress(Exception):  # as imports that may fail do
+            signal.raise_signal(signal.SIGINT)
+        return own(meeting)
+
+    monkeypatch.setattr(launching, "get_rendezvous_handler", careless)
+    with pytest.raises(LaunchInterrupted) as raised:
+        launch(idles, 1, 60)
+    assert raised.value.signal == signal.SIGINT

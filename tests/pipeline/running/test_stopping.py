@@ -30,7 +30,8 @@ class Run:
             stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         pids = [folder / f"pid-{rank}" for rank in (0, 1)]
-        wait(lambda: self.process.poll() is not None or all(map(Path.exists, pids)))
+        told = [lambda pid=pid: pid.exists() and pid.read_text() for pid in pids]
+        wait(lambda: self.process.poll() is not None or all(each() for each in told))
         assert self.process.poll() is None, self.process.communicate()
         self.ranks = [int((folder / f"pid-{rank}").read_text()) for rank in (0, 1)]
         self.handles = [os.pidfd_open(pid) for pid in self.ranks]
