@@ -7,6 +7,7 @@ process has the streams, environment and folder of the one that starts it, like 
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -88,14 +89,18 @@ def call(function, *arguments):
 
 
 class _Streams:
-    """The standard output and error of who pickles this."""
+    """The standard output and error of who pickles this, and the signals that it blocks."""
 
     def __getstate__(self):
-        return [reduction.DupFd(number) for number in (1, 2)]
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        return [reduction.DupFd(number) for number in (1, 2)], blocked
 
-    def __setstate__(self, copies):
+    def __setstate__(self, state):
+        copies, blocked = state
         for number, copy in enumerate(copies, 1):
             os.dup2(copy.detach(), number)
+        # Not those of the server, which the first of all started, blocking whatever it did.
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _begin(_, environment, target, args):
