@@ -30,7 +30,7 @@ from pprs.pipeline.running.failure import LaunchError, first_line
 from pprs.pipeline.running.heartbeat import Heartbeat
 from pprs.pipeline.running.memory import keep_freed_memory
 from pprs.pipeline.running.network import choose_interface
-from pprs.pipeline.running.progress import FOLDER, whereabouts
+from pprs.pipeline.running.progress import FOLDER, report, whereabouts
 
 # How long the ranks wait for each other to start; machines of a cluster differ by minutes.
 MEETING_SECONDS = 300.0
@@ -97,6 +97,7 @@ def join(work: Work) -> None:
         LaunchError: if the ranks cannot meet, or the worker fails. The process can still tell,
             and when it ends it does not wait for the others.
     """
+    report((), 0)  # what this process has run before is no part of it
     try:
         work.run()
     except KeyboardInterrupt:

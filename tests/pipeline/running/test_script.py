@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from pprs.pipeline import LaunchError, check_world, launch
+from pprs.pipeline.running.progress import report
 from pprs.pipeline.running.rank import Work
 
 UNGUARDED = """
@@ -119,5 +120,6 @@ def loses_another():
 def test_a_rank_that_has_only_lost_another_leaves_the_reason_to_it(shell):
     shell.setattr("atexit.register", lambda *_: None)  # this process goes on
     shell.setattr(Work, "run", lambda work: work.worker())
+    report([1], 7)  # of an earlier pipeline of this process
     with pytest.raises(LaunchError, match="^rank 0 has lost another, which says why$"):
         launch(loses_another, 2)
