@@ -8,11 +8,12 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import torch
 from hypothesis import strategies as st
 
-from pprs.bench import GradientBench
-from pprs.bench.pipeline import PipelineBench
+from benchmarks.gradient.main import GradientBench
+from benchmarks.pipeline.main import PipelineBench
+from pprs.cli.bounds import BoundsConfig
+from pprs.cli.simulate import SimulateConfig
+from pprs.cli.trace import TraceConfig
 from pprs.compare import CompareConfig
-from pprs.limits import BoundsConfig, SimulateConfig
-from pprs.pipeline.timeline.command import TraceConfig
 from pprs.training import TrainConfig
 
 KINDS = {

@@ -15,7 +15,7 @@ from amount import tries
 from bad_lines import CONFIG, EXTREME, KINDS, flag_with, odd, with_values, wrong
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline.timeline.handmade import timeline_of
+from pipeline.trace.handmade import timeline_of
 
 from pprs.cli import main
 from pprs.theory import Graph
@@ -51,9 +51,9 @@ LINES = {"train": 200, "compare": 250}
 WORK = {
     "pprs.training.train": "launch",
     "pprs.compare.experiment": "launch",
-    "pprs.bench.ranks": "launch",
-    "pprs.bench.gradient": "_measure",
-    "pprs.limits.simulate": "sweep",
+    "benchmarks.pipeline.ranks": "launch",
+    "benchmarks.gradient.main": "_measure",
+    "pprs.cli.simulate": "sweep",
 }
 FRAMES = dict.fromkeys(map(ord, "│╭╮╰╯─"))
 

@@ -19,13 +19,13 @@ from unittest.mock import patch
 
 from torch.distributed import TCPStore
 
-from pprs.pipeline.running import agent
-from pprs.study import working
+from pprs.pipeline.launcher import agent
+from pprs_experiments.study import working
 
 IMPORTED = [
     "torch.distributed.pipelining", "pytest", "hypothesis", "safetensors.torch", "scipy.stats",
     "matplotlib.pyplot", "sklearn.datasets",
-    "pprs.cli", "pprs.compare", "pprs.pipeline", "pprs.study.command", "pprs.training",
+    "pprs.cli", "pprs.compare", "pprs.pipeline", "pprs_experiments.study.command", "pprs.training",
 ]  # fmt: skip
 multiprocessing.set_forkserver_preload(IMPORTED)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pprs.limits.problems import non_smooth
-from pprs.limits.simulate import SimulateConfig, draw, simulate
+from pprs.cli.simulate import SimulateConfig, draw, simulate
 from pprs.theory.bounds import finite_sum_example
 from pprs.theory.clock import Clock
 from pprs.theory.methods import PPRS, SubgradientDescent, run
+from pprs.theory.problems import non_smooth
 from pprs.theory.worst_case import NonSmooth
 
 HERE = Path(__file__).parent

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from pprs.command.files import check_file
-from pprs.command.folder import check_name
-from pprs.command.settings import MOST_SAMPLES
+from pprs.io.files import check_file
+from pprs.io.folder import check_name
+from pprs.io.settings import MOST_SAMPLES
 from pprs.pipeline import Grid, Microbatches, ScheduleName
 from pprs.pipeline.schedule import ranks_for
 from pprs.smoothing import Law, NoiseLaw, Scale
-from pprs.tasks.losses import LossName
 from pprs.theory import pipeline_time
+from pprs.training.losses import LossName
 
 MethodName: TypeAlias = Literal["gd", "agd", "adam", "one-draw-adam", "pprs", "adam-smoothed"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch.distributed as dist
 from torch import Tensor
 
-from pprs.command.folder import claim
 from pprs.compare.config import CompareConfig, MethodName
 from pprs.compare.reporter import Reporter
 from pprs.compare.run import Run, examples
 from pprs.compare.search import Choice, Trial, candidates, choose, try_candidates
+from pprs.io.folder import claim
 from pprs.pipeline import joined, launch
 
 

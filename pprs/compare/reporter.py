@@ -15,14 +15,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pprs.command.folder import Log, to_json
-from pprs.command.settings import as_toml
 from pprs.compare.config import CompareConfig, MethodName
 from pprs.compare.methods import METHODS
 from pprs.compare.plot import plot_curves
 from pprs.compare.run import Point, Run
 from pprs.compare.search import Choice, Trial
 from pprs.compare.summary import as_data, heading, result_table, rows, search_table
+from pprs.io.folder import Log, to_json
+from pprs.io.settings import as_toml
 
 
 class Reporter:

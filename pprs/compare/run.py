@@ -11,13 +11,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs.compare.config import CompareConfig, MethodName
+from pprs.compare.digits import CLASSES, PIXELS, Examples, few_shot_digits
 from pprs.compare.methods import METHODS, evaluating
+from pprs.compare.network import relu_network
 from pprs.pipeline import Pipeline, device
 from pprs.smoothing import derive_seed
-from pprs.tasks.digits import CLASSES, PIXELS, Examples, few_shot_digits
-from pprs.tasks.losses import LOSSES
-from pprs.tasks.networks import relu_network
 from pprs.theory import pipeline_time
+from pprs.training.losses import LOSSES
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import torch
 import torch.distributed as dist
 
 from pprs.compare.config import CompareConfig, MethodName
+from pprs.compare.digits import Examples
 from pprs.compare.methods import METHODS
 from pprs.compare.run import Point, Run, examples
 from pprs.smoothing import derive_seed
-from pprs.tasks.digits import Examples
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from pprs.command.settings import as_toml
 from pprs.compare.config import CompareConfig, MethodName
 from pprs.compare.methods import METHODS
 from pprs.compare.run import Point
 from pprs.compare.search import Choice, grid
+from pprs.io.settings import as_toml
 
 Curves = Mapping[MethodName, Sequence[Sequence[Point]]]  # method -> seed -> points
 

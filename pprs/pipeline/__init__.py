@@ -1,6 +1,29 @@
 """Where it runs: a network cut into stages over several processes."""
 
-from pprs.pipeline.cutting import (
+from pprs.pipeline.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    belongs_to,
+    load_optimizer_state,
+    optimizer_state,
+    resume_run,
+    save_run,
+)
+from pprs.pipeline.finite import NotFiniteError
+from pprs.pipeline.grid import Grid
+from pprs.pipeline.launcher import (
+    LaunchError,
+    LaunchInterrupted,
+    Stopping,
+    check_same,
+    check_world,
+    device,
+    joined,
+    launch,
+    restarts,
+)
+from pprs.pipeline.microbatches import Microbatches, Split
+from pprs.pipeline.partitioner import (
     Balance,
     Chain,
     Cost,
@@ -13,30 +36,7 @@ from pprs.pipeline.cutting import (
     partition_at,
     trace_graph,
 )
-from pprs.pipeline.finite import NotFiniteError
-from pprs.pipeline.grid import Grid
-from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.pipeline import Pipeline
-from pprs.pipeline.running import (
-    LaunchError,
-    LaunchInterrupted,
-    Stopping,
-    check_same,
-    check_world,
-    device,
-    joined,
-    launch,
-    restarts,
-)
-from pprs.pipeline.saving import (
-    CheckpointError,
-    Checkpoints,
-    belongs_to,
-    load_optimizer_state,
-    optimizer_state,
-    resume_run,
-    save_run,
-)
 from pprs.pipeline.schedule import ScheduleName, stages_each
 from pprs.pipeline.selfcheck import UnlikeError
 

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pprs.pipeline.cutting import Balance, Memory
+from pprs.pipeline.partitioner import Balance, Memory
 
 
 def check_started() -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pprs.pipeline.running import check_same
+from pprs.pipeline.launcher import check_same
 from pprs.pipeline.stage import PerturbedStage
 
 _UNREAD = -1

@@ -22,7 +22,7 @@ from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.relay import relay
 from pprs.pipeline.schedule import Schedule
 from pprs.pipeline.stage import PerturbedStage
-from pprs.pipeline.timeline import Recorder, TimedStage
+from pprs.pipeline.trace import Recorder, TimedStage
 from pprs.pipeline.tuning import best_microbatches
 from pprs.smoothing import Law
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import fx, nn
 
-from pprs.pipeline.cutting import Chain
+from pprs.pipeline.partitioner import Chain
 from pprs.pipeline.stage import PerturbedStage
 from pprs.smoothing import check_normalisation
 

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from pprs.pipeline import arguments
 from pprs.pipeline.batches import agreed_inputs, agreed_step
 from pprs.pipeline.clipping import clip
-from pprs.pipeline.cutting import Balance, Memory, chain, cut_chain, full_names
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite
 from pprs.pipeline.grid import Grid
+from pprs.pipeline.launcher import check_same, report
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.modes import Modes
+from pprs.pipeline.partitioner import Balance, Memory, chain, cut_chain, full_names
 from pprs.pipeline.relay import relay
-from pprs.pipeline.running import check_same, report
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
 from pprs.pipeline.selfcheck import Copies, SelfCheck
 from pprs.pipeline.stage import stages_of
-from pprs.pipeline.timeline import Recorder, Timeline, gather
+from pprs.pipeline.trace import Recorder, Timeline, gather
 from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation
 
 Tensors: TypeAlias = tuple[Tensor, ...]

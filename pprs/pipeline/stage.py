@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pprs.pipeline.cutting import Chain, full_names
 from pprs.pipeline.draws import Draws, every, kept, peek
+from pprs.pipeline.partitioner import Chain, full_names
 from pprs.pipeline.passing import Given, for_loss, for_next
 from pprs.pipeline.recompute import recomputed
 from pprs.pipeline.untouched import untouched

@@ -2,7 +2,6 @@
 
 from pprs.training.config import TrainConfig
 from pprs.training.ending import Interrupted
-from pprs.training.options import parse
 from pprs.training.train import train
 
-__all__ = ["Interrupted", "TrainConfig", "parse", "train"]
+__all__ = ["Interrupted", "TrainConfig", "train"]

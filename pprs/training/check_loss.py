@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from pprs.command.notices import warn
+from pprs.io.notices import warn
 from pprs.training.blame import shown
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples

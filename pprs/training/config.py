@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pprs.command.files import check_file
-from pprs.command.folder import check_name
-from pprs.command.settings import MOST_SAMPLES
+from pprs.io.files import check_file
+from pprs.io.folder import check_name
+from pprs.io.settings import MOST_SAMPLES
 from pprs.pipeline import Grid, ScheduleName
-from pprs.pipeline.cutting import Balance
 from pprs.pipeline.microbatches import Microbatches, Split
+from pprs.pipeline.partitioner import Balance
 from pprs.pipeline.schedule import ranks_for
 from pprs.smoothing import DEFAULT_SIGMA, Law, NoiseLaw, Scale
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pprs.command.folder import claim
+from pprs.io.folder import claim
 from pprs.pipeline import CheckpointError
-from pprs.pipeline.saving.shards import read_manifest
+from pprs.pipeline.checkpoint.shards import read_manifest
 from pprs.training.config import TrainConfig
 from pprs.training.resume import saved_last
 

@@ -16,10 +16,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from pprs.optim import AGD
-from pprs.tasks.losses import hinge
 from pprs.training.config import DECAYS, OPTIMIZERS, TrainConfig
 from pprs.training.labels import are_integers
 from pprs.training.load import named
+from pprs.training.losses import hinge
 from pprs.training.telling import check_takes, failing
 
 T = TypeVar("T")

@@ -21,8 +21,8 @@ from rich.progress import (
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pprs.command.folder import Log, to_json
-from pprs.command.settings import USED
+from pprs.io.folder import Log, to_json
+from pprs.io.settings import USED
 from pprs.training.config import TrainConfig
 from pprs.training.ending import SUMMARY
 from pprs.training.resume import cut_back, kept_settings

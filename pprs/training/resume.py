@@ -12,10 +12,10 @@ from typing import Any
 
 import tomli_w
 
-from pprs.command.settings import USED, as_toml
+from pprs.io.settings import USED, as_toml
 from pprs.pipeline import CheckpointError
-from pprs.pipeline.saving.saved import newest
-from pprs.pipeline.saving.shards import read_manifest
+from pprs.pipeline.checkpoint.saved import newest
+from pprs.pipeline.checkpoint.shards import read_manifest
 from pprs.training.config import TrainConfig
 
 CHECKPOINTS = "checkpoints"
@@ -57,7 +57,7 @@ def saved_last(folder: Path, *, contents: bool = True) -> Path | None:
 
     Args:
         folder: of the run.
-        contents: as for :func:`~pprs.pipeline.saving.saved.newest`.
+        contents: as for :func:`~pprs.pipeline.checkpoint.saved.newest`.
 
     Raises:
         CheckpointError: if all are damaged.

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch.distributed as dist
 
-from pprs.command.folder import claim
-from pprs.command.settings import USED
+from pprs.io.folder import claim
+from pprs.io.settings import USED
 from pprs.pipeline import Checkpoints, Stopping, check_same, restarts, resume_run, save_run
 from pprs.training.config import TrainConfig
 from pprs.training.learning import Learning

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from pprs.command.notices import progress
+from pprs.io.notices import progress
 from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, launch
 from pprs.training.check import check
 from pprs.training.config import TrainConfig

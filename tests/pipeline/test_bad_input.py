@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pprs.pipeline import Pipeline
-from pprs.tasks.losses import hinge
+from pprs.training.losses import hinge
 
 MANY = settings(
     tries(300),

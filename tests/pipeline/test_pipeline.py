@@ -6,8 +6,8 @@ import torch.distributed as dist
 from pipeline.ranks import merged, on_ranks
 from torch import nn
 
+from pprs.compare.network import relu_network
 from pprs.pipeline import Grid, LaunchError, Pipeline, launch
-from pprs.tasks.networks import relu_network
 
 
 def task(rows=6):

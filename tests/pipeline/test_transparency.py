@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from pipeline.ranks import merged, on_ranks
 
 import pprs
+from pprs.compare.network import relu_network
 from pprs.pipeline import Pipeline, ScheduleName
 from pprs.pipeline.schedule import check_pairs
 from pprs.smoothing import Law, always
-from pprs.tasks.losses import hinge
-from pprs.tasks.networks import relu_network
+from pprs.training.losses import hinge
 
 STEPS, SAMPLES, MICROBATCHES = 4, 8, 4
 SCHEDULES = get_args(ScheduleName)

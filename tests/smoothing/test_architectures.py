@@ -15,7 +15,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from pprs.bench.cases import resnet
+from benchmarks.gradient.cases import resnet
 from pprs.smoothing import Law, Noise, always, losses_at, repeat
 
 SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 import tomli_w
-from study.small import wait
+from experiments.study.small import wait
 from training.runs import (
     NOISY,
     NOISY_STEPS,
@@ -22,7 +22,7 @@ from training.runs import (
     workplace,
 )
 
-from pprs.pipeline.saving import saved
+from pprs.pipeline.checkpoint import saved
 from pprs.training import TrainConfig
 from pprs.training.resume import abandoned, cut_back, kept_settings
 

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training.runs import NOISY, NOISY_STEPS, metrics, summary, trained, weights, workplace
 from training.user import data, gpt2, mlp, sentences
 
-from pprs.command.settings import read_settings
+from pprs.io.settings import read_settings
 from pprs.training import TrainConfig
 from pprs.training.learning import cross_entropy
 

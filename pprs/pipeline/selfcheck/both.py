@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from pprs.pipeline.cutting import Chain, full_names
+from pprs.pipeline.partitioner import Chain, full_names
 from pprs.pipeline.selfcheck.comparing import nudged, precision
 from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept, seeded
 from pprs.pipeline.selfcheck.naming import first_module

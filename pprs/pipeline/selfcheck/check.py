@@ -9,9 +9,9 @@ from typing import Any
 import torch.distributed as dist
 from torch import Tensor
 
-from pprs.pipeline.cutting import Chain
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.microbatches import Microbatches
+from pprs.pipeline.partitioner import Chain
 from pprs.pipeline.selfcheck.both import Both
 from pprs.pipeline.selfcheck.order import Copies, Order
 from pprs.pipeline.selfcheck.whole import UnlikeError, compare

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from pprs.pipeline.cutting import Chain
+from pprs.pipeline.partitioner import Chain
 from pprs.pipeline.selfcheck.comparing import apart
 
 

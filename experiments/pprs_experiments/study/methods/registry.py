@@ -1,0 +1,273 @@
+"""All methods of the study, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from pprs.optim import AGD
+from pprs.smoothing import Law
+from pprs_experiments.study.methods.gradients import (
+    Gradient,
+    LowPass,
+    Minibatch,
+    Plain,
+    Progress,
+    Sharpened,
+    Smoothed,
+)
+from pprs_experiments.study.methods.method import (
+    Choice,
+    Hyperparameters,
+    LogUniform,
+    Method,
+    Range,
+    Stepper,
+    Update,
+)
+from pprs_experiments.study.methods.updates import Delayed, DualAveraging, ScheduleFree, Subgradient
+from pprs_experiments.study.problem import Problem
+
+Updating = Callable[[list[nn.Parameter], Hyperparameters], Update]
+Estimating = Callable[[Problem, Hyperparameters, int], Gradient]
+
+# The middles of these ranges are what a search tries first.
+LR = LogUniform(0.003, 3.0)
+MOMENTUM_LR = LogUniform(3e-4, 0.3)  # momentum of 0.9 makes ten times the way
+ADAM_LR = LogUniform(3e-4, 0.1)
+MOMENTUM = Choice((0.0, 0.9, 0.99))
+SIGMA = LogUniform(1e-3, 0.1)
+SAMPLES = Choice((2, 4, 8, 16))
+DRAWS = (1, 4, 16, 64, 128)
+BATCH = Choice((1 / 2, 1 / 4, 1 / 8))
+
+
+def _linear(progress: float) -> float:
+    return 1 - progress
+
+
+def _gd(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
+    return AGD(parameters, h["lr"], momentum=0)
+
+
+def _agd(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
+    return AGD(parameters, h["lr"], h["momentum"])
+
+
+def _nesterov(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
+    return AGD(parameters, h["lr"], momentum="nesterov")
+
+
+def _sgd(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
+    return torch.optim.SGD(parameters, h["lr"], h["momentum"])
+
+
+def _adam(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
+    return torch.optim.Adam(parameters, h["lr"])
+
+
+def _subgradient(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
+    return Subgradient(parameters, h["lr"])
+
+
+def _schedule_free(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
+    return ScheduleFree(parameters, h["lr"], h["momentum"])
+
+
+def _plain(problem: Problem, h: Hyperparameters, seed: int) -> Gradient:
+    return Plain(problem, seed)
+
+
+def _minibatch(problem: Problem, h: Hyperparameters, seed: int) -> Gradient:
+    return Minibatch(problem, seed, h["batch"])
+
+
+def _sharpened(problem: Problem, h: Hyperparameters, seed: int) -> Gradient:
+    return Sharpened(problem, seed, h["rho"])
+
+
+def _low_pass(problem: Problem, h: Hyperparameters, seed: int) -> Gradient:
+    return LowPass(problem, seed, h["sigma"], h["parts"])
+
+
+def _method(
+    name: str,
+    label: str,
+    estimating: Estimating,
+    updating: Updating,
+    space: Mapping[str, Range],
+    *,
+    divides: bool = False,
+) -> Method:
+    def build(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
+        gradient = estimating(problem, h, seed)
+        return Stepper(gradient, updating(list(gradient.parameters.values()), h))
+
+    return Method(name, label, space, build, divides)
+
+
+def _smoothed(
+    name: str,
+    label: str,
+    updating: Updating = _agd,
+    *,
+    fixed: Hyperparameters | None = None,
+    schedule: Progress = lambda _: 1.0,
+    **law: Any,
+) -> Method:
+    """Smoothing before an update.
+
+    Args:
+        name: of the method.
+        label: of the method.
+        updating: makes the update.
+        fixed: hyperparameters that are not searched.
+        schedule: what sigma is multiplied by.
+        law: how else parameters are perturbed.
+    """
+    held = dict(fixed or {})
+
+    def estimating(problem: Problem, h: Hyperparameters, seed: int) -> Gradient:
+        h = held | dict(h)
+        return Smoothed(problem, seed, Law(h["sigma"], h["samples"], **law), schedule)
+
+    def stepping(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
+        return updating(parameters, held | dict(h))
+
+    plain = held.get("momentum") == 0
+    lr = ADAM_LR if updating is _adam else LR if plain else MOMENTUM_LR
+    space: dict[str, Range] = {"lr": lr}
+    if updating is _agd:
+        space["momentum"] = Choice(("nesterov", 0.9))
+    space |= {"sigma": SIGMA, "samples": SAMPLES}
+    searched = {name: each for name, each in space.items() if name not in held}
+    divides = law.get("noise") == "example"
+    return _method(name, label, estimating, stepping, searched, divides=divides)
+
+
+def _randomized_smoothing(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
+    gradient = Smoothed(problem, seed, Law(1.0, h["samples"]), lambda _: update.sigma)
+    update = DualAveraging(gradient.parameters.values(), h["lipschitz"], h["radius"], h["samples"])
+    return Stepper(gradient, update)
+
+
+def _pipedream(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
+    if problem.adversary:
+        raise ValueError("pipedream has no place for an adversary, which would drain the pipeline")
+    gradient = Minibatch(problem, seed, h.get("batch", 1.0))
+    update = Delayed(gradient.parameters.values(), h["lr"], problem.cost.depth - 1)
+    return Stepper(gradient, update, problem.cost.streamed(gradient.rows))
+
+
+_RIVALS = (
+    _method("gd", "GD", _plain, _gd, {"lr": LR}),
+    _method("subgradient", "subgradient", _plain, _subgradient, {"lr": LogUniform(0.01, 10.0)}),
+    _method("agd", "AGD", _plain, _agd, {"lr": MOMENTUM_LR, "momentum": Choice((0.5, 0.9, 0.99))}),
+    _method("nesterov", "AGD, λ_t", _plain, _nesterov, {"lr": MOMENTUM_LR}),
+    _method(
+        "sgd",
+        "SGD, GPipe",
+        _minibatch,
+        _sgd,
+        {"lr": MOMENTUM_LR, "momentum": MOMENTUM, "batch": BATCH},
+        divides=True,
+    ),
+    _method("adam", "Adam", _plain, _adam, {"lr": ADAM_LR}),
+    _method(
+        "sam",
+        "SAM",
+        _sharpened,
+        _sgd,
+        {"lr": MOMENTUM_LR, "momentum": MOMENTUM, "rho": LogUniform(0.01, 1.0)},
+    ),
+    _method(
+        "lpf-sgd",
+        "LPF-SGD",
+        _low_pass,
+        _sgd,
+        {"lr": MOMENTUM_LR, "momentum": MOMENTUM, "sigma": SIGMA, "parts": Choice((2, 4, 8))},
+        divides=True,
+    ),
+    _method(
+        "schedule-free",
+        "schedule-free SGD",
+        _plain,
+        _schedule_free,
+        {"lr": LR, "momentum": Choice((0.9, 0.95, 0.98))},
+    ),
+    Method(
+        "randomized-smoothing",
+        "Duchi et al.",
+        {
+            "lipschitz": LogUniform(0.01, 3.0),
+            "radius": LogUniform(0.1, 3.0),
+            "samples": SAMPLES,
+        },
+        _randomized_smoothing,
+    ),
+    Method("pipedream", "PipeDream", {"lr": LR}, _pipedream),
+    Method(
+        "pipedream-minibatch",
+        "PipeDream, minibatches",
+        {"lr": LR, "batch": BATCH},
+        _pipedream,
+        divides=True,
+    ),
+)
+
+# Each with one draw per step too, so that what averaging adds can be told.
+_SMOOTHED: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "": ("", {}),
+    "-annealed": (", annealed", {"schedule": _linear}),
+    "-filter": (", filter-scaled", {"scale": "filter"}),
+    "-adam": (", filter-scaled, then Adam", {"scale": "filter", "updating": _adam}),
+}
+
+# What each part does: the number of draws, and the momentum.
+_HELD: Mapping[str, tuple[str, Hyperparameters]] = {
+    **{f"k-{samples}": (f"K = {samples}", {"samples": samples}) for samples in DRAWS},
+    "no-momentum": ("PPRS without momentum", {"momentum": 0.0}),
+}
+_PARTS = (
+    *(_smoothed(name, label, fixed=held) for name, (label, held) in _HELD.items()),
+    *(
+        _smoothed(f"{name}-filter", f"{label}, filter-scaled", fixed=held, scale="filter")
+        for name, (label, held) in _HELD.items()
+    ),
+)
+
+# Candidates for a rule that needs no tuning: only the step size is searched.
+_DEFAULTS = tuple(
+    _smoothed(
+        f"default{end}-{sigma}",
+        f"σ = {sigma} of a filter's norm, K = 8{words}",
+        updating,
+        fixed={"sigma": sigma, "samples": 8, "momentum": 0.9},
+        scale="filter",
+    )
+    for end, words, updating in (("", "", _agd), ("-adam", ", then Adam", _adam))
+    for sigma in (0.01, 0.02)
+)
+
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        *_RIVALS,
+        *(
+            _smoothed(f"one-draw{end}", f"one draw{words}", fixed={"samples": 1}, **settings)
+            for end, (words, settings) in _SMOOTHED.items()
+        ),
+        *(
+            _smoothed(f"pprs{end}", f"PPRS{words}", **settings)
+            for end, (words, settings) in _SMOOTHED.items()
+        ),
+        _smoothed("pprs-example", "PPRS, noise per example", noise="example"),
+        _smoothed("pprs-antithetic", "PPRS, antithetic", antithetic=True),
+        *_PARTS,
+        *_DEFAULTS,
+    )
+}
+"""The methods by name."""

@@ -1,0 +1,234 @@
+"""`pprs simulate`: run methods on a worst-case function at many depths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pprs._arguments import counts, positive
+from pprs.io.files import check_file, write_json, writing
+from pprs.theory.problems import FunctionName, Problem, non_smooth, smooth
+from pprs.theory.sweep import Fit, Sweep, collected, sweep
+
+_DEEPEST, _LARGEST = 10_000, 1_000_000
+MethodName = Literal["subgradient", "pprs", "randomized-smoothing", "pipedream", "gd", "agd"]
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """Run methods on a worst-case function until they are within epsilon of its minimum.
+
+    Every method has the step size, noise and samples that the theory gives it; nothing is tuned.
+    Time is pipeline time: a forward or a backward pass of one of the depth nodes takes 1.
+    """
+
+    function: FunctionName = "non-smooth"
+    """Eq. (8), Lipschitz, or Eq. (1), smooth."""
+    methods: tuple[MethodName, ...] = ()
+    """Which; by default subgradient and pprs on (8), gd and agd on (1)."""
+    depths: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+    """Numbers of nodes of the chain."""
+    ratio: float | None = None
+    """LR/ε for (8), 200 by default; βR²/ε for (1), 100,000 by default."""
+    pairs: int | None = None
+    """k of the function; by default 3 for (8), and the hardest for (1)."""
+    coordinates: int | None = None
+    """l of (8), the number of coordinates in its maximum; 90 by default."""
+    seeds: int = 1
+    """Repetitions of methods that draw noise, at each depth."""
+    limit: int = 100_000
+    """The most steps; what is not reached by then is shown as infinite."""
+    json: Path | None = None
+    """File to write all figures to."""
+    plot: Path | None = None
+    """File to draw times against depth into: .png, .svg or .pdf."""
+
+    def __post_init__(self) -> None:
+        counts(seeds=self.seeds, limit=self.limit)
+        if not self.depths:
+            raise ValueError("depths must name at least one number of nodes, got none")
+        for depth in self.depths:
+            counts(depths=depth)
+            if depth > _DEEPEST:
+                raise ValueError(f"depths go up to {_DEEPEST:,} here, got {depth}")
+        if self.ratio is not None:
+            positive(ratio=self.ratio)
+        for name in ("pairs", "coordinates"):
+            value = getattr(self, name)
+            if value is not None:
+                counts(**{name: value})
+                if value > _LARGEST:
+                    raise ValueError(f"{name} go up to {_LARGEST:,} here, got {value}")
+        if self.function == "smooth" and self.coordinates is not None:
+            raise ValueError("coordinates are those of the non-smooth function, and this is smooth")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods must name each method once, got {self.methods}")
+        self._check_size()
+        unknown = [name for name in self.methods if name not in self.problem().methods]
+        if unknown:
+            raise ValueError(
+                f"methods {', '.join(unknown)} do not fit a {self.function} function: choose from "
+                f"{', '.join(self.problem().methods)}"
+            )
+        check_file(self.json)
+        check_file(self.plot, (".png", ".svg", ".pdf"))
+
+    def _check_size(self) -> None:
+        """Refuse what no memory would hold, before it is tried."""
+        ratio = self.ratio or 1.0
+        pairs = self.pairs or math.sqrt(ratio)
+        if self.function == "smooth" and pairs > _LARGEST:
+            raise ValueError(f"ratio={ratio:g} takes more than {_LARGEST:,} pairs of coordinates")
+        rows = 3.5 * ratio  # at most so many perturbations in a step, for d = 1
+        if self.function == "non-smooth" and rows * (self.coordinates or 90) > 1e8:
+            raise ValueError(
+                f"ratio={ratio:g} takes too many perturbations of so many coordinates for one step"
+            )
+
+    def problem(self) -> Problem:
+        """What is minimised."""
+        if self.function == "smooth":
+            return smooth(1e5 if self.ratio is None else self.ratio, self.pairs)
+        pairs = 3 if self.pairs is None else self.pairs
+        return non_smooth(
+            200.0 if self.ratio is None else self.ratio, pairs, self.coordinates or 90
+        )
+
+    def chosen(self) -> tuple[str, ...]:
+        """The methods."""
+        default = ("subgradient", "pprs") if self.function == "non-smooth" else ("gd", "agd")
+        return self.methods or default
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What was measured.
+
+    Args:
+        problem: on what.
+        depths: shape ``(n,)``.
+        lower: the lower bound at each depth.
+        sweeps: the times of each method.
+    """
+
+    problem: Problem
+    depths: tuple[int, ...]
+    lower: tuple[float, ...]
+    sweeps: tuple[Sweep, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, in types that JSON knows; infinite times are null."""
+        return {
+            "function": self.problem.name,
+            "epsilon": self.problem.epsilon,
+            "depths": self.depths,
+            "lower": self.lower,
+            "methods": {
+                s.method: {
+                    "times": [[t if math.isfinite(t) else None for t in row] for row in s.times],
+                    "fit": None if (fit := s.fit()) is None else asdict(fit),
+                }
+                for s in self.sweeps
+            },
+        }
+
+
+def simulate(config: SimulateConfig) -> Simulation:
+    """Measure, show the table, and write what the settings ask for."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console, problem = Console(), config.problem()
+    depths = tuple(sorted(set(config.depths)))
+    sweeps = []
+    for name in config.chosen():
+        steps = measured(config, problem, name, depths)
+        total = len(depths) * _repetitions(config, problem, name)
+        shown = track(steps, f"{name}", total=total, console=console, transient=True)
+        sweeps.append(collected(name, iter(shown)))
+    lower = tuple(problem.lower(depth) for depth in depths)
+    result = Simulation(problem, depths, lower, tuple(sweeps))
+    _show(result, console)
+    if config.json is not None:
+        write_json(config.json, result.as_json())
+        console.print(f"figures written to {config.json}", markup=False)
+    if config.plot is not None:
+        draw(result, config.plot)
+        console.print(f"drawn in {config.plot}", markup=False)
+    return result
+
+
+def measured(
+    config: SimulateConfig, problem: Problem, name: str, depths: tuple[int, ...]
+) -> Iterator[tuple[int, float]]:
+    """A method's times, one after the other."""
+    return sweep(
+        problem.objective,
+        problem.methods[name],
+        depths,
+        epsilon=problem.epsilon,
+        minimum=problem.minimum,
+        limit=config.limit,
+        seeds=_repetitions(config, problem, name),
+    )
+
+
+def _repetitions(config: SimulateConfig, problem: Problem, name: str) -> int:
+    method = problem.methods[name](config.depths[0])
+    return config.seeds if method.random else 1
+
+
+def describe(fit: Fit | None) -> str:
+    """A fit in a line of text."""
+    if fit is None:
+        return "no line fitted: that takes three depths, all of them reached"
+    negligible = 1e-9 * fit.slope  # rounding of exact times
+    a = _with_error(fit.intercept, fit.intercept_error, negligible)
+    b = _with_error(fit.slope, fit.slope_error, negligible)
+    p = _with_error(fit.exponent, fit.exponent_error, 1e-9)
+    return f"time {a} + {b} Δ; over all depths, Δ to the power {p}"
+
+
+def _with_error(value: float, error: float, negligible: float) -> str:
+    shown = f"{0.0 if abs(value) < negligible else value:.4g}"
+    return shown if error < negligible else f"({shown} ± {error:.1g})"
+
+
+def _show(result: Simulation, console: Any) -> None:
+    from rich.table import Table
+
+    console.print(f"pipeline time to ε on {result.problem.name}", highlight=False)
+    table = Table(box=None)
+    for column in ("Δ", "lower bound", *(s.method for s in result.sweeps)):
+        table.add_column(column, justify="right")
+    for i, depth in enumerate(result.depths):
+        medians = (f"{s.median[i]:,.0f}" for s in result.sweeps)
+        table.add_row(f"{depth:,}", f"{result.lower[i]:,.0f}", *medians)
+    console.print(table)
+    for s in result.sweeps:
+        console.print(f"{s.method}: {describe(s.fit())}", highlight=False)
+
+
+def draw(result: Simulation, file: Path) -> None:
+    """Times against depth, both logarithmic."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for s in result.sweeps:
+        (line,) = axes.plot(s.depths, s.median, "o-", ms=4, label=s.method)
+        low, high = np.min(s.times, axis=1), np.max(s.times, axis=1)
+        axes.fill_between(s.depths, low, high, color=line.get_color(), alpha=0.2, lw=0)
+    if min(result.lower) > 0:
+        axes.plot(result.depths, result.lower, "k--", lw=1, label="lower bound")
+    axes.set(xscale="log", yscale="log", xlabel="depth Δ", ylabel="pipeline time to ε")
+    axes.set_title(result.problem.name, fontsize=10)
+    axes.grid(which="major", alpha=0.3)
+    axes.legend(loc="upper left", fontsize=8)
+    with writing(file):
+        figure.savefig(file, dpi=150)

@@ -1,0 +1,67 @@
+"""A pipeline with its optimizer, as what a checkpoint holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch.optim import Optimizer
+
+from pprs.pipeline.checkpoint.checkpoints import Checkpoints
+from pprs.pipeline.checkpoint.peers import CheckpointError
+from pprs.pipeline.checkpoint.state import belongs_to, load_optimizer_state, optimizer_state
+
+if TYPE_CHECKING:
+    from pprs.pipeline.pipeline import Pipeline
+
+
+def save_run(
+    checkpoints: Checkpoints, pipeline: Pipeline, optimizer: Optimizer, **numbers: Any
+) -> None:
+    """Save parameters, the optimizer's state and the number of steps; a collective call.
+
+    Args:
+        checkpoints: where to.
+        pipeline: whose steps count.
+        optimizer: over ``pipeline.named_parameters()``.
+        numbers: what else to keep, of types that JSON knows; the same in all processes.
+    """
+    names = pipeline.named_parameters()
+    tensors, scalars = optimizer_state(optimizer, names)
+    kept = {"step": pipeline.steps, "optimizer": scalars, "user": numbers}
+    # Copies of the pipeline hold the same: the first one's are enough.
+    own = {} if pipeline.replica else tensors | {f"model.{n}": p for n, p in names.items()}
+    checkpoints.save(pipeline.steps, own, kept)
+
+
+def resume_run(
+    checkpoints: Checkpoints, pipeline: Pipeline, optimizer: Optimizer, path: Path | None = None
+) -> dict[str, Any]:
+    """Go on where a checkpoint was made; a collective call.
+
+    The number of stages, copies and processes may be another one. With the same number the run ends
+    as it would have without the interruption, bit for bit.
+
+    Args:
+        checkpoints: where from.
+        pipeline: of the same network, seed and law as the one that was saved.
+        optimizer: of the same kind and with the same groups.
+        path: of the checkpoint; the newest by default.
+
+    Returns:
+        The numbers that were passed to :func:`save_run`.
+
+    Raises:
+        CheckpointError: if there is none, or it is damaged.
+        ValueError: if it is another network's.
+    """
+    path = path or checkpoints.latest()
+    if path is None:
+        raise CheckpointError(f"there is no checkpoint in {checkpoints.folder} to go on from")
+    names = pipeline.named_parameters()
+    numbers = checkpoints.load(path, {f"model.{n}": p for n, p in names.items()})
+    tensors, _ = checkpoints.read(path, belongs_to(names))
+    load_optimizer_state(optimizer, names, tensors, numbers["optimizer"])
+    pipeline.steps = numbers["step"]
+    user: dict[str, Any] = numbers["user"]
+    return user

@@ -1,0 +1,245 @@
+"""A checkpoint on disk: a folder with one safetensors file per rank and a manifest, no pickle.
+
+torch.distributed.checkpoint does not fit: it keeps numbers in a pickle or, with safetensors, not
+at all, it has no checksums (a flipped byte loads), and a half-written folder looks complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pprs.pipeline.checkpoint.peers import CheckpointError
+
+MANIFEST = "manifest.json"
+_FORMAT = "pprs checkpoint 1"
+_ROOM = "make room there, or save to another folder"
+_SHARD = re.compile(r"rank-\d+\.safetensors")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a tensor lies, and what it must be; ``sha256`` is that of its bytes."""
+
+    file: str
+    dtype: str
+    shape: list[int]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint holds.
+
+    Args:
+        step: the number of steps done.
+        numbers: what all ranks share.
+        files: the bytes of each file, by name.
+        tensors: by full name.
+    """
+
+    step: int
+    numbers: dict[str, Any]
+    files: dict[str, int]
+    tensors: dict[str, Entry]
+
+
+def write_shard(
+    folder: Path, rank: int, tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, int], dict[str, Any]]:
+    """Write one rank's tensors, which are on the CPU and contiguous, down to the disk.
+
+    Returns:
+        Its part of the manifest's ``files`` and of its ``tensors``, as JSON.
+
+    Raises:
+        CheckpointError: for a disk that is full, a type that safetensors does not know, ...
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    if not tensors:
+        return {}, {}
+    path = folder / f"rank-{rank}.safetensors"
+    try:
+        save_file(dict(tensors), path)
+        path.chmod(0o644)  # not 0600: the mode of the folder says who may enter
+        _sync(path)
+        size = path.stat().st_size
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot write {path}: {_reason(error)}; {_ROOM}") from error
+    except KeyError as error:
+        raise CheckpointError(f"cannot write {path}: safetensors has no type {error}") from error
+    entries = {name: asdict(_entry(path.name, tensor)) for name, tensor in tensors.items()}
+    return {path.name: size}, entries
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest down to the disk; the shards must be there.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    body = asdict(manifest)
+    text = json.dumps({"format": _FORMAT, "sha256": _sum(body), "body": body}, indent=1)
+    path = folder / MANIFEST
+    try:
+        path.write_text(text, encoding="ascii")
+        _sync(path)
+        _sync(folder)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {_reason(error)}; {_ROOM}") from error
+
+
+def commit(partial: Path, final: Path) -> None:
+    """Give a folder its name: from here on the checkpoint exists, and completely.
+
+    Raises:
+        CheckpointError: if it cannot be renamed.
+    """
+    try:
+        partial.rename(final)
+        _sync(final.parent)
+    except OSError as error:
+        raise CheckpointError(f"cannot rename {partial} to {final}: {_reason(error)}") from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest, and see that all its files are there in full length.
+
+    Raises:
+        CheckpointError: naming the file that is missing, truncated or edited.
+    """
+    path = folder / MANIFEST
+    try:
+        whole = json.loads(path.read_bytes())
+        if whole["format"] != _FORMAT:
+            raise CheckpointError(
+                f"{path} is of the format {whole['format']!r}, but this version reads {_FORMAT!r}"
+            )
+        if _sum(whole["body"]) != whole["sha256"]:
+            raise CheckpointError(f"{path} was changed after it was written: its checksum differs")
+        manifest = _parsed(**whole["body"])
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {_reason(error)}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: it holds no manifest ({error!r})") from error
+    for name, size in manifest.files.items():
+        _check_size(folder / name, size)
+    return manifest
+
+
+def read_tensors(folder: Path, manifest: Manifest, names: Iterable[str]) -> dict[str, Tensor]:
+    """Read some tensors, each checked against the manifest, whichever ranks wrote them.
+
+    Returns:
+        New tensors on the CPU, by name.
+
+    Raises:
+        CheckpointError: naming the file that is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    of_file: dict[str, list[str]] = {}
+    for name in names:
+        of_file.setdefault(manifest.tensors[name].file, []).append(name)
+    read: dict[str, Tensor] = {}
+    for file, some in of_file.items():
+        path = folder / file
+        try:
+            with safe_open(path, framework="pt") as shard:
+                for name in some:
+                    # A copy: what is checked must not change with the file.
+                    tensor = shard.get_tensor(name).clone()
+                    if _entry(file, tensor) != manifest.tensors[name]:
+                        raise CheckpointError(
+                            f"{path} is damaged: the checksum of {name!r} differs"
+                        )
+                    read[name] = tensor
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
+    return read
+
+
+def verify(folder: Path) -> None:
+    """Read everything; raise :class:`CheckpointError` unless the checkpoint is intact."""
+    manifest = read_manifest(folder)
+    for name in manifest.tensors:
+        read_tensors(folder, manifest, [name])
+
+
+def check_fits(manifest: Manifest, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ``ValueError`` unless the checkpoint holds tensors of these names, shapes and types."""
+    check_holds(manifest, tensors)
+    for name, tensor in tensors.items():
+        entry = manifest.tensors[name]
+        if (entry.dtype, entry.shape) != (_dtype(tensor), list(tensor.shape)):
+            raise ValueError(
+                f"{name!r} has shape {list(tensor.shape)} and type {_dtype(tensor)}, but the "
+                f"checkpoint holds shape {entry.shape} and type {entry.dtype}"
+            )
+
+
+def check_holds(manifest: Manifest, names: Collection[str]) -> None:
+    """Raise ``ValueError`` unless the checkpoint holds tensors of these names."""
+    absent = [name for name in names if name not in manifest.tensors]
+    if absent:
+        raise ValueError(
+            f"the checkpoint of step {manifest.step} does not hold {', '.join(map(repr, absent))}: "
+            f"it was written for another network or optimizer"
+        )
+
+
+def _parsed(
+    step: int, numbers: dict[str, Any], files: dict[str, int], tensors: dict[str, Any]
+) -> Manifest:
+    entries = {name: Entry(**entry) for name, entry in tensors.items()}
+    for file in [*files, *(entry.file for entry in entries.values())]:
+        if not _SHARD.fullmatch(file) or file not in files:  # no way out of the folder
+            raise ValueError(f"{file!r} is no shard")
+    return Manifest(step, numbers, files, entries)
+
+
+def _entry(file: str, tensor: Tensor) -> Entry:
+    data = tensor.reshape(-1).view(torch.uint8).numpy().data
+    return Entry(file, _dtype(tensor), list(tensor.shape), hashlib.sha256(data).hexdigest())
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _sum(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _check_size(path: Path, size: int) -> None:
+    try:
+        seen = path.stat().st_size
+    except OSError as error:
+        raise CheckpointError(f"{path} is missing: {_reason(error)}") from None
+    if seen != size:
+        raise CheckpointError(f"{path} is damaged: it has {seen} bytes instead of {size}")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,0 +1,22 @@
+"""The processes of a run: how they start, and how they end."""
+
+from pprs.pipeline.launcher.agreement import check_same
+from pprs.pipeline.launcher.environment import check_world, device, joined, restarts
+from pprs.pipeline.launcher.failure import LaunchError
+from pprs.pipeline.launcher.launch import LaunchInterrupted, launch
+from pprs.pipeline.launcher.progress import report, whereabouts
+from pprs.pipeline.launcher.stopping import Stopping
+
+__all__ = [
+    "LaunchError",
+    "LaunchInterrupted",
+    "Stopping",
+    "check_same",
+    "check_world",
+    "device",
+    "joined",
+    "launch",
+    "report",
+    "restarts",
+    "whereabouts",
+]

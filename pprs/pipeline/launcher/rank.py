@@ -1,0 +1,172 @@
+"""What a rank does around its work: it joins the others, shows that it lives, and leaves."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+from torch.distributed.rendezvous import rendezvous
+
+from pprs.pipeline.launcher.environment import (
+    UNSET,
+    attempt,
+    by_torchrun,
+    device,
+    launcher_has_store,
+    store_address,
+    threads,
+)
+from pprs.pipeline.launcher.failure import LaunchError, first_line
+from pprs.pipeline.launcher.heartbeat import Heartbeat
+from pprs.pipeline.launcher.memory import keep_freed_memory
+from pprs.pipeline.launcher.network import choose_interface
+from pprs.pipeline.launcher.progress import FOLDER, report, whereabouts
+
+# How long the ranks wait for each other to start; machines of a cluster differ by minutes.
+MEETING_SECONDS = 300.0
+
+# What gloo says where the process at the other end is gone.
+_LOST = ("Connection closed by peer", "Connection reset by peer")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a rank is to do.
+
+    Args:
+        worker: the function that it runs.
+        args: its arguments.
+        silence: seconds after which another rank of which nothing is heard is given up.
+        grace: seconds to leave by itself when all must end.
+    """
+
+    worker: Callable[..., None]
+    args: tuple[Any, ...]
+    silence: float
+    grace: float
+
+    def run(self) -> None:
+        """Run the worker inside the process group.
+
+        Raises:
+            LaunchError: if the ranks cannot meet.
+            Exception: what the worker raises. Then the group is left as it is: to close it could
+                wait for the others.
+        """
+        here = device()
+        if here.type == "cuda":
+            torch.cuda.set_device(here)
+        else:
+            torch.set_num_threads(threads())
+            keep_freed_memory()
+        _meet("nccl" if here.type == "cuda" else "gloo")
+        with Heartbeat(self.silence, self.grace):
+            self.worker(*self.args)
+        dist.destroy_process_group()
+
+
+def start(work: Work, environment: Mapping[str, str], blocked: set[signal.Signals]) -> None:
+    """Be a rank in a process that the launcher has just made."""
+    os.environ.update(environment)
+    get_error_handler().initialize()
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+        work.run()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    except Exception as error:
+        get_error_handler().record_exception(error)
+        _leave(1)
+
+
+def join(work: Work) -> None:
+    """Be a rank in a process that another launcher has started.
+
+    Raises:
+        LaunchError: if the ranks cannot meet, or the worker fails. The process can still tell,
+            and when it ends it does not wait for the others.
+    """
+    report((), 0)  # what this process has run before is no part of it
+    try:
+        work.run()
+    except KeyboardInterrupt:
+        atexit.register(_leave, 128 + signal.SIGINT)
+        raise
+    except Exception as error:
+        get_error_handler().record_exception(error)
+        if isinstance(error, LaunchError):
+            raise
+        # Torch would wait here for sends and receives whose other side may never come.
+        atexit.register(_leave, 1)
+        where = f" ({whereabouts()})" if whereabouts() else ""
+        rank, why = int(os.environ["RANK"]), first_line(f"{type(error).__name__}: {error}")
+        if any(words in why for words in _LOST):
+            raise LaunchError(
+                f"rank {rank}{where} has lost another, which says why", rank
+            ) from error
+        raise LaunchError(f"rank {rank}{where} failed with {why}", rank) from error
+
+
+def _meet(backend: str) -> None:
+    choose_interface()
+    _say_that_it_waits()
+    try:
+        meeting = rendezvous("env://", timeout=timedelta(seconds=MEETING_SECONDS))
+        store, rank, world = next(meeting)
+    except dist.DistError as error:
+        raise LaunchError(_missed(str(error))) from error
+    # Torch's own store is the same after a restart, with the addresses of the attempt before.
+    mine = PrefixStore(attempt(), store)
+    dist.init_process_group(backend, store=mine, rank=rank, world_size=world)
+
+
+def _say_that_it_waits() -> None:
+    """An old shell may hold what a launcher has set: then nobody else will come."""
+    if by_torchrun() or FOLDER in os.environ or os.environ["RANK"] != "0":
+        return
+    host, port = store_address()
+    others = int(os.environ["WORLD_SIZE"]) - 1
+    if others:
+        print(
+            f"pprs: rank 0, as RANK in the environment says, waits at {host}:{port} for {others} "
+            f"more; {UNSET}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _missed(error: str) -> str:
+    """Why the ranks have not met."""
+    rank, (host, port) = int(os.environ["RANK"]), store_address()
+    if rank == 0 and "EADDRINUSE" in error:
+        return (
+            f"rank 0 cannot listen on MASTER_ADDR:MASTER_PORT ({host}:{port}): the port is in "
+            f"use; choose another MASTER_PORT (torchrun: --master-port, or --rdzv-endpoint host:0)"
+        )
+    if rank == 0 and not launcher_has_store():
+        return (
+            f"rank 0 has waited {MEETING_SECONDS:g} s at MASTER_ADDR:MASTER_PORT ({host}:{port}) "
+            f"for all {os.environ['WORLD_SIZE']} ranks; {UNSET}: {error}"
+        )
+    return (
+        f"rank {rank} cannot reach MASTER_ADDR:MASTER_PORT ({host}:{port}) within "
+        f"{MEETING_SECONDS:g} s: rank 0 must be started, and its machine must be reachable there"
+    )
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once, without the interpreter's cleaning up, which may wait for other ranks."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,21 @@
+"""How a model becomes stages: pieces in a row, what each costs, and where to cut."""
+
+from pprs.pipeline.partitioner.balance import Balance, cut_chain
+from pprs.pipeline.partitioner.chain import Chain, chain, full_names
+from pprs.pipeline.partitioner.costs import Cost, measure
+from pprs.pipeline.partitioner.partition import Memory, partition, partition_at
+from pprs.pipeline.partitioner.tracing import trace_graph
+
+__all__ = [
+    "Balance",
+    "Chain",
+    "Cost",
+    "Memory",
+    "chain",
+    "cut_chain",
+    "full_names",
+    "measure",
+    "partition",
+    "partition_at",
+    "trace_graph",
+]

@@ -1,0 +1,135 @@
+"""What each piece of a model costs: time and memory, measured."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._pytree import tree_leaves, tree_map
+
+from pprs._arguments import counts
+from pprs.pipeline.partitioner.values import called
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a piece of a model costs for one batch.
+
+    Args:
+        forward: seconds.
+        backward: seconds; 0 where there is nothing to differentiate.
+        parameters: bytes.
+        activations: bytes that the backward pass needs the forward pass to keep, parameters aside.
+        output: bytes sent to the next piece.
+    """
+
+    forward: float
+    backward: float
+    parameters: int
+    activations: int
+    output: int
+
+
+def measure(
+    pieces: Iterable[nn.Module], *example: Tensor | Mapping[str, Any], repeats: int = 5
+) -> list[Cost]:
+    """Run each piece by itself, on what the pieces before it make of an example.
+
+    Gradients, buffers and the random numbers are left as they are.
+
+    Args:
+        pieces: a chain, or modules that each take the tensors that the one before gives.
+        example: as for :func:`pprs.pipeline.partitioner.chain.chain`.
+        repeats: how often each piece runs after a first time, at least 1; its times are medians.
+
+    Returns:
+        The cost of each piece, in order.
+
+    Raises:
+        ValueError: for ``repeats`` below 1.
+
+    Example:
+        >>> costs = measure([nn.Linear(3, 4, dtype=torch.float64)], torch.ones(2, 3).double())
+        >>> costs[0].parameters, costs[0].activations, costs[0].output
+        (128, 48, 64)
+    """
+    counts(repeats=repeats)
+    inputs: list[Tensor] = []
+    for given in example:
+        values = given.values() if isinstance(given, Mapping) else [given]
+        inputs += [value for value in values if isinstance(value, Tensor)]
+    costs = []
+    value: Any = inputs[0] if len(inputs) == 1 else tuple(inputs)
+    devices = {x.device.index for x in inputs if x.is_cuda}
+    with torch.enable_grad(), torch.random.fork_rng(devices):
+        for piece in pieces:
+            kept = [(buffer, buffer.clone()) for buffer in piece.buffers()]
+            runs = [_run(piece, value) for _ in range(1 + repeats)]  # the first takes longer
+            for buffer, before in kept:
+                buffer.data.copy_(before)
+            times = zip(*(run[0] for run in runs[1:]), strict=True)
+            forward, backward = (statistics.median(each) for each in times)
+            _, saved, value = runs[-1]
+            parameters = sum(_bytes(p) for p in piece.parameters())
+            sent = sum(_bytes(x) for x in tree_leaves(value) if isinstance(x, Tensor))
+            costs.append(Cost(forward, backward, parameters, saved, sent))
+    return costs
+
+
+def _run(piece: nn.Module, value: Any) -> tuple[tuple[float, float], int, Any]:
+    """The seconds of the forward and of the backward, the bytes kept, and the output."""
+    fresh: list[Tensor] = []
+
+    def taken(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        fresh.append(x.detach().requires_grad_(x.is_floating_point()))
+        return fresh[-1].clone()  # what is no leaf may be changed in place
+
+    arguments = tree_map(taken, value)
+    saved: dict[int, int] = {}
+    own = {p.untyped_storage().data_ptr() for p in piece.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:  # counted once, with all its views
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    start = _now()
+    with saved_tensors_hooks(keep, _same):
+        output = called(piece, arguments)
+    forward = _now() - start
+    ends = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.requires_grad]
+    sources = [x for x in [*fresh, *piece.parameters()] if x.requires_grad]
+    backward = 0.0
+    if ends:
+        gradients = [torch.ones_like(end) for end in ends]
+        start = _now()
+        torch.autograd.grad(ends, sources, gradients, allow_unused=True)
+        backward = _now() - start
+    return (forward, backward), sum(saved.values()), tree_map(_detached, output)
+
+
+def _detached(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,156 @@
+"""The graph of a model, as torch.export sees it, in the functions that models call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from pprs.pipeline.partitioner.example import Example
+from pprs.pipeline.partitioner.functions import copied, mark_mode, operation, writes
+from pprs.pipeline.partitioner.opaque import watched
+from pprs.pipeline.partitioner.refused import check_backward_hooks
+from pprs.smoothing import check_normalisation
+
+_MODEL = "model"  # what the exported module calls the user's
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A model's graph.
+
+    Args:
+        graph: its placeholders are the inputs; its ``get_attr`` nodes are called as in ``held``.
+        held: parameters and buffers by their names in the model, constants, and bodies of graphs.
+        transient: names of what no checkpoint has: constants, and buffers that are not persistent.
+        device: where the example was.
+        output: what the model gives, with numbers of the graph's outputs in place of tensors.
+    """
+
+    graph: fx.Graph
+    held: dict[str, Any]
+    transient: frozenset[str]
+    device: torch.device
+    output: Any
+
+
+def trace(example: Example) -> Traced:
+    """Trace a model with ``torch.export.export``, its batch free.
+
+    Raises:
+        ValueError: if torch cannot trace it, with what torch said.
+        RuntimeError: for BatchNorm in training mode.
+    """
+    model = example.model
+    check_normalisation(model)
+    check_backward_hooks(model)
+    try:
+        with watched(model, example.assigned) as lost, warnings.catch_warnings():
+            # Recurrent layers list their weights anew, which changes nothing.
+            warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")
+            program = torch.export.export(
+                example.adapter, tuple(example.inputs), dynamic_shapes=(example.free,), strict=False
+            )
+    except Exception as error:  # whatever the model's own code raises when it is traced
+        said = str(error).strip().split("\n\n")[0] or type(error).__name__
+        raise ValueError(
+            f"torch.export cannot trace {type(model).__name__}: {said}. Take what depends on the "
+            "values of tensors (if, for, int(), .item()) out of its forward; or pass an "
+            "nn.Sequential of its layers, which needs no tracing"
+        ) from error
+    if lost:
+        raise ValueError(
+            f"the forward of {type(model).__name__} {' and '.join(dict.fromkeys(lost))}, which its "
+            "trace does not repeat in every step: take it out of the forward, or pass an "
+            "nn.Sequential of its layers, which needs no tracing"
+        )
+    mark_mode(program.graph, model.training)
+    return _named(program, model, example.inputs[0].device, example.outputs[-1])
+
+
+def _named(program: ExportedProgram, model: nn.Module, device: torch.device, output: Any) -> Traced:
+    """Parameters, buffers and constants as attributes, called as in the model."""
+    graph = program.graph
+    canonical = {id(p): name for name, p in model.named_parameters()}
+    persistent = model.state_dict(keep_vars=True).keys()
+    held: dict[str, Any] = {}
+    transient: set[str] = set()
+    specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+    for node in graph.find_nodes(op="placeholder"):
+        spec = specs[node.name]
+        if spec.kind == InputKind.USER_INPUT:
+            continue
+        name = str(spec.target).removeprefix(f"{_MODEL}.")
+        if spec.kind == InputKind.PARAMETER:
+            value: Any = model.get_parameter(name)
+            name = canonical[id(value)]
+        elif spec.kind == InputKind.BUFFER:
+            value = model.get_buffer(name)
+        else:
+            value = program.constants[str(spec.target)]
+        if spec.kind != InputKind.PARAMETER and name not in persistent:
+            transient.add(name)
+        held[name] = value
+        _to_attribute(graph, node, name)
+    for node in graph.find_nodes(op="get_attr"):
+        if node.target not in held:
+            held[node.target] = _body(getattr(program.graph_module, node.target), device)
+    _clean(graph, {name for name, _ in model.named_buffers(remove_duplicate=False)})
+    return Traced(graph, held, frozenset(transient), device, output)
+
+
+def _to_attribute(graph: fx.Graph, node: fx.Node, name: str) -> None:
+    with graph.inserting_before(node):
+        attribute = graph.create_node("get_attr", name)
+    attribute.meta = dict(node.meta)
+    node.replace_all_uses_with(attribute)
+    graph.erase_node(node)
+
+
+def _body(module: fx.GraphModule, device: torch.device) -> fx.GraphModule:
+    """A part of the graph that ran under another setting, such as ``torch.no_grad``."""
+    _clean(module.graph)
+    held: dict[str, Any] = {}
+    for node in module.graph.find_nodes(op="get_attr"):
+        held[node.target] = _body(getattr(module, node.target), device)
+    return fx.GraphModule(held, copied(module.graph, device))
+
+
+def _clean(graph: fx.Graph, own: Set[str] = frozenset()) -> None:
+    """Remove checks of the example's shapes and types, and what nobody reads.
+
+    Args:
+        graph: to clean.
+        own: names of the model's buffers, which others may read.
+    """
+    for node in reversed(graph.nodes):
+        name = operation(node)
+        check = name.startswith(("_assert", "sym_constrain"))
+        unread = not node.users and node.op in ("call_function", "get_attr")
+        if check or (unread and not writes(node)):
+            graph.erase_node(node)
+        elif name == "copy_" and not node.users:
+            _early(node, own)
+        elif name == "detach_":  # of a constant that is made anew each time
+            node.target = torch.ops.aten.detach.default
+
+
+def _early(node: fx.Node, own: Set[str]) -> None:
+    """Let a buffer change as soon as it can, so that the graph may be cut after that."""
+    buffer, value = node.args
+    if not isinstance(buffer, fx.Node) or not isinstance(value, fx.Node):
+        return
+    if buffer.op == "get_attr" and buffer.target not in own and len(buffer.users) == 1:
+        node.graph.erase_node(node)  # an attribute that every forward makes anew
+        return
+    others = {*value.users, *buffer.users, value, buffer} - {node}
+    if not any(map(writes, others)):
+        order = {other: index for index, other in enumerate(node.graph.nodes)}
+        last = max({value, buffer, *buffer.users} - {node}, key=order.__getitem__)
+        last.append(node)

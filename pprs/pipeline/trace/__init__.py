@@ -1,0 +1,19 @@
+"""Where the time of a pipeline's steps goes: recorded, compared with the ideal, drawn."""
+
+from pprs.pipeline.trace.gantt import draw
+from pprs.pipeline.trace.recorder import Recorder, TimedStage, gather
+from pprs.pipeline.trace.shares import Share, Shares, StageShare, shares
+from pprs.pipeline.trace.timeline import Event, Timeline
+
+__all__ = [
+    "Event",
+    "Recorder",
+    "Share",
+    "Shares",
+    "StageShare",
+    "TimedStage",
+    "Timeline",
+    "draw",
+    "gather",
+    "shares",
+]

@@ -1,0 +1,232 @@
+"""Stages of a pipeline that note what they do when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pprs._arguments import counts
+from pprs.pipeline.halves import HalvedStage
+from pprs.pipeline.trace.clocks import Clock, compare
+from pprs.pipeline.trace.stopwatch import Stamp, stopwatch
+from pprs.pipeline.trace.timeline import Event, EventKind, Timeline
+
+
+@dataclass
+class _Mark:
+    stage: int
+    kind: EventKind
+    microbatch: int
+    start: Stamp
+    end: Stamp
+
+
+class Recorder:
+    """Keeps what the stages of one process do; creating it is a collective call.
+
+    Pass it to every :class:`TimedStage` of the process, and the loss through :meth:`timed_loss`;
+    :func:`gather` puts the timelines of all processes together. Only training steps are recorded,
+    not evaluations.
+
+    On CUDA nothing is synchronised while it records: times are those of events in the stream.
+
+    Args:
+        group: the processes that hold the stages; all by default.
+        device: where this process computes.
+        steps: how many are kept, the last ones, at least 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        group: dist.ProcessGroup | None = None,
+        device: torch.device | str = "cpu",
+        steps: int = 20,
+    ) -> None:
+        counts(steps=steps)
+        self.group, self.device = group, torch.device(device)
+        self._first = compare(group, self.device)
+        self._stopwatch = stopwatch(self.device)
+        self._steps: deque[tuple[int, list[_Mark]]] = deque(maxlen=steps)
+        self._marks: list[_Mark] = []
+        self._count = 0
+        self._begun: set[int] = set()
+        self._expected: set[tuple[int, bool, int]] = set()
+        self._idle_since: Stamp | None = None
+
+    def timed_loss(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The loss function, whose time counts for the last stage's forward."""
+
+        @wraps(loss)
+        def timed(*args: Any, **kwargs: Any) -> Tensor:
+            value = loss(*args, **kwargs)
+            # The engine also calls it before a first step, to learn shapes.
+            if self._marks and self._marks[-1].kind == "F":
+                self._idle_since = self._marks[-1].end = self._stopwatch.now()
+            return value
+
+        return timed
+
+    def begin(self, stage: int) -> None:
+        """A stage begins a step, which all stages of this process begin one after the other."""
+        if stage in self._begun or not self._begun:
+            self._begun.clear()
+            self._expected.clear()
+            self._marks = []
+            self._steps.append((self._count, self._marks))
+            self._count += 1
+        self._begun.add(stage)
+
+    def expect(self, stage: int, forward: bool, microbatch: int) -> None:
+        """This process begins to receive what a stage needs for a microbatch."""
+        self._expected.add((stage, forward, microbatch))
+        self._idle_since = self._stopwatch.now()
+
+    @contextmanager
+    def operation(self, stage: int, kind: EventKind, microbatch: int) -> Iterator[None]:
+        """What a stage does; and, if it expected an input for it, the wait before."""
+        start = self._stopwatch.now()
+        expected = (stage, kind == "F", microbatch)
+        if kind != "W" and expected in self._expected and self._idle_since is not None:
+            self._expected.discard(expected)
+            self._marks.append(_Mark(stage, "wait", microbatch, self._idle_since, start))
+        yield
+        self._idle_since = end = self._stopwatch.now()
+        self._marks.append(_Mark(stage, kind, microbatch, start, end))
+
+    def events(self) -> tuple[list[Event], float]:
+        """All that is kept, on rank 0's clock, and its uncertainty; a collective call."""
+        self._stopwatch.finish()
+        clock = Clock(self._first, compare(self.group, self.device))
+
+        def common(stamp: Stamp) -> float:
+            return clock.common(self._stopwatch.seconds(stamp))
+
+        rank = dist.get_rank(self.group)
+        events = [
+            Event(rank, m.stage, m.kind, m.microbatch, step, common(m.start), common(m.end))
+            for step, marks in self._steps
+            for m in marks
+        ]
+        return events, clock.uncertainty + self._stopwatch.uncertainty
+
+
+class TimedStage(HalvedStage):
+    """A stage of torch's pipelines that tells a recorder what it does.
+
+    A ``"wait"`` is derived: from when the process had nothing else to do, after it had asked for an
+    input, to when it began to compute with it. It includes what the engine sends or waits for in
+    the same breath.
+
+    Args:
+        submodule: what the stage runs.
+        stage_index: which stage it is, from 0.
+        num_stages: how many there are.
+        device: where it computes.
+        recorder: of this process.
+        options: the engine's, as for ``torch.distributed.pipelining.PipelineStage``.
+    """
+
+    def __init__(
+        self,
+        submodule: torch.nn.Module,
+        stage_index: int,
+        num_stages: int,
+        device: torch.device,
+        *,
+        recorder: Recorder,
+        **options: Any,
+    ) -> None:
+        super().__init__(submodule, stage_index, num_stages, device, **options)
+        self.recorder = recorder
+
+    def clear_runtime_states(self) -> None:
+        """Begin a step."""
+        if self.has_backward:
+            self.recorder.begin(self.stage_index)
+        super().clear_runtime_states()
+
+    def get_fwd_recv_ops(self, fwd_chunk_id: int) -> list[dist.P2POp]:
+        """Receive a microbatch's input."""
+        return self._expecting(super().get_fwd_recv_ops(fwd_chunk_id), True, fwd_chunk_id)
+
+    def get_bwd_recv_ops(self, bwd_chunk_id: int) -> list[dist.P2POp]:
+        """Receive the gradient by a microbatch's output."""
+        return self._expecting(super().get_bwd_recv_ops(bwd_chunk_id), False, bwd_chunk_id)
+
+    def forward_one_chunk(self, fwd_chunk_id: int, *args: Any, **kwargs: Any) -> Any:
+        """Run a microbatch forward."""
+        with self._operation("F", fwd_chunk_id):
+            return super().forward_one_chunk(fwd_chunk_id, *args, **kwargs)
+
+    def backward_one_chunk(
+        self,
+        bwd_chunk_id: int,
+        loss: Any = None,
+        full_backward: bool = True,
+        last_backward: bool = False,
+    ) -> None:
+        """Run a microbatch backward, or only by its input."""
+        with self._operation("B" if full_backward else "I", bwd_chunk_id):
+            super().backward_one_chunk(bwd_chunk_id, loss, full_backward, last_backward)
+
+    def backward_weight_one_chunk(self, bwd_chunk_id: int, last_backward: bool = False) -> None:
+        """Run the weight part of a microbatch's backward."""
+        with self._operation("W", bwd_chunk_id):
+            super().backward_weight_one_chunk(bwd_chunk_id, last_backward)
+
+    def _operation(self, kind: EventKind, microbatch: int) -> AbstractContextManager[None]:
+        if not self.has_backward:  # an evaluation
+            return nullcontext()
+        return self.recorder.operation(self.stage_index, kind, microbatch)
+
+    def _expecting(
+        self, operations: list[dist.P2POp], forward: bool, microbatch: int
+    ) -> list[dist.P2POp]:
+        if operations and self.has_backward:
+            self.recorder.expect(self.stage_index, forward, microbatch)
+        return operations
+
+
+def gather(recorder: Recorder, schedule: str) -> Timeline | None:
+    """The timeline of all processes of a recorder's group; a collective call.
+
+    Args:
+        recorder: of this process.
+        schedule: its name, for the reader.
+
+    Returns:
+        The timeline, from 0 at its first event, on rank 0 of the group; ``None`` elsewhere.
+
+    Raises:
+        ValueError: if nothing was recorded.
+    """
+    first = dist.get_rank(recorder.group) == 0
+    parts: list[Any] | None = [None] * dist.get_world_size(recorder.group) if first else None
+    dist.gather_object(recorder.events(), parts, group=recorder.group, group_dst=0)
+    if parts is None:
+        return None
+    events = sorted((e for some, _ in parts for e in some), key=lambda e: e.start)
+    if not events:
+        raise ValueError("nothing was recorded: a recorder's stages have made no step")
+    return Timeline(
+        events=tuple(_since(events[0].start, e) for e in events),
+        schedule=schedule,
+        stages=1 + max(e.stage for e in events),
+        microbatches=1 + max(e.microbatch for e in events),
+        # Two ranks may both be off, in opposite directions.
+        uncertainty=sum(sorted(uncertainty for _, uncertainty in parts)[-2:]),
+    )
+
+
+def _since(origin: float, e: Event) -> Event:
+    start, end = (round((seconds - origin) * 1e9) / 1e9 for seconds in (e.start, e.end))
+    return Event(e.rank, e.stage, e.kind, e.microbatch, e.step, start, end)

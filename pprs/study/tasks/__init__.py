@@ -1,7 +1,0 @@
-"""The tasks of the study: settings that draw a problem for every seed."""
-
-from pprs.study.tasks.adversarial import AdversarialTask
-from pprs.study.tasks.few_shot import FewShotTask
-from pprs.study.tasks.fine_tuning import FineTuningTask
-
-__all__ = ["AdversarialTask", "FewShotTask", "FineTuningTask"]

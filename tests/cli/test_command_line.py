@@ -1,0 +1,242 @@
+"""The command line as a user meets it: real processes, real signals."""
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import warm
+from experiments.study.small import wait
+from safetensors.torch import load_file
+
+from pprs.cli import main
+from pprs.compare import CompareConfig
+from pprs.compare.network import relu_network
+from pprs.io.settings import read_settings
+
+TINY = [
+    "compare", "--methods", "gd", "adam-smoothed", "--depth", "4", "--width", "8", "--seeds", "2",
+    "--budget", "120", "--samples", "4", "--points", "3", "--lr", "0.01", "0.02",
+]  # fmt: skip
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "pprs", *arguments]
+
+
+def pprs(*arguments, cwd=None):
+    return warm.run("pprs", *arguments, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A tiny run, the same again, and one with another seed, all into one folder."""
+    out = tmp_path_factory.mktemp("runs")
+    done = [pprs(*TINY, "--out", str(out), *more) for more in ([], [], ["--seed", "1"])]
+    return out, done
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def numbers(folder):
+    """The result without what depends on the machine's speed."""
+    methods = summary(folder)["methods"]
+    return {m: {k: v for k, v in row.items() if k != "wall_time"} for m, row in methods.items()}
+
+
+def test_a_run_writes_its_folder_and_shows_its_table(runs):
+    out, done = runs
+    assert [d.returncode for d in done] == [0, 0, 0], done[0].stderr
+    folder = out / "digits"
+    assert str(folder) in done[0].stdout.replace("\n", "")
+    assert "\x1b" not in done[0].stdout  # no progress bar and no colours in a file
+    data = summary(folder)
+    for row in data["methods"].values():
+        assert f"{row['test_accuracy']:.3f}" in done[0].stdout
+        assert f"{row['train_loss']:.4f}" in done[0].stdout
+    assert (data["methods"]["gd"]["steps"], data["methods"]["gd"]["pipeline_time"]) == (15, 120)
+    smoothed = data["methods"]["adam-smoothed"]
+    assert (smoothed["steps"], smoothed["pipeline_time"]) == (8, 112)
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert read_settings(CompareConfig, folder / "config.toml").width == 8
+
+
+def test_the_log_has_every_point_and_the_summary_its_last(runs):
+    folder = runs[0] / "digits"
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    trained = [x for x in lines if x["phase"] == "train" and x["method"] == "gd"]
+    assert [(x["seed"], x["step"]) for x in trained] == [
+        (s, t) for s in (0, 1) for t in (5, 10, 15)
+    ]
+    last = [x["test_accuracy"] for x in trained if x["step"] == 15]
+    row = summary(folder)["methods"]["gd"]
+    assert row["test_accuracies"] == last
+    assert row["test_accuracy"] == pytest.approx(sum(last) / 2)
+    tried = {
+        x["lr"]: x["held_out_accuracy"]
+        for x in lines
+        if (x["phase"], x["method"]) == ("search", "gd")
+    }
+    chosen = summary(folder)["search"]["gd"]["chosen"]
+    assert set(tried) == {0.01, 0.02}
+    assert tried[chosen] == max(tried.values())
+    assert {x["lr"] for x in trained} == {chosen}
+
+
+def test_the_weights_are_those_of_the_whole_network(runs):
+    weights = load_file(runs[0] / "digits" / "weights" / "gd-seed1.safetensors")
+    network = relu_network(64, 8, 10, 4, generator=torch.Generator())
+    network.load_state_dict(weights)
+
+
+def test_the_seed_makes_the_numbers_and_no_run_is_overwritten(runs):
+    out, _ = runs
+    assert sorted(p.name for p in out.iterdir()) == ["digits", "digits-2", "digits-3"]
+    assert numbers(out / "digits") == numbers(out / "digits-2")
+    assert numbers(out / "digits") != numbers(out / "digits-3")
+
+
+def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
+    file = tmp_path / "c.toml"
+    text = (runs[0] / "digits" / "config.toml").read_text()
+    file.write_text(text + "microbatches = 2\n")
+    arguments = ["--config", str(file), "--name", "joined", "--lr", "0.02", "--out", str(tmp_path)]
+    for done in warm.torchrun(2, "pprs", "compare", *arguments):
+        assert done.returncode == 0, done.stderr
+    config = summary(tmp_path / "joined")["config"]
+    assert (config["lr"], config["width"], config["microbatches"]) == ([0.02], 8, 2)
+
+
+def test_output_that_is_closed_is_no_error():
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command("--help")], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["simulate", "--help"]])
+def test_a_reader_who_has_seen_enough_is_no_error(arguments):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            command(*arguments), stdout=closed, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no command given"),
+        (["trian"], "unknown command 'trian': did you mean 'train'\\?"),
+        (["stdy", "run"], "unknown command 'stdy': did you mean 'study run'\\?"),
+        (["compare", "--sigma", "-1"], "sigma .* got -1.0"),
+        (["compare", "--sgima", "1"], "--sgima"),
+        (["compare", "--samples", "ten"], "samples"),
+        (["compare", "--config", "nowhere.toml"], "nowhere.toml: No such file"),
+        (["compare", "--microbatches", "3"], "divide samples=10: got 3"),
+        (["compare", "--antithetic", "--microbatches", "2"], "each of the 2 .* would carry 5"),
+        (["train", "--steps", "3"], "model is missing: pass --model package.module:function"),
+        (["train", "--resume", "nowhere"], "cannot go on from nowhere: there is no run's config"),
+        (["bench"], "unknown command 'bench'"),
+        (["bench", "gradient", "--repeats", "0"], "repeats must be at least 1, got 0"),
+        (["bench", "gradient", "--json", "nowhere/figures.json"], "nowhere is not a folder"),
+        (["compare", "--shots", "500"], "cannot take 500 images .* smallest class has 174"),
+    ],
+)
+def test_wrong_arguments_end_in_a_sentence_and_code_2(arguments, message, tmp_path):
+    done = pprs(*arguments, cwd=tmp_path)
+    said = re.sub(r"[│╭╮╰╯─\s]+", " ", done.stdout + done.stderr)
+    assert done.returncode == 2
+    assert re.search(message, said)
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_laws_of_the_noise_run_and_are_kept(tmp_path):
+    law = ["--noise", "example", "--antithetic", "--scale", "filter", "--lr", "0.01"]
+    done = pprs(*TINY, "--out", str(tmp_path), *law)
+    assert done.returncode == 0, done.stderr
+    config = summary(tmp_path / "digits")["config"]
+    assert (config["noise"], config["antithetic"], config["scale"]) == ("example", True, "filter")
+    written = tmp_path / "again.toml"
+    written.write_text('noise = "example"\nantithetic = true\nscale = "filter"\n')
+    assert read_settings(CompareConfig, written).law.antithetic
+
+
+def test_the_benchmark_shows_a_table_and_writes_its_figures(tmp_path):
+    figures = tmp_path / "figures.json"
+    arguments = ["--cases", "mlp-1024-one", "--repeats", "1", "--json", str(figures)]
+    # A new interpreter: torch's profiler is not made for a process that was forked.
+    done = subprocess.run(
+        command("bench", "gradient", *arguments), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "784-1024×3-10" in done.stdout
+    (result,) = json.loads(figures.read_text())["results"]
+    assert result["ratios"]["plain"] == 1
+    assert set(result["ratios"]) == {"plain", "shared", "example", "literal", "vmap"}
+    assert all(seconds > 0 for seconds in result["seconds"].values())
+    assert sum(result["shares"]["shared"].values()) == pytest.approx(1)
+    assert all(ratio > 0 for ratio in result["memory"].values())
+
+
+def children(pid):
+    """The processes below a process, as Linux tells."""
+    direct = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return direct + [c for child in direct for c in children(child)]
+
+
+def ends(process):
+    """Whether the process behind a pidfd ends: then its pidfd becomes readable."""
+    return bool(select.select([process], [], [], 600)[0])
+
+
+def is_rank(pid):
+    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("signalled", ["rank", "command"])
+def test_a_kill_or_an_interrupt_ends_everything(signalled, tmp_path):
+    long = [*TINY, "--budget", "10000000", "--points", "100000", "--lr", "0.01"]
+    process = subprocess.Popen(
+        command(*long, "--out", str(tmp_path)),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    log = tmp_path / "digits" / "metrics.jsonl"
+    try:
+        wait(lambda: process.poll() is not None or (log.exists() and log.stat().st_size))
+        assert process.poll() is None, process.communicate()  # training is under way
+        family = {pid: os.pidfd_open(pid) for pid in children(process.pid)}
+        if signalled == "rank":
+            os.kill(next(pid for pid in family if is_rank(pid)), signal.SIGKILL)
+        else:
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+        _, said = process.communicate(timeout=600)
+    finally:
+        process.kill()
+    assert not [pid for pid, handle in family.items() if not ends(handle)]
+    assert "Traceback" not in said
+    if signalled == "rank":
+        assert process.returncode == 1
+        assert re.search(r"rank \d .* was killed by SIGKILL; all ranks were stopped", said)
+    else:
+        assert process.returncode == 130
+        assert said.startswith("pprs: interrupted by SIGINT; all ranks were stopped")
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert main(["train"]) == 2
+    said = "pprs: the command line needs tyro: pip install 'pprs[train]'\n"
+    assert capsys.readouterr().err == said

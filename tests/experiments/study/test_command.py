@@ -1,0 +1,212 @@
+"""`pprs study` with a tiny study: real processes, and real signals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from experiments.study.small import SmallTask, small_cell, wait
+
+from experiments.study import tiny_study
+from pprs_experiments.study import command
+from pprs_experiments.study.command import (
+    ReportConfig,
+    StudyConfig,
+    StudyError,
+    WorkerConfig,
+    run_report,
+    run_study,
+    run_worker,
+)
+from pprs_experiments.study.job import Job
+from pprs_experiments.study.queue import Queue
+from pprs_experiments.study.results import read_results
+from pprs_experiments.study.tasks import FewShotTask
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def plan(monkeypatch):
+    monkeypatch.setattr(command, "plan", tiny_study.tiny)
+
+
+def names(folder):
+    return [(each.cell, each.method) for each in read_results(folder / "quick.jsonl")]
+
+
+def test_a_study_writes_its_results_and_computes_nothing_twice(tmp_path, capsys):
+    config = StudyConfig(quick=True, out=tmp_path, workers=2)
+    run_study(config)
+    assert names(tmp_path) == [
+        (cell, method) for cell in ("small", "small/deep") for method in ("gd", "pprs")
+    ]
+    said = capsys.readouterr().out
+    assert "4 jobs in 2 cells, 0 of them finished before" in said
+    assert re.search(r"4 of 4, 0 s left: small(/deep)? \| time \| (gd|pprs), ", said)
+    first = (tmp_path / "quick.jsonl").read_bytes()
+    run_study(config)
+    assert "4 jobs in 2 cells, 4 of them finished before" in capsys.readouterr().out
+    assert (tmp_path / "quick.jsonl").read_bytes() == first  # wall times, too
+
+
+def test_parts_of_a_study_are_chosen_by_words_and_questions_and_add_up(tmp_path):
+    for only, cells in (("deep", {"small/deep"}), ("3", {"small", "small/deep"})):
+        run_study(StudyConfig(quick=True, only=(only,), out=tmp_path, workers=1))
+        assert {cell for cell, _ in names(tmp_path)} == cells
+
+
+def test_what_names_no_cell_is_refused_and_the_cells_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"--only shallow names no cell .*; there are:\n  small\n"):
+        run_study(StudyConfig(quick=True, only=("shallow",), out=tmp_path))
+
+
+def test_cells_without_their_data_are_left_out_with_a_word(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "needs_data", lambda cell: cell.name == "small/deep")
+    run_study(StudyConfig(quick=True, out=tmp_path, workers=1))
+    assert {cell for cell, _ in names(tmp_path)} == {"small"}
+    assert "1 cells are left out: their data sets lie in a folder" in capsys.readouterr().out
+    monkeypatch.setattr(command, "needs_data", lambda cell: True)
+    with pytest.raises(ValueError, match="no cell is left: name the folder of the data sets with"):
+        run_study(StudyConfig(quick=True, out=tmp_path, workers=1))
+
+
+def test_a_failed_job_is_told_and_the_others_have_results(tmp_path, monkeypatch):
+    def broken(quick):
+        cells, effort = tiny_study.tiny(quick)
+        no_mean = small_cell(name="broken", task=SmallTask(mean=False), methods=("sgd",))
+        return [*cells, no_mean], effort
+
+    monkeypatch.setattr(command, "plan", broken)
+    with pytest.raises(StudyError, match=r"1 jobs failed.*\n  broken \| time \| sgd .*not a mean"):
+        run_study(StudyConfig(quick=True, out=tmp_path, workers=1))
+    assert len(names(tmp_path)) == 4
+
+
+def test_where_all_work_is_left_to_other_machines_the_data_may_be_there():
+    cells = [small_cell(name="few-shot", task=FewShotTask(data="fashion-mnist"))]
+    assert command._chosen(cells, StudyConfig(workers=0)) == cells
+    with pytest.raises(ValueError, match="no cell is left"):
+        command._chosen(cells, StudyConfig(workers=1))
+
+
+def test_a_failing_job_is_not_tried_again_for_each_poll_after_a_worker_was_killed(
+    tmp_path, monkeypatch
+):
+    mark = tmp_path / "kill"
+    mark.touch()
+
+    def broken(quick):
+        killed = small_cell(name="killed", task=SmallTask(killed=str(mark)), methods=("gd",))
+        failing = small_cell(name="failing", task=SmallTask(mean=False), methods=("sgd",))
+        return [killed, failing], tiny_study.EFFORT
+
+    monkeypatch.setattr(command, "plan", broken)
+    with pytest.raises(StudyError, match=r"1 jobs failed.*\n  failing \| time \| sgd "):
+        run_study(StudyConfig(quick=True, out=tmp_path, workers=2))
+    assert names(tmp_path) == [("killed", "gd")]
+    failed = Queue(f"sqlite:///{tmp_path}/study.db", "quick jobs")._trials("FAIL")
+    assert [key.split(" ")[0] for key, _ in failed] == ["killed", "failing"]
+
+
+def test_workers_elsewhere_share_the_work(tmp_path):
+    storage = f"sqlite:///{tmp_path}/shared.db"
+    program = [sys.executable, "-m", "study.tiny_study", "study"]
+    here = dict(cwd=TESTS, env=os.environ | {"PYTHONPATH": str(TESTS)})
+    options = ["--quick", "--storage", storage]
+    waiting = [*program, "run", *options, "--workers", "0", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(waiting, stdout=subprocess.PIPE, text=True, **here) as process:
+        assert "4 jobs" in process.stdout.readline()
+        run_worker(WorkerConfig(storage, quick=True))
+        assert process.wait(600) == 0
+    assert len(names(tmp_path / "out")) == 4
+
+
+def nobody(group):
+    """Whether no process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def children(process):
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def imports_torch(process):
+    return "libtorch" in Path(f"/proc/{process}/maps").read_text()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code):
+    program = [sys.executable, "-m", "study.tiny_study", "study", "run", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [*program, "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=TESTS,
+        env=os.environ | {"PYTHONPATH": str(TESTS)},
+        start_new_session=True,
+    ) as process:
+        assert "4 jobs in 2 cells, 0 of them" in process.stdout.readline()
+        if sent == signal.SIGINT:  # Ctrl-C reaches all processes of a terminal
+            wait(lambda: any(map(imports_torch, children(process.pid))))
+            os.killpg(process.pid, sent)
+        else:
+            process.send_signal(sent)
+        said = process.communicate(timeout=600)[1]
+        assert process.returncode == code
+        assert said == "pprs: interrupted; what is finished is kept: call it again to go on\n"
+        wait(lambda: nobody(process.pid))
+    queue = Queue(f"sqlite:///{tmp_path / 'study.db'}")
+    assert queue.standing().waiting == queue.standing().running == []
+
+
+def test_jobs_of_another_version_are_left_out_with_a_word(tmp_path, capsys):
+    queue = Queue(f"sqlite:///{tmp_path / 'study.db'}", "quick jobs")
+    queue.add(["of before"])
+    run_study(StudyConfig(quick=True, out=tmp_path, workers=1, only=("deep",)))
+    assert "1 jobs that waited here are not of this version" in capsys.readouterr().out
+    assert queue.standing().waiting == []
+
+
+def test_a_missing_folder_of_data_is_refused(tmp_path):
+    for config in (StudyConfig, lambda **given: WorkerConfig("sqlite://", **given)):
+        with pytest.raises(
+            ValueError, match="--data-dir must be a folder that holds data sets, got"
+        ):
+            config(data_dir=tmp_path / "none")
+
+
+def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch, capsys):
+    task = FewShotTask(data="fashion-mnist")
+    few_shot = [small_cell(name="few-shot", task=task)], tiny_study.EFFORT
+    monkeypatch.setattr(command, "plan", lambda quick: few_shot)
+    with pytest.raises(ValueError, match=r"cannot read .*fashion-mnist"):
+        run_study(StudyConfig(quick=True, out=tmp_path, data_dir=tmp_path, workers=1))
+    storage = f"sqlite:///{tmp_path}/study.db"
+    Queue(storage, "quick jobs").add([Job(*few_shot[0], "gd", tiny_study.EFFORT).key])
+    for data_dir, said in ((tmp_path, "cannot read"), (None, "fashion-mnist is needed: name")):
+        with pytest.raises(ValueError, match=said):
+            run_worker(WorkerConfig(storage, quick=True, data_dir=data_dir))
+
+
+def test_a_report_of_nothing_says_what_to_do(tmp_path):
+    file = tmp_path / "results.jsonl"
+    with pytest.raises(ValueError, match="no results at .*: call `pprs study run` first"):
+        run_report(ReportConfig(file))
+    file.touch()
+    with pytest.raises(ValueError, match="holds no results: no job has finished yet"):
+        run_report(ReportConfig(file))
+
+
+def test_a_reason_that_many_jobs_share_is_told_once():
+    told = command._told({"a": "no data", "b": "no data", "c": "other"})
+    assert told == "  a and 1 others: no data\n  c: other"
