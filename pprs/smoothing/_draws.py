@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from pprs.smoothing._noise import Noise, Role
 
-if TYPE_CHECKING:
-    from pprs.smoothing._linear import Drawn
+
+class Drawn(Protocol):
+    """What a use has drawn of a parameter's X, without the rest of it."""
+
+    def complete(self, free: Tensor) -> Tensor:
+        """X, from standard normals of its shape ``(streams, *parameter.shape)``."""
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class ImplicitLinear(torch.autograd.Function):
         factor = known.factor
         parts = (known.rows, known.normals, factor.unit, factor.inverse, factor.lengths)
         ctx.save_for_backward(inputs, weight, *(parts if ctx.needs_input_grad[0] else ()))
-        use.target.drawn = Drawn(known, use)
+        use.target.drawn = DrawnImplicitly(known, use)
         rows, clean = use.distinct(inputs), weight.to(inputs.dtype).T
         # The rows of a pair were drawn with their signs: nothing is left to turn here.
         noisy = noisy.view(-1, *(rows.shape[0], len(weight)))
@@ -160,7 +160,7 @@ class MaterialisedLinear(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnImplicitly:
     """What an implicit use has drawn of a parameter's X."""
 
     known: Known
