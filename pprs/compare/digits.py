@@ -1,16 +1,23 @@
-"""Few-shot classification of scikit-learn's bundled digits, as vectors and without validation."""
+"""scikit-learn's bundled digits: 1,797 real scans of 8×8 pixels, in 10 classes."""
 
 from __future__ import annotations
 
 import torch
 
 from pprs.compare.examples import Examples
+from pprs.compare.images import Images
 from pprs.compare.scale import Scale
-from pprs.compare.scans import CLASSES, digits
 
-__all__ = ["CLASSES", "PIXELS", "Examples", "few_shot_digits"]
+CLASSES, PIXELS = 10, 64
 
-PIXELS = 64
+
+def digits() -> Images:
+    """All scans, of shape ``(n, 1, 8, 8)``; none are set apart for testing."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    x = torch.tensor(images, dtype=torch.uint8).view(-1, 1, 8, 8)
+    return Images(Examples(x, torch.tensor(labels), CLASSES), test=None, brightest=16)
 
 
 def few_shot_digits(
@@ -18,7 +25,8 @@ def few_shot_digits(
 ) -> tuple[Examples, Examples]:
     """Draw ``shots`` labelled images per class for training; all others are for testing.
 
-    Pixels are shifted and scaled to mean 0 and variance 1 over the training images.
+    Images are vectors of pixels, shifted and scaled to mean 0 and variance 1 over the training
+    images.
 
     Args:
         shots: training images per class, 1 to 173.

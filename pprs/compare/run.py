@@ -11,7 +11,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs.compare.config import CompareConfig, MethodName
-from pprs.compare.digits import CLASSES, PIXELS, Examples, few_shot_digits
+from pprs.compare.digits import CLASSES, PIXELS, few_shot_digits
+from pprs.compare.examples import Examples
 from pprs.compare.methods import METHODS, evaluating
 from pprs.compare.network import relu_network
 from pprs.pipeline import Pipeline, device

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from pprs.compare.config import CompareConfig, MethodName
-from pprs.compare.digits import Examples
+from pprs.compare.examples import Examples
 from pprs.compare.methods import METHODS
 from pprs.compare.run import Point, Run, examples
 from pprs.smoothing import derive_seed

@@ -27,7 +27,7 @@ def objective(per_example: Loss, aggregation: Aggregation) -> Loss:
         aggregation: ``mean``, ``maximum``, or what ``cvar`` gives.
 
     Example:
-        >>> from pprs.training.losses import distances
+        >>> from pprs_experiments.tasks.losses import distances
         >>> worst = objective(distances, maximum)
         >>> worst(torch.tensor([[1.0, 0.0], [0.5, 0.0]]), torch.tensor([0, 1]))
         tensor(1.5000)
@@ -106,7 +106,7 @@ def worst_group(per_example: Loss, groups: int) -> Loss:
         ValueError: for another number of groups; the loss, for targets of another shape.
 
     Example:
-        >>> from pprs.training.losses import distances
+        >>> from pprs_experiments.tasks.losses import distances
         >>> loss = worst_group(distances, groups=2)
         >>> outputs = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 0.0]])
         >>> loss(outputs, torch.tensor([[0, 0], [0, 0], [0, 1]]))

@@ -5,10 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pprs.training.losses import PER_EXAMPLE, hinge
+from pprs.training.losses import hinge
 from pprs_experiments.tasks.attacks import pgd
 from pprs_experiments.tasks.few_shot import few_shot
 from pprs_experiments.tasks.images.source import read_images
+from pprs_experiments.tasks.losses import PER_EXAMPLE
 from pprs_experiments.tasks.networks import convolutional_network
 from pprs_experiments.tasks.objectives import maximum, objective
 

@@ -6,7 +6,7 @@ from torch.func import vmap
 
 import pprs
 from pprs.compare.network import relu_network
-from pprs.training.losses import PER_EXAMPLE, cross_entropies, distances
+from pprs_experiments.tasks.losses import PER_EXAMPLE, cross_entropies, distances
 from pprs_experiments.tasks.objectives import (
     cvar,
     cvar_above,

@@ -9,7 +9,6 @@ from typing import Literal, TypeAlias
 from torch import nn
 
 from pprs.compare.network import relu_network
-from pprs.training.losses import PerExampleName
 from pprs_experiments.study.problem import Problem, drawing
 from pprs_experiments.study.tasks.classification import (
     accuracies,
@@ -20,6 +19,7 @@ from pprs_experiments.study.tasks.classification import (
 from pprs_experiments.study.tasks.objective import ObjectiveName, named_objective
 from pprs_experiments.tasks.few_shot import FewShot, few_shot
 from pprs_experiments.tasks.images import ImageName
+from pprs_experiments.tasks.losses import PerExampleName
 from pprs_experiments.tasks.networks import convolutional_network
 
 NetworkName: TypeAlias = Literal["relu", "convolutional"]

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from pprs._arguments import counts
-from pprs.training.losses import PerExampleName
 from pprs_experiments.study.problem import Problem, drawing
 from pprs_experiments.study.tasks.classification import accuracy, source
 from pprs_experiments.study.tasks.few_shot import few_shot_problem
 from pprs_experiments.study.tasks.objective import ObjectiveName
 from pprs_experiments.tasks.few_shot import FewShot, few_shot
 from pprs_experiments.tasks.images import ImageName
+from pprs_experiments.tasks.losses import PerExampleName
 from pprs_experiments.tasks.networks import image_transformer, with_new_head
 
 _MINIBATCH = 32

@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from pprs.training.losses import PER_EXAMPLE, Loss, PerExampleName
+from pprs.training.losses import Loss
+from pprs_experiments.tasks.losses import PER_EXAMPLE, PerExampleName
 from pprs_experiments.tasks.objectives import (
     Aggregation,
     cvar,

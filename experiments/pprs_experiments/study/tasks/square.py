@@ -81,7 +81,7 @@ def _toolbox(module: str) -> Any:
     except ImportError as error:
         raise ModuleNotFoundError(
             "the square attack comes from the package adversarial-robustness-toolbox, which is not "
-            "installed: pip install 'pprs[study]'",
+            "installed: pip install ./experiments",
             name="art",
         ) from error
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pprs.compare.digits import digits
 from pprs.compare.images import Images
-from pprs.compare.scans import digits
 from pprs_experiments.tasks.images.cifar_10 import cifar_10
 from pprs_experiments.tasks.images.fashion_mnist import fashion_mnist
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from experiments.study.tasks.seeded import check_global_generator, check_json, check_seeds
 from torch import nn
 
-from pprs.training.losses import PER_EXAMPLE
+from experiments.study.tasks.seeded import check_global_generator, check_json, check_seeds
 from pprs_experiments.study.methods import METHODS
 from pprs_experiments.study.problem import drawing
 from pprs_experiments.study.run import Budget, run
 from pprs_experiments.study.tasks import AdversarialTask, FewShotTask
 from pprs_experiments.study.tasks.adversarial import lead
 from pprs_experiments.tasks.attacks import pgd
+from pprs_experiments.tasks.losses import PER_EXAMPLE
 
 SMALL = dict(shots=2, depth=3, width=16, test=300, attacked=60, queries=40)
 METRICS = {"validation", "clean", "pgd-20", "square"}

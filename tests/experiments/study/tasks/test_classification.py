@@ -3,7 +3,7 @@ import torch
 
 from pprs.compare.examples import Examples
 from pprs.compare.network import relu_network
-from pprs.training.losses import LOSSES, PER_EXAMPLE
+from pprs.training.losses import LOSSES
 from pprs_experiments.study.cost import OVERHEAD, Cost
 from pprs_experiments.study.methods import METHODS
 from pprs_experiments.study.problem import Adversary, drawing
@@ -17,6 +17,7 @@ from pprs_experiments.study.tasks.classification import (
 )
 from pprs_experiments.tasks.attacks import pgd
 from pprs_experiments.tasks.few_shot import few_shot
+from pprs_experiments.tasks.losses import PER_EXAMPLE
 from pprs_experiments.tasks.objectives import maximum, objective
 
 

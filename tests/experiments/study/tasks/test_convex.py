@@ -3,9 +3,9 @@ from dataclasses import asdict, dataclass, replace
 
 import pytest
 import torch
+
 from experiments.study.tasks.drawn import write_mushrooms
 from experiments.tasks.real import DATA, needs_data
-
 from pprs.theory import NonSmooth
 from pprs_experiments.study.cost import OVERHEAD, Cost
 from pprs_experiments.study.methods import METHODS

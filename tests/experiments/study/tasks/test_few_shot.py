@@ -1,13 +1,13 @@
 import pytest
 import torch
+
 from experiments.study.tasks.seeded import as_bytes, check_global_generator, check_json, check_seeds
 from experiments.tasks.real import DATA, needs_data
-
-from pprs.training.losses import PER_EXAMPLE
 from pprs_experiments.study.methods import METHODS, LogUniform
 from pprs_experiments.study.run import Budget, run
 from pprs_experiments.study.tasks import FewShotTask
 from pprs_experiments.tasks.images import read_images
+from pprs_experiments.tasks.losses import PER_EXAMPLE
 
 SMALL = dict(shots=2, depth=3, width=8, test=300)
 OBJECTIVES = ["mean", "maximum", "cvar", "worst group"]

@@ -3,9 +3,9 @@ from statistics import fmean
 
 import pytest
 import torch
+
 from experiments.study.tasks.seeded import as_bytes, check_global_generator, check_json, check_seeds
 from experiments.tasks.real import DATA, needs_data
-
 from pprs_experiments.study.methods import METHODS
 from pprs_experiments.study.problem import drawing
 from pprs_experiments.study.run import Budget, run

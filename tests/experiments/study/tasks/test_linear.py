@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from experiments.study.tasks.drawn import write_mushrooms
 
+from experiments.study.tasks.drawn import write_mushrooms
 from pprs_experiments.study.tasks.linear import MaximumOfLinearTask, RegressionTask
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pprs.training.losses import PER_EXAMPLE
 from pprs_experiments.study.tasks.objective import named_objective
+from pprs_experiments.tasks.losses import PER_EXAMPLE
 
 OUTPUTS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])

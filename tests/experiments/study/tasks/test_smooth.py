@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from experiments.study.tasks.drawn import write_mushrooms
-from experiments.tasks.real import DATA, needs_data
 from scipy.optimize import minimize
 
+from experiments.study.tasks.drawn import write_mushrooms
+from experiments.tasks.real import DATA, needs_data
 from pprs.compare.examples import Examples
 from pprs_experiments.study.tasks.smooth import Logistic, SmoothTask
 

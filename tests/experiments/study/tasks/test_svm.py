@@ -1,7 +1,7 @@
 import pytest
 import torch
-from experiments.study.tasks.drawn import write_mushrooms
 
+from experiments.study.tasks.drawn import write_mushrooms
 from pprs_experiments.study.tasks.svm import SvmTask
 
 

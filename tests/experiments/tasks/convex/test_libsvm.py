@@ -1,7 +1,7 @@
 import pytest
 import torch
-from experiments.tasks.real import DATA, needs_data
 
+from experiments.tasks.real import DATA, needs_data
 from pprs_experiments.tasks.convex.libsvm import Contents, read_libsvm, read_svm_examples
 
 TEXT = "-1 3:1 5:0.5 \n+1 1:1 2:-2\n-1 5:1\n"

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from experiments.tasks.real import DATA, needs_data
 from scipy.optimize import minimize
 
+from experiments.tasks.real import DATA, needs_data
 from pprs_experiments.tasks.convex import read_svm_examples, svm
 from pprs_experiments.tasks.convex.optimum import Program
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
+
 from experiments.tasks.images.files import random_bytes, write_cifar
 from experiments.tasks.real import DATA, needs_data
-
 from pprs_experiments.tasks.images.cifar_10 import cifar_10
 
 FIRST = random_bytes(20, 3, 32, 32), random_bytes(20, below=10, seed=1)

@@ -1,8 +1,8 @@
 import pytest
 import torch
+
 from experiments.tasks.images.files import random_bytes, write_fashion, write_idx
 from experiments.tasks.real import DATA, needs_data
-
 from pprs_experiments.tasks.images.fashion_mnist import fashion_mnist
 
 TRAIN = random_bytes(30, 28, 28), random_bytes(30, below=10, seed=1)

@@ -2,8 +2,8 @@ import gzip
 
 import pytest
 import torch
-from experiments.tasks.images.files import idx, random_bytes, write_idx
 
+from experiments.tasks.images.files import idx, random_bytes, write_idx
 from pprs_experiments.tasks.images.idx import read_idx
 
 ARRAY = random_bytes(5, 3, 4)

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from experiments.tasks.images.files import random_bytes, write_cifar, write_fashion
 
+from experiments.tasks.images.files import random_bytes, write_cifar, write_fashion
 from pprs_experiments.tasks.images.source import read_images
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from experiments.tasks.networks.small import convolutional, normal
 from torch import nn
 
+from experiments.tasks.networks.small import convolutional, normal
 from pprs_experiments.tasks.networks import convolutional_network
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from experiments.tasks.networks.small import convolutional, normal, transformer
 
 import pprs
+from experiments.tasks.networks.small import convolutional, normal, transformer
 from pprs.pipeline import chain
 
 

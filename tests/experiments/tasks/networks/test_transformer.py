@@ -1,8 +1,8 @@
 import pytest
 import torch
-from experiments.tasks.networks.small import normal, transformer
 from torch import nn
 
+from experiments.tasks.networks.small import normal, transformer
 from pprs_experiments.tasks.networks.transformer import Attention
 
 
