@@ -3,7 +3,7 @@ BIN := .venv/bin
 
 .PHONY: run test fuzz check clean
 
-run: .venv/installed
+run: .venv/runs
 	$(BIN)/pprs compare $(ARGS)
 
 test: .venv/installed
@@ -18,12 +18,16 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Installed again only when what is installed changes.
-.venv/installed: pyproject.toml constraints.txt
+# What runs, and then what tests and experiments need besides; again only when that changes.
+.venv/runs: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "pprs needs Python 3.11 or newer, and $(PYTHON) is `$(PYTHON) --version`: try make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
+	@touch $@
+
+.venv/installed: .venv/runs experiments/pyproject.toml
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' --editable ./experiments
 	@touch $@
 
 clean:

@@ -5,11 +5,8 @@ from pathlib import Path
 from string import ascii_letters
 from typing import Literal, get_args, get_origin, get_type_hints
 
-import torch
 from hypothesis import strategies as st
 
-from benchmarks.gradient.main import GradientBench
-from benchmarks.pipeline.main import PipelineBench
 from pprs.cli.bounds import BoundsConfig
 from pprs.cli.simulate import SimulateConfig
 from pprs.cli.trace import TraceConfig
@@ -21,8 +18,6 @@ KINDS = {
     "compare": CompareConfig,
     "bounds": BoundsConfig,
     "simulate": SimulateConfig,
-    "bench gradient": GradientBench,
-    "bench pipeline": PipelineBench,
     "trace": TraceConfig,
 }
 CONFIG = b"--config"  # before the text of a file, which is still to be written
@@ -120,21 +115,12 @@ OUT_OF_RANGE = {
         "json": NO_FILE,
         "plot": NO_PICTURE,
     },
-    "bench gradient": {"repeats": BELOW_1, "json": NO_FILE},
-    "bench pipeline": {
-        **dict.fromkeys(["repeats", "batch"], BELOW_1),
-        "milliseconds": st.floats(max_value=1, exclude_max=True).map(str)
-        | st.floats(1000, exclude_min=True).map(str),
-        "json": NO_FILE,
-    },
     "trace": {
         "step": BELOW_0 | st.integers(2).map(str),
         "picture": NO_PICTURE,
         "json": NO_FILE | st.just("/proc/x"),
     },
 }
-if not torch.cuda.is_available():
-    OUT_OF_RANGE["bench gradient"]["device"] = st.just("cuda")
 # Each is right, but not together; nor is it with any other flags.
 DO_NOT_FIT = {
     "train": [
@@ -180,8 +166,6 @@ DO_NOT_FIT = {
         "--depths",
         "--ratio 1e300",
     ],
-    "bench gradient": ["--cases"],
-    "bench pipeline": ["--only"],
     "trace": ["--picture x.png --step 7"],
 }
 # Text of TOML files, each wrong by itself.

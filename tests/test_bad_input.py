@@ -41,8 +41,6 @@ RIGHT = {
     "compare": [],
     "bounds": [],
     "simulate": ["--ratio", "5", "--limit", "2", "--depths", "1", "2"],
-    "bench gradient": [],
-    "bench pipeline": [],
     "trace": ["timeline.json"],
 }
 # How many lines of each, by what one costs: about 25 ms, 10 ms, and 3 ms.
@@ -51,8 +49,6 @@ LINES = {"train": 200, "compare": 250}
 WORK = {
     "pprs.training.train": "launch",
     "pprs.compare.experiment": "launch",
-    "benchmarks.pipeline.ranks": "launch",
-    "benchmarks.gradient.main": "_measure",
     "pprs.cli.simulate": "sweep",
 }
 FRAMES = dict.fromkeys(map(ord, "│╭╮╰╯─"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.func import functional_call, vmap
 from benchmarks.gradient.cases import CASES, Case, CaseName, loss
 from benchmarks.gradient.profiling import peak_memory, shares
 from benchmarks.report import against, processor
+from pprs.cli.run import configured
 from pprs.io.files import check_file, write_json
 from pprs.smoothing import compiled, smooth
 
@@ -51,6 +53,11 @@ class GradientBench:
 
 
 Way = Callable[[], None]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it from a command line, and give the code that the process ends with."""
+    return configured("benchmarks.gradient.main", GradientBench, bench_gradient, arguments)
 
 
 def bench_gradient(config: GradientBench) -> list[dict[str, Any]]:
@@ -222,3 +229,7 @@ def _show(results: list[dict[str, Any]], console: Any) -> None:
             )
     console.print(times)
     console.print(parts)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

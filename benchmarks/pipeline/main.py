@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -23,6 +24,7 @@ from benchmarks.pipeline.ranks import (
 from benchmarks.pipeline.stages import Size
 from benchmarks.report import against, processor
 from pprs._arguments import counts
+from pprs.cli.run import launched
 from pprs.io.files import check_file, write_json
 from pprs.pipeline.launcher.environment import cores
 
@@ -70,6 +72,11 @@ class PipelineBench:
         if not 1 <= self.milliseconds <= 1000:
             raise ValueError(f"milliseconds must be from 1 to 1000, got {self.milliseconds}")
         check_file(self.json)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it from a command line, and give the code that the process ends with."""
+    return launched("benchmarks.pipeline.main", PipelineBench, bench_pipeline, arguments)
 
 
 def bench_pipeline(config: PipelineBench) -> list[Row]:
@@ -179,3 +186,7 @@ def _valued(row: Row) -> str:
     if row["bar"] is None:
         return f"{row['value']:.2f}"
     return against(row["value"], row["bar"], above=row["above"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pprs._arguments import positive
+from pprs.cli.run import configured
 from pprs.io.files import check_file, write_json
 from pprs.theory import bounds as theory
 from pprs.theory.bounds import Bound
@@ -43,6 +44,11 @@ class BoundsConfig:
 
     def __post_init__(self) -> None:
         check_file(self.json)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it, and give the code that it ends with."""
+    return configured("pprs bounds", BoundsConfig, bounds, arguments)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pprs._arguments import counts, positive
+from pprs.cli.run import configured
 from pprs.io.files import check_file, write_json, writing
 from pprs.theory.problems import FunctionName, Problem, non_smooth, smooth
 from pprs.theory.sweep import Fit, Sweep, collected, sweep
@@ -103,6 +104,11 @@ class SimulateConfig:
         """The methods."""
         default = ("subgradient", "pprs") if self.function == "non-smooth" else ("gd", "agd")
         return self.methods or default
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it, and give the code that it ends with."""
+    return configured("pprs simulate", SimulateConfig, simulate, arguments)
 
 
 @dataclass(frozen=True)

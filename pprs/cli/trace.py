@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
+from pprs.cli.run import configured
 from pprs.io.files import check_file, write_json, writing
 from pprs.pipeline.trace.gantt import draw
 from pprs.pipeline.trace.shares import Share, Shares, shares
@@ -35,6 +37,11 @@ class TraceConfig:
     def __post_init__(self) -> None:
         check_file(self.picture, (".png", ".svg", ".pdf"))
         check_file(self.json)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it, and give the code that it ends with."""
+    return configured("pprs trace", TraceConfig, trace, arguments)
 
 
 def trace(config: TraceConfig) -> Shares:

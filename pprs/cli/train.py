@@ -1,4 +1,7 @@
-"""The settings of `pprs train` from a command line and, by default, from a file or an old run."""
+"""`pprs train`: train a model of the user's; its flags are in `pprs/training/config.py`.
+
+By default they come from a file, or from an old run.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,29 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from pprs.cli.dispatch import say
 from pprs.io.settings import path_option, read_settings
+from pprs.pipeline import LaunchError
+from pprs.training import Interrupted, train
 from pprs.training.config import TrainConfig
 from pprs.training.resume import run_folder
 
 _PROGRAM = "pprs train [--config FILE]"
 # Each says how long to train; the one that is given replaces that of the file.
 _LENGTHS = {"--steps": "epochs", "--epochs": "steps"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it, and give the code that it ends with."""
+    try:
+        train(parse(arguments))
+    except ValueError as error:
+        return say(str(error), 2)
+    except LaunchError as error:
+        return say(str(error), 1)
+    except Interrupted as error:
+        return say(str(error), 128 + error.signal)
+    return 0
 
 
 def parse(arguments: Sequence[str]) -> TrainConfig:

@@ -11,9 +11,8 @@ from cli.refusals import refusal
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.pipeline import ranks, stages
-from benchmarks.pipeline.main import _CASES, PipelineBench, bench_pipeline
+from benchmarks.pipeline.main import _CASES, PipelineBench, bench_pipeline, main
 from benchmarks.pipeline.stages import Size, ideal_time, suitable_width
-from pprs.cli import main
 from pprs.pipeline import launch
 from pprs.theory import Graph, makespan
 
@@ -62,7 +61,7 @@ def test_a_step_without_noise_multiplies_all_rows_that_a_smoothed_one_has(tmp_pa
 def figures(tmp_path_factory):
     file = tmp_path_factory.mktemp("bench") / "figures.json"
     options = ["--milliseconds", "1", "--batch", "3", "--repeats", "1", "--json", str(file)]
-    assert main(["bench", "pipeline", *options]) == 0
+    assert main(options) == 0
     return json.loads(file.read_text())
 
 
@@ -144,7 +143,7 @@ def test_the_choice_is_compared_with_every_divisor_of_the_samples(figures):
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_anything_starts(capsys, options, message):
-    assert message in refusal(["bench", "pipeline", *options], capsys)
+    assert message in refusal(options, capsys, main)
 
 
 def test_busy_machines_are_warned_of(monkeypatch, capsys):

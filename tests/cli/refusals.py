@@ -5,7 +5,7 @@ import re
 from pprs.cli import main
 
 
-def refusal(arguments, capsys):
+def refusal(arguments, capsys, main=main):
     """The message of a command that ends with code 2, on one line."""
     try:
         code = main(arguments)

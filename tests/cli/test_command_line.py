@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import warm
-from experiments.study.small import wait
 from safetensors.torch import load_file
+from waiting import wait
 
 from pprs.cli import main
 from pprs.compare import CompareConfig
@@ -138,7 +138,6 @@ def test_a_reader_who_has_seen_enough_is_no_error(arguments):
     [
         ([], "no command given"),
         (["trian"], "unknown command 'trian': did you mean 'train'\\?"),
-        (["stdy", "run"], "unknown command 'stdy': did you mean 'study run'\\?"),
         (["compare", "--sigma", "-1"], "sigma .* got -1.0"),
         (["compare", "--sgima", "1"], "--sgima"),
         (["compare", "--samples", "ten"], "samples"),
@@ -147,9 +146,8 @@ def test_a_reader_who_has_seen_enough_is_no_error(arguments):
         (["compare", "--antithetic", "--microbatches", "2"], "each of the 2 .* would carry 5"),
         (["train", "--steps", "3"], "model is missing: pass --model package.module:function"),
         (["train", "--resume", "nowhere"], "cannot go on from nowhere: there is no run's config"),
-        (["bench"], "unknown command 'bench'"),
-        (["bench", "gradient", "--repeats", "0"], "repeats must be at least 1, got 0"),
-        (["bench", "gradient", "--json", "nowhere/figures.json"], "nowhere is not a folder"),
+        (["bench", "gradient"], "call `python -m benchmarks.gradient.main` or"),
+        (["study", "run"], "`pprs study` is no longer a command: call `pprs-study`"),
         (["compare", "--shots", "500"], "cannot take 500 images .* smallest class has 174"),
     ],
 )
@@ -171,23 +169,6 @@ def test_the_laws_of_the_noise_run_and_are_kept(tmp_path):
     written = tmp_path / "again.toml"
     written.write_text('noise = "example"\nantithetic = true\nscale = "filter"\n')
     assert read_settings(CompareConfig, written).law.antithetic
-
-
-def test_the_benchmark_shows_a_table_and_writes_its_figures(tmp_path):
-    figures = tmp_path / "figures.json"
-    arguments = ["--cases", "mlp-1024-one", "--repeats", "1", "--json", str(figures)]
-    # A new interpreter: torch's profiler is not made for a process that was forked.
-    done = subprocess.run(
-        command("bench", "gradient", *arguments), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "784-1024×3-10" in done.stdout
-    (result,) = json.loads(figures.read_text())["results"]
-    assert result["ratios"]["plain"] == 1
-    assert set(result["ratios"]) == {"plain", "shared", "example", "literal", "vmap"}
-    assert all(seconds > 0 for seconds in result["seconds"].values())
-    assert sum(result["shares"]["shared"].values()) == pytest.approx(1)
-    assert all(ratio > 0 for ratio in result["memory"].values())
 
 
 def children(pid):

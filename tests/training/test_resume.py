@@ -9,7 +9,6 @@ from unittest.mock import patch
 
 import pytest
 import tomli_w
-from experiments.study.small import wait
 from training.runs import (
     NOISY,
     NOISY_STEPS,
@@ -21,6 +20,7 @@ from training.runs import (
     without_time,
     workplace,
 )
+from waiting import wait
 
 from pprs.pipeline.checkpoint import saved
 from pprs.training import TrainConfig

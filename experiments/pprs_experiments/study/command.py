@@ -1,4 +1,4 @@
-"""`pprs study run`, `pprs study worker` and `pprs study report`."""
+"""`pprs-study run`, `pprs-study worker` and `pprs-study report`."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ class WorkerConfig:
     """Take part in a study that runs elsewhere, until no job is left; call it once for each core.
 
     Args:
-        storage: URL of the database, as `pprs study run` has it.
-        quick: as `pprs study run` has it.
-        data_dir: as `pprs study run` has it.
+        storage: URL of the database, as `pprs-study run` has it.
+        quick: as `pprs-study run` has it.
+        data_dir: as `pprs-study run` has it.
     """
 
     storage: str
@@ -90,7 +90,7 @@ class ReportConfig:
     """Make tables, figures and a page of the study's results.
 
     Args:
-        results: the file that `pprs study run` writes.
+        results: the file that `pprs-study run` writes.
         out: folder to write to, by default the folder `report` beside the results.
     """
 
@@ -145,7 +145,7 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
         )
     if left := progress.left:
         raise StudyError(f"{len(left)} jobs have no result, since their workers were stopped")
-    say(f"wrote {file}; for tables and figures: pprs study report --results {file}")
+    say(f"wrote {file}; for tables and figures: pprs-study report --results {file}")
 
 
 def run_worker(config: WorkerConfig) -> None:
@@ -175,7 +175,7 @@ def run_report(config: ReportConfig) -> Path:
 
     if not config.results.exists():
         raise ValueError(
-            f"there are no results at {config.results}: call `pprs study run` first, or name its "
+            f"there are no results at {config.results}: call `pprs-study run` first, or name its "
             f"file with --results"
         )
     results = read_results(config.results)
@@ -225,7 +225,7 @@ def _chosen(cells: Sequence[Cell], config: StudyConfig) -> list[Cell]:
         names = "\n".join(sorted({f"  {cell.name}" for cell in cells}))
         raise ValueError(
             f"--only {' '.join(config.only)} names no cell (question 1 needs none: "
-            f"`pprs study report` answers it); there are:\n{names}"
+            f"`pprs-study report` answers it); there are:\n{names}"
         )
     reads = config.data_dir or not config.workers  # or others do, where all work is left to them
     chosen = [cell for cell in named if reads or not needs_data(cell)]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,11 +84,3 @@ def small_cell(**changes):
         questions=(3,),
     )
     return Cell(**(settings | changes))
-
-
-def wait(condition, seconds=600):
-    """Until it holds; fails after a time far above what is normal."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)

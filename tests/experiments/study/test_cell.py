@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from experiments.study.small import DEPTH, SmallTask, small_cell
 
+from experiments.study.small import DEPTH, SmallTask, small_cell
 from pprs_experiments.study.cell import Goal
 from pprs_experiments.study.run import Outcome, Point
 

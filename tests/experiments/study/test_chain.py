@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from experiments.study.small import small_cell
 
+from experiments.study.small import small_cell
 from pprs_experiments.study.cell import Goal
 from pprs_experiments.study.job import Effort, Job
 from pprs_experiments.study.methods import METHODS, LogUniform, Method, Stepper

@@ -1,4 +1,4 @@
-"""`pprs study` with a tiny study: real processes, and real signals."""
+"""`pprs-study` with a tiny study: real processes, and real signals."""
 
 import os
 import re
@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from experiments.study.small import SmallTask, small_cell, wait
+from waiting import wait
 
 from experiments.study import tiny_study
+from experiments.study.small import SmallTask, small_cell
 from pprs_experiments.study import command
 from pprs_experiments.study.command import (
     ReportConfig,
@@ -25,8 +26,6 @@ from pprs_experiments.study.job import Job
 from pprs_experiments.study.queue import Queue
 from pprs_experiments.study.results import read_results
 from pprs_experiments.study.tasks import FewShotTask
-
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -114,8 +113,8 @@ def test_a_failing_job_is_not_tried_again_for_each_poll_after_a_worker_was_kille
 
 def test_workers_elsewhere_share_the_work(tmp_path):
     storage = f"sqlite:///{tmp_path}/shared.db"
-    program = [sys.executable, "-m", "study.tiny_study", "study"]
-    here = dict(cwd=TESTS, env=os.environ | {"PYTHONPATH": str(TESTS)})
+    program = [sys.executable, "-m", "experiments.study.tiny_study"]
+    here = dict(env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     options = ["--quick", "--storage", storage]
     waiting = [*program, "run", *options, "--workers", "0", "--out", str(tmp_path / "out")]
     with subprocess.Popen(waiting, stdout=subprocess.PIPE, text=True, **here) as process:
@@ -145,14 +144,13 @@ def imports_torch(process):
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code):
-    program = [sys.executable, "-m", "study.tiny_study", "study", "run", "--out", str(tmp_path)]
+    program = [sys.executable, "-m", "experiments.study.tiny_study", "run", "--out", str(tmp_path)]
     with subprocess.Popen(
         [*program, "--workers", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=TESTS,
-        env=os.environ | {"PYTHONPATH": str(TESTS)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         start_new_session=True,
     ) as process:
         assert "4 jobs in 2 cells, 0 of them" in process.stdout.readline()
@@ -200,7 +198,7 @@ def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch, capsys):
 
 def test_a_report_of_nothing_says_what_to_do(tmp_path):
     file = tmp_path / "results.jsonl"
-    with pytest.raises(ValueError, match="no results at .*: call `pprs study run` first"):
+    with pytest.raises(ValueError, match="no results at .*: call `pprs-study run` first"):
         run_report(ReportConfig(file))
     file.touch()
     with pytest.raises(ValueError, match="holds no results: no job has finished yet"):

@@ -1,7 +1,7 @@
 import pytest
+
 from experiments.study.small import small_cell
 from experiments.study.tasks.drawn import write_mushrooms
-
 from pprs_experiments.study.data import check_data, needs_data
 from pprs_experiments.study.tasks import FewShotTask
 from pprs_experiments.study.tasks.linear import MaximumOfLinearTask

@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from experiments.study.small import small_cell
 
+from experiments.study.small import small_cell
 from pprs_experiments.study.cell import Goal
 from pprs_experiments.study.job import Effort, Job
 from pprs_experiments.study.results import Result

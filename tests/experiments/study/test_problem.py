@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 import torch
-from experiments.study.small import DEPTH, EXAMPLES, network_problem
 
+from experiments.study.small import DEPTH, EXAMPLES, network_problem
 from pprs_experiments.study.cost import Cost
 from pprs_experiments.study.problem import Adversary, drawing
 

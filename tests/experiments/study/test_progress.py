@@ -1,8 +1,8 @@
 from dataclasses import replace
 
 import pytest
-from experiments.study.small import small_cell
 
+from experiments.study.small import small_cell
 from pprs_experiments.study.job import Effort, Job
 from pprs_experiments.study.results import read_results, write_results
 

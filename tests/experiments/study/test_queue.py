@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from experiments.study.small import small_cell
 
+from experiments.study.small import small_cell
 from pprs_experiments.study.job import Effort, Job
 
 optuna = pytest.importorskip("optuna")

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from experiments.study.small import network_problem, weights
 
 import pprs
+from experiments.study.small import network_problem, weights
 from pprs.smoothing import derive_seed
 from pprs_experiments.study.cost import Price
 from pprs_experiments.study.methods import METHODS

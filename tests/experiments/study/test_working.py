@@ -2,8 +2,9 @@
 
 import pytest
 import warm
-from experiments.study.small import SmallTask, small_cell, wait
+from waiting import wait
 
+from experiments.study.small import SmallTask, small_cell
 from pprs_experiments.study import storage, working
 from pprs_experiments.study.job import Effort, Job
 

@@ -1,11 +1,10 @@
-"""`pprs` with a tiny study, for tests that need a process of its own."""
+"""`pprs-study` with a tiny study, for tests that need a process of its own."""
 
 import sys
 
-from experiments.study.small import SmallTask, small_cell
-
 import pprs_experiments.study.command
-from pprs.cli import main
+from experiments.study.small import SmallTask, small_cell
+from pprs_experiments.cli import main
 from pprs_experiments.study.job import Effort
 
 EFFORT = Effort(trials=2, tuning_seeds=1, seeds=2, points=2)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from experiments.study.small import wait
+from waiting import wait
 
 from pprs.pipeline.launcher import Stopping
 

@@ -134,7 +134,7 @@ class ScheduleFree:
         except ImportError as error:
             raise ModuleNotFoundError(
                 "schedule-free SGD comes from the package schedulefree, which is not installed: "
-                "pip install 'pprs[study]'"
+                "pip install ./experiments"
             ) from error
         self.parameters = list(parameters)
         self.optimizer = package.SGDScheduleFree(self.parameters, lr=lr, momentum=momentum)

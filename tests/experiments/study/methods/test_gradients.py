@@ -3,8 +3,8 @@ from itertools import chain
 
 import pytest
 import torch
-from experiments.study.small import DEPTH, EXAMPLES, gradient, network_problem
 
+from experiments.study.small import DEPTH, EXAMPLES, gradient, network_problem
 from pprs.smoothing import Law, Noise, repeat, smooth
 from pprs_experiments.study.cost import Cost, Price
 from pprs_experiments.study.methods.gradients import LowPass, Minibatch, Plain, Sharpened, Smoothed

@@ -1,6 +1,6 @@
 import pytest
-from experiments.study.small import DEPTH, EXAMPLES, network_problem, weights
 
+from experiments.study.small import DEPTH, EXAMPLES, network_problem, weights
 from pprs_experiments.study.cost import Cost
 from pprs_experiments.study.methods import METHODS, Choice, LogUniform
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 import torch
-from experiments.study.small import DEPTH, EXAMPLES, gradient, network_problem, weights
 
 import pprs
+from experiments.study.small import DEPTH, EXAMPLES, gradient, network_problem, weights
 from pprs.smoothing import smooth
 from pprs_experiments.study.cost import Cost, Price
 from pprs_experiments.study.methods import METHODS, Choice, LogUniform

@@ -2,9 +2,9 @@ import math
 
 import numpy as np
 import pytest
-from experiments.study.report.made import ACCURACY, LOSS, TIME, drawn, made
 from scipy.stats import binom
 
+from experiments.study.report.made import ACCURACY, LOSS, TIME, drawn, made
 from pprs_experiments.study.methods import METHODS
 from pprs_experiments.study.report.comparing import (
     Comparison,

@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from experiments.study.report.made import LOSS, TIME, drawn, made
 
+from experiments.study.report.made import LOSS, TIME, drawn, made
 from pprs_experiments.study.intervals import Interval
 from pprs_experiments.study.report.comparing import contests
 from pprs_experiments.study.report.defaults import defaults, within

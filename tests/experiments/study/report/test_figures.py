@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from experiments.study.report.made import ACCURACY, TIME, made
 
+from experiments.study.report.made import ACCURACY, TIME, made
 from pprs_experiments.study.report import figures
 from pprs_experiments.study.report.comparing import contests
 from pprs_experiments.study.report.drawing import to_picture

@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from experiments.study.report.made import ACCURACY, TIME, made
 
+from experiments.study.report.made import ACCURACY, TIME, made
 from pprs_experiments.study.intervals import Interval
 from pprs_experiments.study.report.comparing import Comparison, contests
 from pprs_experiments.study.report.drawing import BETTER, NEITHER, WORSE, to_picture

@@ -1,5 +1,4 @@
 from experiments.study.report.made import made
-
 from pprs_experiments.study.report import listings
 from pprs_experiments.study.report.comparing import contests
 

@@ -3,9 +3,9 @@ import re
 
 import numpy as np
 import pytest
+
 from experiments.study.report.made import ACCURACY, LOSS, TIME, drawn, made
 from experiments.study.report.test_page import Page
-
 from pprs_experiments.study.report import write_report
 from pprs_experiments.study.results import read_results, write_results
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from experiments.study.report.made import ACCURACY, TIME, drawn, made
 
+from experiments.study.report.made import ACCURACY, TIME, drawn, made
 from pprs_experiments.study.report.comparing import contests
 from pprs_experiments.study.report.drawing import Picture
 from pprs_experiments.study.report.sections import QUESTIONS, sections

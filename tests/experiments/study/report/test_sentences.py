@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from experiments.study.report.made import TIME, drawn, made
 
+from experiments.study.report.made import TIME, drawn, made
 from pprs_experiments.study.report import sentences
 from pprs_experiments.study.report.comparing import against_rivals, contests
 from pprs_experiments.study.report.defaults import defaults

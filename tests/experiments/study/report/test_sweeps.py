@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from experiments.study.report.made import ACCURACY, TIME, made
 
+from experiments.study.report.made import ACCURACY, TIME, made
 from pprs_experiments.study.report.comparing import contests
 from pprs_experiments.study.report.sweeps import against_gpipe, crossings, sweeps
 

@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from experiments.study.report.made import ACCURACY, LOSS, TIME, drawn, made
 
+from experiments.study.report.made import ACCURACY, LOSS, TIME, drawn, made
 from pprs_experiments.study.report import tables
 from pprs_experiments.study.report.comparing import against_rivals, contests
 from pprs_experiments.study.report.sweeps import sweeps

@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from experiments.study.report.made import ACCURACY, LOSS, TIME
 
+from experiments.study.report.made import ACCURACY, LOSS, TIME
 from pprs_experiments.study.intervals import Interval
 from pprs_experiments.study.report import words
 from pprs_experiments.study.report.words import Measure

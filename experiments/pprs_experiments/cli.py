@@ -1,0 +1,55 @@
+"""The commands of `pprs-study`, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pprs.cli.dispatch import dispatch, say
+from pprs.cli.run import configured
+
+USAGE = """usage: pprs-study <command> [options]
+
+commands:
+  run      tune many methods in many tasks, and run them on new seeds
+  worker   take part in a study that runs on another machine
+  report   tables, figures and a page of a study's results
+
+`pprs-study <command> --help` lists a command's options."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, and give the code that the process ends with."""
+    commands = {"run": _run, "worker": _worker, "report": _report}
+    return dispatch("pprs-study", USAGE, commands, arguments, install="pip install ./experiments")
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from pprs_experiments.study.command import (
+        StudyConfig,
+        StudyError,
+        StudyInterrupted,
+        run_study,
+    )
+
+    try:
+        return configured("pprs-study run", StudyConfig, run_study, arguments)
+    except StudyError as error:
+        return say(str(error), 1)
+    except StudyInterrupted as error:
+        return say(str(error), 128 + error.signal)
+
+
+def _worker(arguments: Sequence[str]) -> int:
+    from pprs_experiments.study.command import WorkerConfig, run_worker
+
+    return configured("pprs-study worker", WorkerConfig, run_worker, arguments)
+
+
+def _report(arguments: Sequence[str]) -> int:
+    from pprs_experiments.study.command import ReportConfig, run_report
+
+    return configured("pprs-study report", ReportConfig, run_report, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

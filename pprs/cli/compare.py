@@ -1,0 +1,16 @@
+"""`pprs compare`: several methods at equal pipeline time.
+
+Its flags are in `pprs/compare/config.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pprs.cli.run import launched
+from pprs.compare import CompareConfig, compare
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it, and give the code that it ends with."""
+    return launched("pprs compare", CompareConfig, compare, arguments)

@@ -1,0 +1,46 @@
+"""The benchmark end to end, at a small size: what it reports, not how fast anything is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.refusals import refusal
+
+from benchmarks.gradient.main import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_shows_a_table_and_writes_its_figures(tmp_path):
+    figures = tmp_path / "figures.json"
+    arguments = ["--cases", "mlp-1024-one", "--repeats", "1", "--json", str(figures)]
+    # A new interpreter: torch's profiler is not made for a process that was forked.
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gradient.main", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "784-1024×3-10" in done.stdout
+    (result,) = json.loads(figures.read_text())["results"]
+    assert result["ratios"]["plain"] == 1
+    assert set(result["ratios"]) == {"plain", "shared", "example", "literal", "vmap"}
+    assert all(seconds > 0 for seconds in result["seconds"].values())
+    assert sum(result["shares"]["shared"].values()) == pytest.approx(1)
+    assert all(ratio > 0 for ratio in result["memory"].values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--repeats", "0"], "repeats must be at least 1, got 0"),
+        (["--cases"], "cases must name at least one, got none"),
+        (["--json", "nowhere/figures.json"], "nowhere is not a folder"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(capsys, options, message):
+    assert message in refusal(options, capsys, main)
