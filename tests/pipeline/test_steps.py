@@ -95,9 +95,21 @@ def changes(found):
         if layer or needed:
             mine, whole = stepped(pipe, x, y), right(plain, F.cross_entropy, x, y)
             found[f"{layer} needs a gradient: {needed}"] = same(mine, whole)
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # around several steps, as loops have it
+        before = stepped(pipe, x, y)
+        doubled(pipe.named_parameters().values())
+        after = stepped(pipe, x, y)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mine, whole = stepped(pipe, x, y), right(plain, F.cross_entropy, x, y)
-    found["autocast"] = same(mine, whole, 1e-2)
+        found["autocast"] = same(before, right(plain, F.cross_entropy, x, y), 1e-2)
+    doubled(plain.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found["autocast, moved"] = same(after, right(plain, F.cross_entropy, x, y), 1e-2)
+
+
+def doubled(parameters):
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.mul_(2)
 
 
 def in_place(found):
@@ -279,6 +291,7 @@ def of(results, *beginnings):
         "attributes",
         "an earlier shape",
         "autocast",
+        "autocast, moved",
         "0 needs",
         "2 needs",
         "in place",
