@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules import module as everywhere
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -19,6 +19,7 @@ from pprs.smoothing._lanes import last_lane, varies
 from pprs.smoothing._reach import places
 
 _STANDARD = frozenset(nn.Module().__dict__) - {"training"}
+_TRACED = _STANDARD | fx.GraphModule({}, fx.Graph()).__dict__.keys()
 _DEPTH = 4  # of containers in containers that are looked into
 _FROM_CLOSURE = 3  # where a whole program may be in reach
 _NOT_LOOKED_INTO = {"torch", "pprs", "numpy", "builtins", "functools", "collections", "logging"}
@@ -62,8 +63,10 @@ class State:
             if module._forward_pre_hooks or module._forward_hooks:
                 functions += module._forward_pre_hooks.values()
                 functions += module._forward_hooks.values()
-        self._places = [(p, p.read()) for function in functions for p in places(function)]
+        self._places = [found for function in functions for found in places(function)]
         for place, value in self._places:
+            if _is_leaf(type(value)):
+                continue
             for module in self._note(f"variable {place.name!r}", value, False, _FROM_CLOSURE):
                 self._keep(module, place.name, False)
 
@@ -108,10 +111,12 @@ class State:
                     if settled is not value and not _computed(module, key):
                         module.__dict__[key] = settled
         for place, before in self._places:
-            value, label = place.read(), f"variable {place.name!r}"
-            settled = self._settled(value, before, label, _FROM_CLOSURE, seen)
-            if settled is not value:
-                place.write(settled)
+            value = place.read()
+            if not _is_leaf(type(value)):
+                label = f"variable {place.name!r}"
+                settled = self._settled(value, before, label, _FROM_CLOSURE, seen)
+                if settled is not value:
+                    place.write(settled)
 
     def _settled(self, value: Any, before: Any, name: str, depth: int, seen: set[int]) -> Any:
         """A value with the last lane's tensors, containers changed in place; ``before`` it was."""
@@ -183,8 +188,9 @@ class State:
 
 
 def _own(module: nn.Module) -> list[str]:
-    """The attributes that not every module has."""
-    return sorted(module.__dict__.keys() - _STANDARD)
+    """The attributes that not every module of its kind has."""
+    standard = _TRACED if isinstance(module, fx.GraphModule) else _STANDARD
+    return [*itertools.filterfalse(standard.__contains__, module.__dict__)]
 
 
 def _computed(module: nn.Module, key: str) -> bool:
