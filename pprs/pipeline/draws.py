@@ -67,15 +67,14 @@ class Draws:
     def seeded(self, step: int, microbatch: int, device: torch.device) -> Iterator[None]:
         """Seed the generators for every piece that runs inside the block."""
 
-        run = self.seed
-        if run is None:
+        if self.seed is None:
             yield
             return
+        first = derive_seed(self.seed, step, microbatch, "draws") + self._first
 
         def seed(index: int) -> None:
-            value = derive_seed(run, step, microbatch, self._first + index, "draws")
             for kind in _GENERATORS if index in self._drawing else (_TORCH,):
-                _GENERATORS[kind][2](value, device)
+                _GENERATORS[kind][2](first + index, device)
 
         self._pieces.before = seed
         try:

@@ -55,11 +55,10 @@ class State:
         self.names: dict[int, str] = {}
         """Of the tensors that were there, by their ids."""
         self._keep(model, "", thorough)
-        for name, module, *_ in self._modules:
-            _refuse_hooks(name, module)
         self._of_model = set(self._contents)
         functions = [] if closure is None else [closure]
-        for _, module, *_ in self._modules:
+        for name, module, _, _ in self._modules:
+            _refuse_hooks(name, module)
             if module._forward_pre_hooks or module._forward_hooks:
                 functions += module._forward_pre_hooks.values()
                 functions += module._forward_hooks.values()
@@ -104,12 +103,10 @@ class State:
                 if buffer is not None and varies(buffer):
                     raise self._refusal(f"buffer {_joined(name, key)!r}")
             for key in _own(module):
-                value = module.__dict__[key]
-                if not _is_leaf(type(value)):
-                    label = f"attribute {_joined(name, key)!r}"
-                    settled = self._settled(value, attributes.get(key), label, _DEPTH, seen)
-                    if settled is not value and not _computed(module, key):
-                        module.__dict__[key] = settled
+                value, label = module.__dict__[key], f"attribute {_joined(name, key)!r}"
+                settled = self._settled(value, attributes.get(key), label, _DEPTH, seen)
+                if settled is not value and not _computed(module, key):
+                    module.__dict__[key] = settled
         for place, before in self._places:
             value = place.read()
             if not _is_leaf(type(value)):
@@ -158,9 +155,7 @@ class State:
             attributes = module.__dict__
             self._modules.append((name, module, attributes.copy(), module._buffers.copy()))
             for key in _own(module):
-                value = attributes[key]
-                if not _is_leaf(type(value)):
-                    self._note(f"attribute {_joined(name, key)!r}", value, thorough)
+                self._note(f"attribute {_joined(name, key)!r}", attributes[key], thorough)
             for key, buffer in module._buffers.items() if module._buffers else ():
                 self._note(f"buffer {_joined(name, key)!r}", buffer, thorough)
 
@@ -188,9 +183,11 @@ class State:
 
 
 def _own(module: nn.Module) -> list[str]:
-    """The attributes that not every module of its kind has."""
+    """The attributes in which a pass may leave something, but for those of all modules."""
+    attributes = module.__dict__
     standard = _TRACED if isinstance(module, fx.GraphModule) else _STANDARD
-    return [*itertools.filterfalse(standard.__contains__, module.__dict__)]
+    own = itertools.filterfalse(standard.__contains__, attributes)
+    return [key for key in own if not _is_leaf(type(attributes[key]))]
 
 
 def _computed(module: nn.Module, key: str) -> bool:
