@@ -118,8 +118,9 @@ def test_the_global_generator_is_not_touched():
 
 
 def test_torchs_compiler_is_not_loaded(monkeypatch):
+    model = linear()
     monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
-    run(linear())
+    run(model)
     assert "torch._dynamo" not in sys.modules
 
 
