@@ -112,7 +112,7 @@ class PerturbedStage(nn.Module):
         """
         self._admit()
         device = inputs[0].device
-        with kept(every(), device), self.draws.watching(device), untouched(self.chain) as changed:
+        with kept(every(), device), self.draws.watching(), untouched(self.chain) as changed:
             outputs = self.forward(*inputs, microbatch=microbatch)
         self.changed = changed
         return outputs if isinstance(outputs, tuple) else (outputs,)
