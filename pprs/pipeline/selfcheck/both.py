@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
@@ -246,15 +245,14 @@ def same_in_both_modes(module: nn.Module) -> bool:
     """Whether a module is a layer of torch's that neither looks at its mode nor has hooks."""
     touched = "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks
     touched = touched or module._backward_hooks or module._backward_pre_hooks
-    return not touched and _modeless(type(module))
-
-
-@cache
-def _modeless(kind: type[nn.Module]) -> bool:
+    kind = type(module)
     own = [base for base in kind.__mro__ if base not in (nn.Module, object)]
     functions = [f for base in own for f in vars(base).values() if isinstance(f, FunctionType)]
-    return kind.__module__.startswith("torch.nn.modules.") and not any(
-        "training" in function.__code__.co_names for function in functions
+    torchs = kind.__module__.startswith("torch.nn.modules.")
+    return (
+        torchs
+        and not touched
+        and not any("training" in function.__code__.co_names for function in functions)
     )
 
 

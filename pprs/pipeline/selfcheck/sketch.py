@@ -58,7 +58,9 @@ def arriving(parameters: Mapping[str, nn.Parameter]) -> Iterator[Sketches]:
         sketches[name] = sketches[name] + new if name in sketches else new
 
     hooks = [
-        parameter.register_post_accumulate_grad_hook(partial(take, name))
+        parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+            partial(take, name)
+        )
         for name, parameter in parameters.items()
         if parameter.requires_grad
     ]
