@@ -75,8 +75,8 @@ class Pipeline:
         recompute: keep only the inputs of a stage for the backward pass and run it again then:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
-        check: compare outputs and gradients with those of ``network`` in the first step, on a few
-            examples, and refuse to train if they differ; costs about as much as that step.
+        check: compare outputs and gradients with those of ``network`` before the first step, on a
+            few examples, and refuse to train if they differ; costs a few passes of these.
         record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
             nothing, and costs nothing.
         device: where this process computes.

@@ -125,7 +125,10 @@ def _compared(both: Both | None, look: Look, inputs: Tensors, y: Tensor) -> _Fou
     if both is None:
         return _Found(unknown="it is a chain of which nothing tells what it was cut from")
     if not both.here:
-        return _Found(unknown="not all of it is in the memory of the first process")
+        return _Found(
+            unknown="not all of it is in the memory of the first process, and it is not compared "
+            "layer by layer"
+        )
     try:
         with both.on(inputs, y):
             seen = look(both) or _exactly(both)
