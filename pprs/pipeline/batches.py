@@ -136,6 +136,8 @@ def _checksum(tensors: Sequence[Any]) -> int:
     for x in found:
         flat = x.detach().reshape(-1)
         some = flat[:: (len(flat) // _LIMIT) | 1].cpu().contiguous().resolve_conj()
+        if (x.is_floating_point() or x.is_complex()) and x.element_size() > 1:  # 8 bits add nothing
+            some = some + 0.0  # -0.0 is 0.0
         about = f"{tuple(x.shape)} {x.dtype}".encode()
         total = zlib.crc32(some.view(torch.uint8).numpy().data, zlib.crc32(about, total))
     return total
