@@ -139,7 +139,7 @@ def chunked(m, x):
 )
 def test_what_python_does_in_a_forward_is_in_every_piece_that_needs_it(forward):
     model, pieces = traced(forward, largest=1)
-    assert len(pieces) >= 3
+    assert len(pieces) >= (2 if forward is replaced else 3)  # its buffer is used up to the end
     assert same(model, pieces)
 
 
