@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from torch.distributed import TCPStore
 
-from pprs.pipeline.launcher import agent
+from pprs.pipeline.launcher import agent, rank
 from pprs_experiments.study import working
 
 IMPORTED = [
@@ -54,14 +54,32 @@ def starting(how):
         yield
 
 
+class Started:
+    """A process of ``python -m *arguments`` (or a script), with a session of its own."""
+
+    def __init__(self, *arguments, cwd=None, env=None):
+        self._folder = tempfile.TemporaryDirectory()
+        self._process = Process(target=_module, args=(self._folder.name, cwd, env, arguments))
+        self._process.start()
+        self.pid, self.kill = self._process.pid, self._process.kill
+
+    @property
+    def returncode(self):
+        """Its exit code; nothing as long as it runs."""
+        return self._process.exitcode
+
+    def communicate(self):
+        """Wait for its end; what it has printed."""
+        self._process.join()
+        with self._folder as folder:
+            return tuple(Path(folder, name).read_text() for name in ("out", "err"))
+
+
 def run(*arguments, cwd=None, env=None):
-    """What ``python -m *arguments`` (or a script) does and prints, as subprocess.run returns it."""
-    with tempfile.TemporaryDirectory() as folder:
-        process = Process(target=_module, args=(folder, cwd, env, arguments))
-        process.start()
-        process.join()
-        out, err = (Path(folder, name).read_text() for name in ("out", "err"))
-    return subprocess.CompletedProcess(arguments, process.exitcode, out, err)
+    """What such a process does and prints, as subprocess.run returns it."""
+    started = Started(*arguments, cwd=cwd, env=env)
+    out, err = started.communicate()
+    return subprocess.CompletedProcess(arguments, started.returncode, out, err)
 
 
 def torchrun(processes, *arguments, cwd=None):
@@ -108,7 +126,7 @@ def _begin(_, environment, target, args):
     os.environ.update(environment)
     # It asks the server that it comes from for more, and must not start another.
     forkserver._forkserver.ensure_running = lambda: None
-    with starting(Context()):
+    with starting(Context()), patch.object(rank, "threads", lambda: 1):
         target(*args)
 
 
@@ -117,6 +135,7 @@ def _answer(writer, function, arguments):
 
 
 def _module(folder, cwd, env, arguments):
+    os.setsid()
     for number, name in enumerate(("out", "err"), 1):
         with Path(folder, name).open("wb") as file:
             os.dup2(file.fileno(), number)

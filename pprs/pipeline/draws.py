@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from pprs.pipeline.partitioner import Chain
 from pprs.smoothing import derive_seed
 
 _TORCH = "torch"  # costs microseconds: always seeded, the others only where something draws of them
@@ -34,62 +34,53 @@ class Draws:
         seed: names the run; ``None`` seeds nothing.
     """
 
-    def __init__(self, pieces: nn.Sequential, first: int) -> None:
+    def __init__(self, pieces: Chain, first: int) -> None:
         self._pieces, self._first = pieces, first
         self.seed: int | None = None
-        self._drawn: defaultdict[int, set[str]] = defaultdict(set)
+        self._drawing: set[int] = set()  # pieces that draw from other generators than torch's
 
     @property
     def kinds(self) -> set[str]:
         """The generators that are drawn from, and torch's."""
-        return {_TORCH}.union(*self._drawn.values())
+        return every() if self._drawing else {_TORCH}
 
     @contextmanager
-    def watching(self, device: torch.device) -> Iterator[None]:
-        """Find out inside the block which piece draws from which generator."""
-        before: dict[str, bytes] = {}
+    def watching(self) -> Iterator[None]:
+        """Find out inside the block which pieces draw from other generators than torch's."""
+        before = b""
 
         def begin(*_: object) -> None:
-            before.update(_all(device))
+            nonlocal before
+            before = _others()
 
-        def end(index: int) -> Callable[..., None]:
-            def compare(*_: object) -> None:
-                now = _all(device)
-                drawn = {kind for kind in now if now[kind] != before[kind]}
-                # What comes from one of Python's own may decide about the other.
-                self._drawn[index] |= drawn if drawn <= {_TORCH} else every()
-
-            return compare
+        def end(index: int, *_: object) -> None:
+            if _others() != before:
+                self._drawing.add(index)
 
         with ExitStack() as stack:
             for index, piece in enumerate(self._pieces):
                 stack.callback(piece.register_forward_pre_hook(begin).remove)
-                stack.callback(piece.register_forward_hook(end(index)).remove)
+                stack.callback(piece.register_forward_hook(partial(end, index)).remove)
             yield
 
     @contextmanager
     def seeded(self, step: int, microbatch: int, device: torch.device) -> Iterator[None]:
         """Seed the generators for every piece that runs inside the block."""
 
-        run = self.seed
-        if run is None:
+        if self.seed is None:
             yield
             return
+        first = derive_seed(self.seed, step, microbatch, "draws") + self._first
 
-        def seed(index: int, kinds: set[str]) -> None:
-            value = derive_seed(run, step, microbatch, self._first + index, "draws")
-            for kind in kinds:
-                _GENERATORS[kind][2](value, device)
+        def seed(index: int) -> None:
+            for kind in _GENERATORS if index in self._drawing else (_TORCH,):
+                _GENERATORS[kind][2](first + index, device)
 
-        with ExitStack() as stack:
-            seed(0, self._drawn[0] | {_TORCH})
-            for index, kinds in self._drawn.items():
-                if index and kinds:
-                    hook = self._pieces[index].register_forward_pre_hook(
-                        lambda *_, index=index, kinds=kinds: seed(index, kinds)
-                    )
-                    stack.callback(hook.remove)
+        self._pieces.before = seed
+        try:
             yield
+        finally:
+            self._pieces.before = None
 
 
 @contextmanager
@@ -108,8 +99,8 @@ def every() -> set[str]:
     return set(_GENERATORS)
 
 
-def _all(device: torch.device) -> dict[str, bytes]:
-    return {kind: pickle.dumps(get(device)) for kind, (get, _, _) in _GENERATORS.items()}
+def _others() -> bytes:
+    return pickle.dumps((random.getstate(), np.random.get_state()))
 
 
 def peek() -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -122,7 +124,7 @@ class Engine:
             self._turn_to(key)
             if last:
                 self._look_at_labels(divided, number, y.to(self.device), self._ready[key].result)
-            with kept(self._drawn_from(), self.device):
+            with kept(self._drawn_from(), self.device), _without_torchs_table():
                 self._ready[key].schedule.step(
                     *batches,
                     target=laid_out(y) if last else None,
@@ -176,20 +178,32 @@ class Engine:
 
         stages = {number: partial(tried, number) for number in self.local}
         relay(stages, self.owners, inputs, self.device, self.group)
-        self._check_again()
+        self._check_buffers()
         return seen
 
-    def _check_again(self) -> None:
-        """Refuse on all ranks what cannot be run again; a collective call.
+    def _check_buffers(self) -> None:
+        """Refuse on all ranks buffers that would not change as in the network; a collective call.
 
         It is also the first message of all: NCCL wants one before any between two ranks.
         """
-        changed = [name for s in self.local.values() if s.recompute for name in s.changed]
-        everyone: list[list[str]] = [[] for _ in range(dist.get_world_size(self.group))]
+        changed = [
+            (number, name.partition(".")[2], name in stage.shared)
+            for number, stage in self.local.items()
+            for name in stage.changed
+            if stage.recompute or name in stage.shared
+        ]
+        everyone: list[list[tuple[int, str, bool]]]
+        everyone = [[] for _ in range(dist.get_world_size(self.group))]
         dist.all_gather_object(everyone, changed, group=self.group)
-        for name in (name for names in everyone for name in names):
+        for number, name, shared in (found for each in everyone for found in each):
+            if shared:
+                raise RuntimeError(
+                    f"{name} is a buffer that changes in the forward pass, and its layer runs in "
+                    f"stage {number} and in another one, each of which would change a copy of its "
+                    "own: cut elsewhere, or take a layer of its own for each place"
+                )
             raise RuntimeError(
-                f"{name.partition('.')[2]} is a buffer that changes in the forward pass, which "
+                f"{name} is a buffer that changes in the forward pass, which "
                 f"recompute=True runs twice: leave recompute=True out, or use another layer"
             )
 
@@ -271,3 +285,18 @@ class Engine:
                 f"the loss failed on outputs of shape {shapes} and targets of shape "
                 f"{tuple(targets.shape[2:])}: {error}"
             ) from error
+
+
+@contextmanager
+def _without_torchs_table() -> Iterator[None]:
+    """Where a step fails torch logs the whole schedule, in which nobody finds what was wrong."""
+    logger = logging.getLogger("torch.distributed.pipelining.schedules")
+
+    def keeps(record: logging.LogRecord) -> bool:
+        return record.levelno != logging.ERROR
+
+    logger.addFilter(keeps)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keeps)

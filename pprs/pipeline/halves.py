@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,13 +42,9 @@ class HalvedStage(PipelineStage):
             yield from (i for i in infos if not i.is_root_arg and i.tensor_meta is not None)
 
     def forward_one_chunk(self, *args: Any, **given: Any) -> Any:
-        """As torch's; an error says what a layer said, without torch's words before it."""
-        try:
+        """As torch's."""
+        with _without_torchs_words():
             return super().forward_one_chunk(*args, **given)
-        except RuntimeError as error:
-            if isinstance(error.__cause__, RuntimeError):
-                raise error.__cause__  # noqa: B904 (it has a cause of its own)
-            raise
 
     def backward_maybe_with_nosync(
         self, backward_type: str, bwd_kwargs: dict[str, Any], last_backward: bool = False
@@ -66,7 +63,19 @@ class HalvedStage(PipelineStage):
             backward_type = "full"  # nothing is left for the second half
             if bwd_kwargs["output_grads"] is None:  # torch takes the loss itself here
                 bwd_kwargs = bwd_kwargs | {"stage_output": bwd_kwargs["stage_output"][0]}
-        return super().backward_maybe_with_nosync(backward_type, bwd_kwargs, last_backward)
+        with _without_torchs_words():
+            return super().backward_maybe_with_nosync(backward_type, bwd_kwargs, last_backward)
+
+
+@contextmanager
+def _without_torchs_words() -> Iterator[None]:
+    """An error says what a layer said, without torch's words before it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, RuntimeError):
+            raise error.__cause__  # noqa: B904 (it has a cause of its own)
+        raise
 
 
 def backward_by_inputs(

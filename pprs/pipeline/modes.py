@@ -14,7 +14,8 @@ from pprs.smoothing import check_normalisation
 class Modes:
     """Switches stages, and puts no module into training that was kept out of it.
 
-    Kept is what is in evaluation mode while the rest trains, when the stages are switched.
+    Kept is what is in evaluation mode while the rest trains, when the stages are switched; where
+    nothing else is in them, what was so in the whole network.
 
     Args:
         stages: of this process.
@@ -24,7 +25,7 @@ class Modes:
     def __init__(self, stages: Iterable[PerturbedStage], whole: Chain) -> None:
         self._stages, self._training = list(stages), whole.training
         self._traced = whole.training if whole.fixed else None  # the only mode it has
-        self._kept: set[nn.Module] = set()
+        self._kept = _kept_of([whole], set()) & set(_users(self._chains))
 
     def switch(self, training: bool) -> None:
         """Put the stages into a mode.
@@ -40,7 +41,7 @@ class Modes:
                 f"it in {modes[1]} mode for that, or pass an nn.Sequential of its layers"
             )
         if self._training:
-            self._kept = self._found()
+            self._kept = _kept_of(self._chains, self._kept)
         for stage in self._stages:
             stage.train(training)
         for module in self._kept:
@@ -53,12 +54,23 @@ class Modes:
             self.switch(False)
             raise
 
-    def _found(self) -> set[nn.Module]:
-        users = [
-            module
-            for stage in self._stages
-            for module in stage.chain.modules()
-            if not isinstance(module, fx.GraphModule | Chain) and type(module) is not nn.Module
-        ]
-        kept = {module for module in users if not module.training}
-        return kept if len(kept) < len(set(users)) else set()
+    @property
+    def _chains(self) -> list[nn.Module]:
+        return [stage.chain for stage in self._stages]
+
+
+def _kept_of(chains: Iterable[nn.Module], before: set[nn.Module]) -> set[nn.Module]:
+    """What is in evaluation mode, unless all is; then what was kept before."""
+    users = _users(chains)
+    kept = {module for module in users if not module.training}
+    return kept if len(kept) < len(set(users)) else kept & before
+
+
+def _users(chains: Iterable[nn.Module]) -> list[nn.Module]:
+    """The modules that a user made."""
+    return [
+        module
+        for chain in chains
+        for module in chain.modules()
+        if not isinstance(module, fx.GraphModule | Chain) and type(module) is not nn.Module
+    ]

@@ -75,8 +75,8 @@ class Pipeline:
         recompute: keep only the inputs of a stage for the backward pass and run it again then:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
-        check: compare outputs and gradients with those of ``network`` in the first step, on a few
-            examples, and refuse to train if they differ; costs about as much as that step.
+        check: compare outputs and gradients with those of ``network`` before the first step, on a
+            few examples, and refuse to train if they differ; costs a few passes of these.
         record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
             nothing, and costs nothing.
         device: where this process computes.
@@ -284,17 +284,14 @@ class Pipeline:
     def _losses(self, inputs: Tensors, y: Tensor, agreed: object) -> Tensor | None:
         """Leave the gradient of this copy in ``.grad``; the losses of its microbatches."""
         inputs = tuple(x.detach() for x in inputs)  # the gradients are the parameters' only
-        if self._check is not None:
-            self._check.cut(inputs, y)
         if self._tune:
             self._divided = self._engine.tuned(self._divided, inputs, y, agreed)
             self._tune = False
         self._number = self._divided.chosen(len(inputs[0]))
-        losses = self._engine.run(self._divided, self._number, inputs, y, agreed, self._recorder)
         if self._check is not None:
-            self._check.schedule(self._divided, self._number, inputs, y)
+            self._check.compare(self._divided, self._number, inputs, y)
             self.checked, self._check = self._check.said, None
-        return losses
+        return self._engine.run(self._divided, self._number, inputs, y, agreed, self._recorder)
 
     def clip_grad_norm_(self, max_norm: float) -> float:
         """Scale the gradients of all stages down to a global norm; a collective call.

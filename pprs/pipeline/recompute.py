@@ -40,12 +40,21 @@ class _Recomputed(torch.autograd.Function):
         ends = [(y, g) for y, g in zip(results, gradients, strict=True) if y.requires_grad]
         sources = [*inputs, *tensors[ctx.count :]]
         wanted = [x for x in sources if x.requires_grad]
-        found = iter(
-            torch.autograd.grad(
-                [y for y, _ in ends], wanted, [g for _, g in ends], allow_unused=True
-            )
-        )
+        found = iter(_gradients(ends, wanted))
         return (None, None, *(next(found) if x.requires_grad else None for x in sources))
+
+
+def _gradients(ends: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[Tensor]) -> Any:
+    outputs, arrived = [y for y, _ in ends], [g for _, g in ends]
+    try:
+        return torch.autograd.grad(outputs, wanted, arrived, allow_unused=True)
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise RuntimeError(
+            "a layer runs torch.utils.checkpoint with use_reentrant=True, which recompute=True "
+            "cannot run again: pass use_reentrant=False there, or leave recompute=True out"
+        ) from error
 
 
 class _Surroundings:

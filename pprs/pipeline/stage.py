@@ -46,6 +46,7 @@ class PerturbedStage(nn.Module):
 
     Attributes:
         draws: seeds what its layers draw themselves; ``None`` leaves the generators to them.
+        shared: the buffers that another stage has, too.
         changed: the buffers that a forward pass changes, once it was tried.
     """
 
@@ -74,6 +75,7 @@ class PerturbedStage(nn.Module):
         # Whether the layers change their inputs in place, as was seen in each mode.
         self._writes: dict[bool, bool] = {}
         self.draws = Draws(chain, first)
+        self.shared: set[str] = set()
         self.changed: list[str] = []
         self._own = full_names(chain)  # looked up once: every microbatch needs them
 
@@ -112,7 +114,7 @@ class PerturbedStage(nn.Module):
         """
         self._admit()
         device = inputs[0].device
-        with kept(every(), device), self.draws.watching(device), untouched(self.chain) as changed:
+        with kept(every(), device), self.draws.watching(), untouched(self.chain) as changed:
             outputs = self.forward(*inputs, microbatch=microbatch)
         self.changed = changed
         return outputs if isinstance(outputs, tuple) else (outputs,)
@@ -218,6 +220,9 @@ def stages_of(
             recompute=recompute,
         )
         stage.draws.seed = draws
+        elsewhere = [b for i, layer in enumerate(whole) if i not in piece for b in layer.buffers()]
+        other = set(map(id, elsewhere))
+        stage.shared = {n for n, b in stage.chain.named_buffers() if id(b) in other}
     return stages
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 Policy: TypeAlias = Literal["lower", "widest", "single", "none"]
@@ -28,7 +29,8 @@ _WIDEST = (
 # By vmap, into products that autocast knows, where it does not know the whole.
 _TAKEN_APART = frozenset(["mv", "dot", "vdot", "tensordot", "addmv"])
 # Functions of other names, or of other functions: each as what it ends in, or is made of.
-_NAMES: dict[Callable[..., Any], str] = {
+_NAMES: dict[Callable[..., Any] | str, str] = {
+    "cross_entropy_loss": "nll_loss",
     torch.Tensor.__pow__: "pow",
     torch.Tensor.__rpow__: "pow",
     torch.Tensor.__matmul__: "matmul",
@@ -63,7 +65,7 @@ def call(device: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """
     if not torch.is_autocast_enabled(device):
         return func(*args, **kwargs)
-    policy = _policies(device).get(func)
+    policy = _policies(device).get(_key(func))
     if policy is None or kwargs.get("dtype") is not None or kwargs.get("out") is not None:
         return func(*args, **kwargs)
 
@@ -89,17 +91,25 @@ def call(device: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 def widens(device: str, func: Callable[..., Any]) -> bool:
     """Whether autocast is on and computes this function in float32."""
-    return torch.is_autocast_enabled(device) and _policies(device).get(func) == "single"
+    return torch.is_autocast_enabled(device) and _policies(device).get(_key(func)) == "single"
+
+
+def _key(func: Callable[..., Any]) -> Callable[..., Any] | str:
+    """A trace calls operations where a model calls functions: these go by their names."""
+    name: str = func._schema.name if isinstance(func, OpOverload) else ""
+    return name.removeprefix("aten::") or func
 
 
 @functools.cache
-def _policies(device: str) -> dict[Callable[..., Any], Policy]:
-    """What autocast does to each function on this type of device."""
+def _policies(device: str) -> dict[Callable[..., Any] | str, Policy]:
+    """What autocast does to each function and operation on this type of device."""
     known = {name.removeprefix("aten::").split(".")[0] for name in _registered(device)}
     if device != "cpu":
         known -= {"binary_cross_entropy"}  # which it refuses by itself
-    policies: dict[Callable[..., Any], Policy] = {}
-    for func, name in [*_functions(known | _TAKEN_APART), *_NAMES.items()]:
+    policies: dict[Callable[..., Any] | str, Policy] = {}
+    operations = {name: name for name in known | _TAKEN_APART}
+    named = [*_functions(operations), *_NAMES.items(), *operations.items()]
+    for func, name in named:
         if name in known:
             policies[func] = _policy(name, device)
         elif name in _TAKEN_APART:

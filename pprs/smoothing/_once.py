@@ -22,10 +22,10 @@ def once(backward: Backward) -> Backward:
 
     @functools.wraps(backward)
     def wrapper(ctx: Any, *grads: Tensor) -> Gradients:
+        if not torch.is_grad_enabled():
+            return backward(ctx, *grads)
         with torch.no_grad():
             results = backward(ctx, *grads)
-        if not torch.is_grad_enabled():
-            return results
         sources = [t for t in (*grads, *ctx.saved_tensors) if t is not None and t.requires_grad]
         return tuple(
             None if result is None else _End.apply(result, *sources)  # type: ignore[no-untyped-call]

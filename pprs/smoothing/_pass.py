@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode, resolve_name
 
@@ -230,6 +231,8 @@ def _varies(argument: object) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _is_in_place(func: Func) -> bool:
+    if isinstance(func, OpOverload):
+        return bool(func._schema.is_mutable)
     short = _name(func).rpartition(".")[2]
     operator = short == "__set__" or short in _IN_PLACE_OPERATORS
     return operator or (short.endswith("_") and not short.endswith("__"))

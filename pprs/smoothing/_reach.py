@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 _OTHERS = ("torch", "pprs")  # whose functions leave nothing
@@ -15,17 +15,27 @@ class Place(NamedTuple):
 
     Args:
         name: of the variable.
-        read: gives its value.
-        write: sets it.
+        holder: the cell, or the dictionary by names, that holds its value.
     """
 
     name: str
-    read: Callable[[], Any]
-    write: Callable[[Any], None]
+    holder: CellType | dict[str, Any]
+
+    def read(self) -> Any:
+        """Its value."""
+        holder = self.holder
+        return holder[self.name] if isinstance(holder, dict) else holder.cell_contents
+
+    def write(self, value: Any) -> None:
+        """Set it."""
+        if isinstance(self.holder, dict):
+            self.holder[self.name] = value
+        else:
+            self.holder.cell_contents = value
 
 
-def places(function: Callable[..., Any], depth: int = 2) -> Iterator[Place]:
-    """The variables of a function, and of the functions that it calls by name.
+def places(function: Callable[..., Any], depth: int = 2) -> Iterator[tuple[Place, Any]]:
+    """The variables of a function, and of the functions that it calls by name, with their values.
 
     Methods that it calls on objects are not followed.
     """
@@ -37,12 +47,11 @@ def places(function: Callable[..., Any], depth: int = 2) -> Iterator[Place]:
     if not isinstance(function, FunctionType | MethodType):  # an object with __call__
         owner, function = function, type(function).__call__
     if owner is not None:
-        yield Place("self", lambda: owner, lambda value: None)
+        yield Place("self", {"self": owner}), owner
     function = getattr(function, "__func__", function)
-    for place in _variables(function) if isinstance(function, FunctionType) else ():
-        value = place.read()
+    for place, value in _variables(function) if isinstance(function, FunctionType) else ():
         if not isinstance(value, FunctionType | MethodType | functools.partial):
-            yield place
+            yield place, value
         elif depth:
             yield from places(value, depth - 1)
 
@@ -51,23 +60,17 @@ def _of_others(function: Callable[..., Any]) -> bool:
     return str(getattr(function, "__module__", "")).startswith(_OTHERS)
 
 
-def _variables(function: FunctionType) -> Iterator[Place]:
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    for name, cell in cells:
+def _variables(function: FunctionType) -> Iterator[tuple[Place, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            cell.cell_contents  # noqa: B018
+            value = cell.cell_contents
         except ValueError:  # not set yet
             continue
-        yield Place(name, functools.partial(getattr, cell, "cell_contents"), _writer(cell))
+        yield Place(name, cell), value
     scope = function.__globals__
     for name in _names(function.__code__):
         if name in scope:
-            write = functools.partial(scope.__setitem__, name)
-            yield Place(name, functools.partial(scope.__getitem__, name), write)
-
-
-def _writer(cell: Any) -> Callable[[Any], None]:
-    return functools.partial(setattr, cell, "cell_contents")
+            yield Place(name, scope), scope[name]
 
 
 @functools.lru_cache(maxsize=1024)

@@ -91,7 +91,11 @@ _METADATA_METHODS = (
 )
 
 
-_NORMS = (F.batch_norm, F.instance_norm, F.layer_norm, F.group_norm, F.rms_norm)
+_NORMS = [
+    getattr(place, f"{kind}_norm")
+    for kind in ("batch", "instance", "layer", "group", "rms")
+    for place in (F, torch)
+]
 
 
 def _rules() -> dict[Func, Rule]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules import module as everywhere
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -19,6 +19,7 @@ from pprs.smoothing._lanes import last_lane, varies
 from pprs.smoothing._reach import places
 
 _STANDARD = frozenset(nn.Module().__dict__) - {"training"}
+_TRACED = _STANDARD | fx.GraphModule({}, fx.Graph()).__dict__.keys()
 _DEPTH = 4  # of containers in containers that are looked into
 _FROM_CLOSURE = 3  # where a whole program may be in reach
 _NOT_LOOKED_INTO = {"torch", "pprs", "numpy", "builtins", "functools", "collections", "logging"}
@@ -54,16 +55,17 @@ class State:
         self.names: dict[int, str] = {}
         """Of the tensors that were there, by their ids."""
         self._keep(model, "", thorough)
-        for name, module, *_ in self._modules:
-            _refuse_hooks(name, module)
         self._of_model = set(self._contents)
         functions = [] if closure is None else [closure]
-        for _, module, *_ in self._modules:
+        for name, module, _, _ in self._modules:
+            _refuse_hooks(name, module)
             if module._forward_pre_hooks or module._forward_hooks:
                 functions += module._forward_pre_hooks.values()
                 functions += module._forward_hooks.values()
-        self._places = [(p, p.read()) for function in functions for p in places(function)]
+        self._places = [found for function in functions for found in places(function)]
         for place, value in self._places:
+            if _is_leaf(type(value)):
+                continue
             for module in self._note(f"variable {place.name!r}", value, False, _FROM_CLOSURE):
                 self._keep(module, place.name, False)
 
@@ -101,17 +103,17 @@ class State:
                 if buffer is not None and varies(buffer):
                     raise self._refusal(f"buffer {_joined(name, key)!r}")
             for key in _own(module):
-                value = module.__dict__[key]
-                if not _is_leaf(type(value)):
-                    label = f"attribute {_joined(name, key)!r}"
-                    settled = self._settled(value, attributes.get(key), label, _DEPTH, seen)
-                    if settled is not value and not _computed(module, key):
-                        module.__dict__[key] = settled
+                value, label = module.__dict__[key], f"attribute {_joined(name, key)!r}"
+                settled = self._settled(value, attributes.get(key), label, _DEPTH, seen)
+                if settled is not value and not _computed(module, key):
+                    module.__dict__[key] = settled
         for place, before in self._places:
-            value, label = place.read(), f"variable {place.name!r}"
-            settled = self._settled(value, before, label, _FROM_CLOSURE, seen)
-            if settled is not value:
-                place.write(settled)
+            value = place.read()
+            if not _is_leaf(type(value)):
+                label = f"variable {place.name!r}"
+                settled = self._settled(value, before, label, _FROM_CLOSURE, seen)
+                if settled is not value:
+                    place.write(settled)
 
     def _settled(self, value: Any, before: Any, name: str, depth: int, seen: set[int]) -> Any:
         """A value with the last lane's tensors, containers changed in place; ``before`` it was."""
@@ -153,9 +155,7 @@ class State:
             attributes = module.__dict__
             self._modules.append((name, module, attributes.copy(), module._buffers.copy()))
             for key in _own(module):
-                value = attributes[key]
-                if not _is_leaf(type(value)):
-                    self._note(f"attribute {_joined(name, key)!r}", value, thorough)
+                self._note(f"attribute {_joined(name, key)!r}", attributes[key], thorough)
             for key, buffer in module._buffers.items() if module._buffers else ():
                 self._note(f"buffer {_joined(name, key)!r}", buffer, thorough)
 
@@ -183,8 +183,11 @@ class State:
 
 
 def _own(module: nn.Module) -> list[str]:
-    """The attributes that not every module has."""
-    return sorted(module.__dict__.keys() - _STANDARD)
+    """The attributes in which a pass may leave something, but for those of all modules."""
+    attributes = module.__dict__
+    standard = _TRACED if isinstance(module, fx.GraphModule) else _STANDARD
+    own = itertools.filterfalse(standard.__contains__, attributes)
+    return [key for key in own if not _is_leaf(type(attributes[key]))]
 
 
 def _computed(module: nn.Module, key: str) -> bool:

@@ -48,6 +48,10 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     supports_higher_order_operators = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch imports its compiler for this class, which takes seconds
+
     def __init__(self, targets: Iterable[Target]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._targets: dict[int, list[Target]] = {}

@@ -81,7 +81,7 @@ class TrainConfig:
     """Run each stage again for its backward instead of keeping activations: less memory."""
 
     check: bool = True
-    """Compare the cut model with yours in the first step, on a few examples, and stop if they
+    """Compare the cut model with yours before the first step, on a few examples, and stop if they
     differ."""
 
     evaluate: int | None = None

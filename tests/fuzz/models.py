@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,22 @@ class Case:
         """The loss of the batch, as plain torch gives it."""
         inputs = tuple(x.clone() for x in self.inputs)
         return self.loss((model or self.model)(*inputs), self.target)
+
+    def single(self) -> Case:
+        """The same in float32."""
+        inputs = tuple(x.float() if x.is_floating_point() else x for x in self.inputs)
+        return replace(self, model=self.model.float(), inputs=inputs, target=self.target.float())
+
+    def part(self, number: int, count: int) -> Case:
+        """One of so many equal parts of the batch."""
+        *inputs, target = (x.chunk(count)[number] for x in (*self.inputs, self.target))
+        return replace(self, inputs=tuple(inputs), target=target)
+
+    def example(self, by_name: bool) -> tuple[Any, ...]:
+        """What the model takes, the last of several maybe by its name."""
+        if len(self.inputs) == 1 or not by_name:
+            return self.inputs
+        return *self.inputs[:-1], {"z": self.inputs[-1]}
 
     def runs(self) -> bool:
         """Whether plain torch takes a step; it refuses some changes in place."""
@@ -273,8 +290,13 @@ def draw(number: int, without: frozenset[str] = frozenset()) -> Case:
     shape = r.choice(["sequential", "sequential", "looped", "looped", "towers"])
     traits.add(shape)
     if shape == "towers":
-        model: nn.Module = Towers(layers(2), layers(2), layers(2))
+        one, two = layers(2), layers(2)
         inputs: tuple[Tensor, ...] = torch.randn(ROWS, WIDTH), torch.randn(ROWS, WIDTH)
+        if r.random() < 0.3:
+            traits.add("tokens")
+            two = [nn.Embedding(5, WIDTH), *two]
+            inputs = inputs[0], torch.randint(5, (ROWS,))
+        model: nn.Module = Towers(one, two, layers(2))
     else:
         body = layers(r.randint(2, 5))
         linears = [i for i, layer in enumerate(body) if type(layer) is nn.Linear]
@@ -300,7 +322,5 @@ def draw(number: int, without: frozenset[str] = frozenset()) -> Case:
     with torch.no_grad():
         for parameter in model.parameters():  # none is 0, where a kink may be
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    case = Case(
-        model.double(), tuple(x.double() for x in inputs), torch.randn(ROWS).double(), traits
-    )
-    return copy.deepcopy(case)
+    inputs = tuple(x.double() if x.is_floating_point() else x for x in inputs)
+    return copy.deepcopy(Case(model.double(), inputs, torch.randn(ROWS).double(), traits))

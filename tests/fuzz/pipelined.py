@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,116 +11,156 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from fuzz.models import RANDOM, REFUSED, STATEFUL, Case, draw
+from fuzz.settings import SEED, SIGMA, by_hand, settings, turns
 
 from pprs.pipeline import Pipeline
 from pprs.smoothing import Law, Noise, always, check_model, repeat
 
-SCHEDULES = (
-    "gpipe", "1f1b", "looped-bfs", "interleaved-1f1b", "interleaved-zero-bubble", "zb-v",
-    "dualpipe-v",
-)  # fmt: skip
-LAWS = ({}, {"antithetic": True}, {"scale": "filter"}, {"noise": "example"})
-SEED, SIGMA, SAMPLES = 5, 0.1, 8
-TOLERANCE = 1e-8
-
-
-def settings(number):
-    """How the pipeline of a number runs."""
-    r = random.Random(number * 7919)
-    schedule = r.choice(SCHEDULES)
-    chosen = {"schedule": schedule, "seed": SEED, "microbatches": 4}
-    if schedule == "gpipe":
-        chosen["microbatches"] = r.choice([1, 2, 4])
-    if r.random() < 0.5:
-        chosen |= {"samples": SAMPLES, "sigma": SIGMA, **r.choice(LAWS)}
-    else:
-        chosen["split"] = "examples"
-    if schedule in SCHEDULES[:4] and r.random() < 0.15:
-        chosen["recompute"] = True
-    return chosen
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}
+LAW = "antithetic", "scale", "noise"
+ROUNDED = 0.02, 4.0  # under autocast: of the largest gradient, and of what autocast does to it
 
 
 def drawn(number, chosen):
     """The case of a number."""
     few = "samples" in chosen and number % 5
-    return draw(number, REFUSED if few else frozenset())
+    case = draw(number, REFUSED if few else frozenset())
+    return case.single() if number % 4 == 0 else case
 
 
 def pipelined_case(number):
     """``"equal"``, ``"ran"`` (chance forbids to compare), ``"refused: ..."`` or what is wrong."""
-    chosen = settings(number)
+    chosen = settings(number, dist.get_world_size())
     case = drawn(number, chosen)
     plain = copy.deepcopy(case.model)
     if not case.runs():
         return "refused: by plain torch"
     exact = not case.traits & RANDOM
-    if case.traits & STATEFUL and ("samples" in chosen or chosen["microbatches"] > 1):
+    if case.traits & STATEFUL and ("samples" in chosen or chosen["microbatches"] != 1):
         exact = False  # microbatches move the state on by themselves
-    example = () if type(case.model) is torch.nn.Sequential else case.inputs
-    x = case.inputs if len(case.inputs) > 1 else case.inputs[0]
+    example = () if type(case.model) is torch.nn.Sequential else case.example(number % 2 == 0)
     before = [t.clone() for t in case.inputs]
     with always("materialised"):
+        chosen |= by_hand(number, case, example, chosen, dist.get_world_size())
         pipeline = Pipeline(case.model, case.loss, example=example, **chosen)
-        for step in range(2):
-            loss, right = pipeline.step(x, case.target), reference(case, plain, chosen, step)
-            wrong = exact and different(pipeline, plain, loss, right)
-            if wrong:
-                return f"WRONG in step {step}: {wrong}"
+        for turn in turns(number, case.target.dtype):
+            wrong = one_step(pipeline, plain, case, chosen, turn)
+            if exact and wrong:
+                return f"WRONG in step {pipeline.steps - 1}, {turn}: {wrong}"
             move([*pipeline.named_parameters().values(), *plain.parameters()])
     if any(not torch.equal(a, b) for a, b in zip(before, case.inputs, strict=True)):
         return "WRONG: the batch was changed"
-    if exact and other_outputs(pipeline, plain, case, x):
-        return "WRONG outputs in evaluation mode"
+    if exact and (wrong := other_outputs(pipeline, plain, case, turn)):
+        return f"WRONG outputs in evaluation mode: {wrong}"
     return "equal" if exact else "ran"
 
 
-def reference(case: Case, model, chosen, step):
-    """The mean loss in one process, whose gradients are left in ``.grad``."""
-    model.zero_grad()
-    if "samples" not in chosen:
-        loss = case.plain(model)
-        loss.backward()
-        return loss.detach()
-    count = chosen["microbatches"]
-    options = {k: chosen[k] for k in ("antithetic", "scale", "noise") if k in chosen}
-    law = Law(SIGMA, SAMPLES // count, **options)
-    batch = (*case.inputs, case.target) if "noise" in chosen else None
+def one_step(pipeline, plain, case, chosen, turn):
+    """Take it twice; what is different, if anything."""
+    batch, step = turn.of(case, plain), pipeline.steps
+    modes = {module: module.training for module in plain.modules()}
+    if turn.frozen is not None:
+        names = [name for name, _ in plain.named_parameters()]
+        for model in (case.model, plain):
+            parameter = model.get_parameter(names[turn.frozen % len(names)])
+            parameter.requires_grad_(not parameter.requires_grad)
+    if turn.evaluation:
+        pipeline.eval()
+        plain.eval()
+    x = batch.inputs if len(batch.inputs) > 1 else batch.inputs[0]
+    with torch.autocast("cpu", torch.bfloat16, enabled=turn.autocast):
+        loss = pipeline.step(x, batch.target, accumulate=turn.accumulate)
+    earlier = {n: p.grad for n, p in plain.named_parameters() if turn.accumulate}
+    options = {**chosen, "microbatches": pipeline.microbatches}
+    try:
+        tolerance = TOLERANCE[case.target.dtype]
+        if turn.autocast:
+            wide, _ = reference(batch, options, step, autocast=False)
+        grads, right = reference(batch, options, step, autocast=turn.autocast)
+    except (RuntimeError, ValueError) as error:
+        return f"it took a step, but plain torch does not: {error}"
+    if turn.autocast:
+        lost = max((apart(wide.get(n), g) for n, g in grads.items()), default=0.0)
+        tolerance = ROUNDED[0] + ROUNDED[1] * lost / largest(grads)
+    for name, parameter in plain.named_parameters():
+        parameter.grad = grads.get(name)
+        if earlier.get(name) is not None and parameter.requires_grad:
+            parameter.grad = earlier[name] + grads.get(name, 0)
+    if turn.evaluation:
+        pipeline.train()
+        for module, training in modes.items():
+            module.training = training
+    return different(pipeline, plain, loss, right, tolerance)
 
-    def closure(*rows):
-        *inputs, target = rows or (*(x.clone() for x in case.inputs), case.target)
-        return case.loss(model(*inputs), target)
 
-    parameters, total, losses = check_model(model), {}, []
+def reference(batch: Case, options, step, *, autocast):
+    """The gradients by name and the mean loss, in one process."""
+    parameters, total, losses = check_model(batch.model), {}, []
+    count = options["microbatches"]
     for microbatch in range(count):
-        noise = Noise(SEED, step, microbatch)
-        found = repeat(closure, parameters, law, law.sigmas(parameters, step), noise, batch)
-        losses.append(found.mean())
+        part = batch.part(microbatch, count) if options.get("split") == "examples" else batch
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            losses.append(literal(part, parameters, options, step, microbatch))
         for name, p in parameters.items():
             if p.grad is not None:
                 total[name] = total.get(name, 0) + p.grad / count
-    for name, p in model.named_parameters():
-        p.grad = total.get(name)
-    return torch.stack(losses).mean()
+    return total, torch.stack(losses).mean()
 
 
-def different(pipeline, plain, loss, right):
-    """What of a step is not as in one process, if anything; a collective call."""
-    wanted = {n: p for n, p in plain.named_parameters() if p.requires_grad}
+def literal(part: Case, parameters, options, step, microbatch):
+    """The mean loss of a microbatch, whose gradients are left in ``.grad``."""
+    if "samples" not in options:
+        part.model.zero_grad()
+        loss = part.plain()
+        loss.backward()
+        return loss.detach()
+    each = options["samples"]
+    if options.get("split") != "examples":
+        each //= options["microbatches"]
+    law = Law(SIGMA, each, **{k: options[k] for k in LAW if k in options})
+    rows = (*part.inputs, part.target) if "noise" in options else None
+
+    def closure(*given):
+        *inputs, target = given or (*(x.clone() for x in part.inputs), part.target)
+        return part.loss(part.model(*inputs), target)
+
+    sigmas, noise = law.sigmas(parameters, step), Noise(SEED, step, microbatch)
+    return repeat(closure, parameters, law, sigmas, noise, rows).mean()
+
+
+def different(pipeline, plain, loss, right, tolerance):
+    """What of a step is not as in one process, if anything; a collective call.
+
+    Afterwards both go on with the same gradients, so that roundings do not add up.
+    """
+    parameters = {n: p for n, p in plain.named_parameters() if p.requires_grad}
+    wanted = {n: p.grad for n, p in parameters.items()}
     every = [None] * dist.get_world_size()
     dist.all_gather_object(every, {n: p.grad for n, p in pipeline.named_parameters().items()})
-    names = [name for part in every for name in part]
-    missing = wanted.keys() - set(names)
-    if len(set(names)) < len(names) or set(names) - wanted.keys():
-        return f"names {sorted(names)}, not {sorted(wanted)}"
-    if any(wanted[name].grad is not None for name in missing):
-        return f"{missing} are not there"
-    found = {name: grad for part in every for name, grad in part.items()}
-    scale = max([1e-6, *(p.grad.abs().max().item() for p in wanted.values() if p.grad is not None)])
-    off = {name: apart(grad, wanted[name].grad) / scale for name, grad in found.items()}
-    off = {name: size for name, size in off.items() if size > TOLERANCE}
-    if loss is not None and apart(loss, right) > TOLERANCE * (1 + abs(right)):
+    off, ranks = {}, pipeline.grid.ranks
+    for first in range(0, len(every), ranks):
+        parts = every[first : first + ranks]  # of one copy of the pipeline
+        names = [name for part in parts for name in part]
+        missing = wanted.keys() - set(names)
+        if len(set(names)) < len(names) or set(names) - wanted.keys():
+            return f"names {sorted(names)}, not {sorted(wanted)}"
+        if any(wanted[name] is not None for name in missing):
+            return f"{missing} are not there"
+        found = {name: grad for part in parts for name, grad in part.items()}
+        sizes = {n: apart(grad, wanted[n]) / largest(wanted) for n, grad in found.items()}
+        off |= {name: size for name, size in sizes.items() if size > tolerance}
+    if loss is not None and apart(loss, right) > tolerance * (1 + abs(right)):
         off["loss"] = apart(loss, right)
+    if loss is not None and loss.dtype != right.dtype:
+        off["type of the loss"] = loss.dtype
+    for name, grad in found.items():
+        parameters[name].grad = grad
     return off
+
+
+def largest(grads):
+    """The largest number in any of them, or a little."""
+    return max([1e-6, *(float(g.abs().max()) for g in grads.values() if g is not None)])
 
 
 def apart(one, two):
@@ -131,19 +170,23 @@ def apart(one, two):
     )
 
 
-def other_outputs(pipeline, plain, case, x):
-    """Whether the pipeline gives something else in evaluation mode; a collective call."""
+def other_outputs(pipeline, plain, case, turn):
+    """What the pipeline gives that is different in evaluation mode; a collective call."""
+    batch = turn.of(case, plain)
     pipeline.eval()
-    given = pipeline(x)
-    pipeline.train()
-    if given is None:
-        return False
     plain.eval()
-    with torch.no_grad():
-        wanted = plain(*(t.clone() for t in case.inputs))
+    with torch.autocast("cpu", torch.bfloat16, enabled=turn.autocast):
+        given = pipeline(batch.inputs)
+        with torch.no_grad():
+            wanted = plain(*(t.clone() for t in batch.inputs))
+    if given is None:
+        return None
+    if type(given) is not type(wanted):
+        return type(given)
     pairs = zip(given, wanted, strict=True) if isinstance(wanted, tuple) else [(given, wanted)]
-    same = type(given) is type(wanted)
-    return not (same and all(torch.allclose(a, b, atol=TOLERANCE) for a, b in pairs))
+    tolerance = ROUNDED[0] if turn.autocast else TOLERANCE[case.target.dtype]
+    off = [(a.dtype, b.dtype, apart(a, b)) for a, b in pairs]
+    return [(a, b, size) for a, b, size in off if a != b or size > tolerance * 10]
 
 
 def move(parameters):
@@ -163,11 +206,13 @@ def run(first, last, path):
         except Exception as error:
             if not everywhere(number):
                 raise  # ends the others, too, who may be waiting for this rank
-            found = f"refused: {error}"
+            told = isinstance(error, RuntimeError | ValueError)
+            found = f"{'refused' if told else f'WRONG {type(error).__name__}'}: {error}"
         every = [None] * dist.get_world_size()
         dist.all_gather_object(every, found)
         if dist.get_rank() == 0:
-            worst = next((f for f in every if f.startswith("WRONG")), found)
+            each = " | ".join(dict.fromkeys(every))
+            worst = next((f for f in every if f.startswith("WRONG")), each)
             with Path(path).open("a") as file:
                 print(number, worst.replace("\n", " "), file=file)
 

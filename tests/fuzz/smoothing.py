@@ -47,9 +47,7 @@ def smoothed_case(number: int) -> str:
 def _compared(case: Case, options, autocast: bool) -> str:
     model, before = case.model, state_of(copy.deepcopy(case.model))
     if autocast:
-        model.float()
-        case.inputs = tuple(x.float() for x in case.inputs)
-        case.target = case.target.float()
+        case = case.single()
     per_example = options.get("noise") == "example"
     batch = (*case.inputs, case.target) if per_example else None
 

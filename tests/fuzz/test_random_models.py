@@ -15,7 +15,7 @@ from pipeline.ranks import on_ranks
 from pprs.pipeline import LaunchError
 
 pytestmark = [pytest.mark.fuzz] if FUZZ else []
-SMOOTHED, PIPELINED = (2000, 1000) if FUZZ else (40, 8)
+SMOOTHED, PIPELINED = (2000, 1000) if FUZZ else (40, 7)
 FIRST = secrets.randbelow(10**9) if FUZZ else 0  # failures name the numbers
 
 

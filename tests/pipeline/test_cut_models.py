@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn.functional import dropout, mse_loss
 
 from pprs.pipeline import Pipeline, chain
-from pprs.pipeline.stage import PerturbedStage
+from pprs.pipeline.modes import Modes
+from pprs.pipeline.stage import PerturbedStage, stages_of
 from pprs.smoothing import Law
 
 GENERATOR = torch.Generator().manual_seed(1)
@@ -176,6 +177,17 @@ def test_what_a_user_keeps_in_evaluation_mode_stays_in_it(alone, samples):
     pipe.eval()
     pipe.train()
     assert not model[3].training
+
+
+def test_so_it_does_in_a_stage_that_has_nothing_else():
+    norm = nn.BatchNorm1d(4).eval()
+    whole = chain(nn.Sequential(nn.Linear(4, 4), norm, nn.Linear(4, 4)))
+    pieces = [range(1), range(1, 2), range(2, 3)]
+    stages = stages_of(whole, pieces, [1], Law(0.0, 1), [], 0, recompute=False)
+    modes = Modes(stages.values(), whole)
+    modes.switch(False)
+    modes.switch(True)
+    assert not norm.training
 
 
 def test_a_network_built_in_evaluation_mode_trains_as_a_whole(alone):

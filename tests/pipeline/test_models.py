@@ -88,12 +88,11 @@ def train(name, schedule="gpipe", microbatches=2, **options):
 RUNS = {
     1: [
         *((name, {}) for name in MODELS),
-        *((name, dict(microbatches=1)) for name in MODELS),
+        *((name, dict(microbatches=1)) for name in ("bert", "vit")),
         ("vit", dict(noise="example", balance="time")),
     ],
     2: [
         *((name, dict(schedule="zb-v")) for name in MODELS),
-        ("bert", dict(schedule="1f1b")),
         ("vit", dict(noise="example", balance="time")),
     ],
 }
@@ -124,15 +123,13 @@ def test_two_processes_and_any_schedule_train_the_same_parameters(results, name)
     start = dict(task(name)[0].named_parameters())
     assert difference(reference, {n: start[n].detach() for n in reference}) > 1e-3
     assert difference(results[2, name, "zb-v"], reference) < 1e-8
-    if name == "bert":
-        assert difference(results[2, name, "1f1b"], reference) < 1e-8
     if name == "vit":
         one, two = (results[world, name, "example", "time"] for world in (1, 2))
         assert difference(two, one) < 1e-8
         assert difference(one, reference) > 1e-6
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["bert", "vit"])
 def test_with_one_microbatch_the_pipeline_is_pprs_on_the_model(results, name):
     model, example, y = task(name)
     *given, last = example

@@ -1,6 +1,8 @@
+import pytest
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
 
 from pprs.pipeline import chain, full_names
 from pprs.pipeline.recompute import recomputed
@@ -85,3 +87,11 @@ def test_several_results_of_which_some_have_no_gradient():
     assert not index.requires_grad
     double.sum().backward()
     assert x.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+def test_a_reentrant_checkpoint_in_what_runs_again_is_refused_in_a_sentence():
+    layer = nn.Linear(4, 4)
+    x = torch.ones(2, 4, requires_grad=True)
+    y = recomputed(lambda x: checkpoint(layer, x, use_reentrant=True), [x], [*layer.parameters()])
+    with pytest.raises(RuntimeError, match=r"use_reentrant=False there, or leave recompute=True"):
+        y.sum().backward()

@@ -1,6 +1,7 @@
 """Steps of a pipeline of real processes, one after the other, are those of one process."""
 
 import copy
+import logging
 import random
 import re
 from functools import partial
@@ -26,6 +27,7 @@ from pipeline.networks import (
 )
 from pipeline.ranks import on_ranks
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from pprs.pipeline import Pipeline, chain
@@ -62,6 +64,10 @@ def buffers(found):
     found["recomputed"] = refused(
         lambda: Pipeline(network, F.cross_entropy, recompute=True, **PLAIN).step(x, y)
     )
+    again = nn.Sequential(*network[:3], network[1])  # in a place of both stages
+    found["a buffer of two stages"] = refused(
+        lambda: Pipeline(again, F.cross_entropy, cut=["2"], **PLAIN).step(x, y)
+    )
 
 
 def many_shapes(found):
@@ -95,9 +101,21 @@ def changes(found):
         if layer or needed:
             mine, whole = stepped(pipe, x, y), right(plain, F.cross_entropy, x, y)
             found[f"{layer} needs a gradient: {needed}"] = same(mine, whole)
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # around several steps, as loops have it
+        before = stepped(pipe, x, y)
+        doubled(pipe.named_parameters().values())
+        after = stepped(pipe, x, y)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mine, whole = stepped(pipe, x, y), right(plain, F.cross_entropy, x, y)
-    found["autocast"] = same(mine, whole, 1e-2)
+        found["autocast"] = same(before, right(plain, F.cross_entropy, x, y), 1e-2)
+    doubled(plain.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found["autocast, moved"] = same(after, right(plain, F.cross_entropy, x, y), 1e-2)
+
+
+def doubled(parameters):
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.mul_(2)
 
 
 def in_place(found):
@@ -155,6 +173,7 @@ def disagreements(found):
     with torch.no_grad():
         found["no gradients"] = refused(lambda: pipe.step(x, y))
     plain = seeded(linear, linear)
+    pipe(torch.full_like(x, -0.0 if rank else 0.0))  # the same number
     found["after all that"] = same(stepped(pipe, x, y), right(plain, F.cross_entropy, x, y))
     scores = pipe(x if pipe.is_first else ())
     assert (scores is None) != pipe.is_last
@@ -232,6 +251,29 @@ def words(found):
     pipe = Pipeline(network, F.cross_entropy, group=alone(), check=False, **PLAIN)
     found["a layer's words"] = refused(lambda: pipe.step(x, y))
 
+    class Checkpointed(nn.Linear):
+        def forward(self, x):
+            return checkpoint(super().forward, x, use_reentrant=True)
+
+    network, logged = seeded(linear, partial(Checkpointed, 4, 4), linear), []
+    options = dict(schedule="interleaved-1f1b", recompute=True, check=False) | PLAIN
+    pipe = Pipeline(network, F.cross_entropy, group=alone(), **options)
+    logger = logging.getLogger("torch.distributed.pipelining.schedules")
+    logger.addHandler(handler := Handler(logged))
+    found["a backward's words"] = refused(lambda: pipe.step(x, y)) + "".join(logged)
+    logger.removeHandler(handler)
+
+
+class Handler(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self, logged):
+        super().__init__()
+        self.logged = logged
+
+    def emit(self, record):
+        self.logged.append(record.getMessage())
+
 
 def copies(found):
     """A copy of the pipeline uses a parameter that the other one does not."""
@@ -279,6 +321,7 @@ def of(results, *beginnings):
         "attributes",
         "an earlier shape",
         "autocast",
+        "autocast, moved",
         "0 needs",
         "2 needs",
         "in place",
@@ -315,10 +358,15 @@ def test_few_shapes_are_kept_and_one_holds_memory(results):
         ("other precision", "rank 1 has autocast=torch.bfloat16, but rank 0 has autocast=None"),
         ("no gradients", "a step needs gradients.*no_grad"),
         ("recomputed", "1.mean is a buffer that changes.*recompute=True"),
+        (
+            "a buffer of two stages",
+            "1.mean is a buffer that changes.*runs in stage 0 and in another",
+        ),
         ("labels, unknown", "other numbers of labels that are not -100.*cross_entropy"),
         ("no label", "the loss of microbatch 0 is nan.*none of its labels counts.*-100"),
         ("failure", "of the user"),
         ("a layer's words", "^stage 0 failed .* layer '1': my layer broke$"),
+        ("a backward's words", "^a layer runs torch.utils.checkpoint .* leave recompute=True out$"),
         ("examples that depend on others", "the loss differs.*depends on the others of its batch"),
         ("the step after a failed one", "a step has failed on this rank.*start all ranks again"),
     ],

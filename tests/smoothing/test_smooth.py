@@ -1,6 +1,7 @@
 """The smoothed loss: closed forms, fresh and repeatable noise, and what is refused."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -114,6 +115,13 @@ def test_the_global_generator_is_not_touched():
     run(model)
     run(model, seed=3)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_torchs_compiler_is_not_loaded(monkeypatch):
+    model = linear()
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    run(model)
+    assert "torch._dynamo" not in sys.modules
 
 
 def test_sigma_zero_and_one_sample_are_plain():

@@ -1,6 +1,7 @@
 """Runs that are interrupted, and go on as if they never had been."""
 
 import math
+import os
 import re
 import signal
 import sys
@@ -9,12 +10,12 @@ from unittest.mock import patch
 
 import pytest
 import tomli_w
+import warm
 from training.runs import (
     NOISY,
     NOISY_STEPS,
     metrics,
     same_bytes,
-    started,
     summary,
     trained,
     without_time,
@@ -35,13 +36,13 @@ def terminated(tmp_path_factory):
     folder = workplace(tmp_path_factory.mktemp("terminated"))
     waiting = folder / "waiting"
     waiting.mkdir()
-    process = started(folder, *NOISY, WAIT=str(waiting))
+    process = warm.Started("pprs", "train", *NOISY, cwd=folder, env={"WAIT": waiting})
     try:
         # Until both ranks are in the middle of a step.
-        wait(lambda: process.poll() is not None or len(list(waiting.iterdir())) == 2)
-        assert process.poll() is None, process.communicate()
-        process.terminate()
-        out, said = process.communicate(timeout=600)
+        wait(lambda: process.returncode is not None or len(list(waiting.iterdir())) == 2)
+        assert process.returncode is None, process.communicate()
+        os.kill(process.pid, signal.SIGTERM)
+        out, said = process.communicate()
     finally:
         process.kill()
     run = folder / "runs" / "train"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from torch import Tensor, fx, nn
@@ -30,11 +30,13 @@ class Chain(nn.Sequential):
         fixed: whether it computes what the model does in the mode only in which it was traced.
         largest: of a traced model, how finely it was cut, as for :func:`chain`.
         origin: the model it was cut from; ``None`` for what :func:`chain` has not made.
+        before: while it is set, called with the number of each piece before that runs.
     """
 
     fixed = False
     largest = 1
     origin: Origin | None = None
+    before: Callable[[int], None] | None = None
 
     def forward(self, *inputs: Tensor) -> Any:
         """Run all pieces.
@@ -47,7 +49,9 @@ class Chain(nn.Sequential):
             What the last piece gives: of the whole chain, what the model gives.
         """
         output: Any = inputs if len(inputs) != 1 else inputs[0]
-        for piece in self:
+        for number, piece in enumerate(self):
+            if self.before is not None:
+                self.before(number)
             try:
                 output = called(piece, output)
             except Exception as error:

@@ -149,8 +149,13 @@ def _early(node: fx.Node, own: Set[str]) -> None:
     if buffer.op == "get_attr" and buffer.target not in own and len(buffer.users) == 1:
         node.graph.erase_node(node)  # an attribute that every forward makes anew
         return
-    others = {*value.users, *buffer.users, value, buffer} - {node}
+    source = value.args[0] if operation(value) == "detach" else value
+    if not isinstance(source, fx.Node):
+        return
+    others = {*source.users, *value.users, *buffer.users, source, value, buffer} - {node}
     if not any(map(writes, others)):
+        if source is not value:
+            source.append(value)
         order = {other: index for index, other in enumerate(node.graph.nodes)}
         last = max({value, buffer, *buffer.users} - {node}, key=order.__getitem__)
         last.append(node)

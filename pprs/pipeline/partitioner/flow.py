@@ -130,13 +130,18 @@ class Flow:
 
     @cached_property
     def _written(self) -> list[tuple[int, int]]:
-        """Spans of calls that a cut would separate from a change in place of their memory."""
+        """Spans of calls that a cut would separate from a change in place of their memory.
+
+        What reads a buffer that changes, before or after that, finds it in the same piece only.
+        """
         spans: dict[Any, tuple[int, int]] = {}
         for index, node in enumerate(self.calls):
-            if "written" in node.meta:
-                memory, writes = node.meta["written"]
-                first, last = spans.get(memory, (index, index))
-                spans[memory] = (first, index if writes else last)
+            for member in (node, *node.all_input_nodes):
+                memory, writes = member.meta.get("written", (None, False))
+                held = memory is not None and memory.op == "get_attr"
+                if held or (memory is not None and member is node):
+                    first, last = spans.get(memory, (index, index))
+                    spans[memory] = (first, index if held or writes else last)
         return [(first, last) for first, last in spans.values()]
 
 

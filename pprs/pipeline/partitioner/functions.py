@@ -100,6 +100,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
         *("conv1d", "conv2d", "conv3d", "addmm", "mm", "matmul", "t", "transpose"),
         *("lstm", "gru", "rnn_tanh", "rnn_relu"),
         *("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
+        *("batch_norm", "instance_norm", "layer_norm", "group_norm", "rms_norm"),
         *("bilinear", "prelu", "_weight_norm"),
     ]
 }

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pprs.pipeline.partitioner import Chain, full_names
 from pprs.pipeline.selfcheck.comparing import nudged, precision
 from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept, seeded
 from pprs.pipeline.selfcheck.naming import first_module
+from pprs.pipeline.selfcheck.sketch import Sketches, arriving
 
 Loss = Callable[[Any, Tensor], Tensor]
 Which: TypeAlias = Literal["own", "cut"]
@@ -24,17 +26,21 @@ _SEEDS = 20, 21  # of two runs
 
 @dataclass
 class Ran:
-    """What two runs gave.
+    """What some runs gave.
 
     Args:
         outputs: of each run.
         gradients: of the first run, by names in the model, where they were asked for.
-        buffers: after both.
+        sketches: or these of them.
+        loss: of the first run, with sketches.
+        buffers: after all.
         drawn: from whose generators numbers were drawn.
     """
 
     outputs: list[dict[str, Tensor]] = field(default_factory=list)
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    sketches: Sketches = field(default_factory=dict)
+    loss: float = 0.0
     buffers: dict[str, Tensor] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)
 
@@ -72,6 +78,18 @@ class Both:
         self._batch: tuple[tuple[Tensor, ...], Tensor] = (), torch.empty(0)
 
     @property
+    def plain(self) -> bool:
+        """Whether all that runs are torch's own layers, which do the same in both modes."""
+        calm = not torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+        return calm and not self.traced and all(map(same_in_both_modes, self._model.modules()))
+
+    @property
+    def held(self) -> set[str]:
+        """The names of the parameters that the pieces have."""
+        names = {id(p): name for name, p in self._parameters.items()}
+        return {names[id(p)] for p in full_names(self._chain).values()}
+
+    @property
     def here(self) -> bool:
         """Whether all of it is in this process."""
         held = [*self._parameters.values(), *self._model.buffers(), *self._chain.buffers()]
@@ -105,7 +123,7 @@ class Both:
             built: in the mode in which it was built; else in evaluation mode.
             backward: whether gradients are wanted.
         """
-        call, top = (self._call, self._model) if which == "own" else (self._chain, self._chain)
+        call = self._call if which == "own" else self._chain
         with self._fresh(built):
             ran = Ran()
             for seed in _SEEDS:
@@ -119,9 +137,34 @@ class Both:
                         loss.backward()  # type: ignore[no-untyped-call]
                     ran.gradients = {n: p.grad for n, p in self._parameters.items()}
                 ran.outputs.append(named(outputs))
-            parts = [top] if which == "own" else list(self._chain)
-            ran.buffers = {n: b.clone() for part in parts for n, b in part.named_buffers()}
+            ran.buffers = self._left(which)
             return ran
+
+    def look(self, which: Which, modes: Sequence[bool], *, backward: bool) -> Ran:
+        """Forwards one after the other, and a sketch of the first one's gradients.
+
+        Args:
+            which: of the two.
+            modes: of each forward, whether it is that in which the model was built.
+            backward: whether sketches and the loss are wanted.
+        """
+        call, ran = self._call if which == "own" else self._chain, Ran()
+        with self._fresh(True):
+            for number, built in enumerate(modes):
+                self._switch(built)
+                seeded(_SEEDS[min(number, 1)])
+                start = generator_states()
+                outputs = call(*self._inputs())
+                ran.drawn |= drawn(start, generator_states())
+                if backward and not number:
+                    loss = plain_loss(self._loss, outputs, self._batch[1])
+                    ran.loss = loss.item()
+                    with arriving(self._parameters) as ran.sketches:
+                        if loss.requires_grad:
+                            loss.backward()  # type: ignore[no-untyped-call]
+                ran.outputs.append(named(outputs))
+            ran.buffers = self._left(which)
+        return ran
 
     def rounded(self, *, built: bool, backward: bool, eps: float, times: int = 2) -> list[Ran]:
         """What the model gives at parameters changed in their last digits."""
@@ -153,14 +196,22 @@ class Both:
 
     @contextmanager
     def _fresh(self, built: bool) -> Iterator[None]:
-        for module, training in self._flags.items():
-            module.training = training and built
+        self._switch(built)
         for parameter in self._parameters.values():
             parameter.grad = None
         try:
             yield
         finally:
             self._kept.restore()
+
+    def _switch(self, built: bool) -> None:
+        for module, training in self._flags.items():
+            module.training = training and built
+
+    def _left(self, which: Which) -> dict[str, Tensor]:
+        """The buffers as they are."""
+        parts = [self._model] if which == "own" else list(self._chain)
+        return {n: b.clone() for part in parts for n, b in part.named_buffers()}
 
     def _gather_buffers(self) -> None:
         """Let the model have the buffers of its pieces, which may have moved and changed since."""
@@ -188,6 +239,21 @@ def plain_loss(loss: Loss, outputs: Any, y: Tensor) -> Tensor:
         return x.float() if cast else x
 
     return loss(tree_map_only(Tensor, wide, outputs), y)
+
+
+def same_in_both_modes(module: nn.Module) -> bool:
+    """Whether a module is a layer of torch's that neither looks at its mode nor has hooks."""
+    touched = "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks
+    touched = touched or module._backward_hooks or module._backward_pre_hooks
+    kind = type(module)
+    own = [base for base in kind.__mro__ if base not in (nn.Module, object)]
+    functions = [f for base in own for f in vars(base).values() if isinstance(f, FunctionType)]
+    torchs = kind.__module__.startswith("torch.nn.modules.")
+    return (
+        torchs
+        and not touched
+        and not any("training" in function.__code__.co_names for function in functions)
+    )
 
 
 def named(outputs: Any) -> dict[str, Tensor]:

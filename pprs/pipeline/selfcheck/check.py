@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,12 @@ from pprs.pipeline.engine import Engine
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.partitioner import Chain
 from pprs.pipeline.selfcheck.both import Both
-from pprs.pipeline.selfcheck.order import Copies, Order
+from pprs.pipeline.selfcheck.glance import Right, Seen, glance
+from pprs.pipeline.selfcheck.order import Copies, Order, few
 from pprs.pipeline.selfcheck.whole import UnlikeError, compare
 
 Tensors = tuple[Tensor, ...]
-
-_ROWS = 2  # of a batch tell a model from another
+Look = Callable[[Both], Seen | None]
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,20 @@ class _Found:
         wrong: in a sentence.
         apart: how far results are apart at most.
         unknown: why it could not compare.
+        right: the gradients of the model, where those of its pieces were not looked at.
     """
 
     wrong: str | None = None
     apart: float = 0.0
     unknown: str | None = None
+    right: Right | None = None
 
 
 class SelfCheck:
     """Compares a pipeline with the user's own model, on a few examples of its first batch.
 
     Args:
-        whole: all pieces, which the first process keeps until :meth:`cut` is done.
+        whole: all pieces, which the first process keeps until :meth:`compare` is done.
         engine: of this process.
         copies: all processes.
 
@@ -56,32 +59,8 @@ class SelfCheck:
         self._rows, self._seconds = 0, 0.0
         self.said = ""
 
-    def cut(self, inputs: Tensors, y: Any) -> None:
-        """Compare all pieces with the model before the first step; a collective call.
-
-        Args:
-            inputs: of the whole batch.
-            y: the targets, read on the last stage.
-
-        Raises:
-            UnlikeError: in all processes, if they differ.
-        """
-        start, group = time.perf_counter(), self._copies.everyone
-        self._rows = min(_ROWS, len(inputs[0]))
-        last = self._copies.owners[-1]
-        shared: list[Any] = [y[: self._rows].cpu() if dist.get_rank(group) == last else None]
-        dist.broadcast_object_list(shared, group=group, group_src=last)
-        if dist.get_rank(group) == 0:
-            shared = [_compared(self._both, tuple(x[: self._rows] for x in inputs), shared[0])]
-        dist.broadcast_object_list(shared, group=group, group_src=0)
-        self._found = shared[0]
-        if self._found.wrong:
-            raise UnlikeError(self._found.wrong)
-        self._both = None
-        self._seconds += time.perf_counter() - start
-
-    def schedule(self, divided: Microbatches, number: int, inputs: Tensors, y: Any) -> None:
-        """Compare the engine with a plain pass after its first step; a collective call.
+    def compare(self, divided: Microbatches, number: int, inputs: Tensors, y: Any) -> None:
+        """Compare pieces, model and schedule before the first step; a collective call.
 
         Args:
             divided: how the work of a step is divided.
@@ -93,12 +72,39 @@ class SelfCheck:
             UnlikeError: in all processes, if they differ.
         """
         start = time.perf_counter()
+        number, self._rows = few(divided, number, len(inputs[0]))
+        inputs = tuple(x[: self._rows] for x in inputs)
+        last = self._copies.owners[-1]
+        held = dist.get_rank(self._copies.everyone) == last
+        y = self._told(y[: self._rows].cpu() if held else None, last)
         order = Order(self._engine, self._copies, divided, number, inputs, y)
-        wrong, apart = order.compare()
-        if wrong:
-            raise UnlikeError(wrong)
-        self._seconds += time.perf_counter() - start
+        self._found = self._cut(glance, inputs, y)
+        right = self._found.right
+        apart = None if right is None else order.like(right)
+        if apart is None:
+            if right is not None:  # the engine leaves other gradients: is it the cut?
+                self._found = self._cut(_exactly, inputs, y)
+            wrong, apart = order.compare()
+            if wrong:
+                raise UnlikeError(wrong)
+        self._both = None
+        self._seconds = time.perf_counter() - start
         self.said = self._sentence(apart)
+
+    def _cut(self, look: Look, inputs: Tensors, y: Tensor) -> _Found:
+        """What the first process finds of the pieces; a collective call."""
+        mine = None
+        if dist.get_rank(self._copies.everyone) == 0:
+            mine = _compared(self._both, look, inputs, y)
+        found: _Found = self._told(mine, 0)
+        if found.wrong:
+            raise UnlikeError(found.wrong)
+        return found
+
+    def _told(self, value: object, source: int) -> Any:
+        shared = [value]
+        dist.broadcast_object_list(shared, group=self._copies.everyone, group_src=source)
+        return shared[0]
 
     def _sentence(self, apart: float | None) -> str:
         found, cost = self._found, f"{self._seconds:.1f} s"
@@ -111,14 +117,22 @@ class SelfCheck:
         )
 
 
-def _compared(both: Both | None, inputs: Tensors, y: Tensor) -> _Found:
+def _exactly(both: Both) -> Seen:
+    return Seen(compare(both))
+
+
+def _compared(both: Both | None, look: Look, inputs: Tensors, y: Tensor) -> _Found:
     if both is None:
         return _Found(unknown="it is a chain of which nothing tells what it was cut from")
     if not both.here:
-        return _Found(unknown="not all of it is in the memory of the first process")
+        return _Found(
+            unknown="not all of it is in the memory of the first process, and it is not compared "
+            "layer by layer"
+        )
     try:
         with both.on(inputs, y):
-            return _Found(apart=compare(both))
+            seen = look(both) or _exactly(both)
+            return _Found(apart=seen.apart, right=seen.right)
     except UnlikeError as error:
         return _Found(wrong=str(error))
     except Exception as error:  # whatever a user's code raises; the step will say it, too

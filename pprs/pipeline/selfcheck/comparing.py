@@ -101,10 +101,10 @@ def _underflow(tensor: Tensor) -> float:
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    a, b = _dense(a), _dense(b).to(a.device)
+    a, b = dense(a), dense(b).to(a.device)
     if a.dtype == b.dtype and torch.equal(a, b):
         return 0.0
-    a, b = _wide(a), _wide(b)
+    a, b = wide(a), wide(b)
     off = _norm_of(a - b)
     if math.isfinite(off):
         return off
@@ -114,9 +114,9 @@ def _distance(a: Tensor, b: Tensor) -> float:
 
 
 def _norm(tensor: Tensor) -> float:
-    wide = _wide(_dense(tensor))
-    norm = _norm_of(wide)
-    return norm if math.isfinite(norm) else _norm_of(torch.where(wide.isfinite(), wide, 0))
+    x = wide(dense(tensor))
+    norm = _norm_of(x)
+    return norm if math.isfinite(norm) else _norm_of(torch.where(x.isfinite(), x, 0))
 
 
 def _norm_of(tensor: Tensor) -> float:
@@ -125,12 +125,14 @@ def _norm_of(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor, dtype=dtype))
 
 
-def _dense(tensor: Tensor) -> Tensor:
+def dense(tensor: Tensor) -> Tensor:
+    """The same without graph, in the layout in which numbers can be compared."""
     tensor = tensor.detach()
     return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 
-def _wide(tensor: Tensor) -> Tensor:
+def wide(tensor: Tensor) -> Tensor:
+    """The same in a type in which differences can be taken."""
     if tensor.is_complex():
         return tensor
     if not tensor.is_floating_point():

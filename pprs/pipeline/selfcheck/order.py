@@ -19,8 +19,10 @@ from pprs.pipeline.schedule import fitting
 from pprs.pipeline.selfcheck import words
 from pprs.pipeline.selfcheck.both import plain_loss
 from pprs.pipeline.selfcheck.comparing import Results, apart, confirmed, nudged, precision
+from pprs.pipeline.selfcheck.glance import Right
 from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept
 from pprs.pipeline.selfcheck.passes import Passes
+from pprs.pipeline.selfcheck.sketch import off, sketch
 
 Tensors = tuple[Tensor, ...]
 
@@ -59,8 +61,8 @@ class Order:
         engine: of this process.
         copies: all processes.
         divided: how the work of a step is divided.
-        number: of microbatches.
-        inputs: of a whole batch.
+        number: of microbatches, as :func:`few` has it.
+        inputs: of a few examples.
         y: the targets, read on the last stage.
     """
 
@@ -73,11 +75,11 @@ class Order:
         inputs: Tensors,
         y: Any,
     ) -> None:
-        self._number, rows = _few(divided, number, len(inputs[0]))
+        self._number = number
         self._engine = engine.fresh(replace(engine.law, sigma=0.0))
         self._copies, self._divided = copies, divided
-        self._inputs = tuple(x[:rows] for x in inputs)
-        self._y = y[:rows].to(engine.device) if engine.stages - 1 in engine.local else y
+        self._inputs = inputs
+        self._y = y.to(engine.device) if engine.stages - 1 in engine.local else y
         chains = {number: stage.chain for number, stage in engine.local.items()}
         self._passes = Passes(chains, copies.owners, engine.device, engine.group)
         self._stage_of = {n: i for i, s in engine.local.items() for n in s.trainable()}
@@ -87,12 +89,32 @@ class Order:
         self._eps = max(copies.told(own))
         self._kept = Kept(engine.local.values())
         self._chance = False  # whether a pass draws random numbers
+        self._evaluating = True
         self._last: tuple[Any, Tensor] | None = None  # what the last stage gave, and its loss
 
     @property
     def _divides(self) -> bool:
         """Whether the examples of a batch run apart from each other."""
         return self._divided.split == "examples" or self._engine.law.noise == "example"
+
+    def like(self, right: Right) -> float | None:
+        """Run the engine only, in the present mode; a collective call of all processes.
+
+        Returns:
+            How far its gradients are from those of the model at most, or ``None`` in doubt.
+        """
+        self._evaluating = False
+        with gradients_kept(self._parameters.values()), self._still():
+            found = self._stepped(sketches=True)
+        self._evaluating = True
+        names = self._parameters.keys() & right.gradients.keys() | {
+            name for name, value in found.items() if value is not None and name != _LOSS
+        }
+        sizes = [off(found.get(name), right.gradients.get(name)) for name in names]
+        if found.get(_LOSS) is not None:
+            sizes.append(apart(found[_LOSS], torch.tensor(right.loss).to(found[_LOSS])))
+        largest = max(self._copies.told(max(sizes, default=0.0)))
+        return largest if largest <= math.sqrt(self._eps) / 2 else None
 
     def compare(self) -> tuple[str | None, float | None]:
         """Run both; a collective call of all processes.
@@ -140,18 +162,20 @@ class Order:
         everywhere = [line for some in self._copies.told(lines) for line in some]
         return max(everywhere, key=lambda line: line[0])[1] if everywhere else None
 
-    def _stepped(self) -> dict[str, Tensor | None]:
-        """The gradients that the engine leaves, and its loss."""
+    def _stepped(self, *, sketches: bool = False) -> dict[str, Tensor | None]:
+        """The gradients that the engine leaves, or sketches of them, and its loss."""
         losses = self._engine.run(
             self._divided, self._number, self._inputs, self._y, "without noise"
         )
-        found = {name: p.grad for name, p in self._parameters.items()}
+        found: dict[str, Tensor | None] = {}
         if losses is not None:
             found[_LOSS] = losses.mean()
         self._copies.grid.average(
             list(self._parameters.values()), found.get(_LOSS), self._copies.across
         )
-        found |= {name: p.grad for name, p in self._parameters.items()}
+        for name, parameter in self._parameters.items():
+            gradient = parameter.grad
+            found[name] = sketch(gradient) if sketches and gradient is not None else gradient
         self._renew()
         return found
 
@@ -198,12 +222,12 @@ class Order:
             parameter.grad = None
 
     def _quiet(self) -> None:
-        for stage in self._engine.local.values():
+        for stage in self._engine.local.values() if self._evaluating else ():
             stage.eval()
 
     @contextmanager
     def _still(self) -> Iterator[None]:
-        """Inside the block stages are in evaluation mode, and without noise."""
+        """Inside the block stages are without noise, and in evaluation mode where that is asked."""
         stages = self._engine.local.values()
         laws = [stage.law for stage in stages]
         try:
@@ -217,8 +241,14 @@ class Order:
             self._kept.restore()
 
 
-def _few(divided: Microbatches, number: int, batch: int) -> tuple[int, int]:
-    """How many microbatches, and examples, show how a schedule runs."""
+def few(divided: Microbatches, number: int, batch: int) -> tuple[int, int]:
+    """How many microbatches, and examples, show how a schedule runs.
+
+    Args:
+        divided: how the work of a step is divided.
+        number: of microbatches.
+        batch: examples.
+    """
     if divided.split == "perturbations":
         return number, min(_ROWS, batch)
     each = min(_ROWS, batch // number)

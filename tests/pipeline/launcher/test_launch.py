@@ -61,7 +61,7 @@ def gone(folder):
     return not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
-def test_ranks_start_again_after_a_kill_and_go_on(tmp_path, capfd):
+def test_ranks_start_again_after_a_kill_and_go_on(cold, tmp_path, capfd):
     launch(fails, 2, ["killed"], str(tmp_path), max_restarts=1)
     assert {p.name: p.read_text() for p in tmp_path.glob("done*")} == {"done-0": "1", "done-1": "1"}
     where = r"rank 1 \(of 2, process \d+; stages 1 and 3, step 7\)"

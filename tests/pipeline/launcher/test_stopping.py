@@ -4,11 +4,11 @@ import os
 import re
 import select
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm
 from waiting import wait
 
 from pprs.pipeline.launcher import Stopping
@@ -25,20 +25,17 @@ class Run:
     def __init__(self, folder):
         self.folder = folder
         script = Path(__file__).with_name("runs.py")
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), str(folder), str(SILENCE)],
-            stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+        self.process = warm.Started(str(script), str(folder), str(SILENCE))
         pids = [folder / f"pid-{rank}" for rank in (0, 1)]
         told = [lambda pid=pid: pid.exists() and pid.read_text() for pid in pids]
-        wait(lambda: self.process.poll() is not None or all(each() for each in told))
-        assert self.process.poll() is None, self.process.communicate()
+        wait(lambda: self.process.returncode is not None or all(each() for each in told))
+        assert self.process.returncode is None, self.process.communicate()
         self.ranks = [int((folder / f"pid-{rank}").read_text()) for rank in (0, 1)]
         self.handles = [os.pidfd_open(pid) for pid in self.ranks]
 
     def ends(self):
         """Wait for the end of all processes; the launcher's exit code, and what it said."""
-        _, said = self.process.communicate(timeout=600)
+        _, said = self.process.communicate()
         for handle in self.handles:
             assert select.select([handle], [], [], 600)[0]
         return self.process.returncode, said
@@ -60,12 +57,10 @@ def run(tmp_path):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
         os.close(handle)
     run.process.kill()
-    run.process.wait()
-    run.process.stderr.close()
 
 
 def test_a_signal_to_the_launcher_lets_the_ranks_leave_at_the_same_step(run):
-    run.process.send_signal(signal.SIGTERM)
+    os.kill(run.process.pid, signal.SIGTERM)
     assert run.ends() == (128 + 15, "interrupted by SIGTERM; all ranks were stopped\n")
     assert run.left() == "SIGTERM"
 

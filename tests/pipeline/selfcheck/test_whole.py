@@ -11,6 +11,8 @@ from torch import nn
 from pprs.pipeline import chain
 from pprs.pipeline.selfcheck.both import Both
 from pprs.pipeline.selfcheck.comparing import apart
+from pprs.pipeline.selfcheck.glance import glance
+from pprs.pipeline.selfcheck.sketch import off, sketch
 from pprs.pipeline.selfcheck.whole import UnlikeError, compare
 
 X, Y = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
@@ -88,8 +90,10 @@ def cut_without(between, instead=lambda net, h: h):
 
 def refusal(pieces, y=Y, x=X, loss=F.cross_entropy):
     both = Both(pieces, loss)
-    with both.on((x,), y), pytest.raises(UnlikeError) as raised:
-        compare(both)
+    with both.on((x,), y):
+        assert glance(both, gradients=True) is None
+        with pytest.raises(UnlikeError) as raised:
+            compare(both)
     return str(raised.value)
 
 
@@ -246,3 +250,54 @@ def test_numbers_too_small_for_their_type_are_no_difference():
     small = torch.tensor([3e-45, 1e-44])
     assert apart(small, small.flip(0)) == 0
     assert apart(1e10 * small, 1e10 * small.flip(0)) > 0.1
+
+
+def runs(pieces, loss=F.cross_entropy):
+    """How often the model runs forward where nothing differs, and whether its pieces go back."""
+    calls = []
+    both = Both(pieces, loss)
+    with both.on((X,), Y):
+        call = both._call
+        both._call = lambda *inputs: calls.append(1) or call(*inputs)
+        seen = glance(both)
+    assert seen is not None
+    return len(calls), seen.right is None
+
+
+def test_a_model_runs_no_more_often_than_it_takes_to_see_a_difference():
+    torch.manual_seed(1)
+    layers = nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)
+    assert runs(chain(nn.Sequential(*layers))) == (1, False)
+    assert runs(chain(nn.Sequential(*layers).eval())) == (1, False)
+    assert runs(chain(net(), X)) == (3, False)  # a trace: again, and in the other mode
+    assert runs(chain(nn.Sequential(*layers, nn.Dropout()))) == (3, True)
+    hooked = nn.Sequential(*layers)
+    hooked[0].register_forward_hook(lambda module, x, output: 2 * output)
+    assert runs(chain(hooked)) == (3, False)
+
+
+def test_what_a_model_does_differently_from_its_second_run_on_is_seen():
+    calls = []
+
+    def later(net, h):
+        calls.append(1)
+        return h if len(calls) % 2 else -h
+
+    pieces = cut_without(later)
+    both = Both(pieces, F.cross_entropy)
+    with both.on((X,), Y):
+        assert glance(both) is None
+
+
+def test_a_sketch_tells_gradients_apart_by_as_much_as_they_are():
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((3,), (64, 64), (130, 100)):
+        a, other = (torch.randn(shape, generator=generator) for _ in range(2))
+        assert off(sketch(a.t() if a.dim() > 1 else a), sketch(a.t() if a.dim() > 1 else a)) == 0
+        for size in (1e-3, 0.1):
+            found = off(sketch(a + size * other), sketch(a))
+            assert size / 3 < found < 3 * size
+        assert off(sketch(-a), sketch(a)) == pytest.approx(2)
+        assert off(None, sketch(a)) == pytest.approx(1)
+        assert off(None, sketch(0 * a)) == 0
+        assert off(sketch(a / 0), sketch(a)) == float("inf")

@@ -155,7 +155,7 @@ def test_schedule_free_steps_are_those_of_its_authors():
 
 def test_schedule_free_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "schedulefree", None)
-    with pytest.raises(ModuleNotFoundError, match=r"not installed: pip install 'pprs\[study\]'"):
+    with pytest.raises(ModuleNotFoundError, match="not installed: pip install ./experiments"):
         ScheduleFree([parameter()], lr=0.1, momentum=0.9)
 
 
