@@ -167,6 +167,11 @@ def changed_since():
     piped(pieces)
 
 
+def rechecked():
+    with warnings.catch_warnings(action="ignore"):  # torch's: at first it runs without gradients
+        piped(layers(Checkpointed(3, 3)), recompute=True, sigma=0.0, samples=1)
+
+
 def scripted():
     with warnings.catch_warnings(action="ignore"):
         return torch.jit.script(nn.Linear(6, 6))
@@ -285,9 +290,7 @@ CASES = {
     ),
     "which recompute=True runs twice": lambda: piped(layers(Counter()), recompute=True),
     "each of which would change a copy of its own": in_two_places,
-    "use_reentrant=True, which recompute=True cannot run again": lambda: piped(
-        layers(Checkpointed(3, 3)), recompute=True, sigma=0.0, samples=1
-    ),
+    "use_reentrant=True, which recompute=True cannot run again": rechecked,
     "a step needs gradients": without_gradients,
     "data must return": lambda: trained("def data():\n    return DataLoader(TensorDataset(X, Y))"),
     "whose running statistics mix": lambda: trained(
