@@ -146,8 +146,18 @@ class Counter(nn.Module):
         return x
 
 
+class Checkpointed(nn.Linear):
+    def forward(self, x):
+        return checkpoint(super().forward, x, use_reentrant=True)
+
+
 def layers(*more):
     return nn.Sequential(nn.Linear(6, 3), *more)
+
+
+def in_two_places():
+    counter = Counter()
+    piped(nn.Sequential(counter, *layers(counter)), schedule="looped-bfs", cut=["1"])
 
 
 def changed_since():
@@ -155,6 +165,11 @@ def changed_since():
     pieces = chain(model, X)
     model.run = lambda net, x: net.b(net.a(x).tanh())
     piped(pieces)
+
+
+def rechecked():
+    with warnings.catch_warnings(action="ignore"):  # torch's: at first it runs without gradients
+        piped(layers(Checkpointed(3, 3)), recompute=True, sigma=0.0, samples=1)
 
 
 def scripted():
@@ -274,6 +289,8 @@ CASES = {
         nn.Sequential(Parts(), nn.Linear(6, 3)), schedule="looped-bfs", cut=["1"]
     ),
     "which recompute=True runs twice": lambda: piped(layers(Counter()), recompute=True),
+    "each of which would change a copy of its own": in_two_places,
+    "use_reentrant=True, which recompute=True cannot run again": rechecked,
     "a step needs gradients": without_gradients,
     "data must return": lambda: trained("def data():\n    return DataLoader(TensorDataset(X, Y))"),
     "whose running statistics mix": lambda: trained(
