@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from pprs import __version__
+
 T = TypeVar("T")
 
 USAGE = """usage: pprs <command> [options]
@@ -28,7 +30,7 @@ commands:
   study worker     take part in a study that runs on another machine
   study report     tables, figures and a page of a study's results
 
-`pprs <command> --help` lists a command's options."""
+`pprs <command> --help` lists a command's options, `pprs --version` prints the version."""
 
 
 _HELP = (["-h"], ["--help"])
@@ -70,8 +72,9 @@ def _nobody_reads() -> bool:
 def _main(arguments: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a file need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
-    if (arguments[1:] if arguments[:1] in (["bench"], ["study"]) else arguments)[:1] in _HELP:
-        print(USAGE)
+    told = _told(arguments)
+    if told:
+        print(told)
         return 0
     command, rest = _command(arguments)
     if command is None:
@@ -88,6 +91,14 @@ def _main(arguments: list[str]) -> int:
         return _say(f"the command line needs {error.name}: pip install 'pprs[{extra}]'", 2)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
+
+
+def _told(arguments: list[str]) -> str | None:
+    """What is asked for before any command."""
+    if arguments[:1] == ["--version"]:
+        return f"pprs {__version__}"
+    inner = arguments[1:] if arguments[:1] in (["bench"], ["study"]) else arguments
+    return USAGE if inner[:1] in _HELP else None
 
 
 def _command(

@@ -11,9 +11,10 @@ SLOW = {"scipy.stats", "scipy.optimize", "networkx"}
 @pytest.mark.parametrize(
     ("package", "unwanted"),
     [
-        ("pprs", SLOW | {"pprs.theory", "pprs.pipeline"}),
+        ("pprs", {"torch"}),
+        ("pprs.optim", SLOW | {"pprs.theory", "pprs.pipeline"}),
         ("pprs.pipeline", SLOW | {"pprs.theory"}),
-        ("pprs.theory", SLOW),
+        ("pprs.theory", SLOW | {"torch"}),
     ],
 )
 def test_what_takes_long_to_import_waits_until_it_is_used(package, unwanted):
