@@ -1,12 +1,24 @@
 """Settings of every test."""
 
+from pathlib import Path
+
 import amount  # noqa: F401 (the property tests' settings)
 import pytest
 import torch
 import warm
 
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = {"experiments", "study", "tasks"}  # folders
+
 # Several test processes share the cores.
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what only the experiments need; the other marks are with the tests."""
+    for item in items:
+        if EXPERIMENTS & {*item.path.relative_to(ROOT).parts}:
+            item.add_marker("experiments")
 
 
 @pytest.fixture(autouse=True, scope="session")

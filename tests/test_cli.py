@@ -20,6 +20,7 @@ from pprs.command.settings import read_settings
 from pprs.compare import CompareConfig
 from pprs.tasks.networks import relu_network
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 TINY = [
     "compare", "--methods", "gd", "adam-smoothed", "--depth", "4", "--width", "8", "--seeds", "2",
     "--budget", "120", "--samples", "4", "--points", "3", "--lr", "0.01", "0.02",

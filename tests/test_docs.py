@@ -68,6 +68,8 @@ def test_the_names_that_are_called_public_are():
         assert {n for n in re.findall(r"`(\w+)`", names) if n != "__all__"} <= {*public}, room
 
 
+@pytest.mark.dist
+@pytest.mark.slow
 def test_the_script_of_the_guide_runs_as_it_stands(tmp_path):
     page = (ROOT / "docs" / "guide.md").read_text()
     (script,) = re.findall(r"```python\n(# script\.py\n.+?)```", page, re.DOTALL)

@@ -35,6 +35,7 @@ def test_another_name_is_an_error_as_in_any_module():
     assert not hasattr(pprs, "tasks_of_another")
 
 
+@pytest.mark.dist
 def test_names_are_listed_and_help_version_and_theory_work_without_torch():
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, check=False

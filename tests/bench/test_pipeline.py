@@ -17,6 +17,8 @@ from pprs.cli import main
 from pprs.pipeline import launch
 from pprs.theory import Graph, makespan
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
+
 
 @pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
 @pytest.mark.parametrize(("microbatches", "count"), [(16, 2), (5, 4), (7, 1)])

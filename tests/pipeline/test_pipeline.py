@@ -9,6 +9,8 @@ from torch import nn
 from pprs.pipeline import Grid, LaunchError, Pipeline, launch
 from pprs.tasks.networks import relu_network
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
+
 
 def task(rows=6):
     generator = torch.Generator().manual_seed(0)

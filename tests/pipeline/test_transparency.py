@@ -18,6 +18,7 @@ from pprs.smoothing import Law, always
 from pprs.tasks.losses import hinge
 from pprs.tasks.networks import relu_network
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 STEPS, SAMPLES, MICROBATCHES = 4, 8, 4
 SCHEDULES = get_args(ScheduleName)
 LAWS = {

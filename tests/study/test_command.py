@@ -26,6 +26,7 @@ from pprs.study.queue import Queue
 from pprs.study.results import read_results
 from pprs.study.tasks import FewShotTask
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 TESTS = Path(__file__).parents[1]
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("optuna")
 from pprs.study.queue import Queue
 from pprs.study.working import work, workers
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 EFFORT = Effort(trials=2, tuning_seeds=1, seeds=2)
 
 

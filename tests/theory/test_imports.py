@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.dist
 SLOW = {"scipy.stats", "scipy.optimize", "networkx"}
 
 

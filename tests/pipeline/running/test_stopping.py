@@ -13,6 +13,7 @@ from study.small import wait
 
 from pprs.pipeline.running import Stopping
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 if sys.platform != "linux":
     pytest.skip("reads /proc", allow_module_level=True)
 

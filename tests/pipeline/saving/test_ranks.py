@@ -20,6 +20,7 @@ from pprs.pipeline.saving.state import belongs_to, load_optimizer_state, optimiz
 from pprs.tasks.losses import hinge
 from pprs.tasks.networks import relu_network
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 SIZES, HALF, STEPS = (1, 2, 4), 4, 8
 
 
