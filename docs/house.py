@@ -65,7 +65,7 @@ def _told(folder: Path) -> str:
 def _imported(folder: Path) -> set[str]:
     """The names of what lies beside a folder that any module in it imports, at whatever depth."""
     parent = folder.parent
-    parts = []
+    parts: list[str] = []
     while (parent / "__init__.py").is_file():
         parts.insert(0, parent.name)
         parent = parent.parent
