@@ -1,22 +1,34 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test fuzz check clean
+.PHONY: run test test-experiments fuzz coverage check help clean
+# Without what only `make fuzz` and `make test-experiments` run.
+PRODUCT := -m "not fuzz and not experiments"
 
-run: .venv/runs
+run: .venv/runs ## train digits by all methods; what `make` alone does; ARGS='--shots 2' sets options
 	$(BIN)/pprs compare $(ARGS)
 
-test: .venv/installed
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+test: .venv/installed ## the tests of pprs; ARGS=tests/smoothing only those
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PRODUCT) $(ARGS)
 
-# The property tests with other examples each time, and many more of them.
-fuzz: .venv/installed
+test-experiments: .venv/installed ## those of the study and its tasks
+	$(BIN)/python -m pytest -n auto --dist loadfile -m experiments tests/experiments experiments $(ARGS)
+
+fuzz: .venv/installed ## the property tests and random models with other examples, and many more of them
 	FUZZ=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "fuzz or hypothesis" $(ARGS)
 
-check: .venv/installed
+coverage: .venv/installed ## the tests, and which lines and branches they leave out, in htmlcov/ too
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto --dist loadfile $(PRODUCT) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
+check: .venv/installed ## lint, format, types, and the map in CONTRIBUTING.md
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/house.py --check
 
 # What runs, and then what tests and experiments need besides; again only when that changes.
 .venv/runs: pyproject.toml constraints.txt
@@ -30,5 +42,8 @@ check: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' --editable ./experiments
 	@touch $@
 
-clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+help: ## these lines
+	@sed -n 's/^\([a-z./-]*\):.* ## /make \1\t/p' Makefile | expand -t 24
+
+clean: ## take away what these have made, but for runs/
+	rm -rf .venv build dist htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,7 @@
 """Settings of every test."""
 
 import os
+from pathlib import Path
 
 # Several test processes share the cores, each with processes of its own: where all of them have as
 # many threads as there are cores, the threads of one mostly wait for those of another.
@@ -11,7 +12,16 @@ import pytest
 import torch
 import warm
 
+ROOT = Path(__file__).parent.parent
+
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what only the experiments need; the other marks are with the tests."""
+    for item in items:
+        if "experiments" in item.path.relative_to(ROOT).parts:
+            item.add_marker("experiments")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -130,6 +130,7 @@ def check_named(faults, said):
     assert len(said) > 15
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("command", KINDS)
 def test_a_line_with_something_wrong_ends_with_code_2_and_names_it(command):
@@ -157,6 +158,7 @@ def test_whatever_the_values_a_line_is_either_right_or_named(command):
     told()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", KINDS)
 def test_extremes_are_either_right_or_named(command):
     for flag, value in product(with_values(command), EXTREME):

@@ -3,6 +3,7 @@
 import json
 import re
 from functools import reduce
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,35 @@ def test_the_tests_that_the_errata_name_exist():
         assert_defined(test)
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=str)
 def test_links_and_pictures_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
+def test_what_contributors_are_sent_to_a_file_for_is_there():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    sent = [
+        (file, name)
+        for file, names in re.findall(r"\]\(([^)]+\.(?:py|md))\): ([^|;]+)", page)
+        for name in re.findall(r"`(\w+)`", names)
+    ]
+    assert len(sent) >= 15
+    for file, name in sent:
+        assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), (file, name)
+
+
+def test_the_names_that_are_called_public_are():
+    page = (ROOT / "docs" / "stability.md").read_text()
+    rows = re.findall(r"^\| `(pprs[\w.]*)` \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for room, names in rows:
+        public = import_module(room).__all__
+        assert {n for n in re.findall(r"`(\w+)`", names) if n != "__all__"} <= {*public}, room
+
+
+@pytest.mark.dist
+@pytest.mark.slow
 def test_the_script_of_the_guide_runs_as_it_stands(tmp_path):
     page = (ROOT / "docs" / "guide.md").read_text()
     (script,) = re.findall(r"```python\n(# script\.py\n.+?)```", page, re.DOTALL)

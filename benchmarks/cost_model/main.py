@@ -11,12 +11,13 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from pprs.smoothing import Law, Noise, always, at_perturbed
-from pprs.smoothing._cost import LinearShape, features
+from pprs.smoothing._cost import LinearShape, Way, features
 
 REPEATS = 5
+WAYS: tuple[Way, ...] = ("implicit", "materialised")
 
 
-def timed(layer: nn.Module, x: Tensor, lanes: int, way: str) -> float:
+def timed(layer: nn.Module, x: Tensor, lanes: int, way: Way) -> float:
     law = Law(0.01, lanes)
     parameters = dict(layer.named_parameters())
     places = law.lanes(Noise(0, 0), lanes, 1)
@@ -65,9 +66,7 @@ def main(cases: int = 60) -> None:
                 continue
             if shape.streams * shape.inputs * shape.outputs > 8e7 or shape.rows > 512:
                 continue
-            measured.append(
-                (shape, [timed(layer, x, shape.streams, w) for w in ("implicit", "materialised")])
-            )
+            measured.append((shape, [timed(layer, x, shape.streams, w) for w in WAYS]))
         chosen = []
         for way in (0, 1):
             rows = np.array([features(shape)[way] for shape, _ in measured], dtype=float)
@@ -75,7 +74,7 @@ def main(cases: int = 60) -> None:
             constants, _ = nnls(rows / seconds[:, None], np.ones(len(seconds)))
             print(
                 name,
-                ("implicit", "materialised")[way],
+                WAYS[way],
                 "ns:",
                 [f"{c * 1e9:.3g}" for c in constants],
             )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pprs.cli.simulate import SimulateConfig, draw, simulate
-from pprs.theory.bounds import finite_sum_example
+from pprs.theory.bounds import Bound, finite_sum_example
 from pprs.theory.clock import Clock
-from pprs.theory.methods import PPRS, SubgradientDescent, run
-from pprs.theory.problems import non_smooth
+from pprs.theory.methods import PPRS, Method, SubgradientDescent, run
+from pprs.theory.problems import Problem, non_smooth
 from pprs.theory.worst_case import NonSmooth
 
 HERE = Path(__file__).parent
@@ -23,7 +25,7 @@ BATCHES = (1, 10, 100, 1000)  # where PPRS is run; the number of its steps hardl
 GRID = np.unique(np.geomspace(1, 1000, 61).round().astype(int))
 
 
-def sweeps():
+def sweeps() -> dict[str, Any]:
     """Times against depth on (8), and on (1)."""
     lipschitz = simulate(
         SimulateConfig(
@@ -39,12 +41,12 @@ def sweeps():
     return {"lipschitz": lipschitz.as_json(), "smooth": smooth.as_json()}
 
 
-def steps(problem, method):
+def steps(problem: Problem, method: Method) -> float:
     found = run(method, Clock(problem.objective), 200_000, stop=problem.minimum + problem.epsilon)
     return len(found.times) if found.values[-1] <= problem.minimum + problem.epsilon else math.inf
 
 
-def phase(ratio, coordinates):
+def phase(ratio: float, coordinates: int) -> dict[str, Any]:
     """Steps to ε of GPipe, and of PPRS with noise per example at some batches.
 
     The objective is the mean of m copies of (8): no example helps another, and noise per example
@@ -55,6 +57,9 @@ def phase(ratio, coordinates):
     smoothed = []
     for batch in BATCHES:
         bound = smoothing(ratio, dimension, batch)
+        assert bound.lr
+        assert bound.sigma
+        assert bound.samples
         method = PPRS(bound.lr, sigma=bound.sigma, samples=bound.samples * batch)
         smoothed.append(steps(problem, method))
         print(f"d = {dimension}, LR/ε = {ratio}, m = {batch}: {smoothed[-1]} steps", flush=True)
@@ -63,13 +68,13 @@ def phase(ratio, coordinates):
     return {"dimension": dimension, "ratio": ratio, "gpipe": descent, "pprs": smoothed}
 
 
-def smoothing(ratio, dimension, batch, depth=1):
+def smoothing(ratio: float, dimension: int, batch: int, depth: int = 1) -> Bound:
     return finite_sum_example(
         lipschitz=1.0, radius=1.0, epsilon=1 / ratio, dimension=dimension, depth=depth, batch=batch
     )
 
 
-def gains(p):
+def gains(p: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """log2 of GPipe's time over PPRS's for (m, Δ): as measured, and by the bounds of both."""
     m, depth = GRID[:, None], GRID[None]
     bounds = [smoothing(p["ratio"], p["dimension"], int(batch)) for batch in GRID]
@@ -82,7 +87,7 @@ def gains(p):
     return np.log2(measured), np.log2(proved)
 
 
-def draw_phases(phases):
+def draw_phases(phases: list[dict[str, Any]]) -> None:
     """Where PPRS is faster (blue) and where GPipe is (red); the dotted line is the bounds'."""
     columns = sorted({p["ratio"] for p in phases})
     lines = sorted({p["dimension"] for p in phases})
@@ -107,7 +112,7 @@ def draw_phases(phases):
     figure.savefig(IMAGES / "limits-phases.png", dpi=130)
 
 
-def main():
+def main() -> None:
     figures = sweeps()
     phases = [phase(ratio, n) for ratio in (50.0, 200.0, 500.0) for n in (25, 400)]
     draw_phases(phases)

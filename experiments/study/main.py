@@ -21,7 +21,7 @@ from pprs_experiments.study.report.comparing import (
 )
 from pprs_experiments.study.results import Result, read_results
 from pprs_experiments.study.smooth import accelerated_times
-from pprs_experiments.study.statistics import iqm
+from pprs_experiments.study.statistics import Unit, iqm
 from pprs_experiments.study.verdicts import verdict
 
 STUDIES = 2000
@@ -46,7 +46,8 @@ def found_by_luck(luck: float, cells: int) -> dict[str, float]:
         luck: in tuning, of each cell, in standard deviations of a seed.
         cells: of a study.
     """
-    random, told = np.random.default_rng(0), dict.fromkeys(("seed", "cell"), 0)
+    random = np.random.default_rng(0)
+    told: dict[Unit, int] = {"seed": 0, "cell": 0}
     for _ in range(STUDIES):
         gains = luck * random.normal(size=(cells, 1)) + random.normal(size=(cells, SEEDS))
         for unit in told:

@@ -17,7 +17,7 @@ commands:
   simulate   run methods on a worst-case function over depths of the pipeline
   trace      where the time of a recorded pipeline went, and a picture of it
 
-`pprs <command> --help` lists a command's options."""
+`pprs <command> --help` lists a command's options, `pprs --version` prints the version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from pprs import __version__
+
 Command: TypeAlias = Callable[[Sequence[str]], int]
 """From the words behind its name to the code that the process ends with."""
 
@@ -75,8 +77,8 @@ def _dispatch(
 ) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a file need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
-    if words[:1] in _HELP:
-        print(usage)
+    if words[:1] in [*_HELP, ["--version"]]:
+        print(usage if words[:1] in _HELP else f"{program} {__version__}")
         return 0
     if not words or words[0] not in commands:
         return say(f"{_unknown(words, commands)}\n{usage}", 2, program)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
+from pprs import __version__
 from pprs.pipeline import device
 from pprs.training.config import TrainConfig
 from pprs.training.task import Task
@@ -41,7 +41,7 @@ def as_used(config: TrainConfig, task: Task, microbatches: int | None) -> dict[s
         "seed": config.seed,
         "processes": config.processes,
         "device": _device(),
-        "pprs": _version(),
+        "pprs": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
@@ -51,10 +51,3 @@ def as_used(config: TrainConfig, task: Task, microbatches: int | None) -> dict[s
 def _device() -> str:
     here = device()
     return torch.cuda.get_device_name(here) if here.type == "cuda" else here.type
-
-
-def _version() -> str:
-    try:
-        return version("pprs")
-    except PackageNotFoundError:  # run from its source
-        return "unknown"

@@ -16,6 +16,8 @@ from benchmarks.pipeline.stages import Size, ideal_time, suitable_width
 from pprs.pipeline import launch
 from pprs.theory import Graph, makespan
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
+
 
 @pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
 @pytest.mark.parametrize(("microbatches", "count"), [(16, 2), (5, 4), (7, 1)])

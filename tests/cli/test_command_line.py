@@ -20,6 +20,7 @@ from pprs.compare import CompareConfig
 from pprs.compare.network import relu_network
 from pprs.io.settings import read_settings
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 TINY = [
     "compare", "--methods", "gd", "adam-smoothed", "--depth", "4", "--width", "8", "--seeds", "2",
     "--budget", "120", "--samples", "4", "--points", "3", "--lr", "0.01", "0.02",

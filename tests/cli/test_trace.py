@@ -12,6 +12,8 @@ TINY = [
 ]  # fmt: skip
 
 
+@pytest.mark.dist
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [["--stages", "2"], ["--schedule", "zb-v", "--stages", "4", "--microbatches", "4"]]
 )

@@ -19,12 +19,15 @@ SMOOTHED, PIPELINED = (2000, 1000) if FUZZ else (40, 7)
 FIRST = secrets.randbelow(10**9) if FUZZ else 0  # failures name the numbers
 
 
+@pytest.mark.slow
 def test_smoothed_models_are_as_in_plain_torch_or_refused():
     found = {number: smoothed_case(number) for number in range(FIRST, FIRST + SMOOTHED)}
     assert not {n: f for n, f in found.items() if not f.startswith(("equal", "refused"))}
     assert sum(f == "equal" for f in found.values()) > SMOOTHED / 2
 
 
+@pytest.mark.dist
+@pytest.mark.slow
 def test_models_in_pipelines_are_as_in_plain_torch_or_refused(tmp_path):
     path, first, last = tmp_path / "found", FIRST, FIRST + PIPELINED
     while first < last:

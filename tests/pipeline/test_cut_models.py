@@ -14,6 +14,7 @@ from pprs.pipeline.modes import Modes
 from pprs.pipeline.stage import PerturbedStage, stages_of
 from pprs.smoothing import Law
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 GENERATOR = torch.Generator().manual_seed(1)
 X, Y = torch.randn(4, 6, generator=GENERATOR), torch.randn(4, 3, generator=GENERATOR)
 PLAIN = dict(split="examples", microbatches=2)

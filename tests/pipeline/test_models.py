@@ -17,6 +17,7 @@ from transformers import (
 import pprs
 from pprs.pipeline import Pipeline, launch
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 STEPS = 2
 
 

@@ -9,6 +9,8 @@ from torch import nn
 from pprs.compare.network import relu_network
 from pprs.pipeline import Grid, LaunchError, Pipeline, launch
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
+
 
 def task(rows=6):
     generator = torch.Generator().manual_seed(0)

@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from pprs.pipeline import Pipeline, chain
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 PLAIN = dict(split="examples", microbatches=4)
 
 

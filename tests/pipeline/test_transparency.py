@@ -18,6 +18,7 @@ from pprs.pipeline.schedule import check_pairs
 from pprs.smoothing import Law, always
 from pprs.training.losses import hinge
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 STEPS, SAMPLES, MICROBATCHES = 4, 8, 4
 SCHEDULES = get_args(ScheduleName)
 LAWS = {

@@ -109,6 +109,7 @@ def tail_z_scores(x):
     return found
 
 
+@pytest.mark.slow
 def test_tails_are_those_of_a_normal_up_to_5_sigma():
     x = torch.cat([sample(seed=seed) for seed in range(4)])
     assert max(tail_z_scores(x)) < limit(10)

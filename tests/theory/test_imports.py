@@ -3,12 +3,16 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.dist
 SLOW = {"scipy.stats", "scipy.optimize", "networkx"}
 # One after the other: nothing that takes long comes with a package before it is used.
 UNWANTED = {
-    "pprs": SLOW | {"pprs.theory", "pprs.pipeline"},
-    "pprs.pipeline": SLOW | {"pprs.theory"},
-    "pprs.theory": SLOW,
+    "pprs": SLOW | {"torch"},
+    "pprs.theory": SLOW | {"torch"},
+    "pprs.optim": SLOW | {"pprs.pipeline"},
+    "pprs.pipeline": SLOW,
 }
 
 

@@ -171,6 +171,7 @@ def test_numbers_below_one_are_refused():
         pipeline_time(0, 3)
 
 
+@pytest.mark.slow
 @tries(400)
 @given(cases())
 def test_times_are_those_of_an_event_loop(case):

@@ -55,6 +55,7 @@ def test_the_folder_of_a_run_that_goes_on_stays(tmp_path):
     assert tmp_path.exists()
 
 
+@pytest.mark.dist
 @pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
 def test_an_interrupt_while_processes_start_leaves_no_folder(tmp_path):
     arguments = ["--model", "user.py:mlp", "--data", "user.py:data", "--steps", "100000"]

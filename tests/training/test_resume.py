@@ -27,7 +27,11 @@ from pprs.pipeline.checkpoint import saved
 from pprs.training import TrainConfig
 from pprs.training.resume import abandoned, cut_back, kept_settings
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
+pytestmark = [
+    pytest.mark.dist,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="has other signals"),
+]
 
 
 @pytest.fixture(scope="module")

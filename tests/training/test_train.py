@@ -13,6 +13,7 @@ from pprs.io.settings import read_settings
 from pprs.training import TrainConfig
 from pprs.training.learning import cross_entropy
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 MLP = [
     "--model", "user.py:mlp", "--data", "user:data", "--epochs", "5", "--batch", "16", "--lr",
     "0.6", "--clip", "5", "--microbatches", "4",

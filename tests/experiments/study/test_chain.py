@@ -85,6 +85,7 @@ def families(results):
         yield against_rivals([contest for contest in found if contest.spent == spent])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "word"), [("pprs-useless", "worse"), ("pprs-better", "better")])
 def test_what_is_useless_is_called_so_and_what_is_better_too(tmp_path, methods, name, word):
     results = studied(tmp_path, "gd", name)
@@ -95,6 +96,7 @@ def test_what_is_useless_is_called_so_and_what_is_better_too(tmp_path, methods, 
     assert page.count(f"Over 2 cells, PPRS is {word}: against the best tuned rival") == 2
 
 
+@pytest.mark.slow
 def test_a_method_against_its_own_copy_is_no_different(tmp_path, monkeypatch):
     copy = METHODS["gd"]
     monkeypatch.setitem(METHODS, "pprs-copy", Method("pprs-copy", "copy", copy.space, copy.build))

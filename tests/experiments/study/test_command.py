@@ -27,6 +27,9 @@ from pprs_experiments.study.queue import Queue
 from pprs_experiments.study.results import read_results
 from pprs_experiments.study.tasks import FewShotTask
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
+TESTS = Path(__file__).parents[2]
+
 
 @pytest.fixture(autouse=True)
 def plan(monkeypatch):

@@ -63,6 +63,7 @@ def _xlogx(x):
     return x * math.log(x)
 
 
+@pytest.mark.slow
 def test_what_the_seeds_of_a_cell_share_is_in_the_interval_with_cells_as_units():
     repeats, cells, seeds = 200, 8, 10
     random = np.random.default_rng(1)

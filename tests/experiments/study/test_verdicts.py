@@ -115,6 +115,7 @@ def tuned(random, luck, cells=7):
     return luck * random.normal(size=(cells, 1)) + random.normal(size=(cells, 10))
 
 
+@pytest.mark.slow
 def test_luck_that_the_seeds_of_a_cell_share_is_heeded_with_cells_as_units():
     # 500 comparisons without a difference but luck in tuning of half a standard deviation. At most
     # 5 % may be told apart, within a bound with false alarms of 1e-4; with seeds as units 17 % are.

@@ -13,6 +13,7 @@ pytest.importorskip("optuna")
 from pprs_experiments.study.queue import Queue
 from pprs_experiments.study.working import work, workers
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 EFFORT = Effort(trials=2, tuning_seeds=1, seeds=2)
 
 

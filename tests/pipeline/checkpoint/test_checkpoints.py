@@ -49,6 +49,7 @@ def save_until(folder, moment):
     saved(folder, 3, keep=2)
 
 
+@pytest.mark.dist
 def test_a_run_killed_at_any_moment_leaves_only_complete_checkpoints(tmp_path):
     saved(tmp_path / "before", 1, 2)
     moment, status, latest = 0, signal.SIGKILL, set()

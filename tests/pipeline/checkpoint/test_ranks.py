@@ -20,6 +20,7 @@ from pprs.pipeline.checkpoint.checkpoints import CheckpointError, Checkpoints
 from pprs.pipeline.checkpoint.state import belongs_to, load_optimizer_state, optimizer_state
 from pprs.training.losses import hinge
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 SIZES, HALF, STEPS = (1, 2, 4), 4, 8
 
 

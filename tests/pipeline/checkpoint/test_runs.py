@@ -19,6 +19,7 @@ from pprs.pipeline import (
 )
 from pprs.training.losses import hinge
 
+pytestmark = pytest.mark.dist
 HALF, END = 3, 6
 
 
@@ -57,6 +58,7 @@ def again(folder, options):
     return trained(pipeline, optimizer, batch, END)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_bit_for_bit_and_on_another_grid_to_rounding(tmp_path):
     folder = str(tmp_path)
     expected = merged(on_ranks(2, whole, folder))
@@ -73,6 +75,7 @@ def nothing(folder):
     resume_run(Checkpoints(Path(folder)), pipeline, optimizer)
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_the_sentence_says_where_it_was_sought(tmp_path):
     with pytest.raises(LaunchError, match=f"there is no checkpoint in {tmp_path}"):
         launch(nothing, 1, str(tmp_path))

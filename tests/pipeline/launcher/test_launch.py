@@ -16,6 +16,8 @@ import torch.distributed as dist
 from pprs.pipeline import LaunchError, LaunchInterrupted, launch
 from pprs.pipeline.launcher import check_same, report, restarts
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
+
 
 def fails(hows, folder):
     """In each attempt rank 1 fails in another way; at the end it does not."""

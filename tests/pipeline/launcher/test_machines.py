@@ -14,6 +14,7 @@ import torch
 import warm
 from safetensors.torch import load_file
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 SCRIPT = str(Path(__file__).with_name("hosts.py"))
 
 

@@ -7,6 +7,7 @@ import warm
 
 from pprs.pipeline.launcher.memory import keep_freed_memory
 
+pytestmark = pytest.mark.dist
 BLOCK = 1 << 26  # bytes: as large as a layer's weights
 
 

@@ -13,6 +13,7 @@ from pprs.pipeline import LaunchError, check_world, launch
 from pprs.pipeline.launcher.progress import report
 from pprs.pipeline.launcher.rank import Work
 
+pytestmark = pytest.mark.dist
 UNGUARDED = """
 from pprs.pipeline import launch
 
@@ -27,6 +28,7 @@ def work(*_):
     """Does nothing."""
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told_about_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(UNGUARDED)

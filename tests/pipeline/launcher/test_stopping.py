@@ -13,6 +13,7 @@ from waiting import wait
 
 from pprs.pipeline.launcher import Stopping
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 if sys.platform != "linux":
     pytest.skip("reads /proc", allow_module_level=True)
 

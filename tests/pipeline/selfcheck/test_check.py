@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from pprs.pipeline import Pipeline, ScheduleName, UnlikeError, chain
 from pprs.pipeline.engine import Engine
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 X, Y = torch.randn(8, 4, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
 EXAMPLES = {"split": "examples", "microbatches": 4}
 SMOOTHED = {"samples": 8, "sigma": 0.05, "microbatches": 4}

@@ -32,6 +32,7 @@ from pprs.pipeline.trace.stopwatch import stopwatch
 from pprs.pipeline.trace.timeline import Event, Timeline
 from pprs.theory import Graph
 
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 RANKS, STEPS, MICROBATCHES, WIDTH = 2, 3, 4, 16
 AHEAD = 1000.0  # seconds by which the clock of rank 1 is ahead
 BUSY = 0.05  # seconds

@@ -145,6 +145,7 @@ def alarms(studies, **how):
     return single, together
 
 
+@pytest.mark.slow
 def test_where_nothing_differs_one_study_in_twenty_at_most_says_so():
     # Each rate is at most 5 %, of 600 studies it was 2.7 % for cells and 1.3 % over all; the bound
     # has false alarms of 1e-4. With the rival chosen by the outcomes that are compared, PPRS seems

@@ -91,6 +91,7 @@ def test_results_from_a_file_in_any_order_give_the_same_page(tmp_path):
     assert write_report(read[::-1], tmp_path / "b").read_bytes() == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", [ACCURACY, LOSS, TIME])
 def test_whatever_is_missing_or_infinite_it_is_written(tmp_path, goal):
     worst = -INF if goal is ACCURACY else INF

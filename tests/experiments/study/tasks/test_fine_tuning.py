@@ -75,6 +75,7 @@ def test_labels_are_the_places_of_classes_in_the_second_half():
     assert found == [learned[label] for label in examples.train.y.tolist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_default_network_knows_the_first_half(seed):
     assert FineTuningTask().start(seed, None).accuracy > 0.9
@@ -98,6 +99,7 @@ def test_all_but_the_head_is_as_it_was_pretrained():
     assert problem.cost.depth == 4
 
 
+@pytest.mark.slow
 def test_fine_tuning_beats_training_from_scratch():
     # Over 16 other seeds the mean gain was 0.064, with a standard error of 0.013.
     task = FineTuningTask()
