@@ -11,8 +11,8 @@ run: .venv/runs ## train digits by all methods; what `make` alone does; ARGS='--
 test: .venv/installed ## the tests of pprs; ARGS=tests/smoothing only those
 	$(BIN)/python -m pytest -n auto --dist loadfile $(PRODUCT) $(ARGS)
 
-test-experiments: .venv/installed ## those of the study and its tasks
-	$(BIN)/python -m pytest -n auto --dist loadfile -m experiments tests/experiments experiments $(ARGS)
+test-experiments: .venv/installed ## those of what is beside it: the study, its tasks, the benchmarks
+	$(BIN)/python -m pytest -n auto --dist loadfile -m experiments tests/experiments tests/benchmarks experiments $(ARGS)
 
 fuzz: .venv/installed ## the property tests and random models with other examples, and many more of them
 	FUZZ=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "fuzz or hypothesis" $(ARGS)

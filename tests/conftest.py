@@ -1,6 +1,7 @@
 """Settings of every test."""
 
 import os
+import signal
 from pathlib import Path
 
 # Several test processes share the cores, each with processes of its own: where all of them have as
@@ -15,12 +16,14 @@ import warm
 ROOT = Path(__file__).parent.parent
 
 torch.set_num_threads(1)
+# As a terminal has it, for the processes that tests start, too: background jobs ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what only the experiments need; the other marks are with the tests."""
+    """Mark what is outside the product; the other marks are with the tests."""
     for item in items:
-        if "experiments" in item.path.relative_to(ROOT).parts:
+        if {"experiments", "benchmarks"} & {*item.path.relative_to(ROOT).parts}:
             item.add_marker("experiments")
 
 

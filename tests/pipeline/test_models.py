@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.distributed as dist
+from pipeline.networks import refused
 from pipeline.ranks import merged, on_ranks
 from torch.nn.functional import cross_entropy
 from transformers import (
@@ -15,7 +16,7 @@ from transformers import (
 )
 
 import pprs
-from pprs.pipeline import Pipeline, launch
+from pprs.pipeline import Pipeline
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 STEPS = 2
@@ -23,7 +24,7 @@ STEPS = 2
 
 def bert():
     config = BertConfig(
-        vocab_size=20, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=12, max_position_embeddings=8, num_labels=3,
     )  # fmt: skip
     tokens = torch.randint(20, (4, 6))
@@ -99,8 +100,16 @@ RUNS = {
 }
 
 
+def tied():
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=17, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+    Pipeline(GPT2LMHeadModel(config), loss, example=(torch.ones(2, 4, dtype=torch.int64),), seed=0)
+
+
 def worker():
-    return [train(name, **options) for name, options in RUNS[dist.get_world_size()]]
+    world = dist.get_world_size()
+    trained = [train(name, **options) for name, options in RUNS[world]]
+    return trained, refused(tied) if world > 1 else ""
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +117,9 @@ def results():
     found = {}
     for world, runs in RUNS.items():
         parts = on_ranks(world, worker)
-        for (name, options), *some in zip(runs, *parts, strict=True):
+        for (name, options), *some in zip(runs, *(trained for trained, _ in parts), strict=True):
             found[world, name, *options.values()] = merged(some)
+        found[world, "tied"] = {said for _, said in parts}
     return found
 
 
@@ -143,12 +153,6 @@ def test_with_one_microbatch_the_pipeline_is_pprs_on_the_model(results, name):
     assert difference({n: trained[n] for n in reference}, reference) < 1e-8
 
 
-def tied(_):
-    torch.manual_seed(0)
-    config = GPT2Config(vocab_size=17, n_positions=8, n_embd=8, n_layer=1, n_head=2)
-    Pipeline(GPT2LMHeadModel(config), loss, example=(torch.ones(2, 4, dtype=torch.int64),))
-
-
-def test_tied_weights_that_two_stages_would_share_are_refused():
-    with pytest.raises(Exception, match="(?i)tie"):
-        launch(tied, 2, None)
+def test_tied_weights_that_two_stages_would_share_are_refused(results):
+    (said,) = results[2, "tied"]
+    assert "layers that share parameters must be in one stage" in said

@@ -3,6 +3,7 @@
 Real processes: one launch per number of stages, all schedules and precisions inside it.
 """
 
+from itertools import product
 from typing import get_args
 
 import pytest
@@ -79,7 +80,7 @@ def worker():
             loss = None if scores is None else hinge(scores, y)
             result[dtype, schedule] = parameters, losses if pipeline.is_last else None, loss
     world = dist.get_world_size()
-    for replicas in {1, 2, world}:
+    for replicas in (1, 2):
         for schedule in SCHEDULES:
             if world % replicas == 0 and fits(schedule, world // replicas, replicas):
                 trained = train(torch.float64, schedule, replicas=replicas, steps=2)
@@ -87,10 +88,9 @@ def worker():
             if schedule in EXAMPLES_SCHEDULES and ("grid", replicas, schedule) in result:
                 trained = train(torch.float64, schedule, replicas=replicas, steps=2, **EXAMPLES)
                 result["examples", replicas, schedule] = trained[1], None, None
-    for law in LAWS:
-        for way in ("implicit", "materialised"):
-            with always(way):
-                result[law, way] = train(torch.float64, "1f1b", law=law, steps=2)[1], None, None
+    for law, way in product(LAWS, ("implicit", "materialised")) if world != 2 else ():
+        with always(way):
+            result[law, way] = train(torch.float64, "1f1b", law=law, steps=2)[1], None, None
     if dist.get_world_size() == 1:
         for law in LAWS:
             result["one microbatch", law] = train(torch.float64, "gpipe", 1, law)[1]
@@ -165,8 +165,7 @@ def test_so_they_are_where_microbatches_are_examples(results):
 @pytest.mark.parametrize("law", LAWS)
 def test_so_it_is_for_every_law_of_the_noise(results, law, way):
     reference = results[1][law, way][0]
-    for stages in (2, 4):
-        assert difference(results[stages][law, way][0], reference) < TOLERANCE[torch.float64]
+    assert difference(results[4][law, way][0], reference) < TOLERANCE[torch.float64]
     other = results[1][law, "implicit" if way == "materialised" else "materialised"][0]
     assert difference(other, reference) > 1e-4  # the noise is another one
 

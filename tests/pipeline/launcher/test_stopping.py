@@ -92,15 +92,7 @@ def test_no_rank_outlives_a_launcher_that_was_killed(run):
     assert run.left() == "SIGTERM"
 
 
-@pytest.fixture
-def heeded():
-    """SIGINT as a terminal has it: a shell's background jobs ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_handlers_are_those_from_before_and_one_process_needs_no_group(heeded):
+def test_handlers_are_those_from_before_and_one_process_needs_no_group():
     before = signal.getsignal(signal.SIGTERM)
     with Stopping() as stopping:
         assert stopping.agreed() is None
