@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pprs.pipeline import Chain, CheckpointError, chain, full_names
-from pprs.pipeline.checkpoint.peers import check_plain
-from pprs.pipeline.checkpoint.shards import check_fits, read_manifest
+from pprs.pipeline.checkpoint import check_fits, check_plain, read_manifest
 from pprs.pipeline.partitioner import cut_chain
 from pprs.pipeline.schedule import check_recompute
 from pprs.training.blame import failing_layer, shown

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pprs.io.folder import claim
 from pprs.pipeline import CheckpointError
-from pprs.pipeline.checkpoint.shards import read_manifest
+from pprs.pipeline.checkpoint import read_manifest
 from pprs.training.config import TrainConfig
 from pprs.training.resume import saved_last
 

@@ -14,8 +14,7 @@ import tomli_w
 
 from pprs.io.settings import USED, as_toml
 from pprs.pipeline import CheckpointError
-from pprs.pipeline.checkpoint.saved import newest
-from pprs.pipeline.checkpoint.shards import read_manifest
+from pprs.pipeline.checkpoint import newest, read_manifest
 from pprs.training.config import TrainConfig
 
 CHECKPOINTS = "checkpoints"
@@ -57,7 +56,7 @@ def saved_last(folder: Path, *, contents: bool = True) -> Path | None:
 
     Args:
         folder: of the run.
-        contents: as for :func:`~pprs.pipeline.checkpoint.saved.newest`.
+        contents: as for :func:`~pprs.pipeline.checkpoint.newest`.
 
     Raises:
         CheckpointError: if all are damaged.
