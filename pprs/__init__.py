@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pprs import optim, pipeline, smoothing, theory
     from pprs.optim import AGD, PPRS
-    from pprs.smoothing import smooth
+    from pprs.smoothing import Perturbation, smooth
 
-__all__ = ["AGD", "PPRS", "optim", "pipeline", "smooth", "smoothing", "theory"]
+__all__ = ["AGD", "PPRS", "Perturbation", "optim", "pipeline", "smooth", "smoothing", "theory"]
 __version__ = "0.1.0"
 
 # Imported when first used, so that `pprs --help` and the theory do without torch.
-_MEMBERS = {"AGD": "pprs.optim", "PPRS": "pprs.optim", "smooth": "pprs.smoothing"}
+_MEMBERS = {
+    "AGD": "pprs.optim",
+    "PPRS": "pprs.optim",
+    "Perturbation": "pprs.smoothing",
+    "smooth": "pprs.smoothing",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
-from pprs.smoothing import Law, Noise, always, at_perturbed
+from pprs.smoothing import Noise, Perturbation, always, at_perturbed
 from pprs.smoothing._cost import LinearShape, Way, features
 
 REPEATS = 5
@@ -18,7 +18,7 @@ WAYS: tuple[Way, ...] = ("implicit", "materialised")
 
 
 def timed(layer: nn.Module, x: Tensor, lanes: int, way: Way) -> float:
-    law = Law(0.01, lanes)
+    law = Perturbation(0.01, lanes)
     parameters = dict(layer.named_parameters())
     places = law.lanes(Noise(0, 0), lanes, 1)
 

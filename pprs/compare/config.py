@@ -12,7 +12,7 @@ from pprs.io.folder import check_name
 from pprs.io.settings import MOST_SAMPLES
 from pprs.pipeline import Grid, Microbatches, ScheduleName
 from pprs.pipeline.schedule import ranks_for
-from pprs.smoothing import Law, NoiseLaw, Scale
+from pprs.smoothing import NoiseKind, Perturbation, Scale
 from pprs.theory import pipeline_time
 from pprs.training.losses import LossName
 
@@ -56,7 +56,7 @@ class CompareConfig:
     """Perturbations per step of the methods that average them (K)."""
     sigma: float = 0.03
     """Standard deviation of the perturbations, in the parameters' units."""
-    noise: NoiseLaw = "shared"
+    noise: NoiseKind = "shared"
     """A perturbation for the whole batch, or "example": one for each example, of less variance."""
     antithetic: bool = False
     """Draw perturbations in pairs X, -X; samples/microbatches must be even."""
@@ -110,9 +110,9 @@ class CompareConfig:
         check_name(self.name)
 
     @property
-    def law(self) -> Law:
+    def law(self) -> Perturbation:
         """Of the perturbations, where they are averaged."""
-        return Law(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
+        return Perturbation(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
 
     @property
     def processes(self) -> int:

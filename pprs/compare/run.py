@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -16,7 +16,7 @@ from pprs.compare.examples import Examples
 from pprs.compare.methods import METHODS, evaluating
 from pprs.compare.network import relu_network
 from pprs.pipeline import Pipeline, device
-from pprs.smoothing import derive_seed
+from pprs.smoothing import Perturbation, derive_seed
 from pprs.theory import pipeline_time
 from pprs.training.losses import LOSSES
 
@@ -112,11 +112,18 @@ class Run:
         first = self.method in averaging[:1] and self.seed == 0
         return first and self.config.trace is not None and group is None
 
+    @property
+    def _perturbation(self) -> Perturbation:
+        if METHODS[self.method].gradient == "plain":
+            return Perturbation(0.0, 1)
+        if _averages(self.method):
+            return self.config.law
+        return replace(self.config.law, samples=1, antithetic=False)
+
     def _pipeline(self, group: dist.ProcessGroup | None) -> Pipeline:
         config = self.config
         weights = torch.Generator().manual_seed(derive_seed(config.seed, self.seed, "weights"))
         dtype = getattr(torch, config.dtype)
-        perturbed = METHODS[self.method].gradient != "plain"
         averages = _averages(self.method)
         # A single pass, or a run in one process, has nothing to share or to overlap.
         shared = averages and group is None
@@ -125,11 +132,7 @@ class Run:
                 PIXELS, config.width, CLASSES, config.depth, generator=weights, dtype=dtype
             ),
             LOSSES[config.loss],
-            sigma=config.sigma if perturbed else 0.0,
-            samples=self.samples,
-            noise=config.noise if perturbed else "shared",
-            antithetic=config.antithetic and averages,
-            scale=config.scale if perturbed else None,
+            perturbation=self._perturbation,
             microbatches=config.microbatches if averages else 1,
             schedule=config.schedule if shared else "gpipe",
             replicas=config.replicas if shared else 1,

@@ -15,9 +15,9 @@ from pprs.smoothing import (
     DEFAULT_SAMPLES,
     Batch,
     Closure,
-    Law,
     Noise,
-    NoiseLaw,
+    NoiseKind,
+    Perturbation,
     Refusal,
     Scale,
     Schedule,
@@ -28,6 +28,7 @@ from pprs.smoothing import (
     check_met,
     check_model,
     check_unused,
+    default,
     fresh_seed,
     has_run,
     is_first,
@@ -37,7 +38,7 @@ from pprs.smoothing import (
 )
 
 # Of the whole optimizer, though every param group shows them.
-_COMMON = ("samples", "noise", "antithetic", "scale", "seed")
+_COMMON = ("samples", "noise", "antithetic", "scale")
 
 
 class PPRS(AGD):
@@ -50,6 +51,7 @@ class PPRS(AGD):
         model: whose trainable parameters are perturbed and updated.
         lr: step size $\eta \ge 0$.
         momentum: $\mu \ge 0$, or ``"nesterov"``, as for :class:`AGD`.
+        perturbation: all that is said of $\sigma X_k$, instead of the next five; or sigma.
         sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units: a
             number; a function of the step, for annealing; or a dictionary from names of modules or
             parameters to these, and then each of its entries is a param group. The value stands in
@@ -87,11 +89,12 @@ class PPRS(AGD):
         lr: float,
         momentum: Momentum = 0.9,
         *,
-        sigma: Sigma,
-        samples: int = DEFAULT_SAMPLES,
-        noise: NoiseLaw = "shared",
-        antithetic: bool = False,
-        scale: Scale | None = None,
+        perturbation: Perturbation | Sigma | None = None,
+        sigma: Sigma | None = None,
+        samples: int = default(DEFAULT_SAMPLES),
+        noise: NoiseKind = default("shared"),
+        antithetic: bool = default(False),
+        scale: Scale | None = default(None),
         seed: int | None = None,
         foreach: bool = True,
         unused: Unused = "error",
@@ -101,21 +104,21 @@ class PPRS(AGD):
                 f"PPRS takes the model itself, since it perturbs parameters by their names: "
                 f"PPRS(model, lr=...), got {type(model).__name__} instead"
             )
-        law = Law(sigma, samples, noise, antithetic, scale)
+        law = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
         check_unused(unused)
         groups = law.groups(parameters)
         defaults: dict[str, Any] = {"lr": lr, "momentum": momentum, "foreach": foreach}
-        defaults |= {"noise": noise, "antithetic": antithetic, "scale": scale, "sigma": 0.0}
-        defaults |= {"samples": samples, "seed": fresh_seed() if seed is None else seed}
+        defaults |= {name: getattr(law, name) for name in _COMMON}
+        defaults |= {"sigma": 0.0, "seed": fresh_seed() if seed is None else seed}
         self.model = model
-        self._sigma = sigma
+        self._given = law
         self._vectorised = True
         # Functions stay out of the param groups, which state_dict() must be able to save.
         self._annealed: list[Callable[[int], float] | None] = []
         self._warned: set[str] = set()
         self.unused = unused
-        warn_of_zeros(model, parameters, law.sigmas(parameters, 0), scale)
+        warn_of_zeros(model, parameters, law.sigmas(parameters, 0), law.scale)
         initialise(
             self,
             [
@@ -140,7 +143,7 @@ class PPRS(AGD):
         setting = param_group.get("sigma")
         if setting is None:
             setting = self._setting([name for name, _ in named])
-        group = {**param_group, "params": named, "sigma": Law.of_step(setting, 0)}
+        group = {**param_group, "params": named, "sigma": Perturbation.of_step(setting, 0)}
         _check_common([{**self.defaults, **each} for each in (*self.param_groups, group)])
         super().add_param_group(group)
         self._annealed.append(setting if callable(setting) else None)
@@ -161,8 +164,7 @@ class PPRS(AGD):
 
     def _setting(self, names: Sequence[str]) -> Schedule:
         """What the constructor was given as sigma for parameters of these names."""
-        law = Law(self._sigma, 1)
-        settings = [law.setting(name) for name in names]
+        settings = [self._given.setting(name) for name in names]
         if any(setting != settings[0] for setting in settings):
             raise ValueError(f"sigma differs among {', '.join(names)}: add a group for each")
         return settings[0] if settings else 0.0
@@ -174,7 +176,7 @@ class PPRS(AGD):
             ValueError: if it is another optimizer's.
         """
         for group in state_dict["param_groups"]:
-            missing = {*_COMMON, "sigma"} - group.keys()
+            missing = {*_COMMON, "sigma", "seed"} - group.keys()
             if missing:
                 raise ValueError(
                     f"the state is not that of a PPRS optimizer, since its param groups have no "
@@ -184,7 +186,7 @@ class PPRS(AGD):
 
     def __getstate__(self) -> dict[str, Any]:
         # torch's keeps three attributes; a copy needs ours as well.
-        names = ("model", "unused", "_sigma", "_vectorised", "_annealed", "_warned")
+        names = ("model", "unused", "_given", "_vectorised", "_annealed", "_warned")
         return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
 
     @torch.no_grad()
@@ -239,21 +241,20 @@ class PPRS(AGD):
                 parameter.grad = gradient
             raise
 
-    def _law(self, parameters: Mapping[str, nn.Parameter]) -> tuple[Law, dict[str, float]]:
+    def _law(self, parameters: Mapping[str, nn.Parameter]) -> tuple[Perturbation, dict[str, float]]:
         _check_common(self.param_groups)
         of_parameter: dict[int, float] = {}
         for group, annealed in zip(self.param_groups, self._annealed, strict=True):
             if annealed is not None:
                 group["sigma"] = annealed(group["step"])
-            sigma = Law.of_step(group["sigma"], group["step"])
+            sigma = Perturbation.of_step(group["sigma"], group["step"])
             of_parameter |= {id(parameter): sigma for parameter in group["params"]}
         first = self.param_groups[0]
         sigmas = {n: of_parameter[id(p)] for n, p in parameters.items() if id(p) in of_parameter}
         for name in parameters.keys() - sigmas.keys():
             self._warn_apart(name)
-            sigmas[name] = Law.of_step(Law(self._sigma, 1).setting(name), first["step"])
-        common = {name: first[name] for name in _COMMON if name != "seed"}
-        return Law(sigmas, **common), sigmas
+            sigmas[name] = Perturbation.of_step(self._given.setting(name), first["step"])
+        return Perturbation(sigmas, **{name: first[name] for name in _COMMON}), sigmas
 
     def _warn_apart(self, name: str) -> None:
         if name not in self._warned:
@@ -268,7 +269,7 @@ class PPRS(AGD):
         self,
         closure: Closure,
         parameters: dict[str, nn.Parameter],
-        law: Law,
+        law: Perturbation,
         sigmas: dict[str, float],
         noise: Noise,
         batch: Batch | None,
@@ -287,7 +288,7 @@ class PPRS(AGD):
                 # What vmap cannot run may still run K times; what is wrong fails there too.
                 refusal = error
             else:
-                check_finite(losses, self.param_groups[0]["sigma"])
+                check_finite(losses, law.size)
                 return losses.detach()
         losses = repeat(closure, parameters, law, sigmas, noise, batch)
         perturbed = [name for name in parameters if sigmas[name] > 0]
@@ -302,7 +303,7 @@ class PPRS(AGD):
 
 
 def _check_common(groups: Sequence[Mapping[str, Any]]) -> None:
-    for name in _COMMON:
+    for name in (*_COMMON, "seed"):
         values = [group[name] for group in groups]
         if any(value != values[0] for value in values):
             raise ValueError(

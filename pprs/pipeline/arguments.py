@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.pipeline.partitioner import Balance, Memory
+from pprs.smoothing import Perturbation
 
 
 def check_started() -> None:
@@ -129,6 +130,7 @@ _FLAG = _flag, "True or False"
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "network": (lambda v: isinstance(v, nn.Module), "a module"),
     "loss": (callable, "a function of outputs and targets"),
+    "perturbation": (lambda v: v is None or isinstance(v, Perturbation), "a pprs.Perturbation"),
     "microbatches": (
         lambda v: v is None or (isinstance(v, str) and v == "auto") or _count(v),
         "an integer of at least 1 or 'auto'",

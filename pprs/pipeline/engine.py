@@ -26,7 +26,7 @@ from pprs.pipeline.schedule import Schedule
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.trace import Recorder, TimedStage
 from pprs.pipeline.tuning import best_microbatches
-from pprs.smoothing import Law
+from pprs.smoothing import Perturbation
 
 _TRIALS = 3  # steps for each number of microbatches that is tried, after a first one
 _SHAPES = 8  # of batches, for which what was set up is kept
@@ -63,7 +63,7 @@ class Engine:
     local: Mapping[int, PerturbedStage]
     owners: list[int]
     loss: Callable[[Any, Tensor], Tensor]
-    law: Law
+    law: Perturbation
     replica: int
     device: torch.device
     group: dist.ProcessGroup | None
@@ -76,7 +76,7 @@ class Engine:
     def __post_init__(self) -> None:
         self._over_labels = OverLabels.of(self.loss)
 
-    def fresh(self, law: Law) -> Engine:
+    def fresh(self, law: Perturbation) -> Engine:
         """The same with another law, and nothing set up yet."""
         return replace(self, law=law, _ready=OrderedDict(), _running=None)
 

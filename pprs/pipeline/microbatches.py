@@ -16,7 +16,7 @@ from pprs.pipeline.schedule import (
     fitting,
     stages_each,
 )
-from pprs.smoothing import Law
+from pprs.smoothing import Perturbation
 
 Split: TypeAlias = Literal["perturbations", "examples"]
 
@@ -38,7 +38,7 @@ class Microbatches:
         ValueError: if the numbers do not fit each other.
     """
 
-    law: Law
+    law: Perturbation
     split: Split
     schedule: str
     grid: Grid

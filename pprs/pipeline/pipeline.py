@@ -24,7 +24,7 @@ from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, sta
 from pprs.pipeline.selfcheck import Copies, SelfCheck
 from pprs.pipeline.stage import stages_of
 from pprs.pipeline.trace import Recorder, Timeline, gather
-from pprs.smoothing import Law, NoiseLaw, Scale, Sigma, check_normalisation
+from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, check_normalisation, default
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 
@@ -42,6 +42,7 @@ class Pipeline:
             :func:`chain`; or, with an example, any model that ``torch.export`` traces.
         loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar;
             of a network that gives a tuple or a dictionary of tensors, these.
+        perturbation: all that is said of the perturbations, instead of the next five.
         sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
             number, a function of the step, or a dictionary from names to these, as for
             :func:`pprs.smooth`.
@@ -92,11 +93,12 @@ class Pipeline:
         network: nn.Module,
         loss: Callable[[Any, Tensor], Tensor],
         *,
-        sigma: Sigma = 0.0,
-        samples: int = 1,
-        noise: NoiseLaw = "shared",
-        antithetic: bool = False,
-        scale: Scale | None = None,
+        perturbation: Perturbation | None = None,
+        sigma: Sigma = default(0.0),
+        samples: int = default(1),
+        noise: NoiseKind = default("shared"),
+        antithetic: bool = default(False),
+        scale: Scale | None = default(None),
         split: Split = "perturbations",
         microbatches: int | Literal["auto"] | None = None,
         schedule: ScheduleName = "gpipe",
@@ -116,7 +118,7 @@ class Pipeline:
     ) -> None:
         arguments.check_started()
         arguments.check_types(locals())
-        law = Law(sigma, samples, noise, antithetic, scale)
+        law = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
         self.grid = Grid.of(dist.get_world_size(group), replicas)
         self.stages = self.grid.ranks * each
@@ -137,9 +139,9 @@ class Pipeline:
             {
                 "schedule": (schedule, each, replicas),
                 "microbatches": (split, microbatches),
-                "samples": samples,
+                "samples": law.samples,
                 "sigma": law.sigmas(names, 0),
-                "noise": (noise, antithetic, scale),
+                "noise": (law.noise, law.antithetic, law.scale),
                 "seed": seed,
                 "recompute": recompute,
                 "cut": (balance, cut, memory),

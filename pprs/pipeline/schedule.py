@@ -17,7 +17,7 @@ from torch.distributed.pipelining import (
 )
 
 from pprs.pipeline.grid import Grid
-from pprs.smoothing import Law
+from pprs.smoothing import Perturbation
 
 ScheduleName: TypeAlias = Literal[
     "gpipe",
@@ -194,7 +194,7 @@ def default_microbatches(pieces: int, stages: int, replicas: int = 1) -> int:
     return next((m for m in shared if m >= stages * replicas), shared[-1])
 
 
-def check_pairs(law: Law, microbatches: int) -> None:
+def check_pairs(law: Perturbation, microbatches: int) -> None:
     """Raise ``ValueError`` if a microbatch would tear an antithetic pair apart."""
     each = law.samples // microbatches
     if law.antithetic and each % 2:

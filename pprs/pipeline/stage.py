@@ -16,8 +16,8 @@ from pprs.pipeline.recompute import recomputed
 from pprs.pipeline.untouched import untouched
 from pprs.smoothing import (
     Lanes,
-    Law,
     Noise,
+    Perturbation,
     Target,
     at_perturbed,
     derive_seed,
@@ -53,7 +53,7 @@ class PerturbedStage(nn.Module):
     def __init__(
         self,
         chain: Chain,
-        law: Law,
+        law: Perturbation,
         names: list[str],
         seed: int,
         *,
@@ -189,7 +189,7 @@ def stages_of(
     whole: Chain,
     pieces: Sequence[range],
     own: Iterable[int],
-    law: Law,
+    law: Perturbation,
     names: list[str],
     seed: int | None,
     *,
@@ -235,7 +235,7 @@ def _sendable(x: Tensor) -> Tensor:
     return x
 
 
-def _with_rows(x: Tensor, law: Law) -> Tensor:
+def _with_rows(x: Tensor, law: Perturbation) -> Tensor:
     if law.noise == "example" and (x.dim() < 2 or x.shape[1] != 1):
         raise ValueError(
             f"noise='example' runs one example at a time, but a stage gives a tensor of shape "

@@ -16,16 +16,17 @@ from pprs.smoothing._compiled import available as compiled
 from pprs.smoothing._cost import always
 from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._lanes import owned
-from pprs.smoothing._law import (
+from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
+from pprs.smoothing._perturbation import (
     DEFAULT_SAMPLES,
     DEFAULT_SIGMA,
-    Law,
-    NoiseLaw,
+    NoiseKind,
+    Perturbation,
     Scale,
     Schedule,
     Sigma,
+    default,
 )
-from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
 from pprs.smoothing._watch import has_run, is_first
@@ -36,9 +37,9 @@ __all__ = [
     "Batch",
     "Closure",
     "Lanes",
-    "Law",
     "Noise",
-    "NoiseLaw",
+    "NoiseKind",
+    "Perturbation",
     "Refusal",
     "Role",
     "Scale",
@@ -56,6 +57,7 @@ __all__ = [
     "check_scalar",
     "check_unused",
     "compiled",
+    "default",
     "derive_seed",
     "fresh_seed",
     "has_run",

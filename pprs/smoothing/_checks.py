@@ -228,7 +228,7 @@ def check_scalar(loss: object) -> Tensor:
     return loss
 
 
-def check_finite(losses: Tensor, sigma: object) -> None:
+def check_finite(losses: Tensor, size: str) -> None:
     """Raise ``RuntimeError`` if the loss of a perturbation is infinite or not a number."""
     finite = losses.detach().isfinite()
     if finite.all():
@@ -236,6 +236,6 @@ def check_finite(losses: Tensor, sigma: object) -> None:
     bad = losses.detach()[~finite]
     raise RuntimeError(
         f"the loss is not finite at {len(bad)} of {losses.numel()} perturbed parameters (first: "
-        f"{bad[0].item()}, sigma={sigma}): lower the step size or sigma, or look for a division, "
+        f"{bad[0].item()}, {size}): lower the step size or sigma, or look for a division, "
         f"logarithm or overflow in the loss"
     )

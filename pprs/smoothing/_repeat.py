@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from pprs.smoothing._caches import fresh_caches
 from pprs.smoothing._checks import check_finite, check_scalar
 from pprs.smoothing._draws import Target
-from pprs.smoothing._law import Law
 from pprs.smoothing._noise import Noise
+from pprs.smoothing._perturbation import Perturbation
 from pprs.smoothing._smooth import Batch, Closure, laid_out
 
 
 def repeat(
     closure: Closure,
     parameters: Mapping[str, nn.Parameter],
-    law: Law,
+    law: Perturbation,
     sigmas: Mapping[str, float],
     noise: Noise,
     batch: Batch | None,
@@ -45,7 +45,7 @@ def repeat(
         row = [example[lane] for example in examples]
         with _perturbed(targets, lane):
             losses.append(_run(closure, row, parameters))
-        check_finite(losses[-1], law.sigma)
+        check_finite(losses[-1], law.size)
         for name, parameter in parameters.items():
             grad = parameter.grad
             if grad is not None:  # never in place: autograd may let gradients share their memory

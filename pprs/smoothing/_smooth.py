@@ -26,9 +26,17 @@ from pprs.smoothing._checks import (
 )
 from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._lanes import Periodic, depth
-from pprs.smoothing._law import DEFAULT_SAMPLES, Law, NoiseLaw, Scale, Sigma
 from pprs.smoothing._noise import Noise, fresh_seed
 from pprs.smoothing._pass import Smoothed
+from pprs.smoothing._perturbation import (
+    DEFAULT_SAMPLES,
+    DEFAULT_SIGMA,
+    NoiseKind,
+    Perturbation,
+    Scale,
+    Sigma,
+    default,
+)
 from pprs.smoothing._rules import RULES, WITHOUT_PARAMETERS
 from pprs.smoothing._state import State
 from pprs.smoothing._watch import Watch, has_run, is_first
@@ -43,12 +51,13 @@ _calls: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 def smooth(
     closure: Closure,
     model: nn.Module,
-    sigma: Sigma | None = None,
-    samples: int = DEFAULT_SAMPLES,
+    perturbation: Perturbation | Sigma | None = None,
+    samples: int = default(DEFAULT_SAMPLES),
     *,
-    noise: NoiseLaw = "shared",
-    antithetic: bool = False,
-    scale: Scale | None = None,
+    sigma: Sigma | None = None,
+    noise: NoiseKind = default("shared"),
+    antithetic: bool = default(False),
+    scale: Scale | None = default(None),
     batch: Batch | None = None,
     seed: int | None = None,
     step: int | None = None,
@@ -66,10 +75,12 @@ def smooth(
         closure: computes the loss, a scalar tensor; called with the tensors of ``batch``. It must
             reach the parameters through ``model``.
         model: whose trainable parameters $\theta$ are perturbed.
+        perturbation: all that is said of $\sigma X_k$; or sigma, and then the rest by keywords. By
+            default 0.01 of the norm of each filter, ``Perturbation.filter(0.01)``.
+        samples: number $K \ge 1$ of perturbations.
         sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units: a
             number, a function of the step, or a dictionary from names of modules or parameters to
-            these. By default 0.01 of the norm of each filter (row of the first dimension).
-        samples: number $K \ge 1$ of perturbations.
+            these.
         noise: ``"shared"``: one $X_k$ for the whole batch, as in the source. ``"example"``: one for
             every perturbation and example, with the variance of $K m$ perturbations; the closure
             then sees one example at a time, a batch of one, and its loss must be a mean over
@@ -88,8 +99,9 @@ def smooth(
         A scalar; ``backward()`` leaves $G_t$ in the parameters' ``.grad``.
 
     Raises:
-        ValueError: for a negative or infinite ``sigma``, ``samples`` below 1, a model without
-            trainable parameters, or a loss that is not a scalar tensor.
+        ValueError: for a negative or infinite ``sigma``, ``samples`` below 1, a whole perturbation
+            and keywords for its parts, a model without trainable parameters, or a loss that is not
+            a scalar tensor.
         RuntimeError: for BatchNorm in training mode, a parameter that is used in a way that cannot
             be perturbed or not at all, a buffer that the closure sets from perturbed values,
             backward hooks, or a loss that is not finite. The model is then what it was.
@@ -110,19 +122,21 @@ def smooth(
     if step is None:
         step = _calls.get(model, 0)
         _calls[model] = step + 1
-    law = Law.of(sigma, samples, noise, antithetic, scale)
+    if perturbation is None and sigma is None:
+        sigma, scale = DEFAULT_SIGMA, "filter"
+    law = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
     sigmas = law.sigmas(parameters, step)
     warn_of_zeros(model, parameters, sigmas, law.scale)
     keyed = Noise(fresh_seed() if seed is None else seed, step)
     losses = losses_at(closure, parameters, law, sigmas, keyed, batch, model, unused)
-    check_finite(losses, law.sigma)
+    check_finite(losses, law.size)
     return losses.mean()
 
 
 def losses_at(
     closure: Closure,
     parameters: Mapping[str, Tensor],
-    law: Law,
+    law: Perturbation,
     sigmas: Mapping[str, float],
     noise: Noise,
     batch: Batch | None,
@@ -154,7 +168,7 @@ def losses_at(
 
 def laid_out(
     parameters: Mapping[str, Tensor],
-    law: Law,
+    law: Perturbation,
     sigmas: Mapping[str, float],
     noise: Noise,
     batch: Batch | None,

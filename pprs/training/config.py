@@ -14,7 +14,7 @@ from pprs.pipeline import Grid, ScheduleName
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.partitioner import Balance
 from pprs.pipeline.schedule import ranks_for
-from pprs.smoothing import DEFAULT_SIGMA, Law, NoiseLaw, Scale
+from pprs.smoothing import DEFAULT_SIGMA, NoiseKind, Perturbation, Scale
 
 LOSSES = ("cross-entropy", "hinge", "mse")
 OPTIMIZERS = ("agd", "sgd", "adam", "adamw")
@@ -60,7 +60,7 @@ class TrainConfig:
     filter where there are several, and else no smoothing. AGD and SGD ask for it."""
     samples: int = 1
     """Perturbations per step (K)."""
-    noise: NoiseLaw = "shared"
+    noise: NoiseKind = "shared"
     """A perturbation for the whole batch, or "example": one for each example, of less variance."""
     antithetic: bool = False
     """Draw perturbations in pairs X, -X."""
@@ -146,10 +146,12 @@ class TrainConfig:
         check_name(self.name)
 
     @property
-    def law(self) -> Law:
+    def law(self) -> Perturbation:
         """Of the perturbations."""
-        sigma = 0.0 if self.sigma is None and self.samples == 1 else self.sigma
-        return Law.of(sigma, self.samples, self.noise, self.antithetic, self.scale)
+        how = self.samples, self.noise, self.antithetic
+        if self.sigma is None and self.samples > 1:
+            return Perturbation.filter(DEFAULT_SIGMA, *how)
+        return Perturbation(self.sigma or 0.0, *how, self.scale)
 
     @property
     def divided(self) -> Split:

@@ -26,6 +26,7 @@ def as_used(config: TrainConfig, task: Task, microbatches: int | None) -> dict[s
     """
     law, order = config.law, task.order
     used = {
+        "perturbation": f"{law}",
         "sigma": law.sigma,
         "scale": law.scale or "absolute",
         "samples": law.samples,

@@ -48,18 +48,14 @@ class Stages:
         if microbatches == "auto":
             microbatches = same.get("microbatches", microbatches)
         cut = config.cut or (same.get("cut") if config.balance == "time" else None)
-        law, size = config.law, 2
+        size = 2
         if config.balance == "time":  # what is measured has the size of what will run
             rows = config.microbatches_of(task.order.batch) if config.divided == "examples" else 1
             size = max(2, task.order.batch // rows)
         self.pipeline = Pipeline(
             task.model,
             self._loss,
-            sigma=law.sigma,
-            samples=law.samples,
-            noise=law.noise,
-            antithetic=law.antithetic,
-            scale=law.scale,
+            perturbation=config.law,
             split=config.divided,
             microbatches=microbatches,
             schedule=config.schedule,

@@ -14,7 +14,7 @@ from fuzz.models import RANDOM, REFUSED, STATEFUL, Case, draw
 from fuzz.settings import SEED, SIGMA, by_hand, settings, turns
 
 from pprs.pipeline import Pipeline
-from pprs.smoothing import Law, Noise, always, check_model, repeat
+from pprs.smoothing import Noise, Perturbation, always, check_model, repeat
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}
 LAW = "antithetic", "scale", "noise"
@@ -117,7 +117,7 @@ def literal(part: Case, parameters, options, step, microbatch):
     each = options["samples"]
     if options.get("split") != "examples":
         each //= options["microbatches"]
-    law = Law(SIGMA, each, **{k: options[k] for k in LAW if k in options})
+    law = Perturbation(SIGMA, each, **{k: options[k] for k in LAW if k in options})
     rows = (*part.inputs, part.target) if "noise" in options else None
 
     def closure(*given):

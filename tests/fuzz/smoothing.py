@@ -10,7 +10,7 @@ import torch
 from fuzz.models import RANDOM, REFUSED, Case, draw
 
 import pprs
-from pprs.smoothing import Law, Noise, always, check_model, losses_at
+from pprs.smoothing import Noise, Perturbation, always, check_model, losses_at
 from pprs.smoothing import repeat as literal
 
 LAWS = {
@@ -82,7 +82,7 @@ def _compared(case: Case, options, autocast: bool) -> str:
 
 def _literally(case: Case, closure, options, batch) -> str:
     model, parameters = case.model, check_model(case.model)
-    law, noise = Law(0.3, 4, **options), Noise(5, 2)
+    law, noise = Perturbation(0.3, 4, **options), Noise(5, 2)
     sigmas = law.sigmas(parameters, 2)
     model.zero_grad()
     with always("materialised"):

@@ -12,7 +12,7 @@ from torch.nn.functional import dropout, mse_loss
 from pprs.pipeline import Pipeline, chain
 from pprs.pipeline.modes import Modes
 from pprs.pipeline.stage import PerturbedStage, stages_of
-from pprs.smoothing import Law
+from pprs.smoothing import Perturbation
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 GENERATOR = torch.Generator().manual_seed(1)
@@ -184,7 +184,7 @@ def test_so_it_does_in_a_stage_that_has_nothing_else():
     norm = nn.BatchNorm1d(4).eval()
     whole = chain(nn.Sequential(nn.Linear(4, 4), norm, nn.Linear(4, 4)))
     pieces = [range(1), range(1, 2), range(2, 3)]
-    stages = stages_of(whole, pieces, [1], Law(0.0, 1), [], 0, recompute=False)
+    stages = stages_of(whole, pieces, [1], Perturbation(0.0, 1), [], 0, recompute=False)
     modes = Modes(stages.values(), whole)
     modes.switch(False)
     modes.switch(True)
@@ -238,7 +238,9 @@ def test_dropout_that_is_always_on_stays_on(alone):
 @pytest.mark.parametrize("output", [[X, X], (X,), {"x": X}, (X, None)])
 def test_what_cannot_pass_between_stages_is_refused_by_the_layers_name(output):
     whole = chain(nn.Sequential(nn.Linear(6, 6), Calls(lambda x: output)))
-    stage = PerturbedStage(whole, Law(0.0, 1, "shared"), ["0.weight", "0.bias"], 0, last=False)
+    stage = PerturbedStage(
+        whole, Perturbation(0.0, 1, "shared"), ["0.weight", "0.bias"], 0, last=False
+    )
     with pytest.raises(RuntimeError, match=r"ends with the piece of layer '1', which gives a"):
         stage(X[None], microbatch=torch.tensor([0]))
     with torch.no_grad():
@@ -247,7 +249,9 @@ def test_what_cannot_pass_between_stages_is_refused_by_the_layers_name(output):
 
 def test_a_result_without_rows_is_refused_where_examples_run_alone():
     whole = chain(nn.Sequential(nn.Linear(6, 6), Calls(lambda x: (x.mean(), x))))
-    stage = PerturbedStage(whole, Law(0.1, 2, "example"), ["0.weight", "0.bias"], 0, last=False)
+    stage = PerturbedStage(
+        whole, Perturbation(0.1, 2, "example"), ["0.weight", "0.bias"], 0, last=False
+    )
     with pytest.raises(RuntimeError, match=r"shape \(\) for one, which has no row for each exam"):
         stage(X.expand(2, 4, 6), microbatch=torch.tensor([0]))
 

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from pprs.pipeline import Grid, Microbatches
-from pprs.smoothing import Law
+from pprs.smoothing import Perturbation
 from pprs.theory import Graph, makespan
 
 
 def divided(split="examples", samples=4, schedule="gpipe", replicas=1, ranks=2, each=1, **options):
-    law = Law(0.1, samples, antithetic=options.pop("antithetic", False))
+    law = Perturbation(0.1, samples, antithetic=options.pop("antithetic", False))
     return Microbatches(law, split, schedule, Grid(replicas, ranks), each, **options)
 
 

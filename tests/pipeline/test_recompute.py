@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from pprs.pipeline import chain, full_names
 from pprs.pipeline.recompute import recomputed
 from pprs.pipeline.stage import PerturbedStage
-from pprs.smoothing import Law
+from pprs.smoothing import Perturbation
 
 
 def stage(recompute, law=None, dropout=0.0):
@@ -19,7 +19,7 @@ def stage(recompute, law=None, dropout=0.0):
     ]
     whole = chain(nn.Sequential(*layers))
     names = list(full_names(whole))
-    return PerturbedStage(whole, law or Law(0.1, 3), names, seed=1, recompute=recompute)
+    return PerturbedStage(whole, law or Perturbation(0.1, 3), names, seed=1, recompute=recompute)
 
 
 def gradients(part, between=lambda part: None):
@@ -32,7 +32,12 @@ def gradients(part, between=lambda part: None):
 
 
 def test_a_stage_that_runs_again_gives_the_same_gradients():
-    laws = (Law(0.1, 3), Law(0.1, 3, noise="example"), Law(0.0, 3), Law(lambda t: 0.1 / (1 + t), 3))
+    laws = (
+        Perturbation(0.1, 3),
+        Perturbation(0.1, 3, noise="example"),
+        Perturbation(0.0, 3),
+        Perturbation(lambda t: 0.1 / (1 + t), 3),
+    )
     for law in laws:
         for a, b in zip(gradients(stage(False, law)), gradients(stage(True, law)), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)

@@ -16,7 +16,7 @@ import pprs
 from pprs.compare.network import relu_network
 from pprs.pipeline import Pipeline, ScheduleName
 from pprs.pipeline.schedule import check_pairs
-from pprs.smoothing import Law, always
+from pprs.smoothing import Perturbation, always
 from pprs.training.losses import hinge
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
@@ -192,7 +192,7 @@ def test_with_one_microbatch_the_pipeline_is_pprs(results, law):
 
 def test_pairs_stay_in_one_microbatch():
     with pytest.raises(ValueError, match=r"each of the 4 microbatches would carry 1"):
-        check_pairs(Law(0.1, 4, antithetic=True), 4)
+        check_pairs(Perturbation(0.1, 4, antithetic=True), 4)
 
 
 def test_a_pipeline_needs_a_process_group():

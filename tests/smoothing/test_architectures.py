@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from benchmarks.gradient.cases import resnet
-from pprs.smoothing import Law, Noise, always, losses_at, repeat
+from pprs.smoothing import Noise, Perturbation, always, losses_at, repeat
 
 SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
 WORDS = dict(vocab_size=50, max_position_embeddings=16)
@@ -118,7 +118,7 @@ def test_forward_and_backward(name, noise, attention):
     torch.manual_seed(0)
     model, closure, batch = MODELS[name](attention)
     model.train()
-    law = Law(0.02, 4, noise)
+    law = Perturbation(0.02, 4, noise)
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     # Parameters that the model does not use have no gradient in either way.
     closure(*batch).backward()

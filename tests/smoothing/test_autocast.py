@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import pprs
-from pprs.smoothing import Law, Noise, _autocast, at_perturbed
+from pprs.smoothing import Noise, Perturbation, _autocast, at_perturbed
 
 LANES = 3
 
@@ -66,7 +66,7 @@ FUNCTIONS = {
 
 
 def smoothed(function, *inputs):
-    law, parameter = Law(0.1, LANES), nn.Parameter(torch.zeros(2))
+    law, parameter = Perturbation(0.1, LANES), nn.Parameter(torch.zeros(2))
     lanes = law.lanes(Noise(0, 0), LANES, 1)
     return at_perturbed(function, law.targets({"p": parameter}, {"p": 0.1}, lanes), lanes, *inputs)
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 from torch.func import grad as gradient_of
 
-from pprs.smoothing import Law, Noise, Role, _gram, _noise, _pass, always, at_perturbed
+from pprs.smoothing import Noise, Perturbation, Role, _gram, _noise, _pass, always, at_perturbed
 
 LANES, SIGMA = 50_000, 0.4
 
@@ -154,7 +154,7 @@ def pairs(observed, antithetic):
 
 
 def sampled(net, *, sigma=SIGMA, antithetic=False, scale=None, seed=0, lanes=LANES):
-    law = Law(sigma, lanes, antithetic=antithetic, scale=scale)
+    law = Perturbation(sigma, lanes, antithetic=antithetic, scale=scale)
     parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
     places = law.lanes(Noise(seed, 0), lanes, 1)
     taps = [tap.requires_grad_() for tap in net.taps(lanes)]
@@ -240,7 +240,7 @@ def test_parameters_get_the_sum_over_lanes_of_the_products(case, monkeypatch):
     """As long as the pass is open, a backward completes X: then all is a matter of algebra."""
     monkeypatch.setattr(_pass.Smoothed, "close", lambda *_: None)
     net, lanes = CASES[case](), 6
-    law = Law(SIGMA, lanes)
+    law = Perturbation(SIGMA, lanes)
     parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
     places = law.lanes(Noise(3, 0), lanes, 1)
 

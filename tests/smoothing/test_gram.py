@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from pprs.smoothing import Law, Noise, Role, _compiled, _gram, always, at_perturbed, compiled
+from pprs.smoothing import (
+    Noise,
+    Perturbation,
+    Role,
+    _compiled,
+    _gram,
+    always,
+    at_perturbed,
+    compiled,
+)
 
 needs_compiler = pytest.mark.skipif(not compiled(), reason="there is no C compiler here")
 
@@ -91,7 +100,7 @@ def test_whole_passes_are_the_same_without_the_kernels(monkeypatch, n, bias, opt
     x = torch.randn(4, n, 6).double()
 
     def run():
-        law, parameters = Law(0.3, 4, **options), dict(model.named_parameters())
+        law, parameters = Perturbation(0.3, 4, **options), dict(model.named_parameters())
         lanes = law.lanes(Noise(1, 0), 4, 1)
         targets = law.targets(parameters, law.sigmas(parameters, 0), lanes)
         given = x.clone().requires_grad_()

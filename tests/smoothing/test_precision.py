@@ -7,7 +7,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 import pprs
-from pprs.smoothing import Law, Noise, Role, _compiled, _gram, _linear, always, at_perturbed
+from pprs.smoothing import (
+    Noise,
+    Perturbation,
+    Role,
+    _compiled,
+    _gram,
+    _linear,
+    always,
+    at_perturbed,
+)
 
 STREAMS = 2
 
@@ -147,7 +156,7 @@ def test_a_completed_x_gives_the_noise_that_was_seen(kind, dtype):
 
 def variance(model, x, cast, way, seed, *, samples=400, **law):
     """Of the gradients of the inputs, over perturbations."""
-    law, parameters = Law(0.05, samples, **law), dict(model.named_parameters())
+    law, parameters = Perturbation(0.05, samples, **law), dict(model.named_parameters())
     lanes = law.lanes(Noise(seed, 0), samples, 1)
     targets = law.targets(parameters, law.sigmas(parameters, 0), lanes)
     given = x.expand(samples, *x.shape).clone().requires_grad_()
@@ -208,7 +217,7 @@ def test_inputs_that_all_lanes_share_get_the_sum_of_the_lanes_gradients():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 2)).double()
     x = torch.randn(4, 6).double()
-    law, parameters = Law(0.3, 5), dict(model.named_parameters())
+    law, parameters = Perturbation(0.3, 5), dict(model.named_parameters())
     lanes = law.lanes(Noise(1, 0), 5, 1)
 
     def gradient(function, given, *inputs):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import pprs
-from pprs.smoothing import Law, Noise, always, losses_at, repeat
+from pprs.smoothing import Noise, Perturbation, always, losses_at, repeat
 
 
 def double(module):
@@ -282,7 +282,7 @@ def built(use):
 @pytest.mark.parametrize(("law", "use"), PAIRS)
 def test_gradients_are_those_of_the_literal_loop(use, law):
     model, batch = built(use)
-    law = Law(0.1, 4, **LAWS[law])
+    law = Perturbation(0.1, 4, **LAWS[law])
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     sigmas, noise = law.sigmas(parameters, 0), Noise(5, 0)
     expected = repeat(loss_of(model), parameters, law, sigmas, noise, batch)
@@ -312,7 +312,7 @@ def test_the_implicit_way_has_the_same_mean(use, law):
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     draws = []
     for way in ("implicit", "materialised"):
-        law_of = Law(0.1, 16, **LAWS[law])
+        law_of = Perturbation(0.1, 16, **LAWS[law])
         repeats = []
         for step in range(6):
             model.zero_grad()

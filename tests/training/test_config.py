@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pprs.smoothing import Law
+from pprs.smoothing import Perturbation
 from pprs.training import TrainConfig
 from pprs.training.data import Examples, Order
 from pprs.training.learning import cross_entropy
@@ -47,7 +47,7 @@ def test_microbatches_divide_perturbations_only_if_there_are_several():
     assert TrainConfig(**NAMED, steps=1).divided == "examples"
     assert TrainConfig(**NAMED, steps=1).law.sigma == 0
     unset = TrainConfig(**NAMED, steps=1, samples=8, optimizer="adam").law
-    assert unset == Law(0.01, 8, scale="filter")
+    assert unset == Perturbation(0.01, 8, scale="filter")
     assert TrainConfig(**NAMED, steps=1, sigma=0.1).divided == "examples"
     assert TrainConfig(**NAMED, steps=1, sigma=0.1, samples=2).divided == "perturbations"
     assert TrainConfig(**NAMED, steps=1, stages=4, schedule="zb-v", replicas=3).processes == 6

@@ -20,7 +20,7 @@ from transformers import (
 
 from pprs.pipeline.partitioner.chain import Chain, chain, full_names, ties
 from pprs.pipeline.partitioner.partition import partition
-from pprs.smoothing import Law, Noise, always, at_perturbed, losses_at, repeat
+from pprs.smoothing import Noise, Perturbation, always, at_perturbed, losses_at, repeat
 
 SMALL = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4)
 GPT2 = dict(vocab_size=17, n_embd=16, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
@@ -242,7 +242,7 @@ def test_slices_of_a_chain_are_chains_that_run_one_after_the_other(case):
 )
 def test_smoothing_the_pieces_is_smoothing_the_model(name, noise, way):
     model, pieces, inputs = evaluated(name)
-    law = Law(0.05, 4, noise, antithetic=True)
+    law = Perturbation(0.05, 4, noise, antithetic=True)
     parameters = dict(model.named_parameters())
     results = []
     with always(way):
@@ -269,7 +269,7 @@ def test_smoothing_the_pieces_is_smoothing_the_model(name, noise, way):
 def test_a_masked_model_that_vmap_cannot_run_is_smoothed_as_the_loop_does():
     model, pieces, _ = evaluated("bert, masked")
     named = dict(model.named_parameters())
-    law = Law(0.05, 2, "example")
+    law = Perturbation(0.05, 2, "example")
     rest = (law, law.sigmas(named, 0), Noise(3, 0), (IDS, MASK))
     literal = repeat(
         lambda x, m: output_of(model, (x,), dict(attention_mask=m)).pow(2).mean(), named, *rest
@@ -283,7 +283,7 @@ def test_a_masked_model_that_vmap_cannot_run_is_smoothed_as_the_loop_does():
 @pytest.mark.parametrize("name", ["llama", "residual mlp"])
 def test_stages_perturbed_one_by_one_are_the_model_perturbed(name, noise):
     model, pieces, (x,) = evaluated(name)
-    law = Law(0.05, 4, noise)
+    law = Perturbation(0.05, 4, noise)
     lanes = law.lanes(Noise(3, 0), 4, len(x))
     sigmas = law.sigmas(full_names(pieces), 0)
     rows = law.spread(x.expand(4, *x.shape))

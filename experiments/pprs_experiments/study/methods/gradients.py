@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pprs._arguments import counts, non_negative
-from pprs.smoothing import Law, Noise, Role, check_model, losses_at
+from pprs.smoothing import Noise, Perturbation, Role, check_model, losses_at
 from pprs_experiments.study.cost import Price
 from pprs_experiments.study.problem import Batch, Problem, drawing
 
@@ -203,7 +203,7 @@ class Smoothed(Gradient):
     """
 
     def __init__(
-        self, problem: Problem, seed: int, law: Law, schedule: Progress = lambda _: 1.0
+        self, problem: Problem, seed: int, law: Perturbation, schedule: Progress = lambda _: 1.0
     ) -> None:
         super().__init__(problem, seed)
         self.law, self.schedule = law, schedule

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pprs.optim import AGD
-from pprs.smoothing import Law
+from pprs.smoothing import Perturbation
 from pprs_experiments.study.methods.gradients import (
     Gradient,
     LowPass,
@@ -132,7 +132,7 @@ def _smoothed(
 
     def estimating(problem: Problem, h: Hyperparameters, seed: int) -> Gradient:
         h = held | dict(h)
-        return Smoothed(problem, seed, Law(h["sigma"], h["samples"], **law), schedule)
+        return Smoothed(problem, seed, Perturbation(h["sigma"], h["samples"], **law), schedule)
 
     def stepping(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
         return updating(parameters, held | dict(h))
@@ -149,7 +149,7 @@ def _smoothed(
 
 
 def _randomized_smoothing(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
-    gradient = Smoothed(problem, seed, Law(1.0, h["samples"]), lambda _: update.sigma)
+    gradient = Smoothed(problem, seed, Perturbation(1.0, h["samples"]), lambda _: update.sigma)
     update = DualAveraging(gradient.parameters.values(), h["lipschitz"], h["radius"], h["samples"])
     return Stepper(gradient, update)
 

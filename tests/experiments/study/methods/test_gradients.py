@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from experiments.study.small import DEPTH, EXAMPLES, gradient, network_problem
-from pprs.smoothing import Law, Noise, repeat, smooth
+from pprs.smoothing import Noise, Perturbation, repeat, smooth
 from pprs_experiments.study.cost import Cost, Price
 from pprs_experiments.study.methods.gradients import LowPass, Minibatch, Plain, Sharpened, Smoothed
 from pprs_experiments.study.problem import Adversary
@@ -118,7 +118,7 @@ def test_low_pass_is_the_mean_over_parts_of_the_batch_each_at_its_own_perturbati
     assert sorted(chain(*met)) == list(range(EXAMPLES))
     literal = network_problem()
     parameters = dict(literal.model.named_parameters())
-    law = Law(0.2, 1, scale="filter")
+    law = Perturbation(0.2, 1, scale="filter")
     expected = [torch.zeros_like(p) for p in parameters.values()]
     total = 0.0
     for number, part in enumerate(met):
@@ -145,10 +145,10 @@ def test_low_pass_splits_at_most_into_single_examples_and_anew_each_step():
 @pytest.mark.parametrize(
     "law",
     [
-        Law(0.1, 4),
-        Law(0.1, 4, noise="example"),
-        Law(0.1, 4, antithetic=True),
-        Law(0.1, 1, scale="filter"),
+        Perturbation(0.1, 4),
+        Perturbation(0.1, 4, noise="example"),
+        Perturbation(0.1, 4, antithetic=True),
+        Perturbation(0.1, 1, scale="filter"),
     ],
 )
 def test_smoothed_is_the_gradient_of_the_smoothed_loss(law):
@@ -165,8 +165,8 @@ def test_smoothed_is_the_gradient_of_the_smoothed_loss(law):
 
 def test_the_schedule_multiplies_sigma():
     problem, other = network_problem(), network_problem()
-    estimate = Smoothed(problem, 5, Law(0.4, 4), lambda progress: 1 - progress)
-    equal(taken(estimate, 0, 0.75)[0], taken(Smoothed(other, 5, Law(0.1, 4)))[0])
+    estimate = Smoothed(problem, 5, Perturbation(0.4, 4), lambda progress: 1 - progress)
+    equal(taken(estimate, 0, 0.75)[0], taken(Smoothed(other, 5, Perturbation(0.1, 4)))[0])
 
 
 # With 12 examples, a depth of 3 and no cost to start a pass, K passes of n rows in n pieces take
@@ -178,7 +178,7 @@ def test_the_schedule_multiplies_sigma():
         (lambda p: Minibatch(p, 0, 1 / 4), Price(10 / 12, 0.25)),
         (lambda p: Sharpened(p, 0, 0.1), Price(56 / 12, 2.0)),
         (lambda p: LowPass(p, 0, 0.1, parts=4), Price(28 / 12, 1.0)),
-        (lambda p: Smoothed(p, 0, Law(0.1, 8)), Price(196 / 12, 8.0)),
+        (lambda p: Smoothed(p, 0, Perturbation(0.1, 8)), Price(196 / 12, 8.0)),
     ],
 )
 def test_prices_are_those_counted_by_hand(build, price):
@@ -202,7 +202,7 @@ def test_low_pass_without_microbatches_pays_for_every_part_as_a_pass():
         (lambda p: Minibatch(p, 0, 1 / 4), Price(10 / 12, 0.25)),
         (lambda p: Sharpened(p, 0, 0.1), Price(28 / 12, 1.0)),
         (lambda p: LowPass(p, 0, 0.1, parts=4), Price(28 / 12, 1.0)),
-        (lambda p: Smoothed(p, 0, Law(0.1, 8)), Price(28 / 12, 1.0)),
+        (lambda p: Smoothed(p, 0, Perturbation(0.1, 8)), Price(28 / 12, 1.0)),
     ],
 )
 def test_an_adversary_is_paid_for_once_a_step_and_each_of_its_steps_in_turn(build, plain):
@@ -222,8 +222,8 @@ def test_an_adversary_is_paid_for_once_a_step_and_each_of_its_steps_in_turn(buil
         lambda p: Minibatch(p, 0, 1 / 4),
         lambda p: Sharpened(p, 0, 0.1),
         lambda p: LowPass(p, 0, 0.1, parts=4),
-        lambda p: Smoothed(p, 0, Law(0.1, 8)),
-        lambda p: Smoothed(p, 0, Law(0.1, 2, noise="example")),
+        lambda p: Smoothed(p, 0, Perturbation(0.1, 8)),
+        lambda p: Smoothed(p, 0, Perturbation(0.1, 2, noise="example")),
     ],
 )
 def test_the_adversary_acts_once_a_step_at_the_model_as_it_is(build):

@@ -7,16 +7,18 @@ import torch
 from torch import nn
 
 import pprs
-from pprs.smoothing import Law, Noise, always, at_perturbed
+from pprs.smoothing import Noise, Perturbation, always, at_perturbed
 
 NAMES = ["body.0.weight", "body.0.bias", "head.weight"]
 
 
 def test_sigma_is_a_number_a_function_or_one_of_these_for_each_group():
-    assert Law(0.3, 1).sigmas(NAMES, 7) == dict.fromkeys(NAMES, 0.3)
-    assert Law(lambda t: 1 / (1 + t), 1).sigmas(NAMES, 3) == dict.fromkeys(NAMES, 0.25)
+    assert Perturbation(0.3, 1).sigmas(NAMES, 7) == dict.fromkeys(NAMES, 0.3)
+    assert Perturbation(lambda t: 1 / (1 + t), 1).sigmas(NAMES, 3) == dict.fromkeys(NAMES, 0.25)
     groups = {"": 0.1, "body": lambda t: 0.5 * t, "body.0.bias": 0.0}
-    assert Law(groups, 1).sigmas(NAMES, 2) == dict(zip(NAMES, (1.0, 0.0, 0.1), strict=True))
+    assert Perturbation(groups, 1).sigmas(NAMES, 2) == dict(
+        zip(NAMES, (1.0, 0.0, 0.1), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,7 @@ def test_sigma_is_a_number_a_function_or_one_of_these_for_each_group():
 )
 def test_what_does_not_fit_is_refused(options, match):
     with pytest.raises(ValueError, match=match):
-        Law(**{"sigma": 0.1, "samples": 3} | options).sigmas(NAMES, 0)
+        Perturbation(**{"sigma": 0.1, "samples": 3} | options).sigmas(NAMES, 0)
 
 
 def test_noise_per_example_needs_a_batch_of_equal_first_dimensions():
@@ -92,7 +94,7 @@ def test_filters_are_perturbed_in_proportion_to_their_norms():
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[0.0] * 3, [3.0, 0, 4.0], [1.0, 0, 0], [0, 10.0, 0]]))
         model.bias.copy_(torch.tensor([0.0, 0.0, 3.0, 4.0]))
-    law = Law(0.1, 20_000, scale="filter")
+    law = Perturbation(0.1, 20_000, scale="filter")
     parameters = dict(model.named_parameters())
     lanes = law.lanes(Noise(0, 0), law.samples, 1)
     targets = law.targets(parameters, law.sigmas(parameters, 0), lanes)
@@ -272,7 +274,7 @@ def test_the_maximum_of_two_linear_functions_has_its_closed_form():
 
 @pytest.mark.parametrize("options", [dict(), dict(antithetic=True)], ids=str)
 def test_the_lanes_of_a_pair_see_one_example_and_gather_undoes_spread(options):
-    law = Law(0.1, 4, "example", **options)
+    law = Perturbation(0.1, 4, "example", **options)
     examples = torch.arange(3.0).expand(4, 3)
     lanes = law.spread(examples)
     assert lanes.shape == (12, 1)

@@ -1,12 +1,12 @@
-"""The law of the perturbations: how large, how many, shared by what, in which pairs."""
+"""What is averaged: how large perturbations are, how many, shared by what, in which pairs."""
 
 from __future__ import annotations
 
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from pprs.smoothing._noise import Noise
 
 Schedule: TypeAlias = float | Callable[[int], float]
 Sigma: TypeAlias = Schedule | Mapping[str, Schedule]
-NoiseLaw: TypeAlias = Literal["shared", "example"]
+NoiseKind: TypeAlias = Literal["shared", "example"]
 Scale: TypeAlias = Literal["filter"]
 
 DEFAULT_SIGMA = 0.01
@@ -24,14 +24,30 @@ DEFAULT_SAMPLES = 8
 """As many as there are with :data:`DEFAULT_SIGMA`."""
 
 
+T = TypeVar("T")
+
+
+def default(value: T) -> T:
+    """The default of an argument, which :meth:`Perturbation.of` tells from what callers pass."""
+    return cast(T, _Default(value))
+
+
+class _Default:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:  # in help() and signatures
+        return repr(self.value)
+
+
 @dataclass(frozen=True)
-class Law:
-    r"""How parameters are perturbed.
+class Perturbation:
+    r"""What is averaged: the loss at $\theta + \sigma X_k$, for K Gaussian perturbations $X_k$.
 
     Args:
         sigma: standard deviation, at least 0: a number; a function of the step; or one of these for
             each group of parameters, by the name of the module or parameter (the longest that fits
-            holds, ``""`` fits all).
+            holds, ``""`` fits all). It is in the parameters' own units; see :meth:`filter`.
         samples: number K of perturbations.
         noise: ``"shared"``: an X for each of the K perturbations, shared by the whole batch.
             ``"example"``: an X for each perturbation and example; the same smoothed function only
@@ -42,11 +58,18 @@ class Law:
 
     Raises:
         ValueError: for values out of range.
+
+    Example:
+        >>> import pprs
+        >>> print(pprs.Perturbation(0.03, samples=16))
+        16 perturbations, sigma 0.03
+        >>> print(pprs.Perturbation.filter(0.01))
+        8 perturbations, 0.01 of each filter's norm
     """
 
     sigma: Sigma
-    samples: int
-    noise: NoiseLaw = "shared"
+    samples: int = DEFAULT_SAMPLES
+    noise: NoiseKind = "shared"
     antithetic: bool = False
     scale: Scale | None = None
 
@@ -70,18 +93,62 @@ class Law:
                 raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
 
     @classmethod
-    def of(
+    def filter(
         cls,
-        sigma: Sigma | None,
-        samples: int,
-        noise: NoiseLaw = "shared",
+        sigma: Sigma,
+        samples: int = DEFAULT_SAMPLES,
+        noise: NoiseKind = "shared",
         antithetic: bool = False,
-        scale: Scale | None = None,
-    ) -> Law:
-        """With the default, relative to filters, where there is no sigma."""
-        if sigma is None:
-            sigma, scale = DEFAULT_SIGMA, "filter"
-        return cls(sigma, samples, noise, antithetic, scale)
+    ) -> Perturbation:
+        """With sigma in units of the norm of each filter: ``Perturbation.filter(0.01)``."""
+        return cls(sigma, samples, noise, antithetic, "filter")
+
+    @classmethod
+    def of(cls, given: Perturbation | Sigma | None, *parts: Any) -> Perturbation:
+        """What a caller has given, whole or part by part.
+
+        Args:
+            given: the whole; or sigma; or nothing.
+            parts: the fields in their order, sigma or ``None`` first; :func:`default` values are
+                those that the caller did not give.
+
+        Raises:
+            ValueError: for what was given twice, or is out of range.
+        """
+        values = dict(zip((field.name for field in fields(cls)), parts, strict=True))
+        passed = {name: v for name, v in values.items() if not isinstance(v, _Default)}
+        if values["sigma"] is None:
+            del passed["sigma"]
+        whole = isinstance(given, Perturbation)
+        twice = passed if whole else {name: v for name, v in passed.items() if name == "sigma"}
+        if given is not None and twice:
+            raise ValueError(
+                f"perturbation={given!r} and, besides, {_listed(twice)}: give one or the other"
+            )
+        if isinstance(given, Perturbation):
+            return given
+        values = {name: v.value if isinstance(v, _Default) else v for name, v in values.items()}
+        return cls(**values if given is None else values | {"sigma": given})
+
+    def __repr__(self) -> str:
+        """As it is written, in one of the two ways that say what sigma is relative to."""
+        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scale"}
+        usual = {f.name: f.default for f in fields(self)} | {"samples": None}
+        shown = {name: value for name, value in said.items() if value != usual[name]}
+        return f"Perturbation{'.filter' if self.scale else ''}({_listed(shown)})"
+
+    def __str__(self) -> str:
+        several = f"{self.samples} perturbations" if self.samples > 1 else "1 perturbation"
+        pairs = " in pairs" * self.antithetic
+        return f"{several}{pairs}{' of each example' * (self.noise == 'example')}, {self.size}"
+
+    @property
+    def size(self) -> str:
+        """Sigma with its unit: ``"sigma 0.01"`` or ``"0.01 of each filter's norm"``."""
+        settings = self.sigma.values() if isinstance(self.sigma, Mapping) else [self.sigma]
+        values = ("a function of the step" if callable(s) else f"{s}" for s in settings)
+        said = " or ".join(dict.fromkeys(values))
+        return f"{said} of each filter's norm" if self.scale else f"sigma {said}"
 
     @property
     def pieces(self) -> int:
@@ -176,6 +243,10 @@ class Law:
             pairs = rows.reshape(samples // 2, -1, 2, *rows.shape[1:])
             return pairs.transpose(1, 2).flatten(0, 1)
         return rows.reshape(samples, -1, *rows.shape[1:])
+
+
+def _listed(fields: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in fields.items())
 
 
 def _group(name: str, groups: Mapping[str, Schedule]) -> str:
