@@ -110,7 +110,7 @@ class CompareConfig:
         check_name(self.name)
 
     @property
-    def law(self) -> Perturbation:
+    def perturbation(self) -> Perturbation:
         """Of the perturbations, where they are averaged."""
         return Perturbation(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
 
@@ -128,7 +128,7 @@ class CompareConfig:
                 f"replicas={self.replicas} and stages={self.stages}"
             )
         Microbatches(
-            self.law,
+            self.perturbation,
             "perturbations",
             self.schedule,
             Grid(self.replicas, ranks),

@@ -117,8 +117,8 @@ class Run:
         if METHODS[self.method].gradient == "plain":
             return Perturbation(0.0, 1)
         if _averages(self.method):
-            return self.config.law
-        return replace(self.config.law, samples=1, antithetic=False)
+            return self.config.perturbation
+        return replace(self.config.perturbation, samples=1, antithetic=False)
 
     def _pipeline(self, group: dist.ProcessGroup | None) -> Pipeline:
         config = self.config

@@ -104,21 +104,21 @@ class PPRS(AGD):
                 f"PPRS takes the model itself, since it perturbs parameters by their names: "
                 f"PPRS(model, lr=...), got {type(model).__name__} instead"
             )
-        law = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
+        perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
         check_unused(unused)
-        groups = law.groups(parameters)
+        groups = perturbation.groups(parameters)
         defaults: dict[str, Any] = {"lr": lr, "momentum": momentum, "foreach": foreach}
-        defaults |= {name: getattr(law, name) for name in _COMMON}
+        defaults |= {name: getattr(perturbation, name) for name in _COMMON}
         defaults |= {"sigma": 0.0, "seed": fresh_seed() if seed is None else seed}
         self.model = model
-        self._given = law
+        self._given = perturbation
         self._vectorised = True
         # Functions stay out of the param groups, which state_dict() must be able to save.
         self._annealed: list[Callable[[int], float] | None] = []
         self._warned: set[str] = set()
         self.unused = unused
-        warn_of_zeros(model, parameters, law.sigmas(parameters, 0), law.scale)
+        warn_of_zeros(model, parameters, perturbation.sigmas(parameters, 0), perturbation.scale)
         initialise(
             self,
             [
@@ -223,7 +223,7 @@ class PPRS(AGD):
     def _gradient(self, closure: Closure, batch: Batch | None) -> Tensor:
         """Leave the mean gradient in ``.grad``; return the mean loss."""
         parameters = check_model(self.model)
-        law, sigmas = self._law(parameters)
+        perturbation, sigmas = self._perturbation(parameters)
         group = self.param_groups[0]
         noise = Noise(group["seed"], group["step"])
         # Also of what was frozen since: an old gradient would go on moving it.
@@ -235,13 +235,15 @@ class PPRS(AGD):
             for parameter in every:
                 parameter.grad = None
             with scalers_refused():
-                return self._losses(closure, parameters, law, sigmas, noise, batch).mean()
+                return self._losses(closure, parameters, perturbation, sigmas, noise, batch).mean()
         except BaseException:
             for parameter, gradient in kept.items():
                 parameter.grad = gradient
             raise
 
-    def _law(self, parameters: Mapping[str, nn.Parameter]) -> tuple[Perturbation, dict[str, float]]:
+    def _perturbation(
+        self, parameters: Mapping[str, nn.Parameter]
+    ) -> tuple[Perturbation, dict[str, float]]:
         _check_common(self.param_groups)
         of_parameter: dict[int, float] = {}
         for group, annealed in zip(self.param_groups, self._annealed, strict=True):
@@ -269,7 +271,7 @@ class PPRS(AGD):
         self,
         closure: Closure,
         parameters: dict[str, nn.Parameter],
-        law: Perturbation,
+        perturbation: Perturbation,
         sigmas: dict[str, float],
         noise: Noise,
         batch: Batch | None,
@@ -278,7 +280,16 @@ class PPRS(AGD):
         if self._vectorised:
             try:
                 losses = losses_at(
-                    *(closure, parameters, law, sigmas, noise, batch, self.model, self.unused)
+                    *(
+                        closure,
+                        parameters,
+                        perturbation,
+                        sigmas,
+                        noise,
+                        batch,
+                        self.model,
+                        self.unused,
+                    )
                 )
                 if losses.detach().isfinite().all():
                     losses.mean().backward()  # type: ignore[no-untyped-call]
@@ -288,9 +299,9 @@ class PPRS(AGD):
                 # What vmap cannot run may still run K times; what is wrong fails there too.
                 refusal = error
             else:
-                check_finite(losses, law.size)
+                check_finite(losses, perturbation.size)
                 return losses.detach()
-        losses = repeat(closure, parameters, law, sigmas, noise, batch)
+        losses = repeat(closure, parameters, perturbation, sigmas, noise, batch)
         perturbed = [name for name in parameters if sigmas[name] > 0]
         unmet = [name for name in perturbed if parameters[name].grad is None]
         unused = self.unused if is_first(self.model, closure) else "allow"
@@ -298,7 +309,7 @@ class PPRS(AGD):
         has_run(self.model, closure)
         if refusal is not None:
             self._vectorised = False
-            _explain(refusal, law.samples)
+            _explain(refusal, perturbation.samples)
         return losses
 
 

@@ -52,7 +52,7 @@ class Engine:
         local: those of this process, by number.
         owners: the process of each stage, as a rank in the group.
         loss: of one batch.
-        law: of the perturbations.
+        perturbation: what is averaged.
         replica: which copy.
         device: where this process computes.
         group: the processes of the copy.
@@ -63,7 +63,7 @@ class Engine:
     local: Mapping[int, PerturbedStage]
     owners: list[int]
     loss: Callable[[Any, Tensor], Tensor]
-    law: Perturbation
+    perturbation: Perturbation
     replica: int
     device: torch.device
     group: dist.ProcessGroup | None
@@ -76,9 +76,9 @@ class Engine:
     def __post_init__(self) -> None:
         self._over_labels = OverLabels.of(self.loss)
 
-    def fresh(self, law: Perturbation) -> Engine:
-        """The same with another law, and nothing set up yet."""
-        return replace(self, law=law, _ready=OrderedDict(), _running=None)
+    def fresh(self, perturbation: Perturbation) -> Engine:
+        """The same with another perturbation, and nothing set up yet."""
+        return replace(self, perturbation=perturbation, _ready=OrderedDict(), _running=None)
 
     def run(
         self,
@@ -277,7 +277,7 @@ class Engine:
             return self._lane_loss(restored(tensors), target)
 
         try:
-            losses: Tensor = vmap(loss)(*map(self.law.spread, (targets[0], *parts)))
+            losses: Tensor = vmap(loss)(*map(self.perturbation.spread, (targets[0], *parts)))
             return losses.mean()
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)

@@ -26,7 +26,7 @@ class Microbatches:
     """How the work of a step is divided into what travels through the pipelines.
 
     Args:
-        law: of the perturbations.
+        perturbation: what is averaged.
         split: ``"perturbations"``: a microbatch carries some of the K perturbations, each of the
             whole batch. ``"examples"``: some of the examples, at K perturbations of its own.
         schedule: its name.
@@ -38,7 +38,7 @@ class Microbatches:
         ValueError: if the numbers do not fit each other.
     """
 
-    law: Perturbation
+    perturbation: Perturbation
     split: Split
     schedule: str
     grid: Grid
@@ -86,10 +86,10 @@ class Microbatches:
             ValueError: if they do not fit.
         """
         divided = self.split == "perturbations"
-        things = {"samples": self.law.samples} if divided else {"batch": batch}
+        things = {"samples": self.perturbation.samples} if divided else {"batch": batch}
         order = check_schedule(self.schedule, self.grid, self.each, number, **things)
         if divided:
-            check_pairs(self.law, number)
+            check_pairs(self.perturbation, number)
         return order
 
     def slots(self, number: int) -> int:
@@ -105,15 +105,15 @@ class Microbatches:
         """What a copy runs: shape ``(microbatches, perturbations, examples, ...)``, a view."""
         own = number // self.grid.replicas
         if self.split == "perturbations":
-            return batch.expand(own, self.law.samples // number, *batch.shape)
+            return batch.expand(own, self.perturbation.samples // number, *batch.shape)
         parts = batch.reshape(number, -1, *batch.shape[1:])[replica * own : (replica + 1) * own]
-        return parts[:, None].expand(-1, self.law.samples, *parts.shape[1:])
+        return parts[:, None].expand(-1, self.perturbation.samples, *parts.shape[1:])
 
     def examples_at_once(self, number: int, batch: int) -> int:
         """Of how many examples a loss is computed, with so many microbatches of a batch."""
-        if self.law.noise == "example":
+        if self.perturbation.noise == "example":
             return 1
         return batch // number if self.split == "examples" else batch
 
     def _pieces(self, batch: int) -> int:
-        return self.law.pieces if self.split == "perturbations" else batch
+        return self.perturbation.pieces if self.split == "perturbations" else batch

@@ -118,7 +118,7 @@ class Pipeline:
     ) -> None:
         arguments.check_started()
         arguments.check_types(locals())
-        law = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
+        perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
         self.grid = Grid.of(dist.get_world_size(group), replicas)
         self.stages = self.grid.ranks * each
@@ -126,11 +126,11 @@ class Pipeline:
         whole = chain(network, *example, stages=self.stages)
         names = arguments.trainable(full_names(whole))
         world = dist.get_world_size(group)
-        if seed is None and world > 1 and any(law.sigmas(names, 0).values()):
+        if seed is None and world > 1 and any(perturbation.sigmas(names, 0).values()):
             raise ValueError(f"{world} processes must draw the noise of one seed: pass seed=")
         self._tune = microbatches == "auto"  # decided in the first step
         number = None if microbatches == "auto" else microbatches
-        self._divided = Microbatches(law, split, schedule, self.grid, each, number)
+        self._divided = Microbatches(perturbation, split, schedule, self.grid, each, number)
         self._number: int | None = None  # in the last step
         placement = SCHEDULES[schedule]
         if recompute:
@@ -139,9 +139,9 @@ class Pipeline:
             {
                 "schedule": (schedule, each, replicas),
                 "microbatches": (split, microbatches),
-                "samples": law.samples,
-                "sigma": law.sigmas(names, 0),
-                "noise": (law.noise, law.antithetic, law.scale),
+                "samples": perturbation.samples,
+                "sigma": perturbation.sigmas(names, 0),
+                "noise": (perturbation.noise, perturbation.antithetic, perturbation.scale),
                 "seed": seed,
                 "recompute": recompute,
                 "cut": (balance, cut, memory),
@@ -164,7 +164,7 @@ class Pipeline:
             group=group,
         )
         own = placement.stages_of(rank, self.grid.ranks, each)
-        local = stages_of(whole, pieces, own, law, names, seed, recompute=recompute)
+        local = stages_of(whole, pieces, own, perturbation, names, seed, recompute=recompute)
         self.local = {number: stage.to(self.device) for number, stage in local.items()}
         self._modes = Modes(self.local.values(), whole)
         self.owners = placement.owners(self.grid.ranks, each)
@@ -176,7 +176,7 @@ class Pipeline:
             local=self.local,
             owners=self.owners,
             loss=loss,
-            law=law,
+            perturbation=perturbation,
             replica=self.replica,
             device=self.device,
             group=self._group,

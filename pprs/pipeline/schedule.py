@@ -194,10 +194,10 @@ def default_microbatches(pieces: int, stages: int, replicas: int = 1) -> int:
     return next((m for m in shared if m >= stages * replicas), shared[-1])
 
 
-def check_pairs(law: Perturbation, microbatches: int) -> None:
+def check_pairs(perturbation: Perturbation, microbatches: int) -> None:
     """Raise ``ValueError`` if a microbatch would tear an antithetic pair apart."""
-    each = law.samples // microbatches
-    if law.antithetic and each % 2:
+    each = perturbation.samples // microbatches
+    if perturbation.antithetic and each % 2:
         raise ValueError(
             f"antithetic perturbations come in pairs, and each of the {microbatches} microbatches "
             f"would carry {each}: choose samples/microbatches even"

@@ -36,8 +36,8 @@ class PerturbedStage(nn.Module):
 
     Args:
         chain: consecutive layers of the network.
-        law: of the perturbations.
-        names: of all parameters of the whole network, which the law's groups refer to.
+        perturbation: what is averaged.
+        names: of all parameters of the whole network, which the groups of sigma refer to.
         seed: names the run.
         number: of the stage, from 0, whose inputs are the batches.
         first: the number of its first layer in the whole network.
@@ -53,7 +53,7 @@ class PerturbedStage(nn.Module):
     def __init__(
         self,
         chain: Chain,
-        law: Perturbation,
+        perturbation: Perturbation,
         names: list[str],
         seed: int,
         *,
@@ -64,7 +64,7 @@ class PerturbedStage(nn.Module):
     ) -> None:
         super().__init__()
         self.chain = chain
-        self.law = law
+        self.perturbation = perturbation
         self.names = names
         self.seed = seed
         self.number = number
@@ -129,9 +129,9 @@ class PerturbedStage(nn.Module):
 
     def _drawn(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         samples, batch = next((x.shape[:2] for x in inputs if x.dim() > 1), (len(inputs[0]), 1))
-        lanes = self.law.lanes(noise, samples, batch)
-        sigmas = self.law.sigmas(self.names, noise.step)
-        targets = self.law.targets(self.trainable(), sigmas, lanes)
+        lanes = self.perturbation.lanes(noise, samples, batch)
+        sigmas = self.perturbation.sigmas(self.names, noise.step)
+        targets = self.perturbation.targets(self.trainable(), sigmas, lanes)
         repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
         arrived = [_sendable(x) for x in inputs]
         mode = self.chain.training
@@ -140,10 +140,13 @@ class PerturbedStage(nn.Module):
         if samples == 1 and not targets:
             rows = tuple(row[None] for row in self._layers(*(x[0] for x in arrived)))
         else:
-            cycle = self.law.cycle(lanes, samples) if repeat else None
-            spread = [self.law.spread(x) for x in arrived]
+            cycle = self.perturbation.cycle(lanes, samples) if repeat else None
+            spread = [self.perturbation.spread(x) for x in arrived]
             results = self._perturbed(targets, lanes, spread, cycle)
-            rows = tuple(self.law.gather(_with_rows(row, self.law), samples) for row in results)
+            rows = tuple(
+                self.perturbation.gather(_with_rows(row, self.perturbation), samples)
+                for row in results
+            )
         if mode not in self._writes:
             self._writes[mode] = any(x._version for x in arrived)
         outputs = tuple(map(_detachable, rows))
@@ -189,7 +192,7 @@ def stages_of(
     whole: Chain,
     pieces: Sequence[range],
     own: Iterable[int],
-    law: Perturbation,
+    perturbation: Perturbation,
     names: list[str],
     seed: int | None,
     *,
@@ -201,7 +204,7 @@ def stages_of(
         whole: the network's chain.
         pieces: of each stage, their numbers in the chain.
         own: numbers of the stages wanted.
-        law: of the perturbations.
+        perturbation: what is averaged.
         names: of all trainable parameters of the network.
         seed: of the run; without one the noise has one of the operating system. What layers draw
             also depends on torch's generator as it is now.
@@ -213,7 +216,7 @@ def stages_of(
     for number in own:
         piece, last = pieces[number], number == len(pieces) - 1
         stages[number] = stage = PerturbedStage(
-            *(Chain(*(whole[i] for i in piece)), law, names, seed),
+            *(Chain(*(whole[i] for i in piece)), perturbation, names, seed),
             number=number,
             first=piece[0],
             last=last,
@@ -235,8 +238,8 @@ def _sendable(x: Tensor) -> Tensor:
     return x
 
 
-def _with_rows(x: Tensor, law: Perturbation) -> Tensor:
-    if law.noise == "example" and (x.dim() < 2 or x.shape[1] != 1):
+def _with_rows(x: Tensor, perturbation: Perturbation) -> Tensor:
+    if perturbation.noise == "example" and (x.dim() < 2 or x.shape[1] != 1):
         raise ValueError(
             f"noise='example' runs one example at a time, but a stage gives a tensor of shape "
             f"{tuple(x.shape[1:])} for one, which has no row for each example: take "

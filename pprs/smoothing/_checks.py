@@ -142,7 +142,7 @@ def warn_of_zeros(
         model: the model.
         parameters: that are perturbed.
         sigmas: how much.
-        scale: of the law.
+        scale: of the perturbation.
     """
     if scale != "filter" or model in _warned:
         return

@@ -59,7 +59,7 @@ class Lanes:
 
 @dataclass(eq=False)
 class Target:
-    r"""One parameter's share of a pass: its law, and what of its noise has been drawn.
+    r"""One parameter's share of a pass: its sigma, and what of its noise has been drawn.
 
     Args:
         name: full name, which keys the noise.

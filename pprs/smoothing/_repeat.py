@@ -19,7 +19,7 @@ from pprs.smoothing._smooth import Batch, Closure, laid_out
 def repeat(
     closure: Closure,
     parameters: Mapping[str, nn.Parameter],
-    law: Perturbation,
+    perturbation: Perturbation,
     sigmas: Mapping[str, float],
     noise: Noise,
     batch: Batch | None,
@@ -38,14 +38,14 @@ def repeat(
     Raises:
         RuntimeError: if a loss is not finite, or no parameter has a gradient.
     """
-    targets, lanes, examples = laid_out(parameters, law, sigmas, noise, batch)
+    targets, lanes, examples = laid_out(parameters, perturbation, sigmas, noise, batch)
     total: dict[str, Tensor] = {}
     losses = []
     for lane in range(lanes.count):
         row = [example[lane] for example in examples]
         with _perturbed(targets, lane):
             losses.append(_run(closure, row, parameters))
-        check_finite(losses[-1], law.size)
+        check_finite(losses[-1], perturbation.size)
         for name, parameter in parameters.items():
             grad = parameter.grad
             if grad is not None:  # never in place: autograd may let gradients share their memory

@@ -124,19 +124,19 @@ def smooth(
         _calls[model] = step + 1
     if perturbation is None and sigma is None:
         sigma, scale = DEFAULT_SIGMA, "filter"
-    law = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
-    sigmas = law.sigmas(parameters, step)
-    warn_of_zeros(model, parameters, sigmas, law.scale)
+    perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
+    sigmas = perturbation.sigmas(parameters, step)
+    warn_of_zeros(model, parameters, sigmas, perturbation.scale)
     keyed = Noise(fresh_seed() if seed is None else seed, step)
-    losses = losses_at(closure, parameters, law, sigmas, keyed, batch, model, unused)
-    check_finite(losses, law.size)
+    losses = losses_at(closure, parameters, perturbation, sigmas, keyed, batch, model, unused)
+    check_finite(losses, perturbation.size)
     return losses.mean()
 
 
 def losses_at(
     closure: Closure,
     parameters: Mapping[str, Tensor],
-    law: Perturbation,
+    perturbation: Perturbation,
     sigmas: Mapping[str, float],
     noise: Noise,
     batch: Batch | None,
@@ -148,14 +148,14 @@ def losses_at(
     The first pass of a closure at a model is checked more thoroughly than the others; without a
     model every pass is.
     """
-    targets, lanes, rows = laid_out(parameters, law, sigmas, noise, batch)
+    targets, lanes, rows = laid_out(parameters, perturbation, sigmas, noise, batch)
     first = is_first(model, closure)
     losses: Tensor = at_perturbed(
         lambda *row: check_scalar(closure(*row)),
         targets,
         lanes,
         *rows,
-        cycle=law.cycle(lanes, law.samples),
+        cycle=perturbation.cycle(lanes, perturbation.samples),
         model=model,
         watched=first,
         closure=closure,
@@ -168,7 +168,7 @@ def losses_at(
 
 def laid_out(
     parameters: Mapping[str, Tensor],
-    law: Perturbation,
+    perturbation: Perturbation,
     sigmas: Mapping[str, float],
     noise: Noise,
     batch: Batch | None,
@@ -178,10 +178,13 @@ def laid_out(
     Raises:
         ValueError: if the batch cannot be taken example by example where it should.
     """
-    examples = check_batch(batch, law.noise)
-    lanes = law.lanes(noise, law.samples, len(examples[0]) if examples else 1)
-    rows = [law.spread(example.expand(law.samples, *example.shape)) for example in examples]
-    return law.targets(parameters, sigmas, lanes), lanes, rows
+    examples = check_batch(batch, perturbation.noise)
+    lanes = perturbation.lanes(noise, perturbation.samples, len(examples[0]) if examples else 1)
+    rows = [
+        perturbation.spread(example.expand(perturbation.samples, *example.shape))
+        for example in examples
+    ]
+    return perturbation.targets(parameters, sigmas, lanes), lanes, rows
 
 
 def at_perturbed(

@@ -146,7 +146,7 @@ class TrainConfig:
         check_name(self.name)
 
     @property
-    def law(self) -> Perturbation:
+    def perturbation(self) -> Perturbation:
         """Of the perturbations."""
         how = self.samples, self.noise, self.antithetic
         if self.sigma is None and self.samples > 1:
@@ -172,7 +172,9 @@ class TrainConfig:
         number = None if self.microbatches == "auto" else self.microbatches
         ranks = ranks_for(self.schedule, self.stages)
         grid, each = Grid(self.replicas, ranks), self.stages // ranks
-        return Microbatches(self.law, self.divided, self.schedule, grid, each, number).chosen(batch)
+        return Microbatches(
+            self.perturbation, self.divided, self.schedule, grid, each, number
+        ).chosen(batch)
 
     def _check_ranges(self) -> None:
         for name in (
@@ -216,17 +218,19 @@ class TrainConfig:
             raise ValueError(f"warmup is for {', '.join(DECAYS)}: let {self.decay} do it itself")
 
     def _check_pipeline(self) -> None:
-        law = self.law
+        perturbation = self.perturbation  # checks its fields
         ranks_for(self.schedule, self.stages)
-        if law.samples > MOST_SAMPLES:
-            raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {law.samples}")
-        if law.samples > 1 and self.sigma is None and self.optimizer in ("agd", "sgd"):
+        if self.samples > MOST_SAMPLES:
+            raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {self.samples}")
+        if self.samples > 1 and self.sigma is None and self.optimizer in ("agd", "sgd"):
             raise ValueError(
-                f"samples={law.samples} before {self.optimizer} needs a sigma, since none was near "
-                f"the best in most tasks: pass one, or an optimizer such as adam, before which "
-                f"{DEFAULT_SIGMA} of each filter's norm is taken (see docs/study.md)"
+                f"samples={self.samples} before {self.optimizer} needs a sigma, since none was "
+                f"near the best in most tasks: pass one, or an optimizer such as adam, before "
+                f"which {DEFAULT_SIGMA} of each filter's norm is taken (see docs/study.md)"
             )
-        if law.samples > 1 and not law.sigma:
-            raise ValueError(f"sigma=0 makes all samples={law.samples} equal: pass a sigma, or one")
+        if self.samples > 1 and not perturbation.sigma:
+            raise ValueError(
+                f"sigma=0 makes all samples={self.samples} equal: pass a sigma, or one"
+            )
         if self.divided == "perturbations":
             self.microbatches_of(batch=1)

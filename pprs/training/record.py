@@ -24,14 +24,14 @@ def as_used(config: TrainConfig, task: Task, microbatches: int | None) -> dict[s
     Returns:
         What a TOML file can hold.
     """
-    law, order = config.law, task.order
+    perturbation, order = config.perturbation, task.order
     used = {
-        "perturbation": f"{law}",
-        "sigma": law.sigma,
-        "scale": law.scale or "absolute",
-        "samples": law.samples,
-        "noise": law.noise,
-        "antithetic": law.antithetic,
+        "perturbation": f"{perturbation}",
+        "sigma": perturbation.sigma,
+        "scale": perturbation.scale or "absolute",
+        "samples": perturbation.samples,
+        "noise": perturbation.noise,
+        "antithetic": perturbation.antithetic,
         "batch": order.batch,
         "examples": order.examples,
         "steps": task.steps,

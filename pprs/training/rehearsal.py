@@ -30,9 +30,9 @@ def rehearse(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range]
     Raises:
         ValueError: with the stage that fails.
     """
-    law, names = config.law, [n for n, p in full_names(whole).items() if p.requires_grad]
+    names = [n for n, p in full_names(whole).items() if p.requires_grad]
     batch = task.training.example()
-    samples = min(law.samples, 2)
+    samples = min(config.samples, 2)
     seed_all(config.seed)
     values = tuple(x[None, None].expand(1, samples, *x.shape) for x in batch.inputs)
     passed: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = []
@@ -41,7 +41,10 @@ def rehearse(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range]
         here = _precision(config)
         last = number + 1 == len(cut)
         stage = PerturbedStage(
-            part, law, names, config.seed, number=number, last=last, recompute=config.recompute
+            *(part, config.perturbation, names, config.seed),
+            number=number,
+            last=last,
+            recompute=config.recompute,
         )
         with failing(f"the model failed as it is cut, {_named(whole, pieces, number)}"), here:
             given = stage(*values, microbatch=torch.tensor([0]))
@@ -63,9 +66,9 @@ def _backward(
     cut: Sequence[range],
 ) -> None:
     target = batch.target.expand(samples, *batch.target.shape)
-    scores = config.law.spread(outputs[0].float() if _autocast(config) else outputs[0])
+    scores = config.perturbation.spread(outputs[0].float() if _autocast(config) else outputs[0])
     with failing(f"the loss, {config.loss}, of the last stage's outputs failed"):
-        torch.autograd.backward(vmap(task.loss)(scores, config.law.spread(target)).mean())
+        torch.autograd.backward(vmap(task.loss)(scores, config.perturbation.spread(target)).mean())
     gradients = tuple(x.grad for x in outputs)
     for number, (arrived, given) in reversed(list(enumerate(passed))):
         pairs = [

@@ -55,7 +55,7 @@ class Stages:
         self.pipeline = Pipeline(
             task.model,
             self._loss,
-            perturbation=config.law,
+            perturbation=config.perturbation,
             split=config.divided,
             microbatches=microbatches,
             schedule=config.schedule,

@@ -169,7 +169,7 @@ def test_the_laws_of_the_noise_run_and_are_kept(tmp_path):
     assert (config["noise"], config["antithetic"], config["scale"]) == ("example", True, "filter")
     written = tmp_path / "again.toml"
     written.write_text('noise = "example"\nantithetic = true\nscale = "filter"\n')
-    assert read_settings(CompareConfig, written).law.antithetic
+    assert read_settings(CompareConfig, written).perturbation.antithetic
 
 
 def children(pid):

@@ -45,8 +45,8 @@ def test_settings_that_do_not_fit_are_refused(changes, message):
 
 def test_microbatches_divide_perturbations_only_if_there_are_several():
     assert TrainConfig(**NAMED, steps=1).divided == "examples"
-    assert TrainConfig(**NAMED, steps=1).law.sigma == 0
-    unset = TrainConfig(**NAMED, steps=1, samples=8, optimizer="adam").law
+    assert TrainConfig(**NAMED, steps=1).perturbation.sigma == 0
+    unset = TrainConfig(**NAMED, steps=1, samples=8, optimizer="adam").perturbation
     assert unset == Perturbation(0.01, 8, scale="filter")
     assert TrainConfig(**NAMED, steps=1, sigma=0.1).divided == "examples"
     assert TrainConfig(**NAMED, steps=1, sigma=0.1, samples=2).divided == "perturbations"

@@ -44,7 +44,7 @@ def resume_run(
 
     Args:
         checkpoints: where from.
-        pipeline: of the same network, seed and law as the one that was saved.
+        pipeline: of the same network, seed and perturbation as the one that was saved.
         optimizer: of the same kind and with the same groups.
         path: of the checkpoint; the newest by default.
 

@@ -76,7 +76,7 @@ class Order:
         y: Any,
     ) -> None:
         self._number = number
-        self._engine = engine.fresh(replace(engine.law, sigma=0.0))
+        self._engine = engine.fresh(replace(engine.perturbation, sigma=0.0))
         self._copies, self._divided = copies, divided
         self._inputs = inputs
         self._y = y.to(engine.device) if engine.stages - 1 in engine.local else y
@@ -95,7 +95,7 @@ class Order:
     @property
     def _divides(self) -> bool:
         """Whether the examples of a batch run apart from each other."""
-        return self._divided.split == "examples" or self._engine.law.noise == "example"
+        return self._divided.split == "examples" or self._engine.perturbation.noise == "example"
 
     def like(self, right: Right) -> float | None:
         """Run the engine only, in the present mode; a collective call of all processes.
@@ -196,11 +196,11 @@ class Order:
 
     def _no_mean(self) -> str | None:
         """That the loss of a batch is not the mean of those of its parts, where it has to be."""
-        law, number = self._engine.law, self._number
+        perturbation, number = self._engine.perturbation, self._number
         if self._last is None or not self._divides:
             return None
         outputs, whole = self._last
-        parts = len(self._y) if law.noise == "example" else number
+        parts = len(self._y) if perturbation.noise == "example" else number
         split = _split(outputs, self._y, parts)
         if split is None:
             return None
@@ -211,7 +211,7 @@ class Order:
         off = abs(mean.item() - whole.item())
         if not off > math.sqrt(self._eps) * scale:
             return None
-        what = 'noise="example"' if law.noise == "example" else 'split="examples"'
+        what = 'noise="example"' if perturbation.noise == "example" else 'split="examples"'
         return words.no_mean(whole.item(), mean.item(), what, parts)
 
     def _renew(self) -> None:
@@ -229,15 +229,15 @@ class Order:
     def _still(self) -> Iterator[None]:
         """Inside the block stages are without noise, and in evaluation mode where that is asked."""
         stages = self._engine.local.values()
-        laws = [stage.law for stage in stages]
+        kept = [stage.perturbation for stage in stages]
         try:
             for stage in stages:
-                stage.law = self._engine.law
+                stage.perturbation = self._engine.perturbation
             self._quiet()
             yield
         finally:
-            for stage, law in zip(stages, laws, strict=True):
-                stage.law = law
+            for stage, perturbation in zip(stages, kept, strict=True):
+                stage.perturbation = perturbation
             self._kept.restore()
 
 

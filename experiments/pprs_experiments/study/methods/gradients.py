@@ -198,28 +198,32 @@ class Smoothed(Gradient):
     Args:
         problem: of which.
         seed: of everything drawn.
-        law: of the perturbations; its sigma, a number, is where the schedule starts.
+        perturbation: what is averaged; its sigma, a number, is where the schedule starts.
         schedule: what sigma is multiplied by.
     """
 
     def __init__(
-        self, problem: Problem, seed: int, law: Perturbation, schedule: Progress = lambda _: 1.0
+        self,
+        problem: Problem,
+        seed: int,
+        perturbation: Perturbation,
+        schedule: Progress = lambda _: 1.0,
     ) -> None:
         super().__init__(problem, seed)
-        self.law, self.schedule = law, schedule
+        self.perturbation, self.schedule = perturbation, schedule
 
     @property
     def price(self) -> Price:
         """Of one estimate."""
-        return self.problem.price(self.law.samples)
+        return self.problem.price(self.perturbation.samples)
 
     def _take(self, batch: Batch, step: int, progress: float) -> Tensor:
         factor = self.schedule(progress)
-        sigmas = self.law.sigmas(self.parameters, step)
+        sigmas = self.perturbation.sigmas(self.parameters, step)
         sigmas = {name: factor * sigma for name, sigma in sigmas.items()}
         noise = Noise(self.seed, step)
         loss = losses_at(
-            *(self.problem.loss, self.parameters, self.law, sigmas, noise, batch),
+            *(self.problem.loss, self.parameters, self.perturbation, sigmas, noise, batch),
             self.problem.model,
         ).mean()
         return self._backward(loss)
