@@ -27,12 +27,20 @@ def test_names_are_those_of_their_rooms():
     assert {*names} - {"__builtins__"} == {*pprs.__all__}
     assert names["smooth"] is pprs.smooth is smoothing.smooth
     assert (pprs.AGD, pprs.PPRS) == (optim.AGD, optim.PPRS)
+    assert pprs.Perturbation is smoothing.Perturbation
 
 
 def test_another_name_is_an_error_as_in_any_module():
     with pytest.raises(AttributeError, match="module 'pprs' has no attribute 'smoothe'"):
         _ = pprs.smoothe
     assert not hasattr(pprs, "tasks_of_another")
+
+
+def test_a_name_that_has_changed_still_works_with_a_warning():
+    with pytest.warns(FutureWarning, match="NoiseLaw is now called NoiseKind"):
+        assert smoothing.NoiseLaw is smoothing.NoiseKind
+    with pytest.raises(AttributeError, match="'pprs.smoothing' has no attribute 'Noisy'"):
+        _ = smoothing.Noisy
 
 
 @pytest.mark.dist

@@ -64,6 +64,7 @@ def as_data(
     """What `summary.json` holds."""
     return {
         "config": as_toml(config),
+        "perturbation": f"{config.perturbation}",
         "search": {
             method: {"chosen": choice.lr, "held_out_accuracy": choice.accuracy}
             for method, choice in choices.items()

@@ -1,5 +1,7 @@
 """What is averaged: a loss closure becomes its Gaussian-smoothed loss."""
 
+import warnings
+
 from pprs.smoothing._checks import (
     Refusal,
     Unused,
@@ -68,3 +70,12 @@ __all__ = [
     "smooth",
     "warn_of_zeros",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name != "NoiseLaw":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "pprs.smoothing.NoiseLaw is now called NoiseKind: use that", FutureWarning, stacklevel=2
+    )
+    return NoiseKind

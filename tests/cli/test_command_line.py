@@ -165,7 +165,9 @@ def test_the_laws_of_the_noise_run_and_are_kept(tmp_path):
     law = ["--noise", "example", "--antithetic", "--scale", "filter", "--lr", "0.01"]
     done = pprs(*TINY, "--out", str(tmp_path), *law)
     assert done.returncode == 0, done.stderr
-    config = summary(tmp_path / "digits")["config"]
+    data = summary(tmp_path / "digits")
+    assert data["perturbation"].endswith("in pairs of each example, 0.03 of each filter's norm")
+    config = data["config"]
     assert (config["noise"], config["antithetic"], config["scale"]) == ("example", True, "filter")
     written = tmp_path / "again.toml"
     written.write_text('noise = "example"\nantithetic = true\nscale = "filter"\n')

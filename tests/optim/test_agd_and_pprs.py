@@ -285,3 +285,22 @@ def test_pprs_takes_eight_samples_where_nothing_is_said():
         return model.weight.detach()
 
     assert torch.equal(stepped(), stepped(samples=8))
+
+
+def test_pprs_takes_a_perturbation_whole_or_in_parts():
+    whole = pprs.Perturbation({"": lambda t: 0.1 / (1 + t), "2": 0.2}, 4, "shared", True, "filter")
+    parts = dict(sigma=whole.sigma, samples=4, antithetic=True, scale="filter")
+    a, b = net(), net()
+    one = pprs.PPRS(a, 0.1, perturbation=whole, seed=0)
+    other = pprs.PPRS(b, 0.1, seed=0, **parts)
+    for _ in range(2):
+        one.step(lambda: F.cross_entropy(a(X), Y))
+        other.step(lambda: F.cross_entropy(b(X), Y))
+    assert same(a, b)
+    assert saved_and_loaded(one.state_dict()).keys() == other.state_dict().keys()
+    assert one.state_dict()["param_groups"] == other.state_dict()["param_groups"]
+
+
+def test_pprs_asks_for_a_sigma():
+    with pytest.raises(ValueError, match="sigma.*got None"):
+        pprs.PPRS(net(), 0.1)

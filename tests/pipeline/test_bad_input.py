@@ -1,6 +1,7 @@
 """Whatever wrong a user passes, a sentence names the argument and what was seen."""
 
 import re
+from copy import deepcopy
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pprs.pipeline import Pipeline
+from pprs.smoothing import Perturbation
 from pprs.training.losses import hinge
 
 MANY = settings(
@@ -28,6 +30,7 @@ BAD = {
         NOT_A_NUMBER, st.floats(max_value=-1e-9), st.just(float("nan")), st.just(float("inf")),
         st.dictionaries(TEXT.filter(bool), st.floats(0, 1), min_size=1),
     ),
+    "perturbation": st.one_of(NOT_A_NUMBER.filter(lambda v: v is not None), st.floats()),
     "samples": NO_COUNT,
     "noise": NO_NAME,
     "antithetic": NO_FLAG,
@@ -76,6 +79,21 @@ def test_a_wrong_argument_of_a_pipeline_is_named_with_what_was_seen(alone, data,
         built(**{name: value})
     parts = list(value) if isinstance(value, list | dict) and value else [value]
     assert any(repr(part) in str(caught.value) for part in [value, *parts])
+
+
+def test_a_pipeline_takes_a_perturbation_whole_or_in_parts(alone):
+    x, y = torch.eye(4), torch.tensor([0, 1, 2, 0])
+    parts = dict(sigma=0.1, samples=4, noise="example", antithetic=True, scale="filter")
+    for whole, same in ((Perturbation(**parts), parts), (Perturbation(0.0, 1), {})):
+        torch.manual_seed(0)
+        model, found = network(), []
+        for how in (dict(perturbation=whole), same):
+            pipeline = Pipeline(deepcopy(model), hinge, seed=1, check=False, **how)
+            pipeline.step(x, y)
+            found.append([p.grad for p in pipeline.named_parameters().values()])
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        with pytest.raises(ValueError, match="perturbation=Perturbation.*besides, samples=1: give"):
+            Pipeline(model, hinge, perturbation=whole, samples=1)
 
 
 SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)

@@ -1,4 +1,4 @@
-"""The law of the perturbations: sizes, groups, pairs, noise per example, and what is refused."""
+"""Perturbations: sizes, groups, pairs, noise per example, and what is refused."""
 
 import math
 

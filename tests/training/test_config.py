@@ -60,6 +60,7 @@ def test_what_was_set_and_what_was_taken_are_told_apart():
     task = Task(nn.Linear(1, 1), examples, None, cross_entropy, order, 4)
     used = as_used(config, task, 2)
     expected = {"sigma": 0.01, "scale": "filter", "batch": 32, "split": "perturbations", "steps": 4}
+    expected["perturbation"] = "8 perturbations, 0.01 of each filter's norm"
     assert {name: used[name] for name in expected} == expected
     assert "microbatches" not in as_used(config, task, None)
     assert config.sigma is config.scale is config.batch is None

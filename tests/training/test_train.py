@@ -109,6 +109,7 @@ def test_what_was_used_is_recorded_where_nothing_was_set(mlps):
     assert used == summary(run)["used"]
     assert used["torch"] == torch.__version__
     expected = {
+        "perturbation": "1 perturbation, sigma 0.0",
         "sigma": 0.0, "scale": "absolute", "samples": 1, "batch": 16, "examples": 50,
         "split": "examples", "microbatches": 4, "steps": 20, "evaluate": 4, "processes": 2,
         "device": "cpu", "seed": 0,
