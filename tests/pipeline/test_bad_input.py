@@ -30,7 +30,6 @@ BAD = {
         NOT_A_NUMBER, st.floats(max_value=-1e-9), st.just(float("nan")), st.just(float("inf")),
         st.dictionaries(TEXT.filter(bool), st.floats(0, 1), min_size=1),
     ),
-    "perturbation": st.one_of(NOT_A_NUMBER.filter(lambda v: v is not None), st.floats()),
     "samples": NO_COUNT,
     "noise": NO_NAME,
     "antithetic": NO_FLAG,
@@ -94,6 +93,8 @@ def test_a_pipeline_takes_a_perturbation_whole_or_in_parts(alone):
         assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
         with pytest.raises(ValueError, match="perturbation=Perturbation.*besides, samples=1: give"):
             Pipeline(model, hinge, perturbation=whole, samples=1)
+    with pytest.raises(ValueError, match=r"must be a pprs\.Perturbation, got 0\.1"):
+        Pipeline(network(), hinge, perturbation=0.1)  # of how many samples?
 
 
 SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)

@@ -17,7 +17,7 @@ def test_what_sigma_is_relative_to_is_seen_in_the_object_and_its_words():
     assert f"{groups}" == "1 perturbation of each example, sigma 0.1 or a function of the step"
     for each in (absolute, relative, Perturbation({"": 0.1}, 2, "example")):
         assert eval(repr(each)) == each
-    assert repr(relative).startswith("Perturbation.filter(")
+    assert repr(relative) == "Perturbation.filter(sigma=0.01, samples=16, antithetic=True)"
 
 
 @pytest.mark.parametrize(
