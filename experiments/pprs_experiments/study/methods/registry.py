@@ -116,7 +116,7 @@ def _smoothed(
     *,
     fixed: Hyperparameters | None = None,
     schedule: Progress = lambda _: 1.0,
-    **law: Any,
+    **parts: Any,
 ) -> Method:
     """Smoothing before an update.
 
@@ -126,13 +126,13 @@ def _smoothed(
         updating: makes the update.
         fixed: hyperparameters that are not searched.
         schedule: what sigma is multiplied by.
-        law: how else parameters are perturbed.
+        parts: how else parameters are perturbed, fields of a Perturbation.
     """
     held = dict(fixed or {})
 
     def estimating(problem: Problem, h: Hyperparameters, seed: int) -> Gradient:
         h = held | dict(h)
-        return Smoothed(problem, seed, Perturbation(h["sigma"], h["samples"], **law), schedule)
+        return Smoothed(problem, seed, Perturbation(h["sigma"], h["samples"], **parts), schedule)
 
     def stepping(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
         return updating(parameters, held | dict(h))
@@ -144,7 +144,7 @@ def _smoothed(
         space["momentum"] = Choice(("nesterov", 0.9))
     space |= {"sigma": SIGMA, "samples": SAMPLES}
     searched = {name: each for name, each in space.items() if name not in held}
-    divides = law.get("noise") == "example"
+    divides = parts.get("noise") == "example"
     return _method(name, label, estimating, stepping, searched, divides=divides)
 
 
