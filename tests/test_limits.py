@@ -136,6 +136,16 @@ class Parts(nn.Module):
         return {"x": x}
 
 
+class Twice(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+class Writing(nn.Linear):
+    def forward(self, pair):
+        return super().forward(pair[0].mul_(2) + pair[1])
+
+
 class Counter(nn.Module):
     def __init__(self):
         super().__init__()
@@ -153,6 +163,11 @@ class Checkpointed(nn.Linear):
 
 def layers(*more):
     return nn.Sequential(nn.Linear(6, 3), *more)
+
+
+def sharing_memory():
+    model = nn.Sequential(nn.Linear(6, 6), Twice(), Writing(6, 3))
+    piped(model, schedule="looped-bfs", cut=["2"])
 
 
 def in_two_places():
@@ -285,6 +300,7 @@ CASES = {
         layers(), average_of_labels, torch.tensor([0, -100, 2, 1]), split="examples", microbatches=2
     ),
     "the pipeline would not train your model": changed_since,
+    "something reaches a later stage otherwise": sharing_memory,
     "passes from one stage to the next": lambda: piped(
         nn.Sequential(Parts(), nn.Linear(6, 3)), schedule="looped-bfs", cut=["1"]
     ),

@@ -174,6 +174,15 @@ class Both:
                 runs.append(self.run("own", built=built, backward=backward))
         return runs
 
+    def roundings(self, evaluating: bool, times: int = 2) -> list[Sketches]:
+        """Sketches of its gradients at parameters changed in their last digits, in a mode."""
+        found = []
+        eps = self.precision(self.look("own", (not evaluating,), backward=False))
+        for seed in range(times):
+            with nudged(self._parameters.values(), eps, seed):
+                found.append(self.look("own", (not evaluating,), backward=True).sketches)
+        return found
+
     def precision(self, ran: Ran) -> float:
         """The rounding of what takes part."""
         return precision([*self._parameters.values(), *ran.outputs[0].values()], self._home)
