@@ -16,7 +16,7 @@ from pprs.pipeline.partitioner import Chain, full_names
 from pprs.pipeline.selfcheck.comparing import nudged, precision
 from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept, seeded
 from pprs.pipeline.selfcheck.naming import first_module
-from pprs.pipeline.selfcheck.sketch import Sketches, arriving
+from pprs.pipeline.selfcheck.sketch import Sketches, arriving, sketch
 
 Loss = Callable[[Any, Tensor], Tensor]
 Which: TypeAlias = Literal["own", "cut"]
@@ -173,6 +173,10 @@ class Both:
             with nudged(self._parameters.values(), eps, seed):
                 runs.append(self.run("own", built=built, backward=backward))
         return runs
+
+    def state(self) -> Sketches:
+        """Sketches of parameters and buffers, as they are here."""
+        return {n: sketch(t) for n, t in {**self._parameters, **self.buffers}.items()}
 
     def roundings(self, evaluating: bool, times: int = 2) -> list[Sketches]:
         """Sketches of its gradients at parameters changed in their last digits, in a mode."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch.distributed as dist
@@ -33,6 +33,7 @@ class _Found:
         unknown: why it could not compare.
         right: the gradients of the model.
         rounded: the same at parameters changed in their last digits, where that was asked for.
+        state: and sketches of its parameters and buffers.
     """
 
     wrong: str | None = None
@@ -40,6 +41,7 @@ class _Found:
     unknown: str | None = None
     right: Right | None = None
     rounded: Sequence[Sketches] = ()
+    state: Sketches = field(default_factory=dict)
 
 
 class SelfCheck:
@@ -89,7 +91,7 @@ class SelfCheck:
                 self._found = self._cut(_exactly, inputs, y, right)
             wrong, apart = order.compare()
             if right is not None and not wrong and apart is not None:  # or what lies between?
-                wrong = order.unlike(right, self._found.rounded)
+                wrong = order.unlike(right, self._found.rounded, self._found.state)
             if wrong:
                 raise UnlikeError(wrong)
         self._both = None
@@ -139,8 +141,10 @@ def _compared(
     try:
         with both.on(inputs, y):
             seen = look(both) or _exactly(both)
-            rounded = both.roundings(right.evaluating) if right else ()
-            return _Found(apart=seen.apart, right=seen.right, rounded=rounded)
+            if right is None:
+                return _Found(apart=seen.apart, right=seen.right)
+            rounded = both.roundings(right.evaluating)
+            return _Found(apart=seen.apart, rounded=rounded, state=both.state())
     except UnlikeError as error:
         return _Found(wrong=str(error))
     except Exception as error:  # whatever a user's code raises; the step will say it, too

@@ -118,16 +118,25 @@ class Order:
         largest = max(self._copies.told(max(sizes, default=0.0)))
         return largest if largest <= math.sqrt(self._eps) / 2 else None
 
-    def unlike(self, right: Right, rounded: Sequence[Sketches]) -> str | None:
+    def unlike(self, right: Right, rounded: Sequence[Sketches], state: Sketches) -> str | None:
         """What differed in :meth:`like` by more than rounding; a collective call.
 
         Args:
             right: the model's gradients.
             rounded: the same at parameters changed in their last digits.
+            state: its parameters and buffers.
 
         Returns:
-            A sentence about the one nearest to the input.
+            A sentence about the one nearest to the input. None where the stages have other
+            parameters or buffers than the model, which the first process has not trained.
         """
+        here = {n: t for s in self._engine.local.values() for n, t in s.state().items()}
+        if not all(
+            self._copies.told(
+                all(off(sketch(t), state[n]) <= self._eps for n, t in here.items() if n in state)
+            )
+        ):
+            return None
         lines = []
         for name, size in self._off.items():
             noise = max((off(s.get(name), right.gradients.get(name)) for s in rounded), default=0.0)
