@@ -252,6 +252,26 @@ def test_a_result_without_rows_is_refused_where_examples_run_alone():
         stage(X.expand(2, 4, 6), microbatch=torch.tensor([0]))
 
 
+def test_the_norm_of_complex_gradients_counts_both_parts(alone):
+    class Spectral(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, dtype=torch.cfloat))
+
+        def forward(self, x):
+            return torch.fft.irfft(torch.fft.rfft(x) * self.weight, n=6)
+
+    model = nn.Sequential(nn.Linear(6, 6), Spectral(), nn.Linear(6, 3))
+    other = copy.deepcopy(model)
+    pipe = Pipeline(model, mse_loss)
+    pipe.step(X, Y)
+    plain(other)
+    right = nn.utils.clip_grad_norm_(other.parameters(), 0.1).item()
+    assert pipe.clip_grad_norm_(0.1) == pytest.approx(right)
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad)
+
+
 def test_what_is_no_input_and_a_network_without_parameters_are_refused(alone):
     pipe = Pipeline(nn.Sequential(nn.Linear(6, 3)), mse_loss, seed=0)
     with pytest.raises(ValueError, match="x must be a tensor or a tuple of tensors, got str"):
