@@ -136,16 +136,6 @@ class Parts(nn.Module):
         return {"x": x}
 
 
-class Twice(nn.Module):
-    def forward(self, x):
-        return x, x
-
-
-class Writing(nn.Linear):
-    def forward(self, pair):
-        return super().forward(pair[0].mul_(2) + pair[1])
-
-
 class Counter(nn.Module):
     def __init__(self):
         super().__init__()
@@ -166,13 +156,23 @@ def layers(*more):
 
 
 def sharing_memory():
-    model = nn.Sequential(nn.Linear(6, 6), Twice(), Writing(6, 3))
-    piped(model, schedule="looped-bfs", cut=["2"])
+    twice = Net(lambda net, x: (x, x))
+    writing = Net(lambda net, pair: net.a(pair[0].mul_(2) + pair[1]))
+    piped(nn.Sequential(nn.Linear(6, 6), twice, writing), schedule="looped-bfs", cut=["2"])
 
 
 def in_two_places():
     counter = Counter()
     piped(nn.Sequential(counter, *layers(counter)), schedule="looped-bfs", cut=["1"])
+
+
+def padded_later():
+    def average_of_words(scores, y):  # 0 stands for none
+        return F.cross_entropy(scores, y, ignore_index=0)
+
+    parts = dict(split="examples", microbatches=2)
+    pipeline = piped(layers(), average_of_words, torch.tensor([1, 2, 2, 1]), **parts)
+    pipeline.step(X, torch.tensor([1, 2, 0, 1]))
 
 
 def changed_since():
@@ -299,6 +299,7 @@ CASES = {
     "other numbers of labels that are not -100": lambda: piped(
         layers(), average_of_labels, torch.tensor([0, -100, 2, 1]), split="examples", microbatches=2
     ),
+    "weighs labels unequally": padded_later,
     "the pipeline would not train your model": changed_since,
     "something reaches a later stage otherwise": sharing_memory,
     "passes from one stage to the next": lambda: piped(

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from pipeline.ranks import merged, on_ranks
 from torch import nn
-from torch.nn.functional import dropout, mse_loss
+from torch.nn.functional import cross_entropy, dropout, mse_loss
 
 from pprs.pipeline import Pipeline, chain
 from pprs.pipeline.modes import Modes
@@ -250,6 +250,16 @@ def test_a_result_without_rows_is_refused_where_examples_run_alone():
     stage = PerturbedStage(whole, Law(0.1, 2, "example"), ["0.weight", "0.bias"], 0, last=False)
     with pytest.raises(RuntimeError, match=r"shape \(\) for one, which has no row for each exam"):
         stage(X.expand(2, 4, 6), microbatch=torch.tensor([0]))
+
+
+def test_a_step_with_labels_leaves_the_generators_as_they_were(alone):
+    def loss(scores, labels):  # one that is not known
+        return cross_entropy(scores, labels)
+
+    pipe = Pipeline(nn.Sequential(nn.Linear(6, 3)), loss, **PLAIN)
+    before = torch.get_rng_state()
+    pipe.step(X, torch.tensor([0, 1, 2, 2]))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_norm_of_complex_gradients_counts_both_parts(alone):
