@@ -226,7 +226,7 @@ class Noisy(TensorDataset):
 def data():
     return Noisy(X, Y)
 """
-OTHER = Net()
+OTHER, SCALE = Net(), torch.ones((), requires_grad=True)
 # By what the page says that is said.
 CASES = {
     "is in training mode: its running statistics": lambda: smoothed(
@@ -300,6 +300,7 @@ CASES = {
         layers(), average_of_labels, torch.tensor([0, -100, 2, 1]), split="examples", microbatches=2
     ),
     "weighs labels unequally": padded_later,
+    "is no parameter of the network": lambda: piped(layers(), lambda s, y: (SCALE * s).sum()),
     "the pipeline would not train your model": changed_since,
     "something reaches a later stage otherwise": sharing_memory,
     "passes from one stage to the next": lambda: piped(

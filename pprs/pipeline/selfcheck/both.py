@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from pprs.pipeline.halves import leaves
 from pprs.pipeline.partitioner import Chain, full_names
 from pprs.pipeline.selfcheck.comparing import nudged, precision
 from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept, seeded
@@ -35,6 +36,7 @@ class Ran:
         loss: of the first run, with sketches.
         buffers: after all.
         drawn: from whose generators numbers were drawn.
+        strangers: the shapes of tensors that get a gradient and are no parameters of the model.
     """
 
     outputs: list[dict[str, Tensor]] = field(default_factory=list)
@@ -43,6 +45,7 @@ class Ran:
     loss: float = 0.0
     buffers: dict[str, Tensor] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)
+    strangers: list[tuple[int, ...]] = field(default_factory=list)
 
 
 class Both:
@@ -159,6 +162,9 @@ class Both:
                 if backward and not number:
                     loss = plain_loss(self._loss, outputs, self._batch[1])
                     ran.loss = loss.item()
+                    known = set(map(id, self._parameters.values()))
+                    found = leaves([loss])
+                    ran.strangers = [tuple(x.shape) for x in found if id(x) not in known]
                     with arriving(self._parameters) as ran.sketches:
                         if loss.requires_grad:
                             loss.backward()  # type: ignore[no-untyped-call]

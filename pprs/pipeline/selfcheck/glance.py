@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pprs.pipeline.selfcheck import words
 from pprs.pipeline.selfcheck.both import Both, Ran
 from pprs.pipeline.selfcheck.comparing import apart
 from pprs.pipeline.selfcheck.sketch import Sketches, off
+from pprs.pipeline.selfcheck.whole import UnlikeError
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def glance(both: Both, *, gradients: bool = False) -> Seen | None:
     modes = (True, True, False) if both.trained and both.switches else (True, True)
     single = both.plain
     own = both.look("own", modes[:1] if single else modes, backward=True)
+    if own.strangers:
+        raise UnlikeError(words.strangers(own.strangers))
     still = not own.drawn and _unchanged(both, own)
     if single and not still:
         single, own = False, both.look("own", modes, backward=True)

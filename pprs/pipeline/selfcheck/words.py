@@ -122,6 +122,17 @@ def past_the_cut(name: str, stage: int, size: float) -> str:
     )
 
 
+def strangers(shapes: list[tuple[int, ...]]) -> str:
+    """Something else than the model's parameters would get a gradient."""
+    what = " and ".join(dict.fromkeys(map(str, shapes)))
+    return (
+        f"{_NO}: the loss has a gradient by a tensor of shape {what} that is no parameter of the "
+        "network, so no stage would train it: let a layer of the network hold it (a loss with "
+        "parameters is one), or detach it, "
+        f"{_OFF}"
+    )
+
+
 def no_mean(whole: float, parts: float, what: str, number: int) -> str:
     """The loss is no mean over examples."""
     return (
