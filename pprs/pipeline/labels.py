@@ -119,12 +119,10 @@ def _most_uneven(
     That which torch's losses leave out comes first.
     """
     flat = parts.flatten(1)
-    labels, places = flat.unique(return_inverse=True) if others else (flat.new_tensor([IGNORED]), 0)
-    if others:
-        numbers = torch.zeros(len(flat), len(labels), device=flat.device)
-        numbers.scatter_add_(1, places, torch.ones_like(flat, dtype=numbers.dtype))
-    else:
-        numbers = (flat == IGNORED).sum(1, keepdim=True).float()
+    labels = torch.unique(flat) if others else flat.new_tensor([IGNORED])
+    numbers = torch.zeros(len(flat), len(labels), device=flat.device)
+    places = torch.searchsorted(labels, flat).clamp_max(len(labels) - 1)
+    numbers.scatter_add_(1, places, (labels[places] == flat).to(numbers.dtype))
     spread = numbers.amax(0) - numbers.amin(0)
     known = torch.tensor(sorted(seen), dtype=labels.dtype, device=labels.device)
     spread[torch.isin(labels, known)] = 0
