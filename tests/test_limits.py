@@ -155,9 +155,24 @@ def layers(*more):
     return nn.Sequential(nn.Linear(6, 3), *more)
 
 
+def sharing_memory():
+    twice = Net(lambda net, x: (x, x))
+    writing = Net(lambda net, pair: net.a(pair[0].mul_(2) + pair[1]))
+    piped(nn.Sequential(nn.Linear(6, 6), twice, writing), schedule="looped-bfs", cut=["2"])
+
+
 def in_two_places():
     counter = Counter()
     piped(nn.Sequential(counter, *layers(counter)), schedule="looped-bfs", cut=["1"])
+
+
+def padded_later():
+    def average_of_words(scores, y):  # 0 stands for none
+        return F.cross_entropy(scores, y, ignore_index=0)
+
+    parts = dict(split="examples", microbatches=2)
+    pipeline = piped(layers(), average_of_words, torch.tensor([1, 2, 2, 1]), **parts)
+    pipeline.step(X, torch.tensor([1, 2, 0, 1]))
 
 
 def changed_since():
@@ -211,7 +226,7 @@ class Noisy(TensorDataset):
 def data():
     return Noisy(X, Y)
 """
-OTHER = Net()
+OTHER, SCALE = Net(), torch.ones((), requires_grad=True)
 # By what the page says that is said.
 CASES = {
     "is in training mode: its running statistics": lambda: smoothed(
@@ -284,7 +299,10 @@ CASES = {
     "other numbers of labels that are not -100": lambda: piped(
         layers(), average_of_labels, torch.tensor([0, -100, 2, 1]), split="examples", microbatches=2
     ),
+    "weighs labels unequally": padded_later,
+    "is no parameter of the network": lambda: piped(layers(), lambda s, y: (SCALE * s).sum()),
     "the pipeline would not train your model": changed_since,
+    "something reaches a later stage otherwise": sharing_memory,
     "passes from one stage to the next": lambda: piped(
         nn.Sequential(Parts(), nn.Linear(6, 3)), schedule="looped-bfs", cut=["1"]
     ),

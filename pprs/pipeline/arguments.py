@@ -101,7 +101,7 @@ def _check_rows(named: Mapping[str, Any]) -> None:
 def fingerprint(network: nn.Module) -> list[str]:
     """What tells initial parameters apart, but not machines that add in another order."""
     return [
-        "not there" if p.is_meta else f"{p.detach().double().abs().sum().item():.6g}"
+        "not there" if p.is_meta else f"{p.detach().abs().sum(dtype=torch.float64).item():.6g}"
         for p in network.parameters()
     ]
 

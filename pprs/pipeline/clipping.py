@@ -20,7 +20,8 @@ def clip(
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, got {max_norm!r}")
-    squares = [gradient.double().square().sum() for gradient in gradients]
+    wide = [g.to(torch.complex128 if g.is_complex() else torch.float64) for g in gradients]
+    squares = [(g.abs() if g.is_complex() else g).square().sum() for g in wide]
     total = (
         torch.stack(squares).sum()
         if squares

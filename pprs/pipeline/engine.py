@@ -57,6 +57,7 @@ class Engine:
         device: where this process computes.
         group: the processes of the copy.
         everyone: those of all copies.
+        watchful: whether to refuse an unknown loss that weighs labels unequally.
     """
 
     stages: int
@@ -68,17 +69,24 @@ class Engine:
     device: torch.device
     group: dist.ProcessGroup | None
     everyone: dist.ProcessGroup | None
+    watchful: bool = False
     _ready: OrderedDict[Any, _SetUp] = field(default_factory=OrderedDict)
     _running: Any = None
     _total: Tensor | None = None  # labels that count in the whole batch, for an example of it
-    _seen_divisible: bool = False
+    _divisible: set[int] = field(default_factory=set)  # labels that the loss weighs as others
 
     def __post_init__(self) -> None:
         self._over_labels = OverLabels.of(self.loss)
 
     def fresh(self, perturbation: Perturbation) -> Engine:
         """The same with another perturbation, and nothing set up yet."""
-        return replace(self, perturbation=perturbation, _ready=OrderedDict(), _running=None)
+        return replace(
+            self,
+            perturbation=perturbation,
+            watchful=False,
+            _ready=OrderedDict(),
+            _running=None,
+        )
 
     def run(
         self,
@@ -122,9 +130,10 @@ class Engine:
                 order = divided.order(number, len(inputs[0]))
                 self._ready[key] = self._set_up(order, own, seen, recorder)
             self._turn_to(key)
-            if last:
-                self._look_at_labels(divided, number, y.to(self.device), self._ready[key].result)
             with kept(self._drawn_from(), self.device), _without_torchs_table():
+                if last:
+                    result = self._ready[key].result
+                    self._look_at_labels(divided, number, y.to(self.device), result)
                 self._ready[key].schedule.step(
                     *batches,
                     target=laid_out(y) if last else None,
@@ -256,10 +265,10 @@ class Engine:
             return
         if self._over_labels:
             self._total = self._over_labels.count(y) / len(y)
-        elif not self._seen_divisible:
+        else:
             parts = y.reshape(-1, size, *y.shape[1:])
             some = torch.randn(2, size, *result.shape[2:], device=self.device).to(result.dtype)
-            self._seen_divisible = check_divisible(self.loss, some, parts)
+            check_divisible(self.loss, some, parts, self._divisible, others=self.watchful)
 
     def _lane_loss(self, outputs: Any, targets: Tensor) -> Tensor:
         if self._over_labels is None or self._total is None:

@@ -179,6 +179,12 @@ class Part:
             self._arrived.clear()
 
 
+def leaves(ends: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors to which a backward from these brings gradients."""
+    nodes = _users([y.grad_fn for y in ends if y.grad_fn is not None])
+    return [node.variable for node in nodes if hasattr(node, "variable")]
+
+
 def _constant(gradients: Gradients) -> Any:
     return lambda _: gradients
 

@@ -69,37 +69,73 @@ def are_labels(targets: Tensor) -> bool:
     return not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
 
 
-def check_divisible(loss: Loss, outputs: Tensor, parts: Tensor) -> bool:
-    """Whether parts of a batch leave out other numbers of labels, and the loss goes on to be right.
+def check_divisible(
+    loss: Loss, outputs: Tensor, parts: Tensor, seen: set[int], *, others: bool
+) -> None:
+    """Refuse a loss that weighs labels unequally, where parts of a batch have other numbers.
 
     Args:
         loss: of a batch, not one that is known.
         outputs: any, shape ``(2, examples, ...)``.
         parts: the targets, shape ``(parts, examples, ...)``.
-
-    Returns:
-        Whether there was something to be seen.
+        seen: labels that it was seen to weigh as others; gets another one.
+        others: whether to look at others than -100.
 
     Raises:
         ValueError: if the loss is a mean over other numbers of labels in each part.
     """
-    if not are_labels(parts) or not (out := parts == IGNORED).any():
-        return False
-    left = out.flatten(1).sum(1)
-    two = parts[[int(left.argmax()), int(left.argmin())]]
-    if left.max() == left.min():
-        return False
+    label, (most, fewest) = _most_uneven(parts, seen, others=others)
+    if label is None:
+        return
+    two = parts[[most, fewest]]
     try:
         with torch.no_grad():
-            whole = loss(outputs.flatten(0, 1), two.flatten(0, 1))
-            mean = torch.stack([loss(o, t) for o, t in zip(outputs, two, strict=True)]).mean()
+            right = _is_mean(loss, outputs, two)
+            # What mixes examples is no mean of equal parts either: labels are not why.
+            right = right or (label != IGNORED and not _is_mean(loss, outputs, two[[0, 0]]))
     except Exception:  # whatever is wrong with labels or loss, the step is about to say
-        return False
-    if not any(torch.isclose(whole, sums, rtol=1e-3, atol=1e-6) for sums in (mean, 2 * mean)):
+        return
+    seen.add(label)
+    if not right:
+        why = (
+            f"the microbatches have other numbers of labels that are not {IGNORED}"
+            if label == IGNORED
+            else f"the loss weighs labels unequally, by ignore_index or weights of classes, and "
+            f"the microbatches have other numbers of label {label}"
+        )
         raise ValueError(
-            f"the microbatches have other numbers of labels that are not {IGNORED}, so the mean "
+            f"{why}, so the mean "
             f"of their losses is not the loss of the batch: pass torch's cross_entropy or "
             f"nn.CrossEntropyLoss itself, whose sums are divided by the number in the whole batch, "
             f"or take split='perturbations' and noise='shared'"
         )
-    return True
+
+
+def _most_uneven(
+    parts: Tensor, seen: set[int], *, others: bool
+) -> tuple[int | None, tuple[int, int]]:
+    """The label, not seen yet, whose number differs most, and the parts that have most and least.
+
+    That which torch's losses leave out comes first.
+    """
+    flat = parts.flatten(1)
+    labels = torch.unique(flat) if others else flat.new_tensor([IGNORED])
+    numbers = torch.zeros(len(flat), len(labels), device=flat.device)
+    places = torch.searchsorted(labels, flat).clamp_max(len(labels) - 1)
+    numbers.scatter_add_(1, places, (labels[places] == flat).to(numbers.dtype))
+    spread = numbers.amax(0) - numbers.amin(0)
+    known = torch.tensor(sorted(seen), dtype=labels.dtype, device=labels.device)
+    spread[torch.isin(labels, known)] = 0
+    spread[labels == IGNORED] *= flat.numel() + 1
+    if not spread.any():
+        return None, (0, 0)
+    which = int(spread.argmax())
+    column = numbers[:, which]
+    return int(labels[which]), (int(column.argmax()), int(column.argmin()))
+
+
+def _is_mean(loss: Loss, outputs: Tensor, targets: Tensor) -> bool:
+    """Whether the loss of two parts is the mean, or the sum, of theirs."""
+    whole = loss(outputs.flatten(0, 1), targets.flatten(0, 1))
+    mean = torch.stack([loss(o, t) for o, t in zip(outputs, targets, strict=True)]).mean()
+    return any(torch.isclose(whole, sums, rtol=1e-3, atol=1e-6) for sums in (mean, 2 * mean))

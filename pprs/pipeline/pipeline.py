@@ -181,6 +181,7 @@ class Pipeline:
             device=self.device,
             group=self._group,
             everyone=group,
+            watchful=check,
         )
         copies = Copies(self.grid, self.owners, self._across, group)
         self._check = SelfCheck(whole, self._engine, copies) if check else None

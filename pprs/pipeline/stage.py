@@ -183,6 +183,31 @@ class PerturbedStage(nn.Module):
         """Which of its parameters need a gradient, and their types."""
         return [(p.requires_grad, p.dtype) for p in self._own.values()]
 
+    def parameters_held(self) -> dict[str, nn.Parameter]:
+        """All parameters, frozen ones too, by their names in the whole network."""
+        return dict(self._own)
+
+    def changing(self) -> dict[str, Tensor]:
+        """What steps may have changed, by names in the whole network, as it is.
+
+        Parameters that were trainable at any time, and persistent buffers of this stage alone.
+        """
+        self._admit()
+        ever = set(self.names)
+        return {n: t for n, t in self.state().items() if n in ever or n not in self._own}
+
+    def state(self) -> dict[str, Tensor]:
+        """All parameters, and persistent buffers of this stage alone, as they are."""
+        found: dict[str, Tensor] = dict(self._own)
+        for index, piece in enumerate(self.chain):
+            kept = piece.state_dict(keep_vars=True).keys()
+            found |= {
+                name: buffer
+                for name, buffer in piece.named_buffers()
+                if name in kept and f"{index}.{name}" not in self.shared
+            }
+        return found
+
     def trainable(self) -> dict[str, nn.Parameter]:
         """This stage's trainable parameters, by their names in the whole network."""
         return {n: p for n, p in self._own.items() if p.requires_grad}

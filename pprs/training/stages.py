@@ -144,7 +144,7 @@ class Stages:
             for stage in (self.pipeline.local.values() if first else ())
             for piece in stage.chain
             for name, value in piece.state_dict().items()
-            if name in names
+            if name in names and isinstance(value, Tensor)  # not a layer's extra state
         }
         parts: list[dict[str, Tensor]] | None = None
         if self.logs:
@@ -158,6 +158,7 @@ class Stages:
         return {
             name: value.cpu().clone(memory_format=torch.contiguous_format)
             for name, value in model.state_dict().items()
+            if isinstance(value, Tensor)
         }
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from pipeline.ranks import merged, on_ranks
 from torch import nn
-from torch.nn.functional import dropout, mse_loss
+from torch.nn.functional import cross_entropy, dropout, mse_loss
 
 from pprs.pipeline import Pipeline, chain
 from pprs.pipeline.modes import Modes
@@ -254,6 +254,36 @@ def test_a_result_without_rows_is_refused_where_examples_run_alone():
     )
     with pytest.raises(RuntimeError, match=r"shape \(\) for one, which has no row for each exam"):
         stage(X.expand(2, 4, 6), microbatch=torch.tensor([0]))
+
+
+def test_a_step_with_labels_leaves_the_generators_as_they_were(alone):
+    def loss(scores, labels):  # one that is not known
+        return cross_entropy(scores, labels)
+
+    pipe = Pipeline(nn.Sequential(nn.Linear(6, 3)), loss, **PLAIN)
+    before = torch.get_rng_state()
+    pipe.step(X, torch.tensor([0, 1, 2, 2]))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_norm_of_complex_gradients_counts_both_parts(alone):
+    class Spectral(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, dtype=torch.cfloat))
+
+        def forward(self, x):
+            return torch.fft.irfft(torch.fft.rfft(x) * self.weight, n=6)
+
+    model = nn.Sequential(nn.Linear(6, 6), Spectral(), nn.Linear(6, 3))
+    other = copy.deepcopy(model)
+    pipe = Pipeline(model, mse_loss)
+    pipe.step(X, Y)
+    plain(other)
+    right = nn.utils.clip_grad_norm_(other.parameters(), 0.1).item()
+    assert pipe.clip_grad_norm_(0.1) == pytest.approx(right)
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad)
 
 
 def test_what_is_no_input_and_a_network_without_parameters_are_refused(alone):

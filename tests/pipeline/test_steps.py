@@ -224,7 +224,7 @@ def failures(found):
             raise KeyError("of the user")
         return F.cross_entropy(outputs, targets)
 
-    pipe = Pipeline(network, loss, group=alone(), **PLAIN)
+    pipe = Pipeline(network, loss, group=alone(), check=False, **PLAIN)  # it counts its calls
     pipe.step(x, y, accumulate=True)
     before = gradients(pipe)
     fails += [True, False, False]  # in the third microbatch

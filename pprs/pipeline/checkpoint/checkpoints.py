@@ -153,12 +153,18 @@ class Checkpoints:
         name = self._peers.first(lambda: newest(self.folder, contents=contents))
         return None if name is None else self.folder / name
 
-    def load(self, path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    def load(
+        self,
+        path: Path,
+        tensors: Mapping[str, Tensor],
+        optional: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Any]:
         """Fill tensors in place from a checkpoint that any number of ranks has written.
 
         Args:
             path: the folder of the checkpoint.
             tensors: what this rank needs, by full names, on any device.
+            optional: what it may need, too: those that the checkpoint lacks stay as they are.
 
         Returns:
             The numbers.
@@ -169,13 +175,16 @@ class Checkpoints:
             After an error, which all ranks raise, no tensor of any rank has changed.
         """
 
+        every = {**(optional or {}), **tensors}
+
         def names(manifest: Manifest) -> list[str]:
-            check_fits(manifest, tensors)
-            return list(tensors)
+            held = [name for name in every if name in tensors or name in manifest.tensors]
+            check_fits(manifest, {name: every[name] for name in held})
+            return held
 
         read, numbers = self._read(Path(path), names)
-        for name, tensor in tensors.items():
-            tensor.detach().copy_(read[name])
+        for name, value in read.items():
+            every[name].detach().copy_(value)
         return numbers
 
     def read(

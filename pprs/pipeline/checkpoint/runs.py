@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pprs.pipeline.checkpoint.checkpoints import Checkpoints
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 def save_run(
     checkpoints: Checkpoints, pipeline: Pipeline, optimizer: Optimizer, **numbers: Any
 ) -> None:
-    """Save parameters, the optimizer's state and the number of steps; a collective call.
+    """Save what steps change, the optimizer's state and the number of steps; a collective call.
+
+    That is parameters that were trainable at any time since the pipeline was built, and buffers,
+    unless they are not persistent.
 
     Args:
         checkpoints: where to.
@@ -26,11 +31,10 @@ def save_run(
         optimizer: over ``pipeline.named_parameters()``.
         numbers: what else to keep, of types that JSON knows; the same in all processes.
     """
-    names = pipeline.named_parameters()
-    tensors, scalars = optimizer_state(optimizer, names)
+    tensors, scalars = optimizer_state(optimizer, _parameters(pipeline))
     kept = {"step": pipeline.steps, "optimizer": scalars, "user": numbers}
     # Copies of the pipeline hold the same: the first one's are enough.
-    own = {} if pipeline.replica else tensors | {f"model.{n}": p for n, p in names.items()}
+    own = {} if pipeline.replica else tensors | _named(_changing(pipeline))
     checkpoints.save(pipeline.steps, own, kept)
 
 
@@ -58,10 +62,23 @@ def resume_run(
     path = path or checkpoints.latest()
     if path is None:
         raise CheckpointError(f"there is no checkpoint in {checkpoints.folder} to go on from")
-    names = pipeline.named_parameters()
-    numbers = checkpoints.load(path, {f"model.{n}": p for n, p in names.items()})
+    names = _parameters(pipeline)  # some may be frozen by now
+    needed, optional = pipeline.named_parameters(), {**names, **_changing(pipeline)}
+    numbers = checkpoints.load(path, _named(needed), _named(optional))
     tensors, _ = checkpoints.read(path, belongs_to(names))
     load_optimizer_state(optimizer, names, tensors, numbers["optimizer"])
     pipeline.steps = numbers["step"]
     user: dict[str, Any] = numbers["user"]
     return user
+
+
+def _parameters(pipeline: Pipeline) -> dict[str, nn.Parameter]:
+    return {n: p for stage in pipeline.local.values() for n, p in stage.parameters_held().items()}
+
+
+def _changing(pipeline: Pipeline) -> dict[str, Tensor]:
+    return {n: t for stage in pipeline.local.values() for n, t in stage.changing().items()}
+
+
+def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"model.{name}": tensor for name, tensor in tensors.items()}

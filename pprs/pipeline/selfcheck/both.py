@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from pprs.pipeline.halves import leaves
 from pprs.pipeline.partitioner import Chain, full_names
 from pprs.pipeline.selfcheck.comparing import nudged, precision
 from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept, seeded
 from pprs.pipeline.selfcheck.naming import first_module
-from pprs.pipeline.selfcheck.sketch import Sketches, arriving
+from pprs.pipeline.selfcheck.sketch import Sketches, arriving, sketch
 
 Loss = Callable[[Any, Tensor], Tensor]
 Which: TypeAlias = Literal["own", "cut"]
@@ -35,6 +36,7 @@ class Ran:
         loss: of the first run, with sketches.
         buffers: after all.
         drawn: from whose generators numbers were drawn.
+        strangers: the shapes of tensors that get a gradient and are no parameters of the model.
     """
 
     outputs: list[dict[str, Tensor]] = field(default_factory=list)
@@ -43,6 +45,7 @@ class Ran:
     loss: float = 0.0
     buffers: dict[str, Tensor] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)
+    strangers: list[tuple[int, ...]] = field(default_factory=list)
 
 
 class Both:
@@ -159,6 +162,9 @@ class Both:
                 if backward and not number:
                     loss = plain_loss(self._loss, outputs, self._batch[1])
                     ran.loss = loss.item()
+                    known = set(map(id, self._parameters.values()))
+                    found = leaves([loss])
+                    ran.strangers = [tuple(x.shape) for x in found if id(x) not in known]
                     with arriving(self._parameters) as ran.sketches:
                         if loss.requires_grad:
                             loss.backward()  # type: ignore[no-untyped-call]
@@ -173,6 +179,19 @@ class Both:
             with nudged(self._parameters.values(), eps, seed):
                 runs.append(self.run("own", built=built, backward=backward))
         return runs
+
+    def state(self) -> Sketches:
+        """Sketches of parameters and buffers, as they are here."""
+        return {n: sketch(t) for n, t in {**self._parameters, **self.buffers}.items()}
+
+    def roundings(self, evaluating: bool, times: int = 2) -> list[Sketches]:
+        """Sketches of its gradients at parameters changed in their last digits, in a mode."""
+        found = []
+        eps = self.precision(self.look("own", (not evaluating,), backward=False))
+        for seed in range(times):
+            with nudged(self._parameters.values(), eps, seed):
+                found.append(self.look("own", (not evaluating,), backward=True).sketches)
+        return found
 
     def precision(self, ran: Ran) -> float:
         """The rounding of what takes part."""

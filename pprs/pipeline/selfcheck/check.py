@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch.distributed as dist
@@ -16,6 +16,7 @@ from pprs.pipeline.partitioner import Chain
 from pprs.pipeline.selfcheck.both import Both
 from pprs.pipeline.selfcheck.glance import Right, Seen, glance
 from pprs.pipeline.selfcheck.order import Copies, Order, few
+from pprs.pipeline.selfcheck.sketch import Sketches
 from pprs.pipeline.selfcheck.whole import UnlikeError, compare
 
 Tensors = tuple[Tensor, ...]
@@ -30,13 +31,17 @@ class _Found:
         wrong: in a sentence.
         apart: how far results are apart at most.
         unknown: why it could not compare.
-        right: the gradients of the model, where those of its pieces were not looked at.
+        right: the gradients of the model.
+        rounded: the same at parameters changed in their last digits, where that was asked for.
+        state: and sketches of its parameters and buffers.
     """
 
     wrong: str | None = None
     apart: float = 0.0
     unknown: str | None = None
     right: Right | None = None
+    rounded: Sequence[Sketches] = ()
+    state: Sketches = field(default_factory=dict)
 
 
 class SelfCheck:
@@ -83,19 +88,21 @@ class SelfCheck:
         apart = None if right is None else order.like(right)
         if apart is None:
             if right is not None:  # the engine leaves other gradients: is it the cut?
-                self._found = self._cut(_exactly, inputs, y)
+                self._found = self._cut(_exactly, inputs, y, right)
             wrong, apart = order.compare()
+            if right is not None and not wrong and apart is not None:  # or what lies between?
+                wrong = order.unlike(right, self._found.rounded, self._found.state)
             if wrong:
                 raise UnlikeError(wrong)
         self._both = None
         self._seconds = time.perf_counter() - start
         self.said = self._sentence(apart)
 
-    def _cut(self, look: Look, inputs: Tensors, y: Tensor) -> _Found:
+    def _cut(self, look: Look, inputs: Tensors, y: Tensor, right: Right | None = None) -> _Found:
         """What the first process finds of the pieces; a collective call."""
         mine = None
         if dist.get_rank(self._copies.everyone) == 0:
-            mine = _compared(self._both, look, inputs, y)
+            mine = _compared(self._both, look, inputs, y, right)
         found: _Found = self._told(mine, 0)
         if found.wrong:
             raise UnlikeError(found.wrong)
@@ -121,7 +128,9 @@ def _exactly(both: Both) -> Seen:
     return Seen(compare(both))
 
 
-def _compared(both: Both | None, look: Look, inputs: Tensors, y: Tensor) -> _Found:
+def _compared(
+    both: Both | None, look: Look, inputs: Tensors, y: Tensor, right: Right | None
+) -> _Found:
     if both is None:
         return _Found(unknown="it is a chain of which nothing tells what it was cut from")
     if not both.here:
@@ -132,7 +141,10 @@ def _compared(both: Both | None, look: Look, inputs: Tensors, y: Tensor) -> _Fou
     try:
         with both.on(inputs, y):
             seen = look(both) or _exactly(both)
-            return _Found(apart=seen.apart, right=seen.right)
+            if right is None:
+                return _Found(apart=seen.apart, right=seen.right)
+            rounded = both.roundings(right.evaluating)
+            return _Found(apart=seen.apart, rounded=rounded, state=both.state())
     except UnlikeError as error:
         return _Found(wrong=str(error))
     except Exception as error:  # whatever a user's code raises; the step will say it, too

@@ -13,7 +13,7 @@ from torch import Tensor
 Results: TypeAlias = Mapping[str, Tensor | None]
 
 # What rounding does is measured, on the model itself; more than so many times as much is wrong.
-_TIMES = 10.0
+TIMES = 10.0
 
 
 def precision(tensors: Iterable[Tensor], device: torch.device) -> float:
@@ -58,7 +58,7 @@ def confirmed(
 
     def real(name: str) -> bool:
         noise = max((apart(other.get(name), right.get(name)) for other in others), default=0.0)
-        return sizes[name] == math.inf or sizes[name] > _TIMES * noise
+        return sizes[name] == math.inf or sizes[name] > TIMES * noise
 
     return {name: size for name, size in sizes.items() if real(name)}
 
@@ -97,7 +97,7 @@ def _underflow(tensor: Tensor) -> float:
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return 0.0
     kind = torch.finfo(tensor.dtype)
-    return _TIMES * math.sqrt(tensor.numel()) * kind.smallest_normal * kind.eps
+    return TIMES * math.sqrt(tensor.numel()) * kind.smallest_normal * kind.eps
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

@@ -8,22 +8,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pprs.pipeline.selfcheck import words
 from pprs.pipeline.selfcheck.both import Both, Ran
 from pprs.pipeline.selfcheck.comparing import apart
 from pprs.pipeline.selfcheck.sketch import Sketches, off
+from pprs.pipeline.selfcheck.whole import UnlikeError
 
 
 @dataclass(frozen=True)
 class Right:
-    """What a step must leave, in the mode in which the model was built.
+    """What a step must leave.
 
     Args:
         gradients: sketches of them, by name.
         loss: of the examples.
+        evaluating: whether in evaluation mode, instead of that in which the model was built.
     """
 
     gradients: Sketches
     loss: float
+    evaluating: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Seen:
 
     Args:
         apart: how far results are apart at most.
-        right: the model's gradients, where those of the chain were not looked at.
+        right: the model's gradients, in a mode in which it gives the same each time.
     """
 
     apart: float
@@ -52,6 +56,8 @@ def glance(both: Both, *, gradients: bool = False) -> Seen | None:
     modes = (True, True, False) if both.trained and both.switches else (True, True)
     single = both.plain
     own = both.look("own", modes[:1] if single else modes, backward=True)
+    if own.strangers:
+        raise UnlikeError(words.strangers(own.strangers))
     still = not own.drawn and _unchanged(both, own)
     if single and not still:
         single, own = False, both.look("own", modes, backward=True)
@@ -73,7 +79,17 @@ def glance(both: Both, *, gradients: bool = False) -> Seen | None:
     largest = max(sizes, default=0.0)
     if not largest <= math.sqrt(both.precision(own)) / 2:
         return None
-    return Seen(largest, Right(own.sketches, own.loss) if still else None)
+    return Seen(largest, Right(own.sketches, own.loss) if still else _in_evaluation(both))
+
+
+def _in_evaluation(both: Both) -> Right | None:
+    """The gradients of a model that draws numbers, or changes itself, in training only."""
+    if not (both.trained and both.switches):
+        return None
+    own = both.look("own", (False,), backward=True)
+    if own.drawn or not _unchanged(both, own):
+        return None
+    return Right(own.sketches, own.loss, evaluating=True)
 
 
 def _outputs(own: Ran, cut: Ran) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,11 +18,11 @@ from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import fitting
 from pprs.pipeline.selfcheck import words
 from pprs.pipeline.selfcheck.both import plain_loss
-from pprs.pipeline.selfcheck.comparing import Results, apart, confirmed, nudged, precision
+from pprs.pipeline.selfcheck.comparing import TIMES, Results, apart, confirmed, nudged, precision
 from pprs.pipeline.selfcheck.glance import Right
 from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept
 from pprs.pipeline.selfcheck.passes import Passes
-from pprs.pipeline.selfcheck.sketch import off, sketch
+from pprs.pipeline.selfcheck.sketch import Sketches, off, sketch
 
 Tensors = tuple[Tensor, ...]
 
@@ -90,6 +90,7 @@ class Order:
         self._kept = Kept(engine.local.values())
         self._chance = False  # whether a pass draws random numbers
         self._evaluating = True
+        self._off: dict[str, float] = {}  # how far the engine's gradients are from the model's
         self._last: tuple[Any, Tensor] | None = None  # what the last stage gave, and its loss
 
     @property
@@ -98,23 +99,51 @@ class Order:
         return self._divided.split == "examples" or self._engine.perturbation.noise == "example"
 
     def like(self, right: Right) -> float | None:
-        """Run the engine only, in the present mode; a collective call of all processes.
+        """Run the engine only, in the mode of the model's gradients; a collective call.
 
         Returns:
             How far its gradients are from those of the model at most, or ``None`` in doubt.
         """
-        self._evaluating = False
+        self._evaluating = right.evaluating
         with gradients_kept(self._parameters.values()), self._still():
             found = self._stepped(sketches=True)
         self._evaluating = True
         names = self._parameters.keys() & right.gradients.keys() | {
             name for name, value in found.items() if value is not None and name != _LOSS
         }
-        sizes = [off(found.get(name), right.gradients.get(name)) for name in names]
+        self._off = {name: off(found.get(name), right.gradients.get(name)) for name in names}
+        sizes = [*self._off.values()]
         if found.get(_LOSS) is not None:
             sizes.append(apart(found[_LOSS], torch.tensor(right.loss).to(found[_LOSS])))
         largest = max(self._copies.told(max(sizes, default=0.0)))
         return largest if largest <= math.sqrt(self._eps) / 2 else None
+
+    def unlike(self, right: Right, rounded: Sequence[Sketches], state: Sketches) -> str | None:
+        """What differed in :meth:`like` by more than rounding; a collective call.
+
+        Args:
+            right: the model's gradients.
+            rounded: the same at parameters changed in their last digits.
+            state: its parameters and buffers.
+
+        Returns:
+            A sentence about the one nearest to the input. None where the stages have other
+            parameters or buffers than the model, which the first process has not trained.
+        """
+        here = {n: t for s in self._engine.local.values() for n, t in s.state().items()}
+        if not all(
+            self._copies.told(
+                all(off(sketch(t), state[n]) <= self._eps for n, t in here.items() if n in state)
+            )
+        ):
+            return None
+        lines = []
+        for name, size in self._off.items():
+            noise = max((off(s.get(name), right.gradients.get(name)) for s in rounded), default=0.0)
+            if size > max(math.sqrt(self._eps), TIMES * noise):
+                stage = self._stage_of[name]
+                lines.append((-stage, words.past_the_cut(name, stage, size)))
+        return self._first(lines)
 
     def compare(self) -> tuple[str | None, float | None]:
         """Run both; a collective call of all processes.
@@ -159,6 +188,10 @@ class Order:
             if name == _LOSS:
                 sentence = self._no_mean() or sentence
             lines.append((self._engine.stages if where is None else where, sentence))
+        return self._first(lines)
+
+    def _first(self, lines: list[tuple[int, str]]) -> str | None:
+        """The line with the largest number, in all processes; a collective call."""
         everywhere = [line for some in self._copies.told(lines) for line in some]
         return max(everywhere, key=lambda line: line[0])[1] if everywhere else None
 

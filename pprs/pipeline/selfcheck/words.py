@@ -111,6 +111,28 @@ def other_schedule(
     )
 
 
+def past_the_cut(name: str, stage: int, size: float) -> str:
+    """The stages leave another gradient than the same pieces in one process."""
+    return (
+        f"{_NO}: where it is cut into stages the gradient of {name!r} (stage {stage}) differs "
+        f"{shown(size)} from that of your model, though the same pieces in one process give it; "
+        "something reaches a later stage otherwise than as what a layer returns: an attribute, a "
+        "list, or memory that two of the tensors share and a later layer writes to. Return it, and "
+        f"write to copies; or cut elsewhere, with cut=, {_OFF}"
+    )
+
+
+def strangers(shapes: list[tuple[int, ...]]) -> str:
+    """Something else than the model's parameters would get a gradient."""
+    what = " and ".join(dict.fromkeys(map(str, shapes)))
+    return (
+        f"{_NO}: the loss has a gradient by a tensor of shape {what} that is no parameter of the "
+        "network, so no stage would train it: let a layer of the network hold it (a loss with "
+        "parameters is one), or detach it, "
+        f"{_OFF}"
+    )
+
+
 def no_mean(whole: float, parts: float, what: str, number: int) -> str:
     """The loss is no mean over examples."""
     return (

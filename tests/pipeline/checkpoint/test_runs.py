@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from pipeline.ranks import merged, on_ranks
 
 import pprs
@@ -68,6 +69,57 @@ def test_a_run_goes_on_bit_for_bit_and_on_another_grid_to_rounding(tmp_path):
     for processes, options in ((2, {"replicas": 2}), (1, {"schedule": "zb-v"})):
         other = merged(on_ranks(processes, again, folder, options))
         assert all(torch.allclose(other[n], expected[n], rtol=1e-10) for n in expected)
+
+
+class Mean(torch.nn.Module):
+    """Subtracts the mean of what it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(4, dtype=torch.float64))
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        return x - self.mean
+
+
+def stateful(schedule):
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(4, 4), Mean(), torch.nn.Linear(4, 4), torch.nn.Linear(4, 3)]
+    pipeline = Pipeline(
+        torch.nn.Sequential(*layers).double(), hinge, schedule=schedule, microbatches=1
+    )
+    optimizer = torch.optim.Adam(pipeline.named_parameters().values(), lr=0.1)
+    return pipeline, optimizer, (torch.randn(6, 4, dtype=torch.float64), torch.arange(6) % 3)
+
+
+@pytest.fixture
+def alone():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_buffers_and_layers_frozen_meanwhile_are_kept_too(alone, tmp_path, early):
+    pipeline, optimizer, batch = stateful("gpipe")
+    with Checkpoints(tmp_path, every=HALF + 1) as checkpoints:
+        trained(pipeline, optimizer, batch, HALF)
+        pipeline.named_parameters()["0.weight"].requires_grad_(False)
+        trained(pipeline, optimizer, batch, END, checkpoints)
+    again, optimizer, _ = stateful("looped-bfs")
+    if early:
+        again.named_parameters()["0.weight"].requires_grad_(False)
+    resume_run(Checkpoints(tmp_path), again, optimizer)
+    again.local[0].chain.get_parameter("0.0.weight").requires_grad_(False)
+    trained(again, optimizer, batch, END)
+    held = [
+        {name: value for stage in p.local.values() for name, value in stage.changing().items()}
+        for p in (pipeline, again)
+    ]
+    assert held[0].keys() == held[1].keys() >= {"0.weight", "1.mean"}
+    assert all(torch.equal(value, held[1][name]) for name, value in held[0].items())
 
 
 def nothing(folder):

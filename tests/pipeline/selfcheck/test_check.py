@@ -112,6 +112,50 @@ def summed(outputs, y):
     return cross_entropy(outputs, y, reduction="sum")
 
 
+class Keeping(nn.Linear):
+    kept = None
+
+    def forward(self, x):
+        self.kept = super().forward(x)
+        return self.kept
+
+
+class Reading(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layers = [layer]  # no module of its own
+
+    def forward(self, x):
+        return x + self.layers[0].kept
+
+
+class Twice(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+class Writing(nn.Module):
+    def forward(self, pair):
+        return pair[0].mul_(2) + pair[1]
+
+
+def past_the_cut(*more):
+    """Models whose stages share more than what they pass on, maybe with other layers."""
+    torch.manual_seed(1)
+    keeping = Keeping(4, 4)
+    attribute = nn.Sequential(keeping, nn.Tanh(), Reading(keeping), *more, nn.Linear(4, 3))
+    with torch.no_grad():
+        attribute(X[:2])  # leaves something in the attribute
+    memory = nn.Sequential(nn.Linear(4, 4), Twice(), Writing(), *more, nn.Linear(4, 3))
+    return (attribute, ["1"]), (memory, ["2"])
+
+
+def unseen():
+    for name, more in (("calm", []), ("noisy", [nn.Dropout()])):
+        for kind, (model, cut) in zip(("attribute", "memory"), past_the_cut(*more), strict=True):
+            yield f"{name} {kind}", said(model, cut=cut, samples=2, microbatches=1)
+
+
 def misfitting():
     yield "sign", wrong_on_last_rank(negate)
     yield "missing", wrong_on_last_rank(drop)
@@ -138,7 +182,8 @@ def steps_of(check):
 
 
 def worker():
-    return dict(fitting()), dict(misfitting()), [steps_of(check) for check in (True, False)]
+    wrong = dict(misfitting()) | dict(unseen())
+    return dict(fitting()), wrong, [steps_of(check) for check in (True, False)]
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +217,13 @@ def test_a_cut_that_is_wrong_is_refused_on_all_processes_unless_that_is_meant(ra
         assert "the gradient of '0.bias' differs by 200 %" in found["hook"]
         assert found["off"] == ""
         assert "was not compared with yours" in found["unknown"]
+
+
+@pytest.mark.parametrize("mode", ["calm", "noisy"])
+@pytest.mark.parametrize("kind", ["attribute", "memory"])
+def test_what_reaches_a_later_stage_past_the_cut_is_refused(ranks, mode, kind):
+    for _, found, _ in ranks:
+        assert "something reaches a later stage otherwise" in found[f"{mode} {kind}"]
 
 
 def test_a_comparison_changes_nothing_of_the_training(ranks):
