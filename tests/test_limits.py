@@ -125,6 +125,12 @@ def counting(net, x):
     return net.a(x) * net.number
 
 
+def one_in_two():
+    net = Net()
+    net.b.weight.data = net.a.weight.data
+    return net
+
+
 def tied():
     ends = nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
     ends[1].weight = ends[0].weight
@@ -244,6 +250,7 @@ CASES = {
     ),
     "PPRS does not go with a GradScaler": scaled,
     "does not take sparse gradients": sparse,
+    "but share their memory": lambda: smoothed(lambda net: net(X).sum(), one_in_two()),
     "is not one of the model's": lambda: pprs.PPRS(Net(), 0.1, sigma=0.1).add_param_group(
         {"params": [*Net().parameters()]}
     ),
