@@ -120,6 +120,15 @@ def with_hook(model):
     return model
 
 
+def at_zero(layer):
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def comparing(net):
+    return net(X).sum() * torch.equal(net.bias > 0, torch.tensor([True]))
+
+
 def counting(net, x):
     net.number += 1
     return net.a(x) * net.number
@@ -256,6 +265,12 @@ CASES = {
     ),
     "is set from perturbed values": lambda: smoothed(set_buffer),
     "which all perturbations share": lambda: smoothed(in_place),
+    "and another value at others": lambda: smoothed(
+        comparing, at_zero(nn.Linear(6, 1)), antithetic=True
+    ),
+    "no sparse gradient of it together": lambda: smoothed(
+        lambda bag: bag(Y[None]).sum(), nn.EmbeddingBag(3, 2, mode="sum", sparse=True)
+    ),
     "has backward hooks": lambda: smoothed(lambda net: net(X).sum(), with_hook(nn.Linear(6, 6))),
     "knows no hooks": lambda: smoothed(hooked),
     "activation checkpointing": lambda: smoothed(

@@ -228,6 +228,8 @@ def test_changing_what_all_perturbations_share_is_refused_with_what_to_write():
         return out.sum()
 
     refused(closure, model, r"add_ changes a tensor of shape \(5, 1\).*write `x = x \+ y`")
+    drawn = lambda: torch.distributions.Normal(model(X), 1.0).rsample().mean()  # noqa: E731
+    refused(drawn, model, r"normal_ changes a tensor of shape \(5, 1\).*torch.randn_like\(s\)")
 
 
 def test_layers_without_noise_are_named_once():
