@@ -120,9 +120,24 @@ def with_hook(model):
     return model
 
 
+def at_zero(layer):
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def comparing(net):
+    return net(X).sum() * torch.equal(net.bias > 0, torch.tensor([True]))
+
+
 def counting(net, x):
     net.number += 1
     return net.a(x) * net.number
+
+
+def one_in_two():
+    net = Net()
+    net.b.weight.data = net.a.weight.data
+    return net
 
 
 def tied():
@@ -259,11 +274,18 @@ CASES = {
     ),
     "PPRS does not go with a GradScaler": scaled,
     "does not take sparse gradients": sparse,
+    "but share their memory": lambda: smoothed(lambda net: net(X).sum(), one_in_two()),
     "is not one of the model's": lambda: pprs.PPRS(Net(), 0.1, sigma=0.1).add_param_group(
         {"params": [*Net().parameters()]}
     ),
     "is set from perturbed values": lambda: smoothed(set_buffer),
     "which all perturbations share": lambda: smoothed(in_place),
+    "and another value at others": lambda: smoothed(
+        comparing, at_zero(nn.Linear(6, 1)), antithetic=True
+    ),
+    "no sparse gradient of it together": lambda: smoothed(
+        lambda bag: bag(Y[None]).sum(), nn.EmbeddingBag(3, 2, mode="sum", sparse=True)
+    ),
     "has backward hooks": lambda: smoothed(lambda net: net(X).sum(), with_hook(nn.Linear(6, 6))),
     "knows no hooks": lambda: smoothed(hooked),
     "activation checkpointing": lambda: smoothed(

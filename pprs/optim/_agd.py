@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
+from pprs.smoothing import check_apart
+
 Momentum: TypeAlias = float | Literal["nesterov"]
 
 
@@ -36,7 +38,8 @@ class AGD(Optimizer):
             or one by one, which needs less memory.
 
     Raises:
-        ValueError: for an empty parameter list, or an ``lr`` or ``momentum`` out of range.
+        ValueError: for an empty parameter list, parameters that share their memory, or an ``lr`` or
+            ``momentum`` out of range.
     """
 
     def __init__(
@@ -55,6 +58,12 @@ class AGD(Optimizer):
         _check_lr(group["lr"])
         _check_momentum(group["momentum"])
         super().add_param_group({"step": 0, "lambda": 0.0, "evaluating": False, **param_group})
+        every = [parameter for group in self.param_groups for parameter in group["params"]]
+        try:
+            check_apart((str(number), parameter) for number, parameter in enumerate(every))
+        except ValueError:
+            self.param_groups.pop()
+            raise
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, but with tensors of its own, which no step of another optimizer changes."""

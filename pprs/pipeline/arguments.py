@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.pipeline.partitioner import Balance, Memory
-from pprs.smoothing import Perturbation
+from pprs.smoothing import Perturbation, check_apart
 
 
 def check_started() -> None:
@@ -34,8 +34,9 @@ def check_types(arguments: Mapping[str, Any]) -> None:
 
 
 def trainable(parameters: Mapping[str, nn.Parameter]) -> list[str]:
-    """The names of the trainable ones, or ``ValueError`` if there are none."""
+    """The names of the trainable ones, or ``ValueError`` if there are none, or two are one."""
     names = [name for name, p in parameters.items() if p.requires_grad]
+    check_apart((name, parameters[name]) for name in names)
     if not names:
         raise ValueError(
             "network must have a parameter that can be trained: what its output depends on has none"

@@ -5,6 +5,7 @@ import warnings
 from pprs.smoothing._checks import (
     Refusal,
     Unused,
+    check_apart,
     check_closure,
     check_finite,
     check_met,
@@ -51,6 +52,7 @@ __all__ = [
     "Unused",
     "always",
     "at_perturbed",
+    "check_apart",
     "check_closure",
     "check_finite",
     "check_met",

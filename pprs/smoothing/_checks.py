@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 from weakref import WeakSet
 
@@ -28,7 +28,9 @@ def check_model(model: nn.Module) -> dict[str, nn.Parameter]:
             f"{type(model).__name__}"
         )
     check_normalisation(model)
-    return trainable(model)
+    parameters = trainable(model)
+    check_apart(parameters.items())
+    return parameters
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -51,6 +53,30 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
                 f"floating-point type; freeze it with requires_grad=False"
             )
     return chosen
+
+
+def check_apart(parameters: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise ``ValueError`` if two parameters lie in the same memory, as ``a.data = b.data`` leaves.
+
+    Each would be perturbed on its own, though they are one; and moved on by its own momentum.
+    """
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, parameter in parameters:
+        other, same = found.setdefault(_start(parameter), (name, parameter))
+        if same is not parameter and _start(parameter):
+            raise ValueError(
+                f"parameters {other!r} and {name!r} are two, but share their memory: make them one "
+                f"by assigning the parameter itself, head.weight = embedding.weight, not its .data "
+                f"or a view of it"
+            )
+
+
+def _start(parameter: Tensor) -> int:
+    """Where it begins in memory; 0 if it is nowhere."""
+    try:
+        return parameter.data_ptr()
+    except (RuntimeError, ValueError):  # of a lazy module, of a tensor without values
+        return 0
 
 
 def check_normalisation(model: nn.Module) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.overrides import resolve_name
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.smoothing._lanes import Operand, on_all_lanes, stacked
@@ -14,7 +16,7 @@ from pprs.smoothing._lanes import Operand, on_all_lanes, stacked
 _NO_RULE = (
     "atching rule not implemented for",
     "vmap: we do not yet support",
-    "expand is unsupported for Sparse tensors",
+    "expand is unsupported for Sparse",  # and SparseCsr
 )
 
 
@@ -29,12 +31,13 @@ def one_by_one(lane: Tensor, count: int, func: Callable[..., Any], args: Any, kw
     Args:
         lane: the number of the lane, that vmap maps over.
         count: how many there are.
-        func: gives a tensor or a tuple of tensors.
+        func: gives a tensor or a tuple of tensors; or what is no tensor, and the same in all lanes.
         args: positional arguments, with tensors at any depth.
         kwargs: named arguments.
     """
     leaves, structure = tree_flatten((args, kwargs))
     places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+    values: list[Any] = []
 
     def body(*operands: Operand) -> Any:
         results = []
@@ -43,6 +46,15 @@ def one_by_one(lane: Tensor, count: int, func: Callable[..., Any], args: Any, kw
                 leaves[place] = operand.value if operand.shared else operand.value[number]
             lane_args, lane_kwargs = tree_unflatten(leaves, structure)
             results.append(func(*lane_args, **lane_kwargs))
-        return stacked(results)
+        if isinstance(results[0], Tensor | tuple | list):
+            return stacked(results)
+        values.extend(results)
+        return torch.zeros(count, device=lane.device)
 
-    return on_all_lanes(body, lane, *(leaves[place] for place in places), apart=True)
+    result = on_all_lanes(body, lane, *(leaves[place] for place in places), apart=True)
+    if any(value != values[0] for value in values):
+        raise RuntimeError(
+            f"{resolve_name(func)} gives {values[0]!r} at one perturbation and another value at "
+            f"others: they run together, so nothing can depend on it but tensors"
+        )
+    return values[0] if values else result

@@ -141,9 +141,10 @@ class MaterialisedLinear(torch.autograd.Function):
             lanes, out = weights.shape[:2]
             flat = inputs @ weights.reshape(lanes * out, -1).T
             outputs = flat.view(len(inputs), lanes, out).transpose(0, 1)
-            if offset is not None:
-                return outputs + offset
-            return owned(outputs.contiguous(), *outputs.shape)
+            if offset is None:
+                return owned(outputs.contiguous(), *outputs.shape)
+            # Each lane's in one piece, as torch gives it: one may view it.
+            return torch.add(outputs, offset, out=offset.new_empty(outputs.shape))
         if offset is None:
             return inputs @ weights.mT
         return torch.baddbmm(offset, inputs, weights.mT)

@@ -90,9 +90,9 @@ class Smoothed(TorchFunctionMode):
         if result is not NotImplemented:
             return result
         if not received:
-            return self._called(func, args, kwargs)
+            return self.called(func, args, kwargs)
         self._refuse_changes(func, args, kwargs)
-        return self._called(func, self.valued(args), self.valued(kwargs))
+        return self.called(func, self.valued(args), self.valued(kwargs))
 
     def weight(self, argument: object) -> Weight | None:
         """The parameter that an argument is, if it is one."""
@@ -114,6 +114,20 @@ class Smoothed(TorchFunctionMode):
         if isinstance(argument, tuple | list) and self._received(argument):
             return type(argument)(self.valued(item) for item in argument)
         return argument
+
+    def called(self, func: Func, args: Args, kwargs: Kwargs) -> Any:
+        """What a function gives, for all lanes: under vmap, or where that cannot, one by one."""
+        try:
+            return _autocast.call(self.lane.device.type, func, args, kwargs)
+        except RuntimeError as error:
+            changed = args[0] if args and _is_in_place(func) else kwargs.get("out")
+            if changed is None and has_no_rule(error):
+                return one_by_one(self.lane, self.lanes.count, func, args, kwargs)
+            values = (*args, *kwargs.values())
+            differ = "inplace randomness" in str(error) or any(map(_varies, values))
+            if isinstance(changed, Tensor) and not varies(changed) and differ:
+                raise self._changed_by_lanes(_name(func), changed, error) from error
+            raise
 
     def cycle(self, inputs: Tensor) -> int | None:
         """After how many lanes inputs ``(lanes, ...)`` are known to repeat."""
@@ -161,18 +175,6 @@ class Smoothed(TorchFunctionMode):
                 self.read.add(id(argument))
         return received
 
-    def _called(self, func: Func, args: Args, kwargs: Kwargs) -> Any:
-        try:
-            return _autocast.call(self.lane.device.type, func, args, kwargs)
-        except RuntimeError as error:
-            changed = args[0] if args and _is_in_place(func) else kwargs.get("out")
-            if changed is None and has_no_rule(error):
-                return one_by_one(self.lane, self.lanes.count, func, args, kwargs)
-            values = (*args, *kwargs.values())
-            if isinstance(changed, Tensor) and not varies(changed) and any(map(_varies, values)):
-                raise self._changed_by_lanes(_name(func), changed, error) from error
-            raise
-
     def _changed_by_lanes(self, name: str, changed: Tensor, error: Exception) -> RuntimeError:
         what = self._state.get(id(changed), f"a tensor of shape {tuple(changed.shape)}")
         known = what.startswith(("buffer", "attribute"))
@@ -181,6 +183,8 @@ class Smoothed(TorchFunctionMode):
             if known
             else "write `x = x + y` for `x += y`, and torch.stack for assignments to parts"
         )
+        if "inplace randomness" in str(error):
+            advice = "draw a new one: m + s * torch.randn_like(s), for Normal(m, s).rsample() too"
         return RuntimeError(
             f"{name} changes {what}, which all perturbations share, in place by values that differ "
             f"between them: {advice} (torch: {error})"

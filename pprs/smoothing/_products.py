@@ -44,7 +44,8 @@ def matmul(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
         return NotImplemented
     # W B = (Bᵀ Wᵀ)ᵀ: the columns of B are the inputs.
     result = _apply_linear(mode, right if right.dim() == 1 else mode.valued(right).mT, used, None)
-    return result.mT if isinstance(result, Tensor) and result.dim() == 2 else result
+    matrix = isinstance(result, Tensor) and result.dim() == 2
+    return result.mT.contiguous() if matrix else result  # as torch gives it: one may view it
 
 
 def rmatmul(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
@@ -76,6 +77,8 @@ def _turned(used: Weight) -> Weight:
 def _apply_linear(mode: Smoothed, inputs: Any, used: Weight, bias: Any) -> Any:
     inputs, parameter = mode.valued(inputs), used.target.parameter
     width, out = parameter.shape if used.transposed else parameter.shape[::-1]
+    if inputs.layout != torch.strided:
+        return NotImplemented
     dtype = _computed_in(inputs, parameter)
     if dtype is None or inputs.dim() == 0 or inputs.shape[-1] != width:
         return NotImplemented  # torch's own error says it best
@@ -217,11 +220,12 @@ def _read_embedding(
 
 def conv(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     """``F.conv1d``, ``F.conv2d`` and ``F.conv3d``."""
-    return _read_conv(mode, *args, **kwargs)
+    return _read_conv(mode, func, *args, **kwargs)
 
 
 def _read_conv(
     mode: Smoothed,
+    func: Func,
     input: Any,
     weight: Any,
     bias: Any = None,
@@ -234,8 +238,11 @@ def _read_conv(
     inputs, bias = mode.valued(input), mode.valued(bias)
     if padding == "valid":
         padding = 0
-    if used is None or isinstance(padding, str) or inputs.dim() not in {space + 1, space + 2}:
+    if used is None or inputs.dim() not in {space + 1, space + 2}:
         return NotImplemented
+    if isinstance(padding, str):
+        values = (inputs, mode.valued(weight), bias, stride, padding, dilation, groups)
+        return mode.called(func, values, {}).contiguous()
     device, target = inputs.device.type, used.target
     dtype = _computed_in(inputs, target.parameter)
     if dtype is None or inputs.numel() == 0:

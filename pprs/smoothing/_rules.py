@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from pprs.smoothing._attention import attention
 from pprs.smoothing._each import one_by_one
-from pprs.smoothing._lanes import ours, underlying
+from pprs.smoothing._lanes import last_lane, ours, underlying, varies
 from pprs.smoothing._norms import norm
 from pprs.smoothing._pass import Args, Func, Kwargs, Rule, Smoothed, changes
 from pprs.smoothing._products import addmm, conv, embedding, linear, matmul, rmatmul
@@ -22,15 +23,33 @@ def _one_by_one(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     return one_by_one(mode.lane, mode.lanes.count, func, mode.valued(args), mode.valued(kwargs))
 
 
+def _packed(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """To or from packed sequences, whose lengths all lanes share: so the second result is one."""
+    if not varies(args[0]) or any(isinstance(arg, Tensor) and varies(arg) for arg in args[1:]):
+        return NotImplemented
+    sequences, counts = one_by_one(mode.lane, mode.lanes.count, func, args, kwargs)
+    return sequences, last_lane(counts)
+
+
+def _side_by_side(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    """Each lane's result in one piece of memory, as without lanes: what follows may ``view`` it."""
+    return mode.called(func, mode.valued(args), mode.valued(kwargs)).contiguous()
+
+
 def _bag(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     used, max_norm = mode.weight(args[1]), [*args[3:4], kwargs.get("max_norm")][0]
     if used is not None and max_norm is not None:
         raise changes(f"embedding_bag(max_norm={max_norm})", used.target.name)
+    if used is not None and [*args[6:7], kwargs.get("sparse")][0]:
+        raise RuntimeError(
+            f"embedding_bag(sparse=True) of parameter {used.target.name!r}: the perturbations "
+            f"have no sparse gradient of it together. Set it to False"
+        )
     return _one_by_one(mode, func, args, kwargs)
 
 
 def _transposed(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    used = mode.weight(args[0])
+    used = mode.weight(args[0]) if args else None
     if used is None or args[0].dim() != 2 or not torch.is_grad_enabled():
         return NotImplemented  # a view that is made under no_grad has no gradient
     dims = {d % 2 for d in (*args[1:], *kwargs.values())}
@@ -109,6 +128,8 @@ def _rules() -> dict[Func, Rule]:
         tensor.__rmatmul__: rmatmul,
     }
     rules |= dict.fromkeys([F.conv1d, F.conv2d, F.conv3d], conv)
+    turned = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d]
+    rules |= dict.fromkeys(turned, _side_by_side)
     rules |= dict.fromkeys([getattr(torch, name) for name in _WITHOUT_VMAP.split()], _one_by_one)
     rules |= dict.fromkeys([torch.addmm, tensor.addmm], addmm)
     products: list[Func] = [torch.mm, tensor.mm, torch.matmul, tensor.matmul, tensor.__matmul__]
@@ -142,4 +163,5 @@ WITHOUT_PARAMETERS: dict[Func, Rule] = {
     **dict.fromkeys(_HOOKS, _no_hooks),
     F.scaled_dot_product_attention: attention,
     **dict.fromkeys(_NORMS, norm),
+    **dict.fromkeys([torch._pack_padded_sequence, torch._pad_packed_sequence], _packed),
 }

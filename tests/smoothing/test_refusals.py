@@ -80,6 +80,27 @@ def test_parameters_that_share_memory_with_others_are_told_apart():
     refused(lambda: closure() + flat[:2].sum(), model, "'weight' was used unperturbed")
 
 
+@pytest.mark.parametrize("tie", ["data", "view"])
+def test_one_parameter_that_looks_like_two_is_refused_by_their_names(tie):
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3, bias=False))
+    if tie == "data":
+        model[1].weight.data = model[0].weight.data
+    else:
+        model[1].weight = nn.Parameter(model[0].weight.T)
+    said = "'0.weight' and '1.weight' are two, but share their memory"
+    refused(lambda: model(X).sum(), model, said, ValueError)
+    with pytest.raises(ValueError, match=said):
+        pprs.PPRS(model, 0.1, sigma=0.1)
+    with pytest.raises(ValueError, match="'0' and '2' are two"):
+        pprs.AGD(model.parameters(), 0.1)
+    optimizer = pprs.AGD(model[0].parameters(), 0.1)
+    with pytest.raises(ValueError, match="'0' and '2' are two"):
+        optimizer.add_param_group({"params": model[1].parameters()})
+    assert len(optimizer.param_groups) == 1
+    model[1].weight = model[0].weight
+    pprs.PPRS(model, 0.1, sigma=0.1, samples=2).step(lambda: model(X).sum())
+
+
 def test_copies_and_functional_calls_are_perturbed():
     model = net()
     ways = {
@@ -207,6 +228,8 @@ def test_changing_what_all_perturbations_share_is_refused_with_what_to_write():
         return out.sum()
 
     refused(closure, model, r"add_ changes a tensor of shape \(5, 1\).*write `x = x \+ y`")
+    drawn = lambda: torch.distributions.Normal(model(X), 1.0).rsample().mean()  # noqa: E731
+    refused(drawn, model, r"normal_ changes a tensor of shape \(5, 1\).*torch.randn_like\(s\)")
 
 
 def test_layers_without_noise_are_named_once():

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import pprs
 from pprs.smoothing import Noise, Perturbation, always, losses_at, repeat
@@ -155,6 +156,68 @@ class LookUp(nn.Module):
         return torch.cat([part.flatten() for part in (*found, best)]) + self.score(found[1]).sum()
 
 
+class Packed(nn.Module):
+    """Sentences of three lengths, looked up and packed."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(11, 4)
+        self.body = nn.LSTM(4, 3, batch_first=True, bidirectional=True)
+
+    def forward(self, i):
+        lengths = [4, 5, 2][: len(i)]
+        x = pack_padded_sequence(self.embedding(i), lengths, batch_first=True, enforce_sorted=False)
+        x, (h, _) = self.body(x)
+        return pad_packed_sequence(x, batch_first=True)[0].mean(1) + h.sum(0).repeat(1, 2)
+
+
+class Graphs(nn.Module):
+    """Sparse matrices on either side of a parameter and of what came of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Parameter(torch.randn(6, 6)) for _ in range(3))
+        self.head = nn.Linear(6, 6)
+
+    def forward(self, x):
+        near = torch.eye(6, dtype=x.dtype).roll(1, 0).to_sparse()
+        h = near @ self.a + self.b @ near + self.head(near) + torch.mm(near, self.c)
+        return (x @ (near @ h)).mean(0) + (near.to_sparse_csr() @ h).mean(0)
+
+
+class Viewed(nn.Module):
+    """Results that are seen as rows of another length."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 4), nn.Parameter(torch.randn(3, 4))
+        self.up = nn.ConvTranspose1d(4, 3, 2)
+        self.same = nn.Conv1d(4, 3, 3, padding="same")
+
+    def forward(self, x):
+        h = self.a(x).view(len(x), -1)
+        left = (self.b @ x[0, :4]).view(-1)
+        return sum(part.sum() for part in (h.sin(), left, *(m(x).view(-1) for m in self.images)))
+
+    @property
+    def images(self):
+        return lambda x: self.up(x.mT[:, :4]), lambda x: self.same(x.mT[:, :4])
+
+
+class Padded(nn.Module):
+    """Sentences with padding, which torch's encoder asks whether it can leave out."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(4, 2, 4, batch_first=True)
+        self.embedding, self.body = nn.Embedding(11, 4), nn.TransformerEncoder(layer, 1)
+        self.eval()
+
+    def forward(self, i):
+        padding = torch.arange(5).expand(len(i), 5) > 3
+        return self.body(self.embedding(i), src_key_padding_mask=padding)[:, :4]
+
+
 class TargetFirst(nn.Module):
     """The same layers without gradients first, then with."""
 
@@ -236,6 +299,10 @@ USES = {
     "learned attention bias": (lambda: Biased(3, 3), images(3, 4)),
     "learned attention bias of heads": (lambda: Biased(1, 1, 1, 3), images(3, 4)),
     "look-up": (LookUp, tokens()),
+    "packed": (Packed, tokens()),
+    "sparse": (Graphs, images(6)),
+    "viewed": (Viewed, images(5, 6)),
+    "padded": (Padded, tokens()),
     "without gradients first": (TargetFirst, images(4, 6)),
     "no rule": (lambda: nn.Sequential(nn.Linear(6, 4), nn.RReLU(0.2, 0.2).eval()), images(6)),
 }
@@ -259,6 +326,7 @@ PAIRS = [
 # Where no use is of a linear map, both ways are one.
 ONE_WAY = {
     "group norm", "layer norm", "rms norm", "instance norm", "prelu", "embedding", "embedding bag",
+    "packed",
 }  # fmt: skip
 
 
@@ -369,6 +437,36 @@ def test_parameters_used_past_torch_s_functions_are_refused_by_name():
 
 def _scaled(x: torch.Tensor) -> torch.Tensor:
     return x * 2
+
+
+def test_a_parameter_may_be_turned_by_the_names_of_the_arguments():
+    model, x = double(lambda: nn.Linear(3, 2, bias=False)), images(3)[0]
+    turns = (
+        lambda w: w.T,
+        lambda w: torch.t(input=w),
+        lambda w: torch.transpose(input=w, dim0=0, dim1=1),
+    )
+    with always("materialised"):
+        first, *others = [
+            pprs.smooth(lambda t=t: (x @ t(model.weight)).sum(), model, 0.1, 2, seed=1, step=0)
+            for t in turns
+        ]
+    for loss in others:
+        torch.testing.assert_close(loss, first)
+
+
+def test_values_that_are_no_tensors_must_be_those_of_all_perturbations():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    zero, above = torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool)
+
+    def closure(found):
+        y = model(torch.ones(1, 1))
+        return y.sum() * (2 if torch.equal(*found(y)) else 1)
+
+    assert pprs.smooth(lambda: closure(lambda y: (y, zero)), model, 1.0, 2).isfinite()
+    with pytest.raises(RuntimeError, match=r"torch.equal gives .* and another value at others"):
+        pprs.smooth(lambda: closure(lambda y: (y > 0, above)), model, 1.0, 2, antithetic=True)
 
 
 def test_metadata_is_not_a_use():
