@@ -192,7 +192,7 @@ def _repetitions(config: SimulateConfig, problem: Problem, name: str) -> int:
 def describe(fit: Fit | None) -> str:
     """A fit in a line of text."""
     if fit is None:
-        return "no line fitted: that takes three depths, all of them reached"
+        return "no line fitted: that takes three depths, all of them reached, and none at the start"
     negligible = 1e-9 * fit.slope  # rounding of exact times
     a = _with_error(fit.intercept, fit.intercept_error, negligible)
     b = _with_error(fit.slope, fit.slope_error, negligible)

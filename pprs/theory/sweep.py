@@ -60,8 +60,11 @@ class Sweep:
         return np.asarray(np.median(self.times, axis=1))
 
     def fit(self) -> Fit | None:
-        """How the times grow; ``None`` for fewer than three depths, or if some are infinite."""
-        if len(self.depths) < 3 or not np.isfinite(self.times).all():
+        """How the times grow; ``None`` for fewer than three depths, or if some are infinite or 0.
+
+        A time is 0 where the start is near enough.
+        """
+        if len(self.depths) < 3 or not (np.isfinite(self.times) & (self.times > 0)).all():
             return None
         from scipy import stats
 

@@ -63,6 +63,15 @@ def test_what_is_not_reached_is_infinite_and_not_fitted():
     assert times.fit() is None
 
 
+def test_where_the_start_is_near_enough_nothing_is_fitted():
+    measured = sweep(
+        quadratic([1.0]), lambda _: GradientDescent(1.0), DEPTHS, epsilon=9.0, minimum=0.0, limit=5
+    )
+    times = collected("GD", measured)
+    assert (times.times == 0).all()
+    assert times.fit() is None
+
+
 def test_the_crossing_is_where_the_lines_meet():
     depths = np.array(DEPTHS)[:, None]
     steep, flat = made(10 * depths * np.ones(2)), made(50 + 5 * depths * np.ones(2))
