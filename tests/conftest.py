@@ -12,12 +12,22 @@ import amount  # noqa: F401 (the property tests' settings)
 import pytest
 import torch
 import warm
+from on_device import OnDevice
 
 ROOT = Path(__file__).parent.parent
 
 torch.set_num_threads(1)
 # As a terminal has it, for the processes that tests start, too: background jobs ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="where tests make tensors: cpu or cuda")
+
+
+def pytest_configure(config):
+    if config.option.device != "cpu":  # from here on, for what test files make when imported too
+        OnDevice(torch.device(config.option.device)).__enter__()
 
 
 def pytest_collection_modifyitems(items):

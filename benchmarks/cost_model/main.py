@@ -1,15 +1,19 @@
-"""Fit the constants of pprs/smoothing/_cost.py to times measured on this machine."""
+"""Fit the constants of pprs/smoothing/_cost.py to times measured on this machine.
+
+An argument names the device, "cpu" or "cuda".
+"""
 
 from __future__ import annotations
 
 import random
-import time
+import sys
 
 import numpy as np
 import torch
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
+from benchmarks.gradient.main import timed as timed_on
 from pprs.smoothing import Noise, Perturbation, always, at_perturbed
 from pprs.smoothing._cost import LinearShape, Way, features
 
@@ -19,6 +23,7 @@ WAYS: tuple[Way, ...] = ("implicit", "materialised")
 
 def timed(layer: nn.Module, x: Tensor, lanes: int, way: Way) -> float:
     law = Perturbation(0.01, lanes)
+    device = torch.get_default_device()
     parameters = dict(layer.named_parameters())
     places = law.lanes(Noise(0, 0), lanes, 1)
 
@@ -27,18 +32,18 @@ def timed(layer: nn.Module, x: Tensor, lanes: int, way: Way) -> float:
         with always(way):
             at_perturbed(layer, targets, places, x, watched=False).sum().backward()
 
-    run()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
+    timed_on(run, device)
+    return float(np.median([timed_on(run, device) for _ in range(REPEATS)]))
 
 
 def linear_case() -> tuple[LinearShape, nn.Module, Tensor]:
-    lanes, rows = random.choice([4, 16, 32]), random.choice([1, 4, 8, 16, 32, 64, 128, 256])
-    inputs, outputs = random.choices([64, 128, 256, 512, 1024, 2048], k=2)
+    large = torch.get_default_device().type == "cuda"
+    lanes, rows = (
+        random.choice([4, 16, 64 if large else 32]),
+        random.choice([1, 4, 8, 16, 32, 64, 128, 256]),
+    )
+    widths = [256, 512, 1024, 2048, 4096] if large else [64, 128, 256, 512, 1024, 2048]
+    inputs, outputs = random.choices(widths, k=2)
     needed = random.random() < 0.8
     x = torch.randn(lanes, rows, inputs, requires_grad=needed)
     layer = nn.Linear(inputs, outputs, bias=False)
@@ -55,16 +60,18 @@ def conv_case() -> tuple[LinearShape, nn.Module, Tensor]:
     return LinearShape(lanes, rows, channels * kernel**2, channels, True, patches=True), layer, x
 
 
-def main(cases: int = 60) -> None:
+def main(device: str = "cpu", cases: int = 60) -> None:
+    torch.set_default_device(device)
+    factor = 8 if device == "cuda" else 1  # how much larger a use may be
     random.seed(0)
     torch.manual_seed(0)
     for name, draw in (("linear", linear_case), ("convolution", conv_case)):
         measured = []
         for _ in range(cases):
             shape, layer, x = draw()
-            if shape.streams * shape.rows * max(shape.inputs, shape.outputs) > 3e7:
+            if shape.streams * shape.rows * max(shape.inputs, shape.outputs) > factor * 3e7:
                 continue
-            if shape.streams * shape.inputs * shape.outputs > 8e7 or shape.rows > 512:
+            if shape.streams * shape.inputs * shape.outputs > factor * 8e7 or shape.rows > 512:
                 continue
             measured.append((shape, [timed(layer, x, shape.streams, w) for w in WAYS]))
         chosen = []
@@ -89,4 +96,4 @@ def main(cases: int = 60) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1] if len(sys.argv) > 1 else "cpu")

@@ -26,6 +26,7 @@ class Case:
         samples: perturbations K.
         bars: the highest ratio to a plain pass with shared noise and with noise per example, and
             the least number of times faster than the literal loop.
+        autocast: the type that torch computes products in, if not the parameters'.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Case:
     batch: int
     samples: int
     bars: tuple[float, float, float]
+    autocast: torch.dtype | None = None
 
     def data(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Inputs and targets."""

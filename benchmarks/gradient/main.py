@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from benchmarks.gradient.cases import CASES, Case, CaseName, loss
-from benchmarks.gradient.profiling import peak_memory, shares
+from benchmarks.gradient.profiling import launches, peak_memory, shares
 from benchmarks.report import against, processor
 from pprs.cli.run import configured
 from pprs.io.files import check_file, write_json
@@ -84,7 +85,7 @@ def bench_gradient(config: GradientBench) -> list[dict[str, Any]]:
     return results
 
 
-def ways(case: Case, device: torch.device) -> Mapping[str, Way]:
+def ways(case: Case, device: torch.device) -> dict[str, Way]:
     """The ways to a gradient; each leaves it in the parameters' ``.grad``."""
     torch.manual_seed(0)
     network = case.network().to(device)
@@ -104,21 +105,21 @@ def ways(case: Case, device: torch.device) -> Mapping[str, Way]:
             batch=(x, y),
         ).backward()  # type: ignore[no-untyped-call]
 
+    def prepared(way: Way) -> Way:
+        def run() -> None:
+            network.zero_grad()
+            with torch.autocast(device.type, case.autocast, enabled=case.autocast is not None):
+                way()
+
+        return run
+
     return {
-        "plain": _cleared(network, plain),
-        "shared": _cleared(network, lambda: smoothed("shared")),
-        "example": _cleared(network, lambda: smoothed("example")),
-        "literal": _cleared(network, lambda: _literal(network, case, x, y)),
-        "vmap": _cleared(network, lambda: _vmapped(network, case, x, y)),
+        "plain": prepared(plain),
+        "shared": prepared(lambda: smoothed("shared")),
+        "example": prepared(lambda: smoothed("example")),
+        "literal": prepared(lambda: _literal(network, case, x, y)),
+        "vmap": prepared(lambda: _vmapped(network, case, x, y)),
     }
-
-
-def _cleared(network: nn.Module, way: Way) -> Way:
-    def run() -> None:
-        network.zero_grad()
-        way()
-
-    return run
 
 
 def _literal(network: nn.Module, case: Case, x: Tensor, y: Tensor) -> None:
@@ -148,21 +149,23 @@ def _vmapped(network: nn.Module, case: Case, x: Tensor, y: Tensor) -> None:
 
 
 def _measure(case: Case, repeats: int, device: torch.device) -> dict[str, Any]:
-    chosen = ways(case, device)
     slow = ("literal", "vmap")
+    chosen = {n: w for n, w in ways(case, device).items() if n not in slow or _runs(w)}
     times: dict[str, list[float]] = {name: [] for name in chosen}
     with _attention_without_warnings():
         for repeat in range(-2, repeats):  # the first ones warm up
             for name, way in chosen.items():
-                if name in slow and repeat % 5 and repeat != -1:
+                if name in slow and repeat % 5:
                     continue
-                spent = _timed(way, device)
+                spent = timed(way, device)
                 if repeat >= 0:
                     times[name].append(spent)
         fast = [name for name in chosen if name not in slow]
         memory = {name: peak_memory(chosen[name], device) for name in fast}
         parts = {name: shares(chosen[name]) for name in ("shared", "example")}
+        kernels = {name: launches(chosen[name]) for name in fast} if device.type == "cuda" else {}
     medians = {name: statistics.median(spent) for name, spent in times.items()}
+    medians = {name: medians.get(name, math.nan) for name in (*fast, *slow)}
     ratios = {name: medians[name] / medians["plain"] for name in medians}
     return {
         "label": case.label,
@@ -172,10 +175,20 @@ def _measure(case: Case, repeats: int, device: torch.device) -> dict[str, Any]:
         "faster than literal": {n: medians["literal"] / medians[n] for n in ("shared", "example")},
         "memory": {name: memory[name] / memory["plain"] for name in memory},
         "shares": parts,
+        "kernels": kernels,
     }
 
 
-def _timed(way: Way, device: torch.device) -> float:
+def _runs(way: Way) -> bool:
+    """Whether torch can do it; it also warms up."""
+    try:
+        way()
+    except RuntimeError:
+        return False
+    return True
+
+
+def timed(way: Way, device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()

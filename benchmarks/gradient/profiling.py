@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from pprs.smoothing import _compiled
@@ -65,6 +66,15 @@ def shares(run: Callable[[], None], repeats: int = 3) -> dict[str, float]:
             spent["products"] += own
     found = {part: own / total for part, own in spent.items()}
     return {**found, "rest": 1 - sum(found.values())}
+
+
+def launches(run: Callable[[], None]) -> dict[str, float]:
+    """How many kernels a run starts on a CUDA device, and the seconds they take there."""
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
+        run()
+        torch.cuda.synchronize()
+    kernels = [e for e in recorded.events() if e.device_type == DeviceType.CUDA]
+    return {"count": len(kernels), "seconds": sum(e.device_time for e in kernels) * 1e-6}
 
 
 def _recording(name: str, label: str) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,17 @@ def fresh_caches() -> Iterator[None]:
         yield
     finally:
         _forget()
+
+
+@contextmanager
+def loose_weights() -> Iterator[None]:
+    """Inside the block recurrent layers on a GPU say nothing of weights that lie apart.
+
+    Torch advises to compact them, which perturbed weights cannot be.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous")
+        yield
 
 
 def _forget() -> None:

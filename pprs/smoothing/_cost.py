@@ -24,6 +24,7 @@ class LinearShape:
         outputs: width of an output.
         input_gradient: whether the gradient of the inputs is needed.
         patches: whether it is a convolution, whose patches would have to be listed.
+        cuda: whether it runs on a CUDA device.
     """
 
     streams: int
@@ -32,6 +33,7 @@ class LinearShape:
     outputs: int
     input_gradient: bool
     patches: bool = False
+    cuda: bool = False
 
     @property
     def huge(self) -> bool:
@@ -58,7 +60,7 @@ def choose(shape: LinearShape) -> Way:
     forced = _forced.get()
     if forced == "materialised" or (forced == "implicit" and not shape.huge):
         return forced
-    constants = _CONVOLUTION if shape.patches else _LINEAR
+    constants = _CONSTANTS[shape.cuda][shape.patches]
     implicit, materialised = (
         sum(c * f for c, f in zip(fitted, done, strict=True))
         for fitted, done in zip(constants, features(shape), strict=True)
@@ -66,10 +68,20 @@ def choose(shape: LinearShape) -> Way:
     return "implicit" if implicit < materialised else "materialised"
 
 
-# Nanoseconds for each of `features`, fitted by benchmarks/cost_model on a CPU with four threads.
-# Only their relations matter, and those are used on other devices too.
-_LINEAR = ((6.65, 0.015, 0.0228, 0.00769, 1.63e6), (1.67, 0.0106, 1.24e6))
-_CONVOLUTION = ((18.0, 0.00955, 0.0675, 0.000325, 3.14e6), (3.38, 0.00768, 2.62e6))
+# Nanoseconds for each of `features`, for linear maps and convolutions, fitted by
+# benchmarks/cost_model on a CPU with four threads; only their relations matter.
+_CPU = (
+    ((6.65, 0.015, 0.0228, 0.00769, 1.63e6), (1.67, 0.0106, 1.24e6)),
+    ((18.0, 0.00955, 0.0675, 0.000325, 3.14e6), (3.38, 0.00768, 2.62e6)),
+)
+# The same on an H100, where starting kernels is nearly all. A materialised weight takes 0.004 and
+# 0.0105 there; it is counted dearer, since its memory is taken until the backward pass: a use of
+# more than about 60 million of them (240 MB in float32) goes without.
+_CUDA = (
+    ((0.0314, 7.85e-6, 0.00228, 2.99e-5, 2.66e6), (0.025, 4.07e-5, 1.12e6)),
+    ((0.00456, 0.000176, 5.56e-5, 0.0, 5e6), (0.025, 0.000102, 2.11e6)),
+)
+_CONSTANTS = (_CPU, _CUDA)
 
 
 def features(shape: LinearShape) -> tuple[list[int], list[int]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.overrides import resolve_name
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from pprs.smoothing._caches import loose_weights
 from pprs.smoothing._lanes import Operand, on_all_lanes, stacked
 
 # How torch says that it is vmap that it cannot, and not the function.
@@ -45,7 +46,8 @@ def one_by_one(lane: Tensor, count: int, func: Callable[..., Any], args: Any, kw
             for place, operand in zip(places, operands, strict=True):
                 leaves[place] = operand.value if operand.shared else operand.value[number]
             lane_args, lane_kwargs = tree_unflatten(leaves, structure)
-            results.append(func(*lane_args, **lane_kwargs))
+            with loose_weights():
+                results.append(func(*lane_args, **lane_kwargs))
         if isinstance(results[0], Tensor | tuple | list):
             return stacked(results)
         values.extend(results)

@@ -13,7 +13,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from pprs.smoothing import _compiled, _philox
+from pprs.smoothing import _compiled, _fused, _philox
 from pprs.smoothing._philox import Segments
 
 
@@ -76,10 +76,6 @@ class Noise:
             first: the number of the stream of row 0.
         """
         streams, *rest = shape
-        if device.type == "cuda" and role is not Role.PARAMETER:
-            # Only parameters' streams are read from the middle; torch's own kernel is faster.
-            generator = torch.Generator(device).manual_seed(derive_seed(self.key(name), role))
-            return torch.randn(shape, generator=generator, dtype=dtype, device=device)
         segments = Segments(_origin(device), math.prod(rest), streams, first)
         return self._draw(name, role, segments, dtype).view(shape)
 
@@ -96,7 +92,8 @@ class Noise:
         base = parameter.reshape(-1)
         segments = Segments(_origin(base.device), base.numel(), lanes, share=share)
         key, role = self.key(name), Role.PARAMETER
-        drawn = _compiled.normals(key, role, segments, base.dtype, base=base, sigma=sigma)
+        draw = _fused.normals if base.is_cuda else _compiled.normals
+        drawn = draw(key, role, segments, base.dtype, base=base, sigma=sigma)
         return None if drawn is None else drawn.view(lanes, *parameter.shape)
 
     def rows(self, name: str, index: Tensor, width: int, dtype: torch.dtype, share: int) -> Tensor:
@@ -119,7 +116,8 @@ class Noise:
     def _draw(self, name: str, role: Role, segments: Segments, dtype: torch.dtype) -> Tensor:
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         key = self.key(name)
-        drawn = _compiled.normals(key, role, segments, wide)
+        draw = _fused.normals if segments.starts.is_cuda else _compiled.normals
+        drawn = draw(key, role, segments, wide)
         if drawn is None:
             drawn = _philox.normals(key, role, segments, wide)
         return drawn.to(dtype)

@@ -169,6 +169,7 @@ def _goes_implicit(
         len(weight),
         not shared,  # whether or not gradients are recorded: the noise must not depend on that
         positions is not None,
+        inputs.device.type == "cuda",
     )
     return choose(shape) == "implicit"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pprs.smoothing._caches import fresh_caches
+from pprs.smoothing._caches import fresh_caches, loose_weights
 from pprs.smoothing._checks import check_finite, check_scalar
 from pprs.smoothing._draws import Target
 from pprs.smoothing._noise import Noise
@@ -75,7 +75,8 @@ def _perturbed(targets: Sequence[Target], lane: int) -> Iterator[None]:
 def _run(closure: Closure, row: Sequence[Tensor], parameters: Mapping[str, nn.Parameter]) -> Tensor:
     for parameter in parameters.values():
         parameter.grad = None
-    loss = check_scalar(closure(*row))
+    with loose_weights():
+        loss = check_scalar(closure(*row))
     if all(parameter.grad is None for parameter in parameters.values()):
         try:
             loss.backward()  # type: ignore[no-untyped-call]

@@ -39,7 +39,7 @@ from pprs.smoothing._perturbation import (
 )
 from pprs.smoothing._rules import RULES, WITHOUT_PARAMETERS
 from pprs.smoothing._state import State
-from pprs.smoothing._watch import Watch, has_run, is_first
+from pprs.smoothing._watch import CHECKPOINT, Watch, has_run, is_first
 
 Closure = Callable[..., Tensor]
 Batch = Sequence[Tensor]
@@ -257,6 +257,8 @@ def _check_not_inside() -> None:
 
 
 def _explain(error: BaseException) -> None:
+    if "_NoopSaveInputs" in str(error):  # torch's checkpointing before 2.13
+        raise CHECKPOINT from None
     if "setup_context" in str(error):
         raise RuntimeError(
             "the closure runs a torch.autograd.Function that torch.func.vmap cannot: one without "

@@ -78,14 +78,14 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _check_hooks(self) -> None:
         hooks = _saving_hooks()
         if hooks != self._hooks and "checkpoint" in repr(hooks):
-            self._refuse(_CHECKPOINT)
+            self._refuse(CHECKPOINT)
 
     def _refuse(self, refusal: RuntimeError) -> None:
         self.refusal = refusal
         raise refusal
 
 
-_CHECKPOINT = RuntimeError(
+CHECKPOINT = RuntimeError(
     "activation checkpointing (torch.utils.checkpoint) in the closure: on the way back it would "
     "run again, outside torch.func.vmap and at unperturbed parameters. Switch it off"
 )

@@ -29,7 +29,9 @@ def rejections(a, b, seed=0):
     directions = torch.randn(a.shape[1], 16, generator=generator, dtype=a.dtype)
     p = min(
         ks_2samp(x, y, method="asymp").pvalue
-        for x, y in zip((a @ directions).T.numpy(), (b @ directions).T.numpy(), strict=True)
+        for x, y in zip(
+            (a @ directions).T.cpu().numpy(), (b @ directions).T.cpu().numpy(), strict=True
+        )
     )
     if p < level / 16:
         found.append(f"projections differ: p = {p:.1e}")

@@ -82,7 +82,7 @@ def test_a_function_gives_the_types_and_values_that_it_gives_without_lanes(case)
             given[0] = given[0].bfloat16()
         if kinds == "half":
             given = [x.bfloat16() for x in given]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(X.device.type, dtype=torch.bfloat16):
             try:
                 expected = torch.stack(
                     [function(*(x[lane] for x in given)) for lane in range(LANES)]
@@ -92,7 +92,9 @@ def test_a_function_gives_the_types_and_values_that_it_gives_without_lanes(case)
             found = smoothed(function, *given)
         tried += 1
         assert found.dtype == expected.dtype
-        rounded = 2e-2 if expected.dtype == torch.bfloat16 else 1e-5
+        # On a GPU torch rounds inside some losses, which then end in single precision.
+        coarse = expected.dtype == torch.bfloat16 or (X.is_cuda and kinds != "single")
+        rounded = 2e-2 if coarse else 1e-5
         torch.testing.assert_close(found, expected, rtol=rounded, atol=rounded)
     assert tried >= 1
 
@@ -112,6 +114,7 @@ def test_every_function_that_autocast_knows_is_known_by_name():
         }
         found = {name for _, name in _autocast._functions(known)}
         found |= {*_autocast._NAMES.values(), *inner.split()}
+        known = {name for name in known if "::" not in name}  # not torch's own
         assert {n for n in known - found if not n.lstrip("_").startswith("upsample_")} == set()
         assert set((_autocast._LOWER + " " + _autocast._WIDEST).split()) & known
 
@@ -177,6 +180,7 @@ def test_small_perturbations_lose_what_autocast_loses(case, dtype):
     assert (gradients(True, True) - exact).norm() < 2 * lost + 0.01 * exact.norm()
 
 
+@pytest.mark.skipif(torch.get_default_device().type == "cuda", reason="torch has none there")
 def test_norms_of_another_type_than_their_inputs_run_without_autocast():
     model, x = MODELS["layer norm"]()
     model = model.bfloat16()

@@ -14,7 +14,9 @@ from pprs.smoothing import (
     compiled,
 )
 
-needs_compiler = pytest.mark.skipif(not compiled(), reason="there is no C compiler here")
+needs_compiler = pytest.mark.skipif(
+    not compiled() or torch.get_default_device().type != "cpu", reason="no C compiler, or no CPU"
+)
 
 
 class Source:

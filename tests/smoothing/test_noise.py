@@ -13,7 +13,9 @@ from pprs.smoothing._philox import Segments
 CPU = torch.device("cpu")
 FALSE_ALARMS = 1e-6  # of each test here: its seeds are fixed, so it passes or fails for ever
 
-needs_compiler = pytest.mark.skipif(not compiled(), reason="there is no C compiler here")
+needs_compiler = pytest.mark.skipif(
+    not compiled() or torch.get_default_device().type != "cpu", reason="no C compiler, or no CPU"
+)
 
 
 def limit(tests):
@@ -43,7 +45,7 @@ def test_philox_gives_its_known_answers(key, counter, words):
 @pytest.mark.parametrize("starts", [[[0]], [[5, 1000, 64]], [[2**36 + 7], [3], [5], [9]]], ids=str)
 @pytest.mark.parametrize("share", [1, 2])
 def test_the_compiled_stream_is_the_defined_one(dtype, count, starts, share):
-    segments = Segments(torch.tensor(starts), count, lanes=4, first=3, share=share)
+    segments = Segments(torch.tensor(starts, device=CPU), count, lanes=4, first=3, share=share)
     expected = _philox.normals(0xDEADBEEFCAFEBABE, 3, segments, dtype)
     found = _compiled.normals(0xDEADBEEFCAFEBABE, 3, segments, dtype)
     tolerance = 4e-6 if dtype == torch.float32 else 1e-13
@@ -52,7 +54,7 @@ def test_the_compiled_stream_is_the_defined_one(dtype, count, starts, share):
 
 @needs_compiler
 def test_perturbing_at_once_adds_the_same_draws():
-    parameter = torch.randn(7, 33, dtype=torch.float64)
+    parameter = torch.randn(7, 33, dtype=torch.float64, device=CPU)
     noise = Noise(1, 2)
     drawn = noise.normals("w", Role.PARAMETER, (2, 7, 33), torch.float64, CPU)
     pairs = torch.stack([drawn, -drawn], 1).flatten(0, 1)
@@ -118,7 +120,7 @@ def test_tails_are_those_of_a_normal_up_to_5_sigma():
 
 
 def test_the_distribution_function_is_that_of_a_normal():
-    x = sample(count=250_000).flatten().numpy()
+    x = sample(count=250_000).flatten().cpu().numpy()
     assert stats.kstest(x, "norm").pvalue > FALSE_ALARMS
     assert stats.kstest(x + 0.01, "norm").pvalue < FALSE_ALARMS
 
@@ -152,7 +154,7 @@ def test_streams_roles_names_steps_and_neighbours_are_uncorrelated():
 def test_rows_are_entries_of_the_parameter_s_draws(dtype):
     noise = Noise(4, 2)
     whole = noise.normals("e", Role.PARAMETER, (3, 11, 6), dtype, CPU)
-    index = torch.tensor([[[0, 10], [3, 3]], [[1, 2], [4, 0]], [[9, 9], [9, 5]]])
+    index = torch.tensor([[[0, 10], [3, 3]], [[1, 2], [4, 0]], [[9, 9], [9, 5]]], device=CPU)
     rows = noise.rows("e", index, 6, dtype, share=1)
     for lane in range(3):
         assert torch.equal(rows[lane], whole[lane][index[lane]])

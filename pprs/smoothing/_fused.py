@@ -1,0 +1,84 @@
+"""Draws the streams of :mod:`pprs.smoothing._philox` on a CUDA device, in one kernel.
+
+In torch's own operations a draw takes some two hundred kernels, whose launches cost more than a
+small network's whole pass. Triton comes with torch's builds for CUDA; without it, there are those.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pprs.smoothing._philox import Segments
+
+_TILE = 256  # blocks of four words that a program computes
+
+
+def normals(
+    key: int,
+    role: int,
+    segments: Segments,
+    dtype: torch.dtype,
+    *,
+    base: Tensor | None = None,
+    sigma: float = 1.0,
+) -> Tensor | None:
+    """As :func:`pprs.smoothing._compiled.normals`, or ``None`` without a CUDA device or Triton."""
+    starts = segments.starts
+    if starts.device.type != "cuda":
+        return None
+    kernel = _kernel()
+    return None if kernel is None else launch(kernel, key, role, segments, dtype, base, sigma)
+
+
+def launch(
+    kernel: Any,
+    key: int,
+    role: int,
+    segments: Segments,
+    dtype: torch.dtype,
+    base: Tensor | None,
+    sigma: float,
+) -> Tensor:
+    """Draw with :func:`pprs.smoothing._triton.normal`."""
+    starts, lanes, count = segments.starts.contiguous(), segments.lanes, segments.count
+    pieces = starts.shape[1]
+    out = torch.empty(lanes, pieces, count, dtype=dtype, device=starts.device)
+    if out.numel() == 0:
+        return out
+    wide = dtype == torch.float64
+    # A segment may begin anywhere in a group of 16 blocks.
+    blocks = (count // (32 if wide else 64) + 2) * 16
+    tiles = -(-blocks // _TILE)
+    kernel[(lanes * pieces * tiles,)](
+        out,
+        out if base is None else base.contiguous().resolve_neg(),
+        starts,
+        key,
+        role,
+        count,
+        pieces,
+        pieces if len(starts) > 1 else 0,
+        segments.first,
+        segments.share,
+        # Triton would take a Python float for a float32.
+        struct.unpack("<q", struct.pack("<d", sigma))[0],
+        tiles,
+        BASE=base is not None,
+        WIDE=wide,
+        TILE=_TILE,
+    )
+    return out
+
+
+@functools.cache
+def _kernel() -> Any:
+    try:
+        from pprs.smoothing._triton import normal
+    except ImportError:
+        return None
+    return normal
