@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 from torch import Tensor
 
 from pprs.compare.config import CompareConfig, MethodName
-from pprs.compare.reporter import Reporter
 from pprs.compare.run import Run, examples
 from pprs.compare.search import Choice, Trial, candidates, choose, try_candidates
 from pprs.io.folder import claim
 from pprs.pipeline import joined, launch
+
+if TYPE_CHECKING:
+    from pprs.compare.reporter import Reporter
 
 
 def compare(config: CompareConfig) -> None:
@@ -37,7 +40,9 @@ def _rank(config: CompareConfig, folder: Path | None) -> None:
     if rank < last:
         _experiment(config, alone, None)
         return
-    # The last process reports.
+    # The last process reports, and only it imports what that needs: pictures, above all.
+    from pprs.compare.reporter import Reporter
+
     with Reporter(config, folder or claim(config.out, config.name), _work(config)) as reporter:
         _experiment(config, alone, reporter)
         reporter.finish()

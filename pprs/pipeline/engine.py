@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -18,15 +18,17 @@ from torch import Tensor
 from torch.func import vmap
 
 from pprs.pipeline.draws import kept
-from pprs.pipeline.halves import HalvedStage
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.relay import relay
 from pprs.pipeline.schedule import Schedule
 from pprs.pipeline.stage import PerturbedStage
-from pprs.pipeline.trace import Recorder, TimedStage
+from pprs.pipeline.trace import Recorder
 from pprs.pipeline.tuning import best_microbatches
 from pprs.smoothing import Perturbation
+
+if TYPE_CHECKING:
+    from pprs.pipeline.halved_stage import HalvedStage
 
 _TRIALS = 3  # steps for each number of microbatches that is tried, after a first one
 _SHAPES = 8  # of batches, for which what was set up is kept
@@ -76,6 +78,9 @@ class Engine:
     _divisible: set[int] = field(default_factory=set)  # labels that the loss weighs as others
 
     def __post_init__(self) -> None:
+        # Takes seconds: not with the package, for commands that run no pipeline, nor in a step.
+        import torch.distributed.pipelining  # noqa: F401
+
         self._over_labels = OverLabels.of(self.loss)
 
     def fresh(self, perturbation: Perturbation) -> Engine:
@@ -232,6 +237,9 @@ class Engine:
     def _stage(
         self, number: int, takes: Tensors, gives: Tensors, recorder: Recorder | None
     ) -> HalvedStage:
+        from pprs.pipeline.halved_stage import HalvedStage
+        from pprs.pipeline.trace.timed_stage import TimedStage
+
         where = (self.local[number], number, self.stages, self.device)
         kinds: dict[str, Any] = {"input_args": takes, "output_args": gives, "group": self.group}
         if recorder is None:

@@ -6,16 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from torch.distributed.pipelining import (
-    Schedule1F1B,
-    ScheduleDualPipeV,
-    ScheduleGPipe,
-    ScheduleInterleaved1F1B,
-    ScheduleInterleavedZeroBubble,
-    ScheduleLoopedBFS,
-    ScheduleZBVZeroBubble,
-)
-
 from pprs.pipeline.grid import Grid
 from pprs.smoothing import Perturbation
 
@@ -36,15 +26,22 @@ class Schedule:
     """An order, by name.
 
     Args:
-        engine: the engine's class for it.
+        torchs: the name of torch's class for it.
         placement: ``"single"``: a process holds one stage; ``"loop"``: stages go round the
             processes, several times; ``"v"``: a process holds two, stages go there and back.
         splits: whether it splits a backward into those of inputs and weights.
     """
 
-    engine: Any
+    torchs: str
     placement: Placement
     splits: bool = False
+
+    @property
+    def engine(self) -> Any:
+        """Torch's class for it, which takes seconds to import."""
+        from torch.distributed import pipelining
+
+        return getattr(pipelining, self.torchs)
 
     def stages_of(self, rank: int, ranks: int, each: int) -> list[int]:
         """The stages that a process holds, ``each`` of them."""
@@ -59,13 +56,13 @@ class Schedule:
 
 
 SCHEDULES: dict[str, Schedule] = {
-    "gpipe": Schedule(ScheduleGPipe, "single"),
-    "1f1b": Schedule(Schedule1F1B, "single"),
-    "looped-bfs": Schedule(ScheduleLoopedBFS, "loop"),
-    "interleaved-1f1b": Schedule(ScheduleInterleaved1F1B, "loop"),
-    "interleaved-zero-bubble": Schedule(ScheduleInterleavedZeroBubble, "loop", splits=True),
-    "zb-v": Schedule(ScheduleZBVZeroBubble, "v", splits=True),
-    "dualpipe-v": Schedule(ScheduleDualPipeV, "v", splits=True),
+    "gpipe": Schedule("ScheduleGPipe", "single"),
+    "1f1b": Schedule("Schedule1F1B", "single"),
+    "looped-bfs": Schedule("ScheduleLoopedBFS", "loop"),
+    "interleaved-1f1b": Schedule("ScheduleInterleaved1F1B", "loop"),
+    "interleaved-zero-bubble": Schedule("ScheduleInterleavedZeroBubble", "loop", splits=True),
+    "zb-v": Schedule("ScheduleZBVZeroBubble", "v", splits=True),
+    "dualpipe-v": Schedule("ScheduleDualPipeV", "v", splits=True),
 }
 
 

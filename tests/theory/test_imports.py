@@ -7,12 +7,15 @@ import pytest
 
 pytestmark = pytest.mark.dist
 SLOW = {"scipy.stats", "scipy.optimize", "networkx"}
+SLOW_TORCH = {"torch.distributed.pipelining", "torch._dynamo", "sympy"}
 # One after the other: nothing that takes long comes with a package before it is used.
 UNWANTED = {
     "pprs": SLOW | {"torch"},
     "pprs.theory": SLOW | {"torch"},
     "pprs.optim": SLOW | {"pprs.pipeline"},
-    "pprs.pipeline": SLOW,
+    "pprs.pipeline": SLOW | SLOW_TORCH,
+    "pprs.cli.train": SLOW | SLOW_TORCH | {"matplotlib"},
+    "pprs.cli.compare": SLOW | SLOW_TORCH | {"matplotlib"},
 }
 
 

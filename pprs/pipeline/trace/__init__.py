@@ -1,7 +1,7 @@
 """Where the time of a pipeline's steps goes: recorded, compared with the ideal, drawn."""
 
 from pprs.pipeline.trace.gantt import draw
-from pprs.pipeline.trace.recorder import Recorder, TimedStage, gather
+from pprs.pipeline.trace.recorder import Recorder, gather
 from pprs.pipeline.trace.shares import Share, Shares, StageShare, shares
 from pprs.pipeline.trace.timeline import Event, Timeline
 
@@ -11,7 +11,6 @@ __all__ = [
     "Share",
     "Shares",
     "StageShare",
-    "TimedStage",
     "Timeline",
     "draw",
     "gather",

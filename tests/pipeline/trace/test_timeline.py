@@ -26,9 +26,10 @@ from torch.nn.functional import mse_loss
 
 from pprs.pipeline import launch
 from pprs.pipeline.trace.clocks import Clock, Reading, compare
-from pprs.pipeline.trace.recorder import Recorder, TimedStage, gather
+from pprs.pipeline.trace.recorder import Recorder, gather
 from pprs.pipeline.trace.shares import shares
 from pprs.pipeline.trace.stopwatch import stopwatch
+from pprs.pipeline.trace.timed_stage import TimedStage
 from pprs.pipeline.trace.timeline import Event, Timeline
 from pprs.theory import Graph
 

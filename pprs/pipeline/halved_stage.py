@@ -1,0 +1,75 @@
+"""A stage of torch's pipelines; importing these takes seconds, so only who runs one does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.distributed.pipelining import PipelineStage
+
+from pprs.pipeline.halves import backward_by_inputs
+
+
+class HalvedStage(PipelineStage):
+    """A stage of torch's pipelines whose two halves make a whole backward.
+
+    Torch's own halves leave out parameters that act on what needs no gradient (behind frozen
+    layers, in the second of two towers), and are wrong for a parameter that is used twice.
+    """
+
+    def let_go(self) -> None:
+        """Free the memory in which it receives, until :meth:`make_ready`."""
+        for info in self._received():
+            info.buffer = None
+        self.fwd_cache.clear()
+
+    def make_ready(self) -> None:
+        """Allocate that memory again."""
+        for info in self._received():
+            if info.buffer is None:
+                meta = info.tensor_meta
+                info.buffer = torch.empty_strided(
+                    meta.shape, meta.stride, dtype=meta.dtype, device=self.device
+                )
+
+    def _received(self) -> Iterator[Any]:
+        for infos in (*self.args_recv_info.values(), *self.grad_recv_info.values()):
+            yield from (i for i in infos if not i.is_root_arg and i.tensor_meta is not None)
+
+    def forward_one_chunk(self, *args: Any, **given: Any) -> Any:
+        """As torch's."""
+        with _without_torchs_words():
+            return super().forward_one_chunk(*args, **given)
+
+    def backward_maybe_with_nosync(
+        self, backward_type: str, bwd_kwargs: dict[str, Any], last_backward: bool = False
+    ) -> Any:
+        """Run a pass backward, or the first or the second half of one."""
+        if backward_type == "weight":
+            for part in bwd_kwargs["param_groups"] or ():
+                part.backward()
+            return (), None
+        if backward_type == "input":
+            halves = backward_by_inputs(
+                bwd_kwargs["stage_output"], bwd_kwargs["output_grads"], bwd_kwargs["input_values"]
+            )
+            if halves is not None:
+                return halves
+            backward_type = "full"  # nothing is left for the second half
+            if bwd_kwargs["output_grads"] is None:  # torch takes the loss itself here
+                bwd_kwargs = bwd_kwargs | {"stage_output": bwd_kwargs["stage_output"][0]}
+        with _without_torchs_words():
+            return super().backward_maybe_with_nosync(backward_type, bwd_kwargs, last_backward)
+
+
+@contextmanager
+def _without_torchs_words() -> Iterator[None]:
+    """An error says what a layer said, without torch's words before it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, RuntimeError):
+            raise error.__cause__  # noqa: B904 (it has a cause of its own)
+        raise
