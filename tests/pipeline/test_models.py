@@ -36,8 +36,8 @@ def bert():
 
 def gpt2():
     config = GPT2Config(
-        vocab_size=17, n_positions=8, n_embd=8, n_layer=2, n_head=2, tie_word_embeddings=False,
-        use_cache=False,
+        vocab_size=17, n_positions=8, n_embd=8, n_layer=1, n_head=2, tie_word_embeddings=False,
+        use_cache=False, attn_pdrop=0.0,  # with dropout there, as in BERT, it is traced twice
     )  # fmt: skip
     tokens = torch.randint(17, (4, 6))
     return GPT2LMHeadModel(config), (tokens,), tokens.roll(-1, 1)
@@ -87,15 +87,13 @@ def train(name, schedule="gpipe", microbatches=2, **options):
 
 # For each number of processes. What schedules and kinds of noise do to the result does not depend
 # on the model; how a model is traced, cut and sent does, and zb-v cuts it into the most stages.
+BY_TIME = dict(noise="example", balance="time")
 RUNS = {
-    1: [
-        *((name, {}) for name in MODELS),
-        *((name, dict(microbatches=1)) for name in ("bert", "vit")),
-        ("vit", dict(noise="example", balance="time")),
-    ],
+    1: [("gpt2", {}), ("vit", BY_TIME)],
     2: [
-        *((name, dict(schedule="zb-v")) for name in MODELS),
-        ("vit", dict(noise="example", balance="time")),
+        ("gpt2", dict(schedule="zb-v")),
+        ("vit", BY_TIME),
+        *((name, dict(schedule="zb-v", microbatches=1)) for name in ("bert", "vit")),
     ],
 }
 
@@ -128,29 +126,33 @@ def difference(a, b):
     return max(((a[n] - b[n]).norm() / (1e-9 + b[n].norm())).item() for n in a)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_two_processes_and_any_schedule_train_the_same_parameters(results, name):
-    reference = results[1, name]
+BY_ONE_AND_TWO = {
+    "gpt2": (("gpt2",), ("gpt2", "zb-v")),
+    "vit": (("vit", *BY_TIME.values()), ("vit", *BY_TIME.values())),
+}
+
+
+@pytest.mark.parametrize("name", BY_ONE_AND_TWO)
+def test_two_processes_train_the_same_parameters_as_one(results, name):
+    one, two = (results[1 + i, *run] for i, run in enumerate(BY_ONE_AND_TWO[name]))
     start = dict(task(name)[0].named_parameters())
-    assert difference(reference, {n: start[n].detach() for n in reference}) > 1e-3
-    assert difference(results[2, name, "zb-v"], reference) < 1e-8
-    if name == "vit":
-        one, two = (results[world, name, "example", "time"] for world in (1, 2))
-        assert difference(two, one) < 1e-8
-        assert difference(one, reference) > 1e-6
+    assert difference(one, {n: start[n].detach() for n in one}) > 1e-3
+    assert difference(two, one) < 1e-8
 
 
 @pytest.mark.parametrize("name", ["bert", "vit"])
 def test_with_one_microbatch_the_pipeline_is_pprs_on_the_model(results, name):
     model, example, y = task(name)
+    start = {n: p.detach().clone() for n, p in model.named_parameters()}
     *given, last = example
     positional, options = (given, last) if isinstance(last, dict) else (example, {})
     optimizer = pprs.PPRS(model, 0.05, sigma=0.05, samples=4, seed=5)
     for _ in range(STEPS):
         optimizer.step(lambda: loss(model(*positional, **options).logits, y))
     trained = {n: p.detach() for n, p in model.named_parameters()}
-    reference = results[1, name, 1]
-    assert difference({n: trained[n] for n in reference}, reference) < 1e-8
+    found = results[2, name, "zb-v", 1]
+    assert difference({n: trained[n] for n in found}, found) < 1e-8
+    assert all(torch.equal(trained[n], start[n]) for n in trained.keys() - found.keys())
 
 
 def test_tied_weights_that_two_stages_would_share_are_refused(results):
