@@ -22,10 +22,13 @@ from torch.distributed import TCPStore
 from pprs.pipeline.launcher import agent, rank
 from pprs_experiments.study import working
 
+# What ranks run, and what they import on the way: what traces a model, and models that are traced.
 IMPORTED = [
-    "torch.distributed.pipelining", "pytest", "hypothesis", "safetensors.torch", "scipy.stats",
-    "matplotlib.pyplot", "sklearn.datasets",
-    "pprs.cli", "pprs.compare", "pprs.pipeline", "pprs_experiments.study.command", "pprs.training",
+    "pytest", "hypothesis", "safetensors.torch", "scipy.stats", "networkx", "matplotlib.pyplot",
+    "sklearn.datasets", "torch.export._trace", "transformers.models.bert.modeling_bert",
+    "transformers.models.gpt2.modeling_gpt2", "transformers.models.vit.modeling_vit",
+    "pprs.cli", "pprs.compare.reporter", "pprs.pipeline.trace.timed_stage", "pprs.training",
+    "pprs_experiments.study.command",
 ]  # fmt: skip
 multiprocessing.set_forkserver_preload(IMPORTED)
 

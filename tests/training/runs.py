@@ -30,10 +30,10 @@ def workplace(folder):
     return folder
 
 
-def started(folder, *arguments, launcher=("-m", "pprs"), **environment):
-    """A process of its own, as tests of signals and of torchrun need it."""
+def started(folder, *arguments, **environment):
+    """A process of its own, as tests of signals need it."""
     return subprocess.Popen(
-        [sys.executable, *launcher, "train", *arguments],
+        [sys.executable, "-m", "pprs", "train", *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | environment, start_new_session=True,
     )  # fmt: skip

@@ -96,7 +96,7 @@ def gpt2():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=11, n_positions=8, n_embd=8, n_layer=2, n_head=2, tie_word_embeddings=False,
+        vocab_size=11, n_positions=8, n_embd=8, n_layer=1, n_head=2, tie_word_embeddings=False,
         use_cache=False,
     )  # fmt: skip
     return GPT2LMHeadModel(config)
@@ -118,7 +118,7 @@ def vit():
     from transformers import ViTConfig, ViTForImageClassification
 
     config = ViTConfig(
-        image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=4, num_attention_heads=2,
+        image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=12, num_labels=2,
     )  # fmt: skip
     return ViTForImageClassification(config)
