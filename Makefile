@@ -3,23 +3,25 @@ BIN := .venv/bin
 
 .PHONY: run test test-experiments fuzz coverage check help clean
 # Without what only `make fuzz` and `make test-experiments` run.
-PRODUCT := -m "not fuzz and not experiments"
+PRODUCT := -m "not fuzz and not experiments" $(addprefix --ignore=,tests/experiments tests/benchmarks experiments)
+# A process for each core, a file at a time, in the order of tests/conftest.py.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 run: .venv/runs ## train digits by all methods; what `make` alone does; ARGS='--shots 2' sets options
 	$(BIN)/pprs compare $(ARGS)
 
 test: .venv/installed ## the tests of pprs; ARGS=tests/smoothing only those
-	$(BIN)/python -m pytest -n auto --dist loadfile $(PRODUCT) $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(PRODUCT) $(ARGS)
 
 test-experiments: .venv/installed ## those of what is beside it: the study, its tasks, the benchmarks
-	$(BIN)/python -m pytest -n auto --dist loadfile -m experiments tests/experiments tests/benchmarks experiments $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m experiments tests/experiments tests/benchmarks experiments $(ARGS)
 
 fuzz: .venv/installed ## the property tests and random models with other examples, and many more of them
-	FUZZ=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "fuzz or hypothesis" $(ARGS)
+	FUZZ=1 $(BIN)/python -m pytest $(PARALLEL) -m "fuzz or hypothesis" $(ARGS)
 
 coverage: .venv/installed ## the tests, and which lines and branches they leave out, in htmlcov/ too
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto --dist loadfile $(PRODUCT) $(ARGS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(PRODUCT) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report

@@ -31,10 +31,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what is outside the product; the other marks are with the tests."""
+    """Mark what is outside the product; the other marks are with the tests. Slow files first."""
     for item in items:
         if {"experiments", "benchmarks"} & {*item.path.relative_to(ROOT).parts}:
             item.add_marker("experiments")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # else all wait for one at the end
 
 
 @pytest.fixture(autouse=True, scope="session")
