@@ -89,8 +89,9 @@ def train(name, schedule="gpipe", microbatches=2, **options):
 # on the model; how a model is traced, cut and sent does, and zb-v cuts it into the most stages.
 BY_TIME = dict(noise="example", balance="time")
 RUNS = {
-    1: [("gpt2", {}), ("vit", BY_TIME)],
+    1: [("bert", {}), ("gpt2", {}), ("vit", BY_TIME)],
     2: [
+        ("bert", {}),
         ("gpt2", dict(schedule="zb-v")),
         ("vit", BY_TIME),
         *((name, dict(schedule="zb-v", microbatches=1)) for name in ("bert", "vit")),
@@ -127,6 +128,7 @@ def difference(a, b):
 
 
 BY_ONE_AND_TWO = {
+    "bert": (("bert",), ("bert",)),
     "gpt2": (("gpt2",), ("gpt2", "zb-v")),
     "vit": (("vit", *BY_TIME.values()), ("vit", *BY_TIME.values())),
 }
