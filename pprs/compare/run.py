@@ -13,8 +13,9 @@ from torch import Tensor
 from pprs.compare.config import CompareConfig, MethodName
 from pprs.compare.digits import CLASSES, PIXELS, few_shot_digits
 from pprs.compare.examples import Examples
-from pprs.compare.methods import METHODS, evaluating
+from pprs.compare.methods import METHODS
 from pprs.compare.network import relu_network
+from pprs.optim.registry import evaluating
 from pprs.pipeline import Pipeline, device
 from pprs.smoothing import Perturbation, derive_seed
 from pprs.theory import pipeline_time
@@ -83,9 +84,7 @@ class Run:
         """
         pipeline = self._pipeline(group)
         method = METHODS[self.method]
-        optimizer = method.optimizer(
-            pipeline.named_parameters().items(), self.lr, self.config.momentum
-        )
+        optimizer = method.make(pipeline.named_parameters().items(), self.lr, self.config.momentum)
         done, wall_time = 0, 0.0
         for logged in self.logged_steps:
             start = time.perf_counter()

@@ -6,17 +6,16 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from pprs.optim import AGD
-from pprs.training.config import DECAYS, OPTIMIZERS, TrainConfig
+from pprs.optim.registry import OPTIMIZERS, evaluating
+from pprs.training.config import DECAYS, TrainConfig
 from pprs.training.labels import are_integers
 from pprs.training.load import named
 from pprs.training.losses import hinge
@@ -109,8 +108,7 @@ class Learning:
 
     def evaluating(self) -> AbstractContextManager[None]:
         """The parameters hold the method's result inside the block: $y_t$ for AGD."""
-        agd = isinstance(self.optimizer, AGD)
-        return self.optimizer.evaluating() if agd else nullcontext()  # type: ignore[attr-defined]
+        return evaluating(self.optimizer)
 
     def state(self) -> dict[str, Any]:
         """What :meth:`load` needs besides the optimizer's state: plain numbers."""
@@ -162,17 +160,11 @@ def _course(decay: str, warmup: int, steps: int) -> Callable[[int], float]:
 
 
 def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
-    lr, decay, momentum = config.lr, config.weight_decay, config.momentum
-    if config.optimizer == "agd":
-        return AGD(groups, lr, momentum)
-    if config.optimizer == "sgd":
-        assert momentum != "nesterov"
-        return torch.optim.SGD(groups, lr, momentum=momentum, weight_decay=decay)
-    if config.optimizer in ("adam", "adamw"):
-        kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-        return kind(groups, lr, weight_decay=decay)
+    if config.optimizer in OPTIMIZERS:
+        settings = {"momentum": config.momentum, "weight_decay": config.weight_decay}
+        return OPTIMIZERS[config.optimizer].make(groups, config.lr, settings)
     called = "(parameters, lr=lr)"
-    made = _made(Optimizer, "optimizer", config.optimizer, called, groups, lr=lr)
+    made = _made(Optimizer, "optimizer", config.optimizer, called, groups, lr=config.lr)
     _check_optimizer(config, made)
     return made
 

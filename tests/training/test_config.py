@@ -26,7 +26,7 @@ NAMED = {"model": "a:b", "data": "a:c"}
         ({"optimizer": "lion"}, "optimizer must be one of agd"),
         ({"decay": "step"}, "decay must be one of constant"),
         ({"momentum": "nesterov", "optimizer": "sgd"}, "is for agd, got sgd"),
-        ({"weight_decay": 0.1}, "weight_decay is for sgd, adam and adamw, got agd"),
+        ({"weight_decay": 0.1}, "weight_decay is for sgd, adam, adamw, got agd"),
         ({"warmup": 3, "decay": "a:b"}, "warmup is for constant"),
         ({"samples": 4, "sigma": 0.0}, "sigma=0 makes all samples=4 equal"),
         ({"samples": 4}, "samples=4 before agd needs a sigma"),

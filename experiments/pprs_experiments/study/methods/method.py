@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
 
 from pprs._arguments import positive
+from pprs.optim.registry import evaluating
 from pprs_experiments.study.cost import Price
 from pprs_experiments.study.methods.gradients import Gradient
 from pprs_experiments.study.problem import Problem
@@ -105,9 +106,7 @@ class Stepper:
 
     def evaluating(self) -> AbstractContextManager[None]:
         """The model holds the method's result inside the block."""
-        evaluating: Callable[[], AbstractContextManager[None]]
-        evaluating = getattr(self.update, "evaluating", nullcontext)
-        return evaluating()
+        return evaluating(self.update)
 
 
 @dataclass(frozen=True)

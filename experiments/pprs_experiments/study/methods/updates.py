@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pprs._arguments import counts, non_negative, positive
+from pprs.optim.registry import OPTIMIZERS, KnownOptimizer
+from pprs_experiments.study.methods.method import Update
 
 
 class Subgradient:
@@ -157,6 +159,14 @@ class ScheduleFree:
             with torch.no_grad():
                 for parameter, value in zip(self.parameters, kept, strict=True):
                     parameter.copy_(value)
+
+
+UPDATES: Mapping[str, KnownOptimizer[Update]] = {
+    **OPTIMIZERS,
+    "subgradient": KnownOptimizer("subgradient descent with falling steps", Subgradient),
+    "schedule-free": KnownOptimizer("schedule-free SGD", ScheduleFree, ("momentum",)),
+}
+"""All that take a step from gradients by a step size and options."""
 
 
 def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
