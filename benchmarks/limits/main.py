@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pprs.cli.simulate import SimulateConfig, draw, simulate
 from pprs.theory.bounds import Bound, finite_sum_example
 from pprs.theory.clock import Clock
-from pprs.theory.methods import PPRS, Method, SubgradientDescent, run
+from pprs.theory.methods import PPRS, Procedure, SubgradientDescent, run
 from pprs.theory.problems import Problem, non_smooth
 from pprs.theory.worst_case import NonSmooth
 
@@ -41,7 +41,7 @@ def sweeps() -> dict[str, Any]:
     return {"lipschitz": lipschitz.as_json(), "smooth": smooth.as_json()}
 
 
-def steps(problem: Problem, method: Method) -> float:
+def steps(problem: Problem, method: Procedure) -> float:
     found = run(method, Clock(problem.objective), 200_000, stop=problem.minimum + problem.epsilon)
     return len(found.times) if found.values[-1] <= problem.minimum + problem.epsilon else math.inf
 

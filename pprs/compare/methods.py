@@ -16,7 +16,7 @@ Gradient: TypeAlias = Literal["plain", "one draw", "mean"]
 
 
 @dataclass(frozen=True)
-class Method:
+class ComparedMethod:
     """A method of optimization.
 
     Args:
@@ -39,11 +39,13 @@ class Method:
         return OPTIMIZERS[self.optimizer].make(parameters, lr, settings)
 
 
-METHODS: Mapping[MethodName, Method] = {
-    "gd": Method("GD", "plain", "agd", (0.03, 0.1, 0.3), {"momentum": 0}),
-    "agd": Method("AGD", "plain", "agd", (0.01, 0.03, 0.1)),
-    "adam": Method("Adam", "plain", "adam", (0.001, 0.003, 0.01)),
-    "one-draw-adam": Method("one draw, then Adam", "one draw", "adam", (0.001, 0.003, 0.01)),
-    "pprs": Method("PPRS", "mean", "agd", (0.01, 0.03, 0.1)),
-    "adam-smoothed": Method("smoothed Adam", "mean", "adam", (0.001, 0.003, 0.01)),
+METHODS: Mapping[MethodName, ComparedMethod] = {
+    "gd": ComparedMethod("GD", "plain", "agd", (0.03, 0.1, 0.3), {"momentum": 0}),
+    "agd": ComparedMethod("AGD", "plain", "agd", (0.01, 0.03, 0.1)),
+    "adam": ComparedMethod("Adam", "plain", "adam", (0.001, 0.003, 0.01)),
+    "one-draw-adam": ComparedMethod(
+        "one draw, then Adam", "one draw", "adam", (0.001, 0.003, 0.01)
+    ),
+    "pprs": ComparedMethod("PPRS", "mean", "agd", (0.01, 0.03, 0.1)),
+    "adam-smoothed": ComparedMethod("smoothed Adam", "mean", "adam", (0.001, 0.003, 0.01)),
 }

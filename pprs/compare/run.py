@@ -35,7 +35,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A method with a step size on the examples, initial weights and noise of a seed."""
 
     config: CompareConfig

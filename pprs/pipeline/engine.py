@@ -119,7 +119,7 @@ class Engine:
             stage.zero_grad()  # torch's schedules divide all that is in it
         losses: list[Tensor] = []
         last = self.stages - 1 in self.local
-        own = number // divided.grid.replicas
+        own = number // divided.mesh.replicas
 
         def laid_out(batch: Tensor) -> Tensor:
             # A view: what is cut into microbatches shares its memory.

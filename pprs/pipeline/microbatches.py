@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor
 
-from pprs.pipeline.grid import Grid
+from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.schedule import (
     Schedule,
     check_pairs,
@@ -30,7 +30,7 @@ class Microbatches:
         split: ``"perturbations"``: a microbatch carries some of the K perturbations, each of the
             whole batch. ``"examples"``: some of the examples, at K perturbations of its own.
         schedule: its name.
-        grid: the processes.
+        mesh: the processes.
         each: stages of a process.
         number: the number M asked for, or ``None`` for the smallest that gives every stage one.
 
@@ -41,7 +41,7 @@ class Microbatches:
     perturbation: Perturbation
     split: Split
     schedule: str
-    grid: Grid
+    mesh: Mesh
     each: int
     number: int | None = None
 
@@ -54,7 +54,7 @@ class Microbatches:
         if self.split == "perturbations":
             self.chosen(batch=1)
         elif self.number is not None:
-            check_schedule(self.schedule, self.grid, self.each, self.number)
+            check_schedule(self.schedule, self.mesh, self.each, self.number)
 
     def chosen(self, batch: int) -> int:
         """The number for a batch of so many examples.
@@ -67,8 +67,8 @@ class Microbatches:
         """
         wanted = self.number
         if wanted is None:
-            stages = self.grid.ranks * self.each
-            wanted = default_microbatches(self._pieces(batch), stages, self.grid.replicas)
+            stages = self.mesh.ranks * self.each
+            wanted = default_microbatches(self._pieces(batch), stages, self.mesh.replicas)
         if self.split == "examples":
             some = [m for m in self.possible(batch) if m <= wanted]
             wanted = some[-1] if some else default_microbatches(batch, wanted)
@@ -77,7 +77,7 @@ class Microbatches:
 
     def possible(self, batch: int) -> list[int]:
         """All numbers that would do for a batch of so many examples."""
-        return fitting(self.schedule, self.grid, self.each, self._pieces(batch))
+        return fitting(self.schedule, self.mesh, self.each, self._pieces(batch))
 
     def order(self, number: int, batch: int) -> Schedule:
         """The order in which so many run.
@@ -87,7 +87,7 @@ class Microbatches:
         """
         divided = self.split == "perturbations"
         things = {"samples": self.perturbation.samples} if divided else {"batch": batch}
-        order = check_schedule(self.schedule, self.grid, self.each, number, **things)
+        order = check_schedule(self.schedule, self.mesh, self.each, number, **things)
         if divided:
             check_pairs(self.perturbation, number)
         return order
@@ -98,12 +98,12 @@ class Microbatches:
         $(v - 1) \max(m, p) + m + p - 1$ for m microbatches of a copy on p processes with v stages
         each, if all take the same time and nothing else does.
         """
-        own, ranks = number // self.grid.replicas, self.grid.ranks
+        own, ranks = number // self.mesh.replicas, self.mesh.ranks
         return (self.each - 1) * max(own, ranks) + own + ranks - 1
 
     def laid_out(self, batch: Tensor, number: int, replica: int) -> Tensor:
         """What a copy runs: shape ``(microbatches, perturbations, examples, ...)``, a view."""
-        own = number // self.grid.replicas
+        own = number // self.mesh.replicas
         if self.split == "perturbations":
             return batch.expand(own, self.perturbation.samples // number, *batch.shape)
         parts = batch.reshape(number, -1, *batch.shape[1:])[replica * own : (replica + 1) * own]

@@ -14,8 +14,8 @@ from pprs.pipeline.batches import agreed_inputs, agreed_step
 from pprs.pipeline.clipping import clip
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite
-from pprs.pipeline.grid import Grid
 from pprs.pipeline.launcher import check_same, report
+from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.modes import Modes
 from pprs.pipeline.partitioner import Balance, Memory, chain, cut_chain, full_names
@@ -120,8 +120,8 @@ class Pipeline:
         arguments.check_types(locals())
         perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
-        self.grid = Grid.of(dist.get_world_size(group), replicas)
-        self.stages = self.grid.ranks * each
+        self.mesh = Mesh.of(dist.get_world_size(group), replicas)
+        self.stages = self.mesh.ranks * each
         check_normalisation(network)
         whole = chain(network, *example, stages=self.stages)
         names = arguments.trainable(full_names(whole))
@@ -130,7 +130,7 @@ class Pipeline:
             raise ValueError(f"{world} processes must draw the noise of one seed: pass seed=")
         self._tune = microbatches == "auto"  # decided in the first step
         number = None if microbatches == "auto" else microbatches
-        self._divided = Microbatches(perturbation, split, schedule, self.grid, each, number)
+        self._divided = Microbatches(perturbation, split, schedule, self.mesh, each, number)
         self._number: int | None = None  # in the last step
         placement = SCHEDULES[schedule]
         if recompute:
@@ -152,8 +152,8 @@ class Pipeline:
         self.device = arguments.checked_device(device)
         self._finite, self._schedule = finite, schedule
         self._everyone, self._failed = group, False
-        self._group, self._across = self.grid.groups(group)
-        self.replica, rank = divmod(dist.get_rank(group), self.grid.ranks)
+        self._group, self._across = self.mesh.groups(group)
+        self.replica, rank = divmod(dist.get_rank(group), self.mesh.ranks)
         pieces = cut_chain(
             whole,
             self.stages,
@@ -163,11 +163,11 @@ class Pipeline:
             memory=memory,
             group=group,
         )
-        own = placement.stages_of(rank, self.grid.ranks, each)
+        own = placement.stages_of(rank, self.mesh.ranks, each)
         local = stages_of(whole, pieces, own, perturbation, names, seed, recompute=recompute)
         self.local = {number: stage.to(self.device) for number, stage in local.items()}
         self._modes = Modes(self.local.values(), whole)
-        self.owners = placement.owners(self.grid.ranks, each)
+        self.owners = placement.owners(self.mesh.ranks, each)
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None
         )
@@ -183,7 +183,7 @@ class Pipeline:
             everyone=group,
             watchful=check,
         )
-        copies = Copies(self.grid, self.owners, self._across, group)
+        copies = Copies(self.mesh, self.owners, self._across, group)
         self._check = SelfCheck(whole, self._engine, copies) if check else None
         self.checked = ""  # what the first step compared
 
@@ -278,7 +278,7 @@ class Pipeline:
             parts = self._number if self._divided.split == "examples" else None
             check_finite(losses, y, self.replica * len(losses), self.steps, parts)
         self.steps += 1
-        self.grid.average(parameters, loss, self._across)
+        self.mesh.average(parameters, loss, self._across)
         for parameter, earlier in zip(parameters, before, strict=True):
             if earlier is not None:
                 parameter.grad = earlier if parameter.grad is None else earlier + parameter.grad

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from pprs.pipeline.grid import Grid
+from pprs.pipeline.mesh import Mesh
 from pprs.smoothing import Perturbation
 
 ScheduleName: TypeAlias = Literal[
@@ -84,7 +84,7 @@ def stages_each(name: str, each: int | None = None) -> int:
 
 def check_schedule(
     name: str,
-    grid: Grid,
+    mesh: Mesh,
     each: int,
     microbatches: int,
     *,
@@ -95,7 +95,7 @@ def check_schedule(
 
     Args:
         name: of the schedule.
-        grid: the processes.
+        mesh: the processes.
         each: stages of a process.
         microbatches: pieces that travel through the pipelines.
         samples: perturbations per step, if the microbatches divide these.
@@ -104,7 +104,7 @@ def check_schedule(
     Raises:
         ValueError: with the numbers and the way out, if they do not fit.
     """
-    schedule, stages = _named(name), grid.ranks * each
+    schedule, stages = _named(name), mesh.ranks * each
     what, whole = ("samples", samples) if samples is not None else ("batch", batch)
     if whole is not None and (microbatches < 1 or whole % microbatches):
         carried = "perturbations" if what == "samples" else "examples"
@@ -113,25 +113,25 @@ def check_schedule(
             f"divide {what}={whole}: got {microbatches}, possible are "
             f"{', '.join(map(str, _divisors(whole)))}"
         )
-    if microbatches % grid.replicas:
+    if microbatches % mesh.replicas:
         raise ValueError(
-            f"{grid.replicas} replicas share the microbatches, so their number must be a multiple "
-            f"of {grid.replicas}{f' and divide {what}={whole}' if whole else ''}: got "
+            f"{mesh.replicas} replicas share the microbatches, so their number must be a multiple "
+            f"of {mesh.replicas}{f' and divide {what}={whole}' if whole else ''}: got "
             f"{microbatches}"
         )
-    shared = microbatches // grid.replicas
+    shared = microbatches // mesh.replicas
     if schedule.placement == "single" and shared == 1:
         return SCHEDULES["gpipe"]  # one forward, one backward: 1f1b is this one
-    problem = _misfit(name, grid.ranks, stages, shared)
+    problem = _misfit(name, mesh.ranks, stages, shared)
     if problem:
-        copies = f" in each of {grid.replicas} replicas" if grid.replicas > 1 else ""
-        way_out = f"take {stages * grid.replicas} or another multiple of it"
+        copies = f" in each of {mesh.replicas} replicas" if mesh.replicas > 1 else ""
+        way_out = f"take {stages * mesh.replicas} or another multiple of it"
         if whole:
             others = [
                 str(m)
                 for m in _divisors(whole)
-                if m % grid.replicas == 0
-                and not _misfit(name, grid.ranks, stages, m // grid.replicas)
+                if m % mesh.replicas == 0
+                and not _misfit(name, mesh.ranks, stages, m // mesh.replicas)
             ]
             fits = f"{', '.join(others)} would fit" if others else f"none fits: change {what}"
             way_out = f"of the divisors of {what}={whole}, {fits}"
@@ -142,15 +142,15 @@ def check_schedule(
     return schedule
 
 
-def fitting(name: str, grid: Grid, each: int, pieces: int) -> list[int]:
+def fitting(name: str, mesh: Mesh, each: int, pieces: int) -> list[int]:
     """The numbers of microbatches, increasing, that divide so many pieces and fit the schedule."""
-    single, stages = _named(name).placement == "single", grid.ranks * each
-    shared = [m for m in _divisors(pieces) if m % grid.replicas == 0]
+    single, stages = _named(name).placement == "single", mesh.ranks * each
+    shared = [m for m in _divisors(pieces) if m % mesh.replicas == 0]
     return [
         m
         for m in shared
-        if (single and m == grid.replicas)  # then it runs as gpipe
-        or not _misfit(name, grid.ranks, stages, m // grid.replicas)
+        if (single and m == mesh.replicas)  # then it runs as gpipe
+        or not _misfit(name, mesh.ranks, stages, m // mesh.replicas)
     ]
 
 

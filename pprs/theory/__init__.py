@@ -1,7 +1,10 @@
 """Why it works: the unit-time pipeline model and its limits. No deep-learning code in here."""
 
+from typing import TYPE_CHECKING
+
+from pprs._renamed import renamed
 from pprs.theory import bounds
-from pprs.theory.choose import Choice, choose
+from pprs.theory.choose import PPRSSettings, choose
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph, Node
 from pprs.theory.held import Held, ModelError
@@ -12,13 +15,13 @@ from pprs.theory.methods import (
     Accelerated,
     GPipe,
     GradientDescent,
-    Method,
     Oracle,
     PipeDream,
+    Procedure,
     RandomizedSmoothing,
-    Run,
     Sequential,
     SubgradientDescent,
+    Trajectory,
     run,
 )
 from pprs.theory.objective import Component, Identity, Objective
@@ -30,7 +33,6 @@ from pprs.theory.zero_chain import Growth, fastest_growth, growth_of
 __all__ = [
     "PPRS",
     "Accelerated",
-    "Choice",
     "Clock",
     "Component",
     "GPipe",
@@ -40,21 +42,22 @@ __all__ = [
     "Held",
     "Identity",
     "Machine",
-    "Method",
     "ModelError",
     "Node",
     "NonSmooth",
     "Objective",
     "Operation",
     "Oracle",
+    "PPRSSettings",
     "PipeDream",
+    "Procedure",
     "RandomizedSmoothing",
-    "Run",
     "Schedule",
     "Sequential",
     "SmoothConvex",
     "SmoothNonconvex",
     "SubgradientDescent",
+    "Trajectory",
     "bounds",
     "choose",
     "data_parallel",
@@ -66,3 +69,8 @@ __all__ = [
     "run",
     "timetable",
 ]
+
+if not TYPE_CHECKING:  # which would take any name for one of these
+    __getattr__ = renamed(
+        __name__, {"Choice": "PPRSSettings", "Method": "Procedure", "Run": "Trajectory"}
+    )

@@ -10,7 +10,7 @@ from pprs.theory.bounds._steps import Noise
 
 
 @dataclass(frozen=True)
-class Choice:
+class PPRSSettings:
     r"""Settings of PPRS, and the pipeline time they take.
 
     Args:
@@ -50,7 +50,7 @@ def choose(
     convex: bool = True,
     gap: float | None = None,
     goldstein_radius: float | None = None,
-) -> Choice:
+) -> PPRSSettings:
     r"""Settings with which PPRS reaches a precision in expectation, and their time.
 
     For a convex objective the precision is $\mathbb{E} f(\theta_T) - f(\theta^*)$, by Eq. (13).
@@ -98,7 +98,7 @@ def choose(
             batch=batch,
             noise=noise,
         )
-    return Choice(**{**asdict(bound), "momentum": bound.momentum or 0.0})
+    return PPRSSettings(**{**asdict(bound), "momentum": bound.momentum or 0.0})
 
 
 def _given(convex: bool, **value: float | None) -> float:

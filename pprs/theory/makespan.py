@@ -10,7 +10,7 @@ import numpy as np
 from pprs._arguments import finite
 from pprs.theory.graph import Graph
 from pprs.theory.objective import Array
-from pprs.theory.orders import Ints, Kind, Links, Operations, Order, Schedule, order
+from pprs.theory.orders import Ints, Kind, Links, OperationOrder, Operations, Schedule, order
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class _Batch:
     start: Array
     end: Array
 
-    def operations(self, plan: Order) -> Iterator[Operation]:
+    def operations(self, plan: OperationOrder) -> Iterator[Operation]:
         numbers = plan.numbers(self.each, self.wave, self.devices)
         chunks, samples = plan.chunks(self.each, numbers), plan.samples(self.each, numbers)
         places = range(self.devices.start, self.devices.stop)
@@ -160,7 +160,7 @@ class _Batch:
             yield Operation(name, self.each.kind, int(sample), float(start), float(end))
 
 
-def _timed(plan: Order, free: Array) -> Iterator[_Batch]:
+def _timed(plan: OperationOrder, free: Array) -> Iterator[_Batch]:
     """All operations, wave by wave: each starts once nothing is left to wait for.
 
     ``free`` holds since when each device has nothing to do, and is kept up to date.

@@ -40,7 +40,7 @@ class Oracle(Protocol):
         """Gradients at points, each of its example."""
 
 
-class Method(Protocol):
+class Procedure(Protocol):
     """A procedure."""
 
     @property
@@ -56,7 +56,7 @@ class Method(Protocol):
 
 
 @dataclass(frozen=True)
-class Run:
+class Trajectory:
     """What a procedure reached, and when.
 
     Args:
@@ -75,7 +75,7 @@ class Run:
         return float(self.times[near[0]]) if len(near) else math.inf
 
 
-def run(method: Method, oracle: Oracle, iterations: int, stop: float = -math.inf) -> Run:
+def run(method: Procedure, oracle: Oracle, iterations: int, stop: float = -math.inf) -> Trajectory:
     """Run a procedure for so many answers, or until the objective is at most ``stop``.
 
     Where the start is good enough, it is the only answer, at time 0.
@@ -85,13 +85,13 @@ def run(method: Method, oracle: Oracle, iterations: int, stop: float = -math.inf
     point = oracle.start
     first = float(oracle.objective.value(point.value))
     if first <= stop:
-        return Run(np.zeros(1), np.array([first]), point.value)
+        return Trajectory(np.zeros(1), np.array([first]), point.value)
     for point in islice(method.iterates(oracle), iterations):
         times.append(point.ready)
         values.append(float(oracle.objective.value(point.value)))
         if values[-1] <= stop:
             break
-    return Run(np.array(times), np.array(values), point.value)
+    return Trajectory(np.array(times), np.array(values), point.value)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class GradientDescent:
         positive(lr=self.lr)
 
     def iterates(self, oracle: Oracle) -> Iterator[Held]:
-        """See :class:`Method`."""
+        """See :class:`Procedure`."""
         point = oracle.start
         while True:
             point -= self.lr * self._gradient(oracle, point)
@@ -167,7 +167,7 @@ class Accelerated:
         _check_momentum(self.momentum)
 
     def iterates(self, oracle: Oracle) -> Iterator[Held]:
-        """See :class:`Method`."""
+        """See :class:`Procedure`."""
         point = answer = oracle.start
         for momentum in momenta(self.momentum):
             following = point - self.lr * self._gradient(oracle, point)
@@ -242,7 +242,7 @@ class RandomizedSmoothing:
         counts(samples=self.samples)
 
     def iterates(self, oracle: Oracle) -> Iterator[Held]:
-        """See :class:`Method`."""
+        """See :class:`Procedure`."""
         answer = mirror = oracle.start
         total = 0.0 * oracle.start
         scale = self.radius * oracle.objective.dimension**-0.25
@@ -284,7 +284,7 @@ class PipeDream:
         positive(lr=self.lr, period=self.period)
 
     def iterates(self, oracle: Oracle) -> Iterator[Held]:
-        """See :class:`Method`."""
+        """See :class:`Procedure`."""
         point, under_way, passes = oracle.start, deque[Held](), 0
         while True:
             example = passes % oracle.objective.examples

@@ -66,7 +66,7 @@ class Operations:
 
 
 @dataclass(frozen=True)
-class Order:
+class OperationOrder:
     """What every device does one after the other.
 
     Operation i of a device is on chunk ``i // devices % chunks``, the piece of the graph that the
@@ -132,7 +132,7 @@ class Order:
 
 def order(
     graph: Graph, samples: int, schedule: Schedule, devices: int | None, weight_share: float
-) -> Order:
+) -> OperationOrder:
     """The order of a schedule on a graph; see ``makespan`` for arguments and errors."""
     counts(samples=samples)
     if schedule not in get_args(Schedule):
@@ -150,7 +150,9 @@ def order(
     return _one_each(graph, samples, schedule, weight_share)
 
 
-def _one_each(graph: Graph, samples: int, schedule: Schedule, weight_share: float) -> Order:
+def _one_each(
+    graph: Graph, samples: int, schedule: Schedule, weight_share: float
+) -> OperationOrder:
     # A node of height h is in round q at wave 2q + h, after its children (of smaller height). Its
     # warm-up is h, so its forward k is at wave 2k - h, after its parents.
     heights = _heights(graph)
@@ -170,7 +172,7 @@ def _one_each(graph: Graph, samples: int, schedule: Schedule, weight_share: floa
     weight = Operations("W", 1, -2 * graph.depth, [names], weights)
     split = (weight,) if schedule == "zero-bubble" else ()
     ranks = tuple(heights[name] for name in names)
-    return Order(ranks, 2, samples, (backward, *split, forward))
+    return OperationOrder(ranks, 2, samples, (backward, *split, forward))
 
 
 def _heights(graph: Graph) -> dict[str, int]:
@@ -212,7 +214,7 @@ def _shared(graph: Graph, samples: int, devices: int | None) -> int:
     return devices
 
 
-def _interleaved(graph: Graph, samples: int, devices: int) -> Order:
+def _interleaved(graph: Graph, samples: int, devices: int) -> OperationOrder:
     # Device x is in round q at wave q - x. Then every operation waits for one of the wave before:
     # on the neighbour or, from chunk to chunk, at the other end of the devices.
     chunks = graph.depth // devices
@@ -231,4 +233,4 @@ def _interleaved(graph: Graph, samples: int, devices: int) -> Order:
     up = Links(first, (ranks + 1) % devices, lag, after[::-1])  # backwards: last chunk first
     forward = Operations("F", -1, warmup, names, forwards, down)
     backward = Operations("B", 1, 0, names[::-1], backwards[::-1], up)
-    return Order(tuple(range(devices)), 1, chunks * samples, (backward, forward))
+    return OperationOrder(tuple(range(devices)), 1, chunks * samples, (backward, forward))

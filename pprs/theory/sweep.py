@@ -12,10 +12,10 @@ import numpy as np
 from pprs._arguments import counts, positive
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
-from pprs.theory.methods import Method, run
+from pprs.theory.methods import Procedure, run
 from pprs.theory.objective import Array, Objective
 
-MethodAt: TypeAlias = Callable[[int], Method]
+MethodAt: TypeAlias = Callable[[int], Procedure]
 """The method for a depth: settings may depend on it."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pprs._arguments import positive
 from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
-from pprs.theory.methods import Method
+from pprs.theory.methods import Procedure
 from pprs.theory.objective import Objective
 
 
@@ -28,7 +28,7 @@ class Growth:
 
 
 def growth_of(
-    method: Method, objective: Objective, until: float, among: int | None = None
+    method: Procedure, objective: Objective, until: float, among: int | None = None
 ) -> Growth:
     """How a method's answers grow, run step by step on a :class:`~pprs.theory.Machine`.
 

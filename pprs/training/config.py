@@ -11,7 +11,7 @@ from pprs.io.files import check_file
 from pprs.io.folder import check_name
 from pprs.io.settings import MOST_SAMPLES
 from pprs.optim.registry import OPTIMIZERS
-from pprs.pipeline import Grid, ScheduleName
+from pprs.pipeline import Mesh, ScheduleName
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.partitioner import Balance
 from pprs.pipeline.schedule import ranks_for
@@ -171,9 +171,9 @@ class TrainConfig:
         """
         number = None if self.microbatches == "auto" else self.microbatches
         ranks = ranks_for(self.schedule, self.stages)
-        grid, each = Grid(self.replicas, ranks), self.stages // ranks
+        mesh, each = Mesh(self.replicas, ranks), self.stages // ranks
         return Microbatches(
-            self.perturbation, self.divided, self.schedule, grid, each, number
+            self.perturbation, self.divided, self.schedule, mesh, each, number
         ).chosen(batch)
 
     def _check_ranges(self) -> None:

@@ -200,7 +200,7 @@ def _parts(splits: Mapping[Any, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchOrder:
     """Which examples each batch of each step has: a function of the seed and the step only.
 
     Every epoch has another order. A step has ``accumulate`` batches, the last one of an epoch

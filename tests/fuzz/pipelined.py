@@ -137,7 +137,7 @@ def different(pipeline, plain, loss, right, tolerance):
     wanted = {n: p.grad for n, p in parameters.items()}
     every = [None] * dist.get_world_size()
     dist.all_gather_object(every, {n: p.grad for n, p in pipeline.named_parameters().items()})
-    off, ranks = {}, pipeline.grid.ranks
+    off, ranks = {}, pipeline.mesh.ranks
     for first in range(0, len(every), ranks):
         parts = every[first : first + ranks]  # of one copy of the pipeline
         names = [name for part in parts for name in part]

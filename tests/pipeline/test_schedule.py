@@ -1,13 +1,13 @@
 import pytest
 from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe, ScheduleZBVZeroBubble
 
-from pprs.pipeline import Grid, stages_each
+from pprs.pipeline import Mesh, stages_each
 from pprs.pipeline.schedule import check_schedule, default_microbatches
 
 
 def checked(name, *, ranks=2, each=None, samples=8, microbatches=4, replicas=1):
     each = stages_each(name, each)
-    return check_schedule(name, Grid(replicas, ranks), each, microbatches, samples=samples)
+    return check_schedule(name, Mesh(replicas, ranks), each, microbatches, samples=samples)
 
 
 def test_names_are_those_of_the_engine():

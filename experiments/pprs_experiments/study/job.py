@@ -13,7 +13,7 @@ from pprs.smoothing import derive_seed
 from pprs_experiments.study.cell import Cell, Goal
 from pprs_experiments.study.methods import METHODS, Hyperparameters
 from pprs_experiments.study.problem import Problem
-from pprs_experiments.study.results import Result, Run, job_key
+from pprs_experiments.study.results import Result, SeedRun, job_key
 from pprs_experiments.study.run import Budget, Outcome, run
 from pprs_experiments.study.tuning import tune
 
@@ -131,10 +131,10 @@ class Job:
 
     def _run(
         self, found: Hyperparameters, number: int, budget: Budget, data_dir: Path | None
-    ) -> Run:
+    ) -> SeedRun:
         goal, points = self.cell.goal, self.effort.points
         outcome = self._outcome(found, ("run", number), budget, data_dir, goal, points)
-        return Run.of(number, outcome, goal, self.cell.spent, points)
+        return SeedRun.of(number, outcome, goal, self.cell.spent, points)
 
     def _outcome(
         self,

@@ -15,7 +15,7 @@ from pprs_experiments.study.run import Outcome
 
 
 @dataclass(frozen=True)
-class Run:
+class SeedRun:
     """How a method did with the tuned hyperparameters on the problem of one seed.
 
     Args:
@@ -43,7 +43,7 @@ class Run:
     history: tuple[tuple[float, float, float], ...]
 
     @classmethod
-    def of(cls, seed: int, outcome: Outcome, goal: Goal, spent: Spent, kept: int) -> Run:
+    def of(cls, seed: int, outcome: Outcome, goal: Goal, spent: Spent, kept: int) -> SeedRun:
         """From an outcome.
 
         Args:
@@ -100,7 +100,7 @@ class Result:
     tuned: float
     trials: int
     seconds: float
-    runs: tuple[Run, ...]
+    runs: tuple[SeedRun, ...]
 
     @property
     def key(self) -> str:
@@ -174,14 +174,14 @@ def write_results(file: Path, results: Iterable[Result]) -> None:
     partial.replace(file)
 
 
-def _run(held: Mapping[str, Any], worst: float) -> Run:
+def _run(held: Mapping[str, Any], worst: float) -> SeedRun:
     """JSON has no infinity: what is not finite was never reached, or diverged."""
     values = {**held, "value": worst if held["value"] is None else held["value"]}
     if held["training_loss"] is None:
         values["training_loss"] = math.inf
     points = held["history"]
     values["history"] = tuple((t, e, math.inf if f is None else f) for t, e, f in points)
-    return Run(**values)
+    return SeedRun(**values)
 
 
 def _rounded(value: Any) -> Any:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs.pipeline.engine import Engine
-from pprs.pipeline.grid import Grid
+from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import fitting
 from pprs.pipeline.selfcheck import words
@@ -36,13 +36,13 @@ class Copies:
     """The processes of a pipeline.
 
     Args:
-        grid: all of them.
+        mesh: all of them.
         owners: the process of each stage, in its copy.
         across: the like of this process in all copies.
         everyone: the processes of all copies.
     """
 
-    grid: Grid
+    mesh: Mesh
     owners: list[int]
     across: dist.ProcessGroup | None
     everyone: dist.ProcessGroup | None
@@ -203,7 +203,7 @@ class Order:
         found: dict[str, Tensor | None] = {}
         if losses is not None:
             found[_LOSS] = losses.mean()
-        self._copies.grid.average(
+        self._copies.mesh.average(
             list(self._parameters.values()), found.get(_LOSS), self._copies.across
         )
         for name, parameter in self._parameters.items():
@@ -285,9 +285,9 @@ def few(divided: Microbatches, number: int, batch: int) -> tuple[int, int]:
     if divided.split == "perturbations":
         return number, min(_ROWS, batch)
     each = min(_ROWS, batch // number)
-    stages = divided.grid.ranks * divided.each * divided.grid.replicas
+    stages = divided.mesh.ranks * divided.each * divided.mesh.replicas
     for fewer in range(min(number, max(2, stages)), number):  # one alone divides nothing
-        if fewer in fitting(divided.schedule, divided.grid, divided.each, fewer):
+        if fewer in fitting(divided.schedule, divided.mesh, divided.each, fewer):
             return fewer, fewer * each
     return number, number * each
 
