@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.func import vmap
 
 from pprs.pipeline.draws import kept
+from pprs.pipeline.forward_pass import forward_pass
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
 from pprs.pipeline.microbatches import Microbatches
-from pprs.pipeline.relay import relay
 from pprs.pipeline.schedule import Schedule
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.trace import Recorder
@@ -28,7 +28,7 @@ from pprs.pipeline.tuning import best_microbatches
 from pprs.smoothing import Perturbation
 
 if TYPE_CHECKING:
-    from pprs.pipeline.halved_stage import HalvedStage
+    from pprs.pipeline.split_backward_stage import SplitBackwardStage
 
 _TRIALS = 3  # steps for each number of microbatches that is tried, after a first one
 _SHAPES = 8  # of batches, for which what was set up is kept
@@ -41,7 +41,7 @@ class _SetUp:
     """Torch's schedule for batches of one kind, and its stages."""
 
     schedule: Any
-    stages: list[HalvedStage]
+    stages: list[SplitBackwardStage]
     result: Tensor | None  # like what the last stage gives, if it is here
 
 
@@ -191,7 +191,7 @@ class Engine:
             return outputs
 
         stages = {number: partial(tried, number) for number in self.local}
-        relay(stages, self.owners, inputs, self.device, self.group)
+        forward_pass(stages, self.owners, inputs, self.device, self.group)
         self._check_buffers()
         return seen
 
@@ -236,14 +236,14 @@ class Engine:
 
     def _stage(
         self, number: int, takes: Tensors, gives: Tensors, recorder: Recorder | None
-    ) -> HalvedStage:
-        from pprs.pipeline.halved_stage import HalvedStage
+    ) -> SplitBackwardStage:
+        from pprs.pipeline.split_backward_stage import SplitBackwardStage
         from pprs.pipeline.trace.timed_stage import TimedStage
 
         where = (self.local[number], number, self.stages, self.device)
         kinds: dict[str, Any] = {"input_args": takes, "output_args": gives, "group": self.group}
         if recorder is None:
-            return HalvedStage(*where, **kinds)
+            return SplitBackwardStage(*where, **kinds)
         return TimedStage(*where, recorder=recorder, **kinds)
 
     def _turn_to(self, key: object) -> None:

@@ -14,14 +14,14 @@ from pprs.pipeline.batches import agreed_inputs, agreed_step
 from pprs.pipeline.clipping import clip
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite
-from pprs.pipeline.launcher import check_same, report
+from pprs.pipeline.forward_pass import forward_pass
+from pprs.pipeline.launcher import check_same, report_progress
 from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.modes import Modes
 from pprs.pipeline.partitioner import Balance, Memory, chain, cut_chain, full_names
-from pprs.pipeline.relay import relay
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
-from pprs.pipeline.selfcheck import Copies, SelfCheck
+from pprs.pipeline.selfcheck import Replicas, SelfCheck
 from pprs.pipeline.stage import stages_of
 from pprs.pipeline.trace import Recorder, Timeline, gather
 from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, check_normalisation, default
@@ -183,7 +183,7 @@ class Pipeline:
             everyone=group,
             watchful=check,
         )
-        copies = Copies(self.mesh, self.owners, self._across, group)
+        copies = Replicas(self.mesh, self.owners, self._across, group)
         self._check = SelfCheck(whole, self._engine, copies) if check else None
         self.checked = ""  # what the first step compared
 
@@ -255,7 +255,7 @@ class Pipeline:
         """
         inputs = x if isinstance(x, tuple) else (x,)
         arguments.check_batch(inputs, y, last=self.is_last)
-        report(list(self.local), self.steps)
+        report_progress(list(self.local), self.steps)
         if self._failed:
             raise RuntimeError(
                 "a step has failed on this rank, and what the others sent since is lost: start "
@@ -328,7 +328,7 @@ class Pipeline:
         read = inputs if self.is_first or self.is_last else ()
         agreed_inputs(read, self.local, self.device, self._group)
         with torch.no_grad():
-            return relay(stages, self.owners, inputs, self.device, self._group)
+            return forward_pass(stages, self.owners, inputs, self.device, self._group)
 
     def timeline(self) -> Timeline | None:
         """What all processes of this copy did in the recorded steps; a collective call.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pprs.pipeline.draws import Draws, every, kept, peek
 from pprs.pipeline.partitioner import Chain, full_names
-from pprs.pipeline.passing import Given, for_loss, for_next
 from pprs.pipeline.recompute import recomputed
+from pprs.pipeline.stage_outputs import OutputSpec, for_loss, for_next
 from pprs.pipeline.untouched import untouched
 from pprs.smoothing import (
     Lanes,
@@ -71,7 +71,7 @@ class PerturbedStage(nn.Module):
         self.last = last
         self.recompute = recompute
         self.step = 0  # keys the noise; the pipeline counts it
-        self._given: Given | None = None
+        self._spec: OutputSpec | None = None
         # Whether the layers change their inputs in place, as was seen in each mode.
         self._writes: dict[bool, bool] = {}
         self.draws = Draws(chain, first)
@@ -170,14 +170,14 @@ class PerturbedStage(nn.Module):
     def _layers(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         output = self.unperturbed(*inputs)
         if self.last:
-            output, self._given = for_loss(output)
+            output, self._spec = for_loss(output)
         tensors: tuple[Tensor, ...] = output
         return tensors
 
     def restored(self, tensors: Sequence[Tensor]) -> Any:
         """What the network gives, of the tensors that the last stage made of it."""
-        assert self._given is not None
-        return self._given.filled(tensors)
+        assert self._spec is not None
+        return self._spec.filled(tensors)
 
     def kinds(self) -> list[tuple[bool, torch.dtype]]:
         """Which of its parameters need a gradient, and their types."""

@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.func import vmap
 
 from pprs.io.notices import warn
-from pprs.training.blame import shown
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
+from pprs.training.failing_layer import shown
 from pprs.training.labels import IGNORED, are_integers, copies, outside
 from pprs.training.learning import LABELLED, Loss
 from pprs.training.task import Task
-from pprs.training.telling import failing
+from pprs.training.user_errors import user_code
 
 # Two means of float32 numbers that should be equal.
 _CLOSE = 1e-3
@@ -68,20 +68,20 @@ def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor)
     if config.loss == "mse" and outputs.shape != target.shape:
         raise ValueError(f"{of} needs two of one shape")
     scores = outputs.detach().requires_grad_()
-    with failing(f"{of} failed"):
+    with user_code(f"{of} failed"):
         value = loss(scores, target)
     if not isinstance(value, Tensor) or value.dim() != 0 or not value.is_floating_point():
         got = shown(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise ValueError(f"{of} must be a scalar tensor, got {got}")
     gradient = None
     if value.requires_grad:
-        with failing(f"the gradient of {of} failed"):
+        with user_code(f"the gradient of {of} failed"):
             (gradient,) = torch.autograd.grad(value, scores, allow_unused=True)
     if gradient is None:
         raise ValueError(f"{of} has no gradient: it must be computed from them by torch functions")
     if not value.isfinite():
         raise ValueError(f"{of} must be finite, got {value.item()}")
-    with failing(f"{of} failed under torch.func.vmap, which runs all perturbations at once"):
+    with user_code(f"{of} failed under torch.func.vmap, which runs all perturbations at once"):
         vmap(loss)(scores[None], target[None])
 
 

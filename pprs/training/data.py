@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 
 from pprs.smoothing import derive_seed
 from pprs.training.labels import are_integers, shifted
-from pprs.training.telling import failing
+from pprs.training.user_errors import user_code
 
 _ARRAYS = Tensor | np.ndarray
 _WRAP_TENSORS = ": wrap them, torch.utils.data.TensorDataset(x, y)"
@@ -58,7 +58,7 @@ class Examples:
 
     def __init__(self, dataset: Any, what: str = "data", *, shift: bool = False) -> None:
         self._dataset, self._what, self._shift = dataset, what, shift
-        with failing(f"the length of {what} failed"):
+        with user_code(f"the length of {what} failed"):
             length = len(dataset)
         if not length:
             raise ValueError(f"{what} must have examples, but has none")
@@ -88,7 +88,7 @@ class Examples:
             ValueError: if they cannot stand side by side.
         """
         items = [self._item(number) for number in numbers]
-        with failing(
+        with user_code(
             f"items of {self._what} cannot stand side by side in a batch, give them tensors of one "
             f"shape"
         ):
@@ -133,7 +133,7 @@ class Examples:
         return shifted(target)
 
     def _item(self, number: int) -> Any:
-        with failing(f"item {number} of {self._what} failed"):
+        with user_code(f"item {number} of {self._what} failed"):
             return self._dataset[number]
 
 

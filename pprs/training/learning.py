@@ -19,7 +19,7 @@ from pprs.training.config import DECAYS, TrainConfig
 from pprs.training.labels import are_integers
 from pprs.training.load import named
 from pprs.training.losses import hinge
-from pprs.training.telling import check_takes, failing
+from pprs.training.user_errors import check_signature, user_code
 
 T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -56,7 +56,7 @@ def loss_function(name: str) -> Loss:
         return known[name]
     function: Loss = named("loss", name)
     called = "(outputs, targets)"
-    check_takes(f"the loss, {name},", function, (None, None), called=called)
+    check_signature(f"the loss, {name},", function, (None, None), called=called)
     return function
 
 
@@ -103,7 +103,7 @@ class Learning:
         """
         if self._known:
             return
-        with failing(f"optimizer={self._name} failed to take a step"):
+        with user_code(f"optimizer={self._name} failed to take a step"):
             self.optimizer.step()
 
     def evaluating(self) -> AbstractContextManager[None]:
@@ -209,8 +209,8 @@ def _scheduler(decay: str, optimizer: Optimizer) -> LRScheduler:
 
 def _made(kind: type[T], what: str, name: str, called: str, *args: Any, **options: Any) -> T:
     function = named(what, name)
-    check_takes(f"{what}={name}", function, args, options, called=called)
-    with failing(f"{what}={name} failed"):
+    check_signature(f"{what}={name}", function, args, options, called=called)
+    with user_code(f"{what}={name} failed"):
         made = function(*args, **options)
     if not isinstance(made, kind):
         raise ValueError(

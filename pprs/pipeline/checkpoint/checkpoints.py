@@ -15,9 +15,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs._arguments import counts, positive
-from pprs.pipeline.checkpoint.peers import CheckpointError, Peers, check_plain
-from pprs.pipeline.checkpoint.saved import begin, finish, intact, newest
-from pprs.pipeline.checkpoint.shards import (
+from pprs.pipeline.checkpoint.collectives import CheckpointError, Collectives, check_plain
+from pprs.pipeline.checkpoint.directory import begin, finish, intact, newest
+from pprs.pipeline.checkpoint.storage import (
     Manifest,
     check_fits,
     read_manifest,
@@ -75,7 +75,7 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self.every, self.minutes, self.keep = every, minutes, keep
         # Two groups: what the writing thread says must not mix with what the caller's thread says.
-        self._peers, self._writers = Peers(group), Peers(group)
+        self._collectives, self._writers = Collectives(group), Collectives(group)
         self._last = monotonic()
         self._pending: _Background | None = None
 
@@ -87,7 +87,7 @@ class Checkpoints:
             return True
         if self.minutes is None:
             return False
-        return self._peers.decision(monotonic() - self._last >= 60 * self.minutes)
+        return self._collectives.decision(monotonic() - self._last >= 60 * self.minutes)
 
     def save(self, step: int, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Copy the tensors, and write them while the caller goes on.
@@ -150,7 +150,7 @@ class Checkpoints:
         Raises:
             CheckpointError: if there are checkpoints, but all are damaged.
         """
-        name = self._peers.first(lambda: newest(self.folder, contents=contents))
+        name = self._collectives.first(lambda: newest(self.folder, contents=contents))
         return None if name is None else self.folder / name
 
     def load(
@@ -213,9 +213,9 @@ class Checkpoints:
             return manifest.numbers
 
         try:
-            numbers: dict[str, Any] = self._peers.together(work)[self._peers.rank]
+            numbers: dict[str, Any] = self._collectives.together(work)[self._collectives.rank]
         except CheckpointError as error:
-            other = self._peers.first(lambda: intact(path))
+            other = self._collectives.first(lambda: intact(path))
             raise CheckpointError(f"{error}. {other}") from None
         return read, numbers
 

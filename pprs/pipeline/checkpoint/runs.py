@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pprs.pipeline.checkpoint.checkpoints import Checkpoints
-from pprs.pipeline.checkpoint.peers import CheckpointError
+from pprs.pipeline.checkpoint.collectives import CheckpointError
 from pprs.pipeline.checkpoint.state import belongs_to, load_optimizer_state, optimizer_state
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from pprs.pipeline.checkpoint.peers import check_plain
+from pprs.pipeline.checkpoint.collectives import check_plain
 
 _DTYPES = {"bool": torch.bool, "int": torch.int64, "float": torch.float64}
 # Says for each parameter in which group it was, and that its state was saved, be it empty.

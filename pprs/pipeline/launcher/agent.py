@@ -26,7 +26,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from pprs.pipeline.launcher.failure import Failure, first
-from pprs.pipeline.launcher.progress import FOLDER, read_whereabouts
+from pprs.pipeline.launcher.progress import FOLDER, read_progress
 from pprs.pipeline.launcher.rank import Work, start
 from pprs.pipeline.launcher.script import pickling
 
@@ -122,7 +122,7 @@ class Agent(SimpleElasticAgent):
             Failure(
                 rank,
                 len(self._processes),
-                read_whereabouts(self._folder, rank),
+                read_progress(self._folder, rank),
                 ProcessFailure(rank, self._pid(rank), code, str(self._error_file(rank))),
             )
             for rank, process in self._processes.items()

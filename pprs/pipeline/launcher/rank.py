@@ -30,7 +30,7 @@ from pprs.pipeline.launcher.failure import LaunchError, first_line
 from pprs.pipeline.launcher.heartbeat import Heartbeat
 from pprs.pipeline.launcher.memory import keep_freed_memory
 from pprs.pipeline.launcher.network import choose_interface
-from pprs.pipeline.launcher.progress import FOLDER, report, whereabouts
+from pprs.pipeline.launcher.progress import FOLDER, last_progress, report_progress
 
 # How long the ranks wait for each other to start; machines of a cluster differ by minutes.
 MEETING_SECONDS = 300.0
@@ -97,7 +97,7 @@ def join(work: Work) -> None:
         LaunchError: if the ranks cannot meet, or the worker fails. The process can still tell,
             and when it ends it does not wait for the others.
     """
-    report((), 0)  # what this process has run before is no part of it
+    report_progress((), 0)  # what this process has run before is no part of it
     try:
         work.run()
     except KeyboardInterrupt:
@@ -109,7 +109,7 @@ def join(work: Work) -> None:
             raise
         # Torch would wait here for sends and receives whose other side may never come.
         atexit.register(_leave, 1)
-        where = f" ({whereabouts()})" if whereabouts() else ""
+        where = f" ({last_progress()})" if last_progress() else ""
         rank, why = int(os.environ["RANK"]), first_line(f"{type(error).__name__}: {error}")
         if any(words in why for words in _LOST):
             raise LaunchError(

@@ -13,14 +13,14 @@ from torch import Tensor
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.partitioner import Chain
-from pprs.pipeline.selfcheck.both import Both
-from pprs.pipeline.selfcheck.glance import Right, Seen, glance
-from pprs.pipeline.selfcheck.order import Copies, Order, few
+from pprs.pipeline.selfcheck.model_check import UnlikeError, compare
+from pprs.pipeline.selfcheck.pair import Pair
+from pprs.pipeline.selfcheck.quick_check import Right, Seen, quick_check
+from pprs.pipeline.selfcheck.schedule_check import Replicas, ScheduleCheck, few
 from pprs.pipeline.selfcheck.sketch import Sketches
-from pprs.pipeline.selfcheck.whole import UnlikeError, compare
 
 Tensors = tuple[Tensor, ...]
-Look = Callable[[Both], Seen | None]
+Look = Callable[[Pair], Seen | None]
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class SelfCheck:
         said: what was compared and at which cost, once all is done.
     """
 
-    def __init__(self, whole: Chain, engine: Engine, copies: Copies) -> None:
+    def __init__(self, whole: Chain, engine: Engine, copies: Replicas) -> None:
         self._engine, self._copies = engine, copies
         known = whole.origin is not None and dist.get_rank(copies.everyone) == 0
-        self._both = Both(whole, engine.loss) if known else None
+        self._pair = Pair(whole, engine.loss) if known else None
         self._found = _Found()
         self._rows, self._seconds = 0, 0.0
         self.said = ""
@@ -82,8 +82,8 @@ class SelfCheck:
         last = self._copies.owners[-1]
         held = dist.get_rank(self._copies.everyone) == last
         y = self._told(y[: self._rows].cpu() if held else None, last)
-        order = Order(self._engine, self._copies, divided, number, inputs, y)
-        self._found = self._cut(glance, inputs, y)
+        order = ScheduleCheck(self._engine, self._copies, divided, number, inputs, y)
+        self._found = self._cut(quick_check, inputs, y)
         right = self._found.right
         apart = None if right is None else order.like(right)
         if apart is None:
@@ -94,7 +94,7 @@ class SelfCheck:
                 wrong = order.unlike(right, self._found.rounded, self._found.state)
             if wrong:
                 raise UnlikeError(wrong)
-        self._both = None
+        self._pair = None
         self._seconds = time.perf_counter() - start
         self.said = self._sentence(apart)
 
@@ -102,7 +102,7 @@ class SelfCheck:
         """What the first process finds of the pieces; a collective call."""
         mine = None
         if dist.get_rank(self._copies.everyone) == 0:
-            mine = _compared(self._both, look, inputs, y, right)
+            mine = _compared(self._pair, look, inputs, y, right)
         found: _Found = self._told(mine, 0)
         if found.wrong:
             raise UnlikeError(found.wrong)
@@ -124,27 +124,27 @@ class SelfCheck:
         )
 
 
-def _exactly(both: Both) -> Seen:
-    return Seen(compare(both))
+def _exactly(pair: Pair) -> Seen:
+    return Seen(compare(pair))
 
 
 def _compared(
-    both: Both | None, look: Look, inputs: Tensors, y: Tensor, right: Right | None
+    pair: Pair | None, look: Look, inputs: Tensors, y: Tensor, right: Right | None
 ) -> _Found:
-    if both is None:
+    if pair is None:
         return _Found(unknown="it is a chain of which nothing tells what it was cut from")
-    if not both.here:
+    if not pair.here:
         return _Found(
             unknown="not all of it is in the memory of the first process, and it is not compared "
             "layer by layer"
         )
     try:
-        with both.on(inputs, y):
-            seen = look(both) or _exactly(both)
+        with pair.on(inputs, y):
+            seen = look(pair) or _exactly(pair)
             if right is None:
                 return _Found(apart=seen.apart, right=seen.right)
-            rounded = both.roundings(right.evaluating)
-            return _Found(apart=seen.apart, rounded=rounded, state=both.state())
+            rounded = pair.roundings(right.evaluating)
+            return _Found(apart=seen.apart, rounded=rounded, state=pair.state())
     except UnlikeError as error:
         return _Found(wrong=str(error))
     except Exception as error:  # whatever a user's code raises; the step will say it, too

@@ -10,7 +10,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 
-from pprs.pipeline.selfcheck.comparing import dense, wide
+from pprs.pipeline.selfcheck.rounding import dense, wide
 
 Sketches = dict[str, Tensor]
 

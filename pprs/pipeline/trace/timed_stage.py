@@ -8,12 +8,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pprs.pipeline.halved_stage import HalvedStage
+from pprs.pipeline.split_backward_stage import SplitBackwardStage
 from pprs.pipeline.trace.recorder import Recorder
 from pprs.pipeline.trace.timeline import EventKind
 
 
-class TimedStage(HalvedStage):
+class TimedStage(SplitBackwardStage):
     """A stage of torch's pipelines that tells a recorder what it does.
 
     A ``"wait"`` is derived: from when the process had nothing else to do, after it had asked for an

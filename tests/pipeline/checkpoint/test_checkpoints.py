@@ -18,7 +18,7 @@ from pipeline.checkpoint.folders import half_a_file, loaded, numbered, saved
 
 from pprs.pipeline.checkpoint import checkpoints as checkpoint
 from pprs.pipeline.checkpoint.checkpoints import CheckpointError, Checkpoints
-from pprs.pipeline.checkpoint.shards import verify
+from pprs.pipeline.checkpoint.storage import verify
 
 # --- killed at any moment
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch.distributed.pipelining import PipelineStage
 
-from pprs.pipeline.halves import backward_by_inputs
+from pprs.pipeline.split_backward import backward_by_inputs
 
 
-class HalvedStage(PipelineStage):
+class SplitBackwardStage(PipelineStage):
     """A stage of torch's pipelines whose two halves make a whole backward.
 
     Torch's own halves leave out parameters that act on what needs no gradient (behind frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pprs.pipeline.selfcheck.comparing import shown
+from pprs.pipeline.selfcheck.rounding import shown
 
 _NO = "the pipeline would not train your model"
 _OFF = "or, if that is meant, pass check=False (--no-check)"

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from pprs.pipeline.partitioner import Chain
-from pprs.pipeline.selfcheck.comparing import apart
+from pprs.pipeline.selfcheck.rounding import apart
 
 
 def first_module(

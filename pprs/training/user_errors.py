@@ -26,7 +26,7 @@ class Missing(Exception):
 
 
 @contextmanager
-def failing(said: str) -> Iterator[None]:
+def user_code(said: str) -> Iterator[None]:
     """Raise ``ValueError`` that begins with what is said if a user's code inside the block fails.
 
     ``sys.exit`` fails too: otherwise the command would end as if all were well.
@@ -36,20 +36,20 @@ def failing(said: str) -> Iterator[None]:
     except (KeyboardInterrupt, Missing):
         raise
     except BaseException as error:
-        raise ValueError(f"{said}: {told(error)}") from error
+        raise ValueError(f"{said}: {in_one_line(error)}") from error
 
 
-def told(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     """An error in one line, with the place in the user's code that led to it."""
     try:
         said = (str(error).strip() or "no message").partition("\n")[0]
     except Exception:  # a user's own exception
         said = "its message cannot be shown"
-    place = place_of(error)
+    place = user_line(error)
     return f"{type(error).__name__}: {said}" + (f" ({place})" if place else "")
 
 
-def place_of(error: BaseException) -> str:
+def user_line(error: BaseException) -> str:
     """File and line of the last call in the user's code, or nothing if there is none.
 
     That of an installed package counts where the user has none.
@@ -72,7 +72,7 @@ def place_of(error: BaseException) -> str:
     return last[0] if last else ""
 
 
-def check_takes(
+def check_signature(
     what: str,
     function: Callable[..., Any],
     arguments: Sequence[Any] = (),

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pprs.pipeline.checkpoint.peers import CheckpointError
+from pprs.pipeline.checkpoint.collectives import CheckpointError
 
 MANIFEST = "manifest.json"
 _FORMAT = "pprs checkpoint 1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-class Patience:
+class StallDetector:
     """Watches signs of life that should change again and again.
 
     Whoever looks may have been stopped too, or the machine may have slept. Then nothing can be
@@ -21,7 +21,7 @@ class Patience:
         self._looked = now
         self._seen: dict[int, tuple[object, float]] = {}
 
-    def look(self, signs: Mapping[int, object], now: float) -> list[int]:
+    def stalled(self, signs: Mapping[int, object], now: float) -> list[int]:
         """Take in the signs as they are now.
 
         Args:

@@ -16,13 +16,13 @@ from pprs.pipeline.engine import Engine
 from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import fitting
-from pprs.pipeline.selfcheck import words
-from pprs.pipeline.selfcheck.both import plain_loss
-from pprs.pipeline.selfcheck.comparing import TIMES, Results, apart, confirmed, nudged, precision
-from pprs.pipeline.selfcheck.glance import Right
-from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept
-from pprs.pipeline.selfcheck.passes import Passes
+from pprs.pipeline.selfcheck import messages
+from pprs.pipeline.selfcheck.pair import plain_loss
+from pprs.pipeline.selfcheck.plain_pass import PlainPass
+from pprs.pipeline.selfcheck.quick_check import Right
+from pprs.pipeline.selfcheck.rounding import TIMES, Results, apart, confirmed, nudged, precision
 from pprs.pipeline.selfcheck.sketch import Sketches, off, sketch
+from pprs.pipeline.selfcheck.snapshot import Snapshot, drawn, generator_states, gradients_kept
 
 Tensors = tuple[Tensor, ...]
 
@@ -32,7 +32,7 @@ _LOSS = "the loss"
 
 
 @dataclass
-class Copies:
+class Replicas:
     """The processes of a pipeline.
 
     Args:
@@ -47,14 +47,14 @@ class Copies:
     across: dist.ProcessGroup | None
     everyone: dist.ProcessGroup | None
 
-    def told(self, value: object) -> list[Any]:
+    def gathered(self, value: object) -> list[Any]:
         """What each process says; a collective call."""
         said: list[Any] = [None] * dist.get_world_size(self.everyone)
         dist.all_gather_object(said, value, group=self.everyone)
         return said
 
 
-class Order:
+class ScheduleCheck:
     """An engine's step beside a plain pass, of a few examples, without noise or dropout.
 
     Args:
@@ -69,7 +69,7 @@ class Order:
     def __init__(
         self,
         engine: Engine,
-        copies: Copies,
+        copies: Replicas,
         divided: Microbatches,
         number: int,
         inputs: Tensors,
@@ -81,13 +81,13 @@ class Order:
         self._inputs = inputs
         self._y = y.to(engine.device) if engine.stages - 1 in engine.local else y
         chains = {number: stage.chain for number, stage in engine.local.items()}
-        self._passes = Passes(chains, copies.owners, engine.device, engine.group)
+        self._passes = PlainPass(chains, copies.owners, engine.device, engine.group)
         self._stage_of = {n: i for i, s in engine.local.items() for n in s.trainable()}
         self._parameters = {n: p for s in engine.local.values() for n, p in s.trainable().items()}
         held = [t for s in engine.local.values() for t in (*s.parameters(), *s.buffers())]
         own = precision([*held, *self._inputs], engine.device)
-        self._eps = max(copies.told(own))
-        self._kept = Kept(engine.local.values())
+        self._eps = max(copies.gathered(own))
+        self._kept = Snapshot(engine.local.values())
         self._chance = False  # whether a pass draws random numbers
         self._evaluating = True
         self._off: dict[str, float] = {}  # how far the engine's gradients are from the model's
@@ -115,7 +115,7 @@ class Order:
         sizes = [*self._off.values()]
         if found.get(_LOSS) is not None:
             sizes.append(apart(found[_LOSS], torch.tensor(right.loss).to(found[_LOSS])))
-        largest = max(self._copies.told(max(sizes, default=0.0)))
+        largest = max(self._copies.gathered(max(sizes, default=0.0)))
         return largest if largest <= math.sqrt(self._eps) / 2 else None
 
     def unlike(self, right: Right, rounded: Sequence[Sketches], state: Sketches) -> str | None:
@@ -132,7 +132,7 @@ class Order:
         """
         here = {n: t for s in self._engine.local.values() for n, t in s.state().items()}
         if not all(
-            self._copies.told(
+            self._copies.gathered(
                 all(off(sketch(t), state[n]) <= self._eps for n, t in here.items() if n in state)
             )
         ):
@@ -142,7 +142,7 @@ class Order:
             noise = max((off(s.get(name), right.gradients.get(name)) for s in rounded), default=0.0)
             if size > max(math.sqrt(self._eps), TIMES * noise):
                 stage = self._stage_of[name]
-                lines.append((-stage, words.past_the_cut(name, stage, size)))
+                lines.append((-stage, messages.past_the_cut(name, stage, size)))
         return self._first(lines)
 
     def compare(self) -> tuple[str | None, float | None]:
@@ -158,7 +158,7 @@ class Order:
             bound = math.sqrt(self._eps)
             suspect = {name: size for name, size in sizes.items() if size > bound}
             largest = max((size for name, size in sizes.items() if name not in suspect), default=0)
-            said = self._copies.told((suspect, largest, self._chance))
+            said = self._copies.gathered((suspect, largest, self._chance))
             chance = any(drew for *_, drew in said)
             wrong = None
             if any(some for some, *_ in said):
@@ -182,7 +182,7 @@ class Order:
         for name, size in wrong.items():
             missing = found.get(name) is None
             where, schedule = self._stage_of.get(name), self._divided.schedule
-            sentence = words.other_schedule(
+            sentence = messages.other_schedule(
                 name, where, size, schedule, missing=missing, divided=self._divides
             )
             if name == _LOSS:
@@ -192,7 +192,7 @@ class Order:
 
     def _first(self, lines: list[tuple[int, str]]) -> str | None:
         """The line with the largest number, in all processes; a collective call."""
-        everywhere = [line for some in self._copies.told(lines) for line in some]
+        everywhere = [line for some in self._copies.gathered(lines) for line in some]
         return max(everywhere, key=lambda line: line[0])[1] if everywhere else None
 
     def _stepped(self, *, sketches: bool = False) -> dict[str, Tensor | None]:
@@ -245,7 +245,7 @@ class Order:
         if not off > math.sqrt(self._eps) * scale:
             return None
         what = 'noise="example"' if perturbation.noise == "example" else 'split="examples"'
-        return words.no_mean(whole.item(), mean.item(), what, parts)
+        return messages.no_mean(whole.item(), mean.item(), what, parts)
 
     def _renew(self) -> None:
         """Buffers and generators as before, and no gradients."""

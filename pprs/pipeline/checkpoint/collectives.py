@@ -17,7 +17,7 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written or read; the message names the file and the reason."""
 
 
-class Peers:
+class Collectives:
     """The ranks of a group, with connections of their own over gloo.
 
     So a thread can use them while training uses the group. Two threads need two of these.

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pprs.pipeline.passing import Tensors
+from pprs.pipeline.stage_outputs import Tensors
 
 
-def relay(
+def forward_pass(
     stages: Mapping[int, Callable[..., Any]],
     owners: list[int],
     inputs: Tensors,

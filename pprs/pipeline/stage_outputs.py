@@ -35,7 +35,7 @@ def for_next(output: Any, layer: str) -> Tensors:
 
 
 @dataclass(frozen=True)
-class Given:
+class OutputSpec:
     """How tensors lie in what a network gives.
 
     Args:
@@ -54,7 +54,7 @@ class Given:
         return tree_unflatten(parts, self.structure)
 
 
-def for_loss(output: Any) -> tuple[Tensors, Given]:
+def for_loss(output: Any) -> tuple[Tensors, OutputSpec]:
     """The tensors that a network gives, and how they lie in it.
 
     Raises:
@@ -63,5 +63,5 @@ def for_loss(output: Any) -> tuple[Tensors, Given]:
     leaves, structure = tree_flatten(output)
     tensors = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
     if tensors and all(leaf is None or i in tensors for i, leaf in enumerate(leaves)):
-        return tuple(tensors.values()), Given(structure, tuple(tensors))
+        return tuple(tensors.values()), OutputSpec(structure, tuple(tensors))
     raise ValueError(f"a network must give tensors, but this one gives {described(output)}")

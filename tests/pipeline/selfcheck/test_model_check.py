@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from pprs.pipeline import chain
-from pprs.pipeline.selfcheck.both import Both
-from pprs.pipeline.selfcheck.comparing import apart
-from pprs.pipeline.selfcheck.glance import glance
+from pprs.pipeline.selfcheck.model_check import UnlikeError, compare
+from pprs.pipeline.selfcheck.pair import Pair
+from pprs.pipeline.selfcheck.quick_check import quick_check
+from pprs.pipeline.selfcheck.rounding import apart
 from pprs.pipeline.selfcheck.sketch import off, sketch
-from pprs.pipeline.selfcheck.whole import UnlikeError, compare
 
 X, Y = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
 
@@ -89,18 +89,18 @@ def cut_without(between, instead=lambda net, h: h):
 
 
 def refusal(pieces, y=Y, x=X, loss=F.cross_entropy):
-    both = Both(pieces, loss)
-    with both.on((x,), y):
-        assert glance(both, gradients=True) is None
+    pair = Pair(pieces, loss)
+    with pair.on((x,), y):
+        assert quick_check(pair, gradients=True) is None
         with pytest.raises(UnlikeError) as raised:
-            compare(both)
+            compare(pair)
     return str(raised.value)
 
 
 def agree(pieces, *inputs, y=Y, loss=F.cross_entropy):
-    both = Both(pieces, loss)
-    with both.on(inputs or (X,), y):
-        return compare(both)
+    pair = Pair(pieces, loss)
+    with pair.on(inputs or (X,), y):
+        return compare(pair)
 
 
 @pytest.mark.parametrize("between", [lambda net, h: Reverse.apply(h), hooked])
@@ -255,11 +255,11 @@ def test_numbers_too_small_for_their_type_are_no_difference():
 def runs(pieces, loss=F.cross_entropy):
     """How often the model runs forward where nothing differs, and whether its pieces go back."""
     calls = []
-    both = Both(pieces, loss)
-    with both.on((X,), Y):
-        call = both._call
-        both._call = lambda *inputs: calls.append(1) or call(*inputs)
-        seen = glance(both)
+    pair = Pair(pieces, loss)
+    with pair.on((X,), Y):
+        call = pair._call
+        pair._call = lambda *inputs: calls.append(1) or call(*inputs)
+        seen = quick_check(pair)
     assert seen is not None
     return len(calls), seen.right is None or seen.right.evaluating
 
@@ -284,9 +284,9 @@ def test_what_a_model_does_differently_from_its_second_run_on_is_seen():
         return h if len(calls) % 2 else -h
 
     pieces = cut_without(later)
-    both = Both(pieces, F.cross_entropy)
-    with both.on((X,), Y):
-        assert glance(both) is None
+    pair = Pair(pieces, F.cross_entropy)
+    with pair.on((X,), Y):
+        assert quick_check(pair) is None
 
 
 def test_a_sketch_tells_gradients_apart_by_as_much_as_they_are():

@@ -18,7 +18,7 @@ Restore = Callable[[], object]
 _OF_EVERY_MODULE = vars(nn.Module()).keys() - {"training", "_buffers"}
 
 
-class Kept:
+class Snapshot:
     """The buffers, training flags and Python attributes of modules, and all random generators.
 
     Args:

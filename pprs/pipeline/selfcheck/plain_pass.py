@@ -14,7 +14,7 @@ Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Passes:
+class PlainPass:
     """The plainest way to run the stages of a copy of the pipeline: what schedules must agree with.
 
     Args:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pprs.pipeline.selfcheck import words
-from pprs.pipeline.selfcheck.both import Both, Ran
-from pprs.pipeline.selfcheck.comparing import apart
+from pprs.pipeline.selfcheck import messages
+from pprs.pipeline.selfcheck.model_check import UnlikeError
+from pprs.pipeline.selfcheck.pair import Pair, Ran
+from pprs.pipeline.selfcheck.rounding import apart
 from pprs.pipeline.selfcheck.sketch import Sketches, off
-from pprs.pipeline.selfcheck.whole import UnlikeError
 
 
 @dataclass(frozen=True)
@@ -43,51 +43,51 @@ class Seen:
     right: Right | None = None
 
 
-def glance(both: Both, *, gradients: bool = False) -> Seen | None:
+def quick_check(pair: Pair, *, gradients: bool = False) -> Seen | None:
     """Run both no more often than it takes to see any difference; ``None`` in doubt.
 
     A model that draws nothing, and changes nothing, is run backward once. Its chain need not be,
     if the gradients of a step that runs it are compared with those of the model later.
 
     Args:
-        both: chain and model.
+        pair: chain and model.
         gradients: whether to compare gradients in any case.
     """
-    modes = (True, True, False) if both.trained and both.switches else (True, True)
-    single = both.plain
-    own = both.look("own", modes[:1] if single else modes, backward=True)
+    modes = (True, True, False) if pair.trained and pair.switches else (True, True)
+    single = pair.plain
+    own = pair.look("own", modes[:1] if single else modes, backward=True)
     if own.strangers:
-        raise UnlikeError(words.strangers(own.strangers))
-    still = not own.drawn and _unchanged(both, own)
+        raise UnlikeError(messages.strangers(own.strangers))
+    still = not own.drawn and _unchanged(pair, own)
     if single and not still:
-        single, own = False, both.look("own", modes, backward=True)
+        single, own = False, pair.look("own", modes, backward=True)
     still = still and (single or _equal(own.outputs[0], own.outputs[1]))
-    if not still and not own.drawn and _unchanged(both, own):
+    if not still and not own.drawn and _unchanged(pair, own):
         return None  # it remembers something
     once = (True, *modes[2:]) if still else modes  # what does the same each time needs no second
     once = once[:1] if single else once
     gradients = gradients or not still
-    cut = both.look("cut", once, backward=gradients)
-    if own.drawn != cut.drawn or not own.sketches.keys() <= both.held:
+    cut = pair.look("cut", once, backward=gradients)
+    if own.drawn != cut.drawn or not own.sketches.keys() <= pair.held:
         return None
     if still and not single:
         del own.outputs[1]
-    sizes = [*_outputs(own, cut), *_buffers(both, own, cut)]
+    sizes = [*_outputs(own, cut), *_buffers(pair, own, cut)]
     if gradients:
         names = own.sketches.keys() | cut.sketches.keys()
         sizes += [off(cut.sketches.get(n), own.sketches.get(n)) for n in names]
     largest = max(sizes, default=0.0)
-    if not largest <= math.sqrt(both.precision(own)) / 2:
+    if not largest <= math.sqrt(pair.precision(own)) / 2:
         return None
-    return Seen(largest, Right(own.sketches, own.loss) if still else _in_evaluation(both))
+    return Seen(largest, Right(own.sketches, own.loss) if still else _in_evaluation(pair))
 
 
-def _in_evaluation(both: Both) -> Right | None:
+def _in_evaluation(pair: Pair) -> Right | None:
     """The gradients of a model that draws numbers, or changes itself, in training only."""
-    if not (both.trained and both.switches):
+    if not (pair.trained and pair.switches):
         return None
-    own = both.look("own", (False,), backward=True)
-    if own.drawn or not _unchanged(both, own):
+    own = pair.look("own", (False,), backward=True)
+    if own.drawn or not _unchanged(pair, own):
         return None
     return Right(own.sketches, own.loss, evaluating=True)
 
@@ -97,17 +97,17 @@ def _outputs(own: Ran, cut: Ran) -> list[float]:
     return [apart(b.get(n), a.get(n)) for a, b in pairs for n in {**a, **b}]
 
 
-def _buffers(both: Both, own: Ran, cut: Ran) -> list[float]:
-    shared = own.buffers.keys() & cut.buffers.keys() | _changed(both, own)
+def _buffers(pair: Pair, own: Ran, cut: Ran) -> list[float]:
+    shared = own.buffers.keys() & cut.buffers.keys() | _changed(pair, own)
     return [apart(cut.buffers.get(n), own.buffers.get(n)) for n in shared]
 
 
-def _changed(both: Both, own: Ran) -> set[str]:
-    return {n for n, b in own.buffers.items() if not _same(b, both.buffers.get(n))}
+def _changed(pair: Pair, own: Ran) -> set[str]:
+    return {n for n, b in own.buffers.items() if not _same(b, pair.buffers.get(n))}
 
 
-def _unchanged(both: Both, own: Ran) -> bool:
-    return own.buffers.keys() == both.buffers.keys() and not _changed(both, own)
+def _unchanged(pair: Pair, own: Ran) -> bool:
+    return own.buffers.keys() == pair.buffers.keys() and not _changed(pair, own)
 
 
 def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

@@ -12,12 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from pprs.pipeline.halves import leaves
 from pprs.pipeline.partitioner import Chain, full_names
-from pprs.pipeline.selfcheck.comparing import nudged, precision
-from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept, seeded
-from pprs.pipeline.selfcheck.naming import first_module
+from pprs.pipeline.selfcheck.first_module import first_module
+from pprs.pipeline.selfcheck.rounding import nudged, precision
 from pprs.pipeline.selfcheck.sketch import Sketches, arriving, sketch
+from pprs.pipeline.selfcheck.snapshot import (
+    Snapshot,
+    drawn,
+    generator_states,
+    gradients_kept,
+    seeded,
+)
+from pprs.pipeline.split_backward import leaves
 
 Loss = Callable[[Any, Tensor], Tensor]
 Which: TypeAlias = Literal["own", "cut"]
@@ -48,7 +54,7 @@ class Ran:
     strangers: list[tuple[int, ...]] = field(default_factory=list)
 
 
-class Both:
+class Pair:
     """A chain and its origin, where the origin was when this was made.
 
     Args:
@@ -101,14 +107,14 @@ class Both:
     @contextmanager
     def on(self, inputs: tuple[Tensor, ...], y: Tensor) -> Iterator[None]:
         """Inside the block both can run on a few examples; then all is as it was before."""
-        kept = Kept([self._model, self._chain])
+        kept = Snapshot([self._model, self._chain])
         moved = [(p, p.data) for p in self._parameters.values() if p.device != self._home]
         with gradients_kept(self._parameters.values()), torch.enable_grad():
             try:
                 for parameter, data in moved:
                     parameter.data = data.to(self._home)
                 self._gather_buffers()
-                self._kept = Kept([self._model, self._chain])
+                self._kept = Snapshot([self._model, self._chain])
                 self.buffers = {n: b.clone() for n, b in self._model.named_buffers()}
                 self._batch = tuple(x.to(self._home) for x in inputs), y.to(self._home)
                 yield
