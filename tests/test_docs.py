@@ -1,5 +1,6 @@
 """What the pages say exists, exists."""
 
+import doctest
 import json
 import re
 from functools import reduce
@@ -45,6 +46,11 @@ def test_the_tests_that_the_errata_name_exist():
 def test_links_and_pictures_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_what_a_page_says_that_python_prints_it_prints(page):
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
 def test_what_contributors_are_sent_to_a_file_for_is_there():

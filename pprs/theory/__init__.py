@@ -6,6 +6,7 @@ from pprs._renamed import renamed
 from pprs.theory import bounds
 from pprs.theory.choose import PPRSSettings, choose
 from pprs.theory.clock import Clock
+from pprs.theory.clock_table import clock_table
 from pprs.theory.graph import Graph, Node
 from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
@@ -60,6 +61,7 @@ __all__ = [
     "Trajectory",
     "bounds",
     "choose",
+    "clock_table",
     "data_parallel",
     "fastest_growth",
     "growth_of",
