@@ -21,18 +21,8 @@ def subgradient(
     $f - f(\theta^*) \le LR/\sqrt T$ at the best, and at the mean, of the T points where a
     subgradient is taken (Bubeck, 2015, Theorem 3.2).
 
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples whose mean is the objective; each is a pass of its own.
-
     Returns:
         $T = \lceil (LR/\varepsilon)^2 \rceil$ and its time $2T(m + \Delta - 1)$.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(depth=depth, batch=batch)
@@ -63,16 +53,7 @@ def pprs_gap(
     takes the lemma for any point x.
 
     Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to $\theta^*$.
-        dimension: number $d \ge 1$ of parameters.
-        iterations: number $T \ge 1$ of steps.
-        sigma: standard deviation $\gamma > 0$ of the perturbations.
-        samples: number $K \ge 1$ of perturbations in a step.
         printed: with Eq. (11) for Lemma 1, as the source has it.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     positive(lipschitz=lipschitz, radius=radius, sigma=sigma)
     counts(dimension=dimension, iterations=iterations, samples=samples)
@@ -95,19 +76,9 @@ def pprs_convex(
     $\frac72 LRd^{1/4}/(T+1)$. With the form of :func:`lemma1` that is proved, this holds for
     $T \ge 8$; before that, the T here is at most one larger than with the printed one.
 
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        dimension: number $d \ge 1$ of parameters.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-
     Returns:
         The smallest such T and its time $2T(K + \Delta - 1)$; $T = 0$ for
         $\varepsilon \ge LR$, which the start fulfils.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
 
     Example:
         >>> bound = pprs_convex(lipschitz=1.0, radius=1.0, epsilon=0.1, dimension=16, depth=20)
@@ -144,17 +115,6 @@ def time_bound_14(
 
     The source leaves out the term in the middle, as if $T(T+1)$ were at most $a^2$. For
     $a \le 8$, where one more step may be needed, $a + 1$ takes the place of a.
-
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        dimension: number $d \ge 1$ of parameters.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        printed: as the source has it.
-
-    Raises:
-        ValueError: for an argument out of its range, or a time that is no floating-point number.
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(dimension=dimension, depth=depth)
