@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pprs_experiments.study.accelerated import accelerated_times
 from pprs_experiments.study.cell import Spent
 from pprs_experiments.study.report import sentences, words
 from pprs_experiments.study.report.comparing import (
@@ -20,7 +21,6 @@ from pprs_experiments.study.report.comparing import (
     one_draw,
 )
 from pprs_experiments.study.results import Result, read_results
-from pprs_experiments.study.smooth import accelerated_times
 from pprs_experiments.study.statistics import Unit, iqm
 from pprs_experiments.study.verdicts import verdict
 

@@ -3,7 +3,7 @@ r"""Measured times to a precision over depths, and how they grow with $\Delta$."
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -114,7 +114,7 @@ def sweep(
             yield depth, found.time_to(epsilon, minimum)
 
 
-def collected(method: str, measured: Iterator[tuple[int, float]]) -> Sweep:
+def collected(method: str, measured: Iterable[tuple[int, float]]) -> Sweep:
     """A sweep's results, by depth."""
     by_depth: dict[int, list[float]] = {}
     for depth, time in measured:

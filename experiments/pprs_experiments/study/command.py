@@ -170,8 +170,8 @@ def run_report(config: ReportConfig) -> Path:
     Raises:
         ValueError: if results cannot be read, or the report cannot be written.
     """
+    from pprs_experiments.study.accelerated import accelerated_times
     from pprs_experiments.study.report import write_report
-    from pprs_experiments.study.smooth import accelerated_times
 
     if not config.results.exists():
         raise ValueError(
@@ -184,7 +184,7 @@ def run_report(config: ReportConfig) -> Path:
     out = config.out or config.results.parent / "report"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        page = write_report(results, out, smooth=accelerated_times())
+        page = write_report(results, out, accelerated=accelerated_times())
     say(f"wrote {page}")
     return page
 

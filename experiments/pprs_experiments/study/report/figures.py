@@ -151,7 +151,7 @@ def by_size(sweep: Sweep) -> Figure:
     return figure
 
 
-def smooth(rows: Sequence[tuple[float, float, float]]) -> Figure:
+def accelerated(rows: Sequence[tuple[float, float, float]]) -> Figure:
     """Times of pipelined AGD on smooth convex functions, and the lower bound, against depth."""
     figure, axes = canvas(7, 3.8)
     depths, times, bounds = zip(*sorted(rows), strict=True)

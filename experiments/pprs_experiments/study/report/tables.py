@@ -203,7 +203,7 @@ def against_gpipe(sweep: Sweep, found: Mapping[float, tuple[Comparison, Verdict]
     return [Table(title, (*header, "wins/ties/losses", "verdict"), rows)] if rows else []
 
 
-def smooth(rows: Sequence[tuple[float, float, float]]) -> list[Table]:
+def accelerated(rows: Sequence[tuple[float, float, float]]) -> list[Table]:
     """Times of pipelined AGD on smooth convex functions, next to the lower bound."""
     held = tuple(
         (f"{depth:g}", _time(time), f"{bound:,.0f}", f"{time / bound:.3g}")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pprs._arguments import positive
-from pprs.theory.problems import smooth
+from pprs.theory.problems import beta_smooth_problem
 from pprs.theory.sweep import sweep
 
 DEPTHS = (1, 3, 10, 30, 100, 300, 1000)
@@ -59,7 +59,7 @@ def accelerated_times(depths: Sequence[int] = DEPTHS, ratio: float = 1e5) -> lis
         [(1, 40.0, 8.3), (7, 280.0, 10.0)]
     """
     positive(ratio=ratio)
-    problem = smooth(ratio)
+    problem = beta_smooth_problem(ratio)
     times = sweep(
         problem.objective,
         problem.methods["agd"],
