@@ -57,7 +57,7 @@ Way = Callable[[], None]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it from a command line, and give the code that the process ends with."""
+    """Run it from a command line; returns its exit code."""
     return configured("benchmarks.gradient.main", GradientBench, bench_gradient, arguments)
 
 

@@ -1,4 +1,4 @@
-"""`pprs bounds`: what the theory says of every regime, for given constants."""
+"""`pprs bounds`: the bounds of every regime, for given constants."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class BoundsConfig:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it, and give the code that it ends with."""
+    """Run the command; returns its exit code."""
     return configured("pprs bounds", BoundsConfig, bounds, arguments)
 
 

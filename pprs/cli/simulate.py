@@ -76,7 +76,7 @@ class SimulateConfig:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it, and give the code that it ends with."""
+    """Run the command; returns its exit code."""
     return configured("pprs simulate", SimulateConfig, run, arguments)
 
 

@@ -22,7 +22,7 @@ _LENGTHS = {"--steps": "epochs", "--epochs": "steps"}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it, and give the code that it ends with."""
+    """Run the command; returns its exit code."""
     try:
         train(parse(arguments))
     except ValueError as error:

@@ -111,7 +111,7 @@ class CompareConfig:
 
     @property
     def perturbation(self) -> Perturbation:
-        """Of the perturbations, where they are averaged."""
+        """The law of the perturbations of the methods that average."""
         return Perturbation(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
 
     @property

@@ -51,7 +51,7 @@ class Examples:
         return self[by_class[rank < first]], self[by_class[rank >= first]]
 
     def drawn(self, number: int, generator: torch.Generator) -> Examples:
-        """So many of the examples; all of them, in a drawn order, where there are fewer.
+        """Draw a number of the examples; all, in a drawn order, where there are fewer.
 
         Raises:
             ValueError: if ``number`` is not at least 1.

@@ -1,4 +1,4 @@
-"""What makes pixels have mean 0 and variance 1, and what that makes of their range."""
+"""The standardisation of pixels to mean 0 and variance 1, and their range after it."""
 
 from __future__ import annotations
 

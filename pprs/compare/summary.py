@@ -1,4 +1,4 @@
-"""What a run comes to: one row per method, as data and as a table."""
+"""The summary of a run: one row per method, as data and as a table."""
 
 from __future__ import annotations
 

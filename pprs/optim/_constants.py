@@ -1,4 +1,4 @@
-"""Guesses of the constants that the theory asks for, from a short trial run."""
+"""Estimates of the constants of the theory, from a short trial run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Constants:
 def estimate_constants(
     closure: Callable[[], Tensor], model: nn.Module, *, steps: int = 200, lr: float = 0.01
 ) -> Constants:
-    r"""Guess L and R from ``steps`` steps of Adam, which are undone afterwards.
+    r"""Estimate L and R from ``steps`` steps of Adam, which are undone afterwards.
 
     L is the largest norm of a gradient on the way, R the distance from the start to the point of
     lowest loss. Both are what was seen, not bounds: the true L may be larger away from the path,

@@ -1,4 +1,4 @@
-"""What layers draw at random, dropout above all, as a function of where and when they do.
+"""Random numbers of layers, dropout above all, as a function of layer, step and microbatch.
 
 Otherwise it would depend on the schedule and on how the network is cut, and would leave the
 generators of the ranks in different states: a data loader that shuffles with torch's own would then
@@ -104,7 +104,7 @@ def _others() -> bytes:
 
 
 def peek() -> int:
-    """A number that tells states of torch's generator apart; nothing is drawn."""
+    """A hash of the state of torch's generator; nothing is drawn."""
     return derive_seed(torch.get_rng_state().numpy().tobytes().hex())
 
 

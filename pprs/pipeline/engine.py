@@ -38,7 +38,7 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass
 class _SetUp:
-    """Torch's schedule for batches of one kind, and its stages."""
+    """Torch's schedule and stages for batches of one kind."""
 
     schedule: Any
     stages: list[SplitBackwardStage]
@@ -47,7 +47,7 @@ class _SetUp:
 
 @dataclass
 class Engine:
-    """One process's part of a copy of the pipeline.
+    """The stages of one process, run by torch's schedule.
 
     Args:
         stages: of a copy.

@@ -1,4 +1,4 @@
-"""One forward pass through all stages, wherever they are."""
+"""A forward pass of one batch through the stages of all processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def forward_pass(
     device: torch.device,
     group: dist.ProcessGroup | None,
 ) -> Any:
-    """Hand a batch from stage to stage; a collective call.
+    """Run a batch through all stages; a collective call.
 
     Args:
         stages: those that this process holds, by number; all but the last give a tuple of tensors.

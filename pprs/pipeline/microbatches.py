@@ -1,4 +1,4 @@
-"""What the microbatches of a step carry, and how many there are."""
+"""How the work of a step is divided into microbatches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Split: TypeAlias = Literal["perturbations", "examples"]
 
 @dataclass(frozen=True)
 class Microbatches:
-    """How the work of a step is divided into what travels through the pipelines.
+    """The division of a step into microbatches, by perturbations or by examples.
 
     Args:
         perturbation: what is averaged.
@@ -57,7 +57,7 @@ class Microbatches:
             check_schedule(self.schedule, self.mesh, self.each, self.number)
 
     def chosen(self, batch: int) -> int:
-        """The number for a batch of so many examples.
+        """The number of microbatches for a batch of this many examples.
 
         Examples are divided into equal parts: the largest number up to the one asked for that does
         so and fits the schedule.
@@ -76,11 +76,11 @@ class Microbatches:
         return wanted
 
     def possible(self, batch: int) -> list[int]:
-        """All numbers that would do for a batch of so many examples."""
+        """All numbers of microbatches that fit a batch of this many examples."""
         return fitting(self.schedule, self.mesh, self.each, self._pieces(batch))
 
     def order(self, number: int, batch: int) -> Schedule:
-        """The order in which so many run.
+        """The schedule of this many microbatches.
 
         Raises:
             ValueError: if they do not fit.
@@ -93,7 +93,7 @@ class Microbatches:
         return order
 
     def slots(self, number: int) -> int:
-        r"""How often a process computes for a stage and a microbatch, or waits as long, in a step.
+        r"""The length of a step, in passes of one stage and microbatch.
 
         $(v - 1) \max(m, p) + m + p - 1$ for m microbatches of a copy on p processes with v stages
         each, if all take the same time and nothing else does.
@@ -110,7 +110,7 @@ class Microbatches:
         return parts[:, None].expand(-1, self.perturbation.samples, *parts.shape[1:])
 
     def examples_at_once(self, number: int, batch: int) -> int:
-        """Of how many examples a loss is computed, with so many microbatches of a batch."""
+        """The number of examples of a loss, for this number of microbatches of a batch."""
         if self.perturbation.noise == "example":
             return 1
         return batch // number if self.split == "examples" else batch

@@ -1,4 +1,4 @@
-"""The orders in which a pipeline runs its microbatches, by name, and who holds which stage."""
+"""The schedules of a pipeline by name, and the processes of their stages."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Placement: TypeAlias = Literal["single", "loop", "v"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """An order, by name.
+    """A schedule.
 
     Args:
-        torchs: the name of torch's class for it.
+        class_name: of torch's class for it.
         placement: ``"single"``: a process holds one stage; ``"loop"``: stages go round the
             processes, several times; ``"v"``: a process holds two, stages go there and back.
         splits: whether it splits a backward into those of inputs and weights.
     """
 
-    torchs: str
+    class_name: str
     placement: Placement
     splits: bool = False
 
@@ -41,7 +41,7 @@ class Schedule:
         """Torch's class for it, which takes seconds to import."""
         from torch.distributed import pipelining
 
-        return getattr(pipelining, self.torchs)
+        return getattr(pipelining, self.class_name)
 
     def stages_of(self, rank: int, ranks: int, each: int) -> list[int]:
         """The stages that a process holds, ``each`` of them."""
@@ -143,7 +143,7 @@ def check_schedule(
 
 
 def fitting(name: str, mesh: Mesh, each: int, pieces: int) -> list[int]:
-    """The numbers of microbatches, increasing, that divide so many pieces and fit the schedule."""
+    """The numbers of microbatches, increasing, that divide the pieces and fit the schedule."""
     single, stages = _named(name).placement == "single", mesh.ranks * each
     shared = [m for m in _divisors(pieces) if m % mesh.replicas == 0]
     return [
@@ -155,7 +155,7 @@ def fitting(name: str, mesh: Mesh, each: int, pieces: int) -> list[int]:
 
 
 def ranks_for(name: str, stages: int, each: int | None = None) -> int:
-    """The processes of a copy that has so many stages.
+    """The number of processes of a pipeline with this many stages.
 
     Raises:
         ValueError: if its stages cannot be shared out evenly.
@@ -192,7 +192,7 @@ def default_microbatches(pieces: int, stages: int, replicas: int = 1) -> int:
 
 
 def check_pairs(perturbation: Perturbation, microbatches: int) -> None:
-    """Raise ``ValueError`` if a microbatch would tear an antithetic pair apart."""
+    """Raise ``ValueError`` if a microbatch would hold half of an antithetic pair."""
     each = perturbation.samples // microbatches
     if perturbation.antithetic and each % 2:
         raise ValueError(
@@ -210,7 +210,7 @@ def _named(name: str) -> Schedule:
 
 
 def _misfit(name: str, ranks: int, stages: int, microbatches: int) -> str | None:
-    """What a schedule needs, if it does not have it; the engine checks these late or never."""
+    """What a schedule lacks, if anything; torch checks these late or never."""
     if name in {"1f1b", "dualpipe-v"} and microbatches < stages:
         return "at least as many microbatches as stages"
     rounds = max(1, microbatches // ranks)

@@ -41,7 +41,7 @@ class PerturbedStage(nn.Module):
         seed: names the run.
         number: of the stage, from 0, whose inputs are the batches.
         first: the number of its first layer in the whole network.
-        last: whether the network ends with it, and may give what it likes.
+        last: whether it is the last stage, whose output may be of any structure.
         recompute: keep only the inputs for the backward pass, and run again then.
 
     Attributes:
@@ -108,7 +108,7 @@ class PerturbedStage(nn.Module):
             ) from error
 
     def tried(self, *inputs: Tensor, microbatch: Tensor) -> tuple[Tensor, ...]:
-        """What :meth:`forward` gives, without a trace in the layers and the generators.
+        """What :meth:`forward` gives; layers and generators are left as they were.
 
         It finds out for later calls what the layers draw, and whether they change their inputs.
         """
@@ -120,7 +120,7 @@ class PerturbedStage(nn.Module):
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
     def _admit(self) -> None:
-        """Parameters that were frozen when the pipeline was built may need a gradient now."""
+        """Add parameters that were frozen when the pipeline was built and need a gradient now."""
         self.names += [name for name in self.trainable() if name not in self.names]
 
     def _run(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:

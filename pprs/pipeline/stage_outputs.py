@@ -1,4 +1,4 @@
-"""What a network's layers give, as tensors side by side: for the next stage, or for the loss."""
+"""The outputs of stages as tensors side by side: for the next stage, or for the loss."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Tensors = tuple[Tensor, ...]
 
 
 def for_next(output: Any, layer: str) -> Tensors:
-    """What a stage sends, which the next one takes as it is.
+    """The tensors that a stage sends to the next one.
 
     Args:
         output: of the stage's last piece: a tensor, or a tuple of several.
         layer: the name of that piece.
 
     Raises:
-        ValueError: if the next stage could not tell what it was.
+        ValueError: for anything that tensors alone do not give back.
     """
     parts = side_by_side(output)
     if parts is not None:
@@ -36,7 +36,7 @@ def for_next(output: Any, layer: str) -> Tensors:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """How tensors lie in what a network gives.
+    """The structure of a network's output, with places for its tensors.
 
     Args:
         structure: of all its parts.
@@ -47,7 +47,7 @@ class OutputSpec:
     places: tuple[int, ...]
 
     def filled(self, tensors: Sequence[Tensor]) -> Any:
-        """What the network gives, with these tensors in it."""
+        """The output of this structure with these tensors."""
         parts: list[Tensor | None] = [None] * self.structure.num_leaves
         for place, tensor in zip(self.places, tensors, strict=True):
             parts[place] = tensor
@@ -55,7 +55,7 @@ class OutputSpec:
 
 
 def for_loss(output: Any) -> tuple[Tensors, OutputSpec]:
-    """The tensors that a network gives, and how they lie in it.
+    """The tensors of a network's output, and its structure.
 
     Raises:
         ValueError: if there is anything but tensors and ``None`` in it.

@@ -1,4 +1,4 @@
-"""The pipeline model in a hurry: gradients all at once, and times from the timetable."""
+"""The pipeline model, fast: gradients computed together, and times from the timetable."""
 
 from __future__ import annotations
 

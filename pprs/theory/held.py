@@ -1,4 +1,4 @@
-"""Vectors in the memories of nodes, and what the model says of using them elsewhere."""
+"""Vectors in the memories of nodes, and where the model allows to use them."""
 
 from __future__ import annotations
 

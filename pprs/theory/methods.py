@@ -76,7 +76,7 @@ class Trajectory:
 
 
 def run(method: Procedure, oracle: Oracle, iterations: int, stop: float = -math.inf) -> Trajectory:
-    """Run a procedure for so many answers, or until the objective is at most ``stop``.
+    """Run a procedure for a number of answers, or until the objective is at most ``stop``.
 
     Where the start is good enough, it is the only answer, at time 0.
     """

@@ -36,7 +36,7 @@ def growth_of(
         method: the procedure.
         objective: what it minimises.
         until: pipeline time at which to end.
-        among: count the first so many coordinates only; all by default.
+        among: count only this many first coordinates; all by default.
     """
     positive(until=until)
     seen = []
@@ -61,7 +61,7 @@ def fastest_growth(
         objective: on a chain of at least two nodes.
         until: pipeline time at which to end.
         lr: what gradients are multiplied by; no matter for the count, unless terms cancel.
-        among: count the first so many coordinates only, as the 2k + 1 of (8); all by default.
+        among: count only this many first coordinates, as the 2k + 1 of (8); all by default.
     """
     positive(until=until, lr=lr)
     machine, graph = Machine(objective), objective.graph

@@ -1,4 +1,4 @@
-"""All that can be known to be wrong before a process starts or a folder is made."""
+"""Checks of a run before a process starts or a folder is made."""
 
 from __future__ import annotations
 

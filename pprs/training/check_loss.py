@@ -1,4 +1,4 @@
-"""Whether labels fit the model's outputs, and a loss both."""
+"""Checks that labels and loss fit the model's outputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_labels(
         examples: all of them.
         outputs: for a batch.
         batch: of them.
-        what: the examples are called.
+        what: name of the examples, for errors.
     """
     target = batch.target
     if config.loss not in LABELLED:

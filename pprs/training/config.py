@@ -44,11 +44,11 @@ class TrainConfig:
     lr: float = 0.01
     """Step size."""
     momentum: float | Literal["nesterov"] = 0.9
-    """Of agd and sgd; agd also takes "nesterov", the sequence of the convex theory."""
+    """Momentum of agd and sgd; agd also takes "nesterov", the sequence of the convex theory."""
     weight_decay: float = 0.0
-    """Of sgd, adam and adamw."""
+    """Weight decay of sgd, adam and adamw."""
     decay: str = "constant"
-    """Course of the step size: "constant", "cosine", "linear" (both to 0), or a function of the
+    """Schedule of the step size: "constant", "cosine", "linear" (both to 0), or a function of the
     optimizer that returns a torch LRScheduler, as module:function."""
     warmup: int = 0
     """Steps in which the step size rises, before it decays."""
@@ -147,7 +147,7 @@ class TrainConfig:
 
     @property
     def perturbation(self) -> Perturbation:
-        """Of the perturbations."""
+        """The law of the perturbations."""
         how = self.samples, self.noise, self.antithetic
         if self.sigma is None and self.samples > 1:
             return Perturbation.filter(DEFAULT_SIGMA, *how)
@@ -164,7 +164,7 @@ class TrainConfig:
         return self.replicas * ranks_for(self.schedule, self.stages)
 
     def microbatches_of(self, batch: int) -> int:
-        """Into how many a batch of so many examples is divided.
+        """The number of microbatches of a batch of this many examples.
 
         Raises:
             ValueError: if none fits the schedule and the replicas.

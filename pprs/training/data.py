@@ -49,7 +49,7 @@ class Examples:
 
     Args:
         dataset: has a length of at least 1, and examples by number.
-        what: it is called in errors.
+        what: its name, for errors.
         shift: the label of a token is the next token's.
 
     Raises:
@@ -225,7 +225,7 @@ class BatchOrder:
 
     @property
     def sizes(self) -> set[int]:
-        """Of all batches."""
+        """The sizes of all batches."""
         return {min(self.batch, self.examples), self.examples % self.batch or self.batch}
 
     def batches(self, step: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""A step of the model as it will be cut, in this process, before others are started."""
+"""A dry run: one step of the cut model in this process, before others are started."""
 
 from __future__ import annotations
 

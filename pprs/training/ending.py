@@ -1,4 +1,4 @@
-"""How a run ended, as its folder tells."""
+"""How a run ended, read from its folder."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def steps_of(folder: Path) -> int:
 
 
 def how_to_resume(folder: Path, saved: str = "\nStep {} was saved", steps: int = 0) -> str:
-    """What was saved, with the step in its place, and how to go on; nothing if nothing was.
+    """The step that was saved and the command that goes on from it; nothing if none was.
 
     Args:
         folder: of the run.
-        saved: how it is said.
-        steps: how many were done.
+        saved: how it is said, with a place for the step.
+        steps: the number done.
     """
     with suppress(CheckpointError):
         checkpoint = saved_last(folder, contents=False)

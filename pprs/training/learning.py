@@ -1,4 +1,4 @@
-"""The optimizer, and the course of its step size."""
+"""The optimizer and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def loss_function(name: str) -> Loss:
 
 
 class Learning:
-    """An optimizer with the course of its step size.
+    """An optimizer with its learning-rate schedule.
 
     Args:
         config: the settings.
@@ -145,7 +145,7 @@ class Learning:
 
 
 def _course(decay: str, warmup: int, steps: int) -> Callable[[int], float]:
-    """What the step size is multiplied by at a step."""
+    """The factor of the step size at each step."""
 
     # A function, which unlike an object the state of a LambdaLR leaves out.
     def factor(step: int) -> float:
@@ -188,7 +188,7 @@ def _check_optimizer(config: TrainConfig, optimizer: Optimizer) -> None:
 
 
 def _together(optimizer: Optimizer) -> str:
-    """What an optimizer does with all parameters together, as far as its name and options tell."""
+    """What an optimizer computes from all parameters together, by its name and options."""
     kind = type(optimizer).__name__
     if re.match("prodigy|dadapt", kind, re.IGNORECASE):
         return "finds its step size from all parameters together"

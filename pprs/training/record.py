@@ -1,4 +1,4 @@
-"""What a run has used, for whoever cites or repeats it: what defaults became, and versions."""
+"""The record of a run, to cite or repeat it: settings with their defaults, and versions."""
 
 from __future__ import annotations
 

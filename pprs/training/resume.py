@@ -1,4 +1,4 @@
-"""Where an interrupted run is, and what it goes on from."""
+"""The folder of an interrupted run, and the checkpoint that it goes on from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a seed reaches all that is random in a user's data."""
+"""The check that a seed determines all that is random in a user's data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline of a run: its batches, its random numbers, and its weights as a whole."""
+"""The pipeline of a run: its batches, its random numbers, and the weights of the whole model."""
 
 from __future__ import annotations
 
@@ -121,13 +121,13 @@ class Stages:
         return found
 
     def from_logger(self, value: object) -> Any:
-        """What the process that logs passes, in all processes; a collective call."""
+        """Broadcast from the process that logs; a collective call."""
         shared = [value]
         dist.broadcast_object_list(shared, src=self.pipeline.owners[-1])
         return shared[0]
 
     def layout(self) -> dict[str, Any]:
-        """What was measured in order to choose it, as plain numbers; a collective call."""
+        """The cut and the number of microbatches that were measured as best; a collective call."""
         mine = {number: len(stage.chain) for number, stage in self.pipeline.local.items()}
         parts: list[dict[int, int]] = [{} for _ in range(dist.get_world_size())]
         dist.all_gather_object(parts, mine)

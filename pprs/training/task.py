@@ -1,4 +1,4 @@
-"""What every process builds from the settings: model, data, loss and order."""
+"""What every process builds from the settings: model, data, loss and order of the examples."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Task:
         return cls(model, training, validation, loss, order, steps)
 
     def example(self, size: int = 2) -> tuple[Any, ...]:
-        """What the model takes, for so many examples."""
+        """The model's inputs for this many examples."""
         return self.training.arguments(self.training.example(size))
 
 

@@ -1,4 +1,4 @@
-"""Start the processes of a run, and say how it ended."""
+"""Start the processes of a run, and report how it ended."""
 
 from __future__ import annotations
 

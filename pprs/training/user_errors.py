@@ -1,4 +1,4 @@
-"""What a user's code raised, in one line that leads to the user's own file."""
+"""Errors of a user's code, in one line that names the user's own file."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 class Missing(Exception):
-    """A module or file that is not there, which has a sentence of its own."""
+    """A module or file that is not there; the message is the whole sentence."""
 
 
 @contextmanager
 def user_code(said: str) -> Iterator[None]:
-    """Raise ``ValueError`` that begins with what is said if a user's code inside the block fails.
+    """Turn an error of a user's code in the block into a ``ValueError`` that begins with ``said``.
 
     ``sys.exit`` fails too: otherwise the command would end as if all were well.
     """
@@ -83,7 +83,7 @@ def check_signature(
     """Raise ``ValueError`` if a function cannot be called with some arguments.
 
     Args:
-        what: the function is called in the error.
+        what: name of the function, for the error.
         function: the user's; of one whose signature Python does not know nothing is said.
         arguments: by position.
         options: by name.

@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap intervals of interquartile means and of growth rates."""
+"""Bootstrap confidence intervals of interquartile means and of growth rates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer: TypeAlias = Literal["yes", "no", "cannot say"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and what it may be.
+    """An estimate with its confidence interval.
 
     Args:
         value: the estimate; NaN where there is none.
@@ -153,7 +153,7 @@ def _check(level: float, draws: int) -> None:
 
 
 Statistic: TypeAlias = Callable[[Sequence[Array]], Array]
-"""Of cells, each of shape ``(..., seeds)``."""
+"""A statistic of cells, each of shape ``(..., seeds)``."""
 
 
 class _Drawn(NamedTuple):

@@ -77,12 +77,12 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """Of all that the result depends on but the code."""
+        """A hash of all that the result depends on, except the code."""
         return self.cell.digest(self.method, METHODS[self.method].space, self.effort)
 
     @property
     def direction(self) -> Direction:
-        """Of tuning."""
+        """Whether tuning maximises or minimises."""
         return "maximize" if self.cell.tuned_by.better_value == "higher" else "minimize"
 
     def compute(self, study: Study, data_dir: Path | None) -> Result:

@@ -94,7 +94,7 @@ class Problem:
         return self.adversary.attack(batch, generator) if self.adversary else batch
 
     def price(self, samples: int = 1, rows: int | None = None) -> Price:
-        """Of one gradient, as :meth:`Cost.price`, and of the adversary before it."""
+        """The price of one gradient, as :meth:`Cost.price`, and of the adversary before it."""
         inner = self.adversary.steps if self.adversary else 0
         return self.cost.price(samples, rows) + self.cost.price(1, rows) * inner
 

@@ -44,7 +44,7 @@ class SeedRun:
 
     @classmethod
     def of(cls, seed: int, outcome: Outcome, goal: Goal, spent: Spent, kept: int) -> SeedRun:
-        """From an outcome.
+        """The result of an outcome.
 
         Args:
             seed: of the run.
@@ -72,7 +72,7 @@ class SeedRun:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a method in a cell.
+    """The result of a method in a cell.
 
     Args:
         cell: its name.
@@ -104,16 +104,16 @@ class Result:
 
     @property
     def key(self) -> str:
-        """What the job is called that it came of."""
+        """The key of its job."""
         return job_key(self.cell, self.spent, self.method, self.definition)
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Of the goal, of each seed."""
+        """The goal's value for each seed."""
         return tuple(run.value for run in self.runs)
 
     def metric(self, name: str) -> tuple[float, ...]:
-        """Of each seed: ``training_loss``, or one of the metrics."""
+        """The ``training_loss``, or another metric, for each seed."""
         if name == "training_loss":
             return tuple(run.training_loss for run in self.runs)
         return tuple(run.metrics[name] for run in self.runs)
@@ -143,7 +143,7 @@ class Result:
 
 
 def job_key(cell: str, spent: Spent, method: str, definition: str) -> str:
-    """What a job is called in storage."""
+    """The key of a job in storage."""
     return f"{cell} | {spent} | {method} | {definition}"
 
 

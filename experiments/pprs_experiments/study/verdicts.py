@@ -1,4 +1,4 @@
-"""Is a method better than its rival? An exact rank test, corrected for several comparisons."""
+"""Verdicts on methods: an exact signed-rank test, corrected for several comparisons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class RankTest:
-    """What a signed-rank test says.
+    """The result of a signed-rank test.
 
     Args:
         p: two-sided.

@@ -36,7 +36,7 @@ def objective(per_example: Loss, aggregation: Aggregation) -> Loss:
 
 
 def mean(losses: Tensor) -> Tensor:
-    """Of all losses."""
+    """The mean of all losses."""
     return losses.mean()
 
 

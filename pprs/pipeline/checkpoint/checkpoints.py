@@ -40,8 +40,8 @@ class Checkpoints:
 
     Args:
         folder: made at the first save.
-        every: save each so many steps, at least 1.
-        minutes: save when so many minutes, above 0, have passed since the last save.
+        every: number of steps between saves, at least 1.
+        minutes: time between saves, above 0.
         keep: how many of the newest complete checkpoints stay, at least 1.
         group: the ranks; all by default.
 
@@ -97,7 +97,7 @@ class Checkpoints:
         Args:
             step: the number of steps done, at least 0.
             tensors: what belongs to this rank only, by full names; may be empty.
-            numbers: what JSON can say. A key that several ranks pass has the same value on all.
+            numbers: JSON values. A key that several ranks pass has the same value on all.
 
         Raises:
             CheckpointError: if the save before this one failed; then this one is not begun.

@@ -1,4 +1,4 @@
-"""The checkpoints in the folder of a run, of which only complete ones have their names."""
+"""The folder of a run's checkpoints: only complete ones have a checkpoint's name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PARTIAL = ".partial-"
 
 
 def begin(folder: Path, step: int) -> Path:
-    """Make the folder that a checkpoint is written in, and remove what killed runs have left."""
+    """Make the folder to write a checkpoint into, and remove what killed runs have left."""
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{_PARTIAL}*"):
         shutil.rmtree(left)

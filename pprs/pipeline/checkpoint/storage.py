@@ -1,4 +1,4 @@
-"""A checkpoint on disk: a folder with one safetensors file per rank and a manifest, no pickle.
+"""The format of a checkpoint: a safetensors file of each rank and a manifest; no pickle.
 
 torch.distributed.checkpoint does not fit: it keeps numbers in a pickle or, with safetensors, not
 at all, it has no checksums (a flipped byte loads), and a half-written folder looks complete.
@@ -28,7 +28,7 @@ _SHARD = re.compile(r"rank-\d+\.safetensors")
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor lies, and what it must be; ``sha256`` is that of its bytes."""
+    """The file, shape, type and checksum (``sha256`` of its bytes) of a tensor."""
 
     file: str
     dtype: str

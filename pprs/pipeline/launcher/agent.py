@@ -1,4 +1,4 @@
-"""The processes of this machine, in the hands of torch's elastic agent."""
+"""The processes of this machine, run by torch's elastic agent."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Agent(SimpleElasticAgent):
         self._stopping = False
 
     def end(self) -> None:
-        """Leave no process behind, whatever has happened."""
+        """End all processes, whatever has happened."""
         with _blocked():
             self._kill()
 

@@ -1,4 +1,4 @@
-"""What a launcher told this process through its environment, and what that means."""
+"""The environment variables by which a launcher describes this process."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def restarts() -> int:
 
 
 def attempt() -> str:
-    """What this attempt calls its part of the store: what earlier ones left must not be read.
+    """The prefix of this attempt's keys in the store: those of earlier attempts must not be read.
 
     The agents of several machines count their restarts each for itself, so there it says nothing.
     """

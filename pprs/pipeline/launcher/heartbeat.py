@@ -26,7 +26,7 @@ _LEFT = "left"
 
 
 class SilentRank(RuntimeError):
-    """Nothing has been heard of a rank; the message is the whole sentence."""
+    """A rank has sent no heartbeat; the message is the whole sentence."""
 
 
 class Heartbeat:
@@ -37,7 +37,7 @@ class Heartbeat:
     itself waits if the store's machine is the one that is gone, and the launcher.
 
     Args:
-        silence: seconds after which a rank of which nothing is heard is given up.
+        silence: seconds without a heartbeat after which a rank counts as failed.
         grace: seconds to leave by itself if the launcher dies.
     """
 
@@ -138,7 +138,7 @@ class Heartbeat:
         os._exit(1)
 
     def _leave_alone(self) -> NoReturn:
-        """The launcher has died and can stop nobody: leave as if it had asked to."""
+        """Leave as after a signal: the launcher has died and can stop nobody."""
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(self._grace)
         os._exit(1)

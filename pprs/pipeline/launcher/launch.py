@@ -41,7 +41,7 @@ def launch(
     grace: float = 5.0,
     silence: float = 60.0,
 ) -> None:
-    """Run ``worker(*args)`` in so many processes, inside torch.distributed's process group.
+    """Run ``worker(*args)`` in a number of processes, inside torch.distributed's process group.
 
     Started by hand, this starts the processes on this machine and returns when all have ended.
     Started by torchrun, this process is one of them already; then torchrun's own options tell how

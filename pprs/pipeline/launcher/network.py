@@ -24,7 +24,7 @@ def choose_interface() -> None:
 
 
 def _interface(host: str, port: int) -> str | None:
-    """The interface from which a host is reached, or None where that cannot be told."""
+    """The interface from which a host is reached, or None if that cannot be found."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind) as asking:

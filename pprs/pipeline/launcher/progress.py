@@ -1,4 +1,4 @@
-"""Where a process is: the stages that it runs and its step, for messages about it."""
+"""The stages and the step that a process is at, for messages about it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-# Names the folder in which the launcher wants to read where the ranks are.
+# The environment variable with the folder from which the launcher reads the ranks' progress.
 FOLDER = "PPRS_PROGRESS_FOLDER"
 
 

@@ -1,4 +1,4 @@
-"""What a rank does around its work: it joins the others, shows that it lives, and leaves."""
+"""A rank around its worker: it joins the process group, sends heartbeats, and leaves."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _LOST = ("Connection closed by peer", "Connection reset by peer")
 
 @dataclass(frozen=True)
 class Work:
-    """What a rank is to do.
+    """The worker of a rank, and how it is watched.
 
     Args:
         worker: the function that it runs.
         args: its arguments.
-        silence: seconds after which another rank of which nothing is heard is given up.
+        silence: seconds without a heartbeat after which another rank counts as failed.
         grace: seconds to leave by itself when all must end.
     """
 
@@ -132,7 +132,7 @@ def _meet(backend: str) -> None:
 
 
 def _say_that_it_waits() -> None:
-    """An old shell may hold what a launcher has set: then nobody else will come."""
+    """Say what rank 0 waits for: variables that an old shell holds may have no launcher."""
     if by_torchrun() or FOLDER in os.environ or os.environ["RANK"] != "0":
         return
     host, port = store_address()

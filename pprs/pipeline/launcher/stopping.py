@@ -16,7 +16,7 @@ _ASK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopping:
-    """Inside, SIGINT, SIGTERM and SIGHUP do not end this process but are noted.
+    """Inside the block, SIGINT, SIGTERM and SIGHUP are noted and do not end this process.
 
     They reach the ranks one by one, at any moment. What all ranks do together, such as saving a
     checkpoint, they must do at the same step, so they ask whether any of them has been signalled::

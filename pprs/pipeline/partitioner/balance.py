@@ -1,4 +1,4 @@
-"""Where a chain is cut: by hand, by parameters, or by measured time."""
+"""Where a chain is cut: by hand, or balanced by parameters or measured time."""
 
 from __future__ import annotations
 

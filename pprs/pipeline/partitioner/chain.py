@@ -1,4 +1,4 @@
-"""From any model to a chain of layers that can be cut."""
+"""Any model as a chain of pieces that can be cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each piece of a model costs: time and memory, measured."""
+"""The measured time and memory of each piece of a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pprs.pipeline.partitioner.values import called
 
 @dataclass(frozen=True)
 class Cost:
-    """What a piece of a model costs for one batch.
+    """The time and memory of a piece of a model for one batch.
 
     Args:
         forward: seconds.

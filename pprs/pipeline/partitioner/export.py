@@ -1,4 +1,4 @@
-"""The graph of a model, as torch.export sees it, in the functions that models call."""
+"""The graph that torch.export records of a model, in the functions that the model calls."""
 
 from __future__ import annotations
 

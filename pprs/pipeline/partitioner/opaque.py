@@ -1,4 +1,4 @@
-"""What a trace would lose of a model's Python: kept whole in the graph, or told."""
+"""What a trace would lose of a model's Python: kept whole in the graph, or listed."""
 
 from __future__ import annotations
 

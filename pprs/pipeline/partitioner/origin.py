@@ -1,4 +1,4 @@
-"""What a chain was cut from, to be run beside it."""
+"""The model that a chain was cut from, to be run beside it."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def partition_at(
 
 
 def places(layers: int, ties: Iterable[Set[int]]) -> int:
-    """How many places there are to cut so many layers, of which some must be in one piece."""
+    """The number of places to cut a chain of layers, of which some must be in one piece."""
     return int(_open(layers, ties).sum()) - 2
 
 

@@ -1,4 +1,4 @@
-"""What cannot be cut without becoming another model, refused by its name."""
+"""Models that tracing would change, refused with the name of the module."""
 
 from __future__ import annotations
 

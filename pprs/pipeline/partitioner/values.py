@@ -1,4 +1,4 @@
-"""What passes from a layer to the next: tensors side by side, or words for anything else."""
+"""The values between layers: tensors side by side, or a description of anything else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def side_by_side(output: Any) -> tuple[Tensor, ...] | None:
 
 
 def called(piece: nn.Module, value: Any) -> Any:
-    """What a piece makes of what the one before it gives: a tuple is several arguments.
+    """Call a piece with the output of the one before it: a tuple is several arguments.
 
     A layer of an ``nn.Sequential`` takes it as one, as it does there.
     """

@@ -1,4 +1,4 @@
-"""What is compared in the first step of a pipeline, and what was found."""
+"""The comparison of a pipeline with its model, in the first step."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Look = Callable[[Pair], Seen | None]
 
 @dataclass(frozen=True)
 class _Found:
-    """What one process finds for all.
+    """What one process has found, which all get.
 
     Args:
         wrong: in a sentence.
-        apart: how far results are apart at most.
+        apart: the largest relative difference of results.
         unknown: why it could not compare.
         right: the gradients of the model.
         rounded: the same at parameters changed in their last digits, where that was asked for.

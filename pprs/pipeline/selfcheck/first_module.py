@@ -1,4 +1,4 @@
-"""Which module is the first whose output a chain does not give."""
+"""The first module of a model whose output a chain does not reproduce."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def first_module(
     run_cut: Callable[[], None],
     eps: float,
 ) -> str:
-    """The first module of a model, in the order in which they end, whose output is not there.
+    """The first module, in the order in which their forwards end, whose output the chain lacks.
 
     Args:
         model: the user's.

@@ -1,4 +1,4 @@
-"""What the check says."""
+"""The sentences of the self-check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _OFF = "or, if that is meant, pass check=False (--no-check)"
 
 
 def way_out(traced: bool) -> str:
-    """What to do where the cut is not the model."""
+    """What to do where the chain differs from the model."""
     if traced:
         return (
             "pass an nn.Sequential of the model's layers, whose own code then runs instead of its "
@@ -87,7 +87,7 @@ def changes_by_itself(mode: str, *, traced: bool) -> str:
 def other_schedule(
     name: str, stage: int | None, size: float, schedule: str, *, missing: bool, divided: bool
 ) -> str:
-    """The engine leaves another gradient than one pass after the other does.
+    """The schedule leaves another gradient than passes one after the other do.
 
     Args:
         name: of the parameter, or what differs.

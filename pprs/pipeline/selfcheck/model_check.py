@@ -1,4 +1,4 @@
-"""Whether the whole chain of pieces does what the model does that it was cut from."""
+"""The full comparison of a chain of pieces with its model."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class _Mode:
         return self._pair.rounded(built=self._built, backward=self._backward, eps=self._eps)
 
     def _judge_repetition(self) -> None:
-        """The model may differ from itself: then either so do its pieces, or it was fixed."""
+        """Refuse pieces that repeat their output where the model's own output changes each time."""
         if self._repeats("own") or not self._repeats("cut"):
             return
         raise UnlikeError(messages.changes_by_itself(self._name, traced=self._pair.traced))

@@ -1,4 +1,4 @@
-"""The whole chain of pieces and the model it was cut from, run in one process."""
+"""A chain of pieces and the model that it was cut from, both run in one process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SEEDS = 20, 21  # of two runs
 
 @dataclass
 class Ran:
-    """What some runs gave.
+    """The results of some runs.
 
     Args:
         outputs: of each run.
@@ -41,7 +41,7 @@ class Ran:
         sketches: or these of them.
         loss: of the first run, with sketches.
         buffers: after all.
-        drawn: from whose generators numbers were drawn.
+        drawn: the generators that numbers were drawn from.
         strangers: the shapes of tensors that get a gradient and are no parameters of the model.
     """
 
@@ -55,7 +55,7 @@ class Ran:
 
 
 class Pair:
-    """A chain and its origin, where the origin was when this was made.
+    """A chain and its model, on the device where the model was when this was made.
 
     Args:
         chain: all pieces; knows its origin.

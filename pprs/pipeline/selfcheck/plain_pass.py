@@ -1,4 +1,4 @@
-"""A forward and a backward of a batch through all stages, one after the other."""
+"""A forward and a backward pass of one batch through all stages, one after the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class PlainPass:
-    """The plainest way to run the stages of a copy of the pipeline: what schedules must agree with.
+    """The stages run one after the other: the reference for schedules.
 
     Args:
         stages: those of this process, by number.

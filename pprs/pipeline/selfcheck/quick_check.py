@@ -1,4 +1,4 @@
-"""The cheapest look at a chain and its model that sees any difference, but does not name it."""
+"""The cheapest comparison of a chain with its model: it finds any difference, without naming it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pprs.pipeline.selfcheck.sketch import Sketches, off
 
 @dataclass(frozen=True)
 class Right:
-    """What a step must leave.
+    """The results that a step must have.
 
     Args:
         gradients: sketches of them, by name.
@@ -32,10 +32,10 @@ class Right:
 
 @dataclass(frozen=True)
 class Seen:
-    """That nothing differs.
+    """The result of a comparison in which nothing differs.
 
     Args:
-        apart: how far results are apart at most.
+        apart: the largest relative difference of results.
         right: the model's gradients, in a mode in which it gives the same each time.
     """
 
@@ -44,7 +44,7 @@ class Seen:
 
 
 def quick_check(pair: Pair, *, gradients: bool = False) -> Seen | None:
-    """Run both no more often than it takes to see any difference; ``None`` in doubt.
+    """Run both as often as it takes to find any difference; ``None`` if one seems to be there.
 
     A model that draws nothing, and changes nothing, is run backward once. Its chain need not be,
     if the gradients of a step that runs it are compared with those of the model later.

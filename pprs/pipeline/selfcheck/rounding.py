@@ -1,4 +1,4 @@
-"""How far two results are apart, and from where on that is no rounding."""
+"""The difference of two results, and whether rounding explains it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 Results: TypeAlias = Mapping[str, Tensor | None]
 
-# What rounding does is measured, on the model itself; more than so many times as much is wrong.
+# What rounding does is measured, on the model itself; more than this many times as much is wrong.
 TIMES = 10.0
 
 
@@ -25,7 +25,7 @@ def precision(tensors: Iterable[Tensor], device: torch.device) -> float:
 
 
 def apart(a: Tensor | None, b: Tensor | None) -> float:
-    """The norm of the difference relative to the larger norm; a missing tensor counts as 0.
+    """The norm of the difference, relative to the larger norm; a missing tensor counts as 0.
 
     What rounding does to numbers that are too small for their type is no difference.
     """
@@ -39,7 +39,7 @@ def apart(a: Tensor | None, b: Tensor | None) -> float:
 
 
 def differing(found: Results, right: Results, eps: float) -> dict[str, float]:
-    """The results that are further apart than rounding could well explain, and how far."""
+    """The results that differ by more than rounding could well explain, and by how much."""
     sizes = {name: apart(found.get(name), right.get(name)) for name in {**right, **found}}
     return {name: size for name, size in sizes.items() if size > math.sqrt(eps)}
 
@@ -47,10 +47,10 @@ def differing(found: Results, right: Results, eps: float) -> dict[str, float]:
 def confirmed(
     sizes: Mapping[str, float], right: Results, rounded: Iterable[Results]
 ) -> dict[str, float]:
-    """Of the results that seem to differ those that still do, beside what rounding does to them.
+    """The results that differ by more than the measured effect of rounding.
 
     Args:
-        sizes: how far each seems to be off.
+        sizes: the relative difference of each that seems to differ.
         right: the results as they should be.
         rounded: the same at parameters that were changed in their last digits.
     """

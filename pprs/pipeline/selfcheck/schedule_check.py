@@ -1,4 +1,4 @@
-"""Whether the engine leaves the gradients that one plain pass through the stages leaves."""
+"""The check of a schedule: are its gradients those of one plain pass through the stages?"""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _LOSS = "the loss"
 
 @dataclass
 class Replicas:
-    """The processes of a pipeline.
+    """The replicas of a pipeline.
 
     Args:
         mesh: all of them.
         owners: the process of each stage, in its copy.
-        across: the like of this process in all copies.
+        across: the processes with the same stages in all replicas.
         everyone: the processes of all copies.
     """
 
@@ -48,14 +48,14 @@ class Replicas:
     everyone: dist.ProcessGroup | None
 
     def gathered(self, value: object) -> list[Any]:
-        """What each process says; a collective call."""
+        """All-gather a value."""
         said: list[Any] = [None] * dist.get_world_size(self.everyone)
         dist.all_gather_object(said, value, group=self.everyone)
         return said
 
 
 class ScheduleCheck:
-    """An engine's step beside a plain pass, of a few examples, without noise or dropout.
+    """Compares an engine's step with a plain pass, on a few examples, without noise or dropout.
 
     Args:
         engine: of this process.
@@ -102,7 +102,7 @@ class ScheduleCheck:
         """Run the engine only, in the mode of the model's gradients; a collective call.
 
         Returns:
-            How far its gradients are from those of the model at most, or ``None`` in doubt.
+            The largest relative difference of its gradients from the model's, or ``None`` in doubt.
         """
         self._evaluating = right.evaluating
         with gradients_kept(self._parameters.values()), self._still():
@@ -228,7 +228,7 @@ class ScheduleCheck:
         return plain_loss(self._engine.loss, outputs, self._y)
 
     def _no_mean(self) -> str | None:
-        """That the loss of a batch is not the mean of those of its parts, where it has to be."""
+        """What is wrong if the loss of a batch is not the mean of its parts' losses."""
         perturbation, number = self._engine.perturbation, self._number
         if self._last is None or not self._divides:
             return None
@@ -275,7 +275,7 @@ class ScheduleCheck:
 
 
 def few(divided: Microbatches, number: int, batch: int) -> tuple[int, int]:
-    """How many microbatches, and examples, show how a schedule runs.
+    """The least numbers of microbatches and examples that show how a schedule runs.
 
     Args:
         divided: how the work of a step is divided.

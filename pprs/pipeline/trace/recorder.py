@@ -1,4 +1,4 @@
-"""What the stages of a pipeline do when, noted."""
+"""A recorder of the operations of a pipeline's stages, with their times."""
 
 from __future__ import annotations
 

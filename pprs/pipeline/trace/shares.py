@@ -1,4 +1,4 @@
-"""What the time of a pipeline's steps went into, and what the same order could take."""
+"""The shares of a step's time, and the time that its operations need in their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time of what a device does, without waiting for it."""
+"""The time at which a device does something, without waiting for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage of a pipeline that notes what it does when."""
+"""A stage of a pipeline that tells a recorder its operations."""
 
 from __future__ import annotations
 

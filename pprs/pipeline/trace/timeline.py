@@ -1,4 +1,4 @@
-"""What every process of a pipeline did when, as a file that trace viewers open."""
+"""The operations of all processes with their times, as a file that trace viewers open."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORMAT = "pprs timeline 1"
 
 @dataclass(frozen=True)
 class Event:
-    """What a rank did from ``start`` to ``end``.
+    """An operation of a rank, or a wait, from ``start`` to ``end``.
 
     Args:
         rank: the process, from 0.

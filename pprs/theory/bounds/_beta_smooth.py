@@ -1,4 +1,4 @@
-r"""What gradient methods need on smooth objectives: each step takes $2(m + \Delta - 1)$."""
+r"""Gradient methods on β-smooth objectives: each step takes $2(m + \Delta - 1)$."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pprs.theory.bounds._steps import chain_time, whole
 def gradient_descent(
     *, smoothness: float, radius: float, epsilon: float, depth: int, batch: int = 1
 ) -> Bound:
-    r"""Gradient descent with step $1/\beta$ on a smooth convex objective.
+    r"""Gradient descent with step $1/\beta$ on a $\beta$-smooth convex objective.
 
     $f(\theta_T) - f(\theta^*) \le \beta R^2/(4T+2)$, which is tight (Drori and Teboulle, 2014).
 
@@ -35,7 +35,7 @@ def gradient_descent(
 def gradient_descent_nonconvex(
     *, smoothness: float, gap: float, epsilon: float, depth: int, batch: int = 1
 ) -> Bound:
-    r"""Gradient descent with step $1/\beta$ on a smooth objective, to a gradient of small norm.
+    r"""Gradient descent with step $1/\beta$ on a $\beta$-smooth objective, to a small gradient.
 
     $\min_{t<T} \|\nabla f(\theta_t)\|^2 \le 2\beta D/T$: Eq. (15) without noise.
 
@@ -55,7 +55,7 @@ def gradient_descent_nonconvex(
 def accelerated(
     *, smoothness: float, radius: float, epsilon: float, depth: int, batch: int = 1
 ) -> Bound:
-    r"""Nesterov's accelerated gradient descent on a smooth convex objective.
+    r"""Nesterov's accelerated gradient descent on a $\beta$-smooth convex objective.
 
     $f(y_T) - f(\theta^*) \le \beta R^2/(2\lambda_{T-1}^2)$ for $T \ge 2$ with the indices of
     Lemma 1, whose first step only moves y (Bubeck, 2015, Theorem 3.19, one step later).

@@ -32,7 +32,7 @@ def coordinates(*, time: float, depth: int) -> tuple[int, float]:
 
 
 def gap_smooth_convex(*, smoothness: float, radius: float, time: float, depth: int) -> float:
-    r"""The precision that no procedure beats at a time, for smooth convex objectives, Eq. (5).
+    r"""The precision that no procedure beats at a time, $\beta$-smooth and convex, Eq. (5).
 
     $3\beta R^2 / (32 (k_t + 1)^2)$ with $k_t = 2(t-1)/\Delta + 1$, or 0 for $t < 1$.
 
@@ -47,7 +47,7 @@ def gap_smooth_convex(*, smoothness: float, radius: float, time: float, depth: i
 
 
 def lower_smooth_convex(*, smoothness: float, radius: float, epsilon: float, depth: int) -> Bound:
-    r"""Time that every procedure needs for smooth convex objectives, from Eq. (5).
+    r"""Time that every procedure needs for $\beta$-smooth convex objectives, from Eq. (5).
 
     The first t at which :func:`gap_smooth_convex` is at most $\varepsilon$.
 

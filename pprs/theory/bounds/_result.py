@@ -1,4 +1,4 @@
-"""What a bound says."""
+"""A bound with the settings that reach it."""
 
 from __future__ import annotations
 

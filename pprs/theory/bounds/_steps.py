@@ -16,7 +16,7 @@ def whole(what: str, value: float, **inputs: float) -> int:
 
 
 def chain_time(iterations: int, rows: int, depth: int) -> float:
-    r"""Time of T steps of forward and backward passes of so many rows: $2T(rows + \Delta - 1)$."""
+    r"""Time of T steps of forward and backward passes of rows: $2T(rows + \Delta - 1)$."""
     try:
         return float(2 * iterations * (rows + depth - 1))
     except OverflowError:

@@ -1,4 +1,4 @@
-"""The hardest smooth convex function: a path of springs, pulled at one end."""
+"""The hardest β-smooth convex function: a path of springs, pulled at one end."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ _RIVALS = (
     ),
 )
 
-# Each with one draw per step too, so that what averaging adds can be told.
+# Each with one draw per step too, to see what averaging adds.
 _SMOOTHED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "": ("", {}),
     "-annealed": (", annealed", {"schedule": _linear}),

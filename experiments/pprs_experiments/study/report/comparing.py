@@ -1,4 +1,4 @@
-"""Who is compared with whom, and what the verdicts are."""
+"""The comparisons of methods with their rivals, and the verdicts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STARTS: tuple[tuple[str, Kind], ...] = (
 
 
 def kind(method: str) -> Kind:
-    """Of a method, by its name: all that does not say that it smooths is a rival."""
+    """The kind of a method, by its name: every method that does not smooth is a rival."""
     return next((found for start, found in _STARTS if method.startswith(start)), "rival")
 
 
@@ -122,7 +122,7 @@ class Comparison:
 
     @classmethod
     def of(cls, contest: Contest, method: Result, rival: Result) -> Comparison:
-        """Of two methods, seed by seed."""
+        """Compare two methods, seed by seed."""
         return cls(contest, method, rival, paired_gains(contest.goal, method, rival))
 
 

@@ -126,7 +126,7 @@ def _medians(result: Result, spent: Spent) -> list[tuple[float, float]]:
 
 
 def _loss(run: SeedRun, at: int, place: float) -> float:
-    """As last measured when so much was spent."""
+    """The last loss measured before a given budget was spent."""
     if run.diverged and place > run.history[-1][at]:
         return math.inf
     return next((point[2] for point in reversed(run.history) if point[at] <= place), math.inf)

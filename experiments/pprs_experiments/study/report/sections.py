@@ -48,7 +48,7 @@ Block: TypeAlias = str | Table | Picture
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a part of a section.
+    """The heading of a part of a section.
 
     Args:
         text: in words.

@@ -1,4 +1,4 @@
-"""What the figures say, in sentences that hold them."""
+"""The findings of the report, in sentences with their figures."""
 
 from __future__ import annotations
 

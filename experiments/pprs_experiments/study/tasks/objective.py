@@ -21,7 +21,7 @@ from pprs_experiments.tasks.objectives import (
 
 ObjectiveName: TypeAlias = Literal["mean", "maximum", "cvar", "worst group"]
 WORST_PART = 0.2
-"""Of the losses: what the CVaR is the mean of."""
+"""The fraction of the losses that CVaR averages."""
 
 _AGGREGATIONS: Mapping[str, Aggregation] = {
     "mean": mean,

@@ -70,7 +70,7 @@ class Logistic(Convex):
 
     @torch.no_grad()
     def _solve(self) -> Optimum:
-        """By Newton's method, with steps halved until the value falls enough."""
+        """Solve by Newton's method, with steps halved until the value falls enough."""
         theta, decrease = torch.zeros_like(self.theta), torch.inf
         for _ in range(_STEPS):
             if decrease <= 1e-24:
@@ -79,7 +79,7 @@ class Logistic(Convex):
             step = torch.linalg.solve(hessian, gradient)
             decrease, length = float(gradient @ step), 1.0
             value = self._value(theta, self.signed)
-            # Smaller decreases cannot be told from rounding, and full steps are right by then.
+            # Smaller decreases are within rounding, and full steps are right by then.
             while decrease > 1e-12 and (
                 self._value(theta - length * step, self.signed) > value - length * decrease / 4
             ):

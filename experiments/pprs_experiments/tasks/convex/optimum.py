@@ -51,7 +51,7 @@ class Program:
     l2: float
 
     def solve(self) -> Optimum:
-        """By SciPy's HiGHS without squares, else by Clarabel.
+        """Solve by SciPy's HiGHS without squares, else by Clarabel.
 
         Raises:
             ValueError: if there is no least value.

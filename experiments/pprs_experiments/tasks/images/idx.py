@@ -1,4 +1,4 @@
-"""The IDX format, compressed by gzip: a magic number, the sizes, and so many bytes."""
+"""The IDX format, compressed by gzip: a magic number, the sizes, and the bytes."""
 
 from __future__ import annotations
 
