@@ -65,6 +65,14 @@ def test_what_contributors_are_sent_to_a_file_for_is_there():
         assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), (file, name)
 
 
+def test_the_glossary_says_where_its_names_are_defined():
+    page = (ROOT / "docs" / "glossary.md").read_text()
+    rows = re.findall(r"^\| .+ \| `(\w+)` \| .+ \| \[.+\]\((.+)\) \|$", page, re.MULTILINE)
+    assert len(rows) >= 40
+    for name, file in rows:
+        assert re.search(rf"\b{name}\b", (ROOT / "docs" / file).read_text()), (name, file)
+
+
 def test_the_names_that_are_called_public_are():
     page = (ROOT / "docs" / "stability.md").read_text()
     rows = re.findall(r"^\| `(pprs[\w.]*)` \| (.+) \|$", page, re.MULTILINE)
