@@ -1,6 +1,6 @@
 """Writes the map of the folders into CONTRIBUTING.md, from their own words and their imports.
 
-``python docs/house.py`` writes it, ``python docs/house.py --check`` fails where it is out of date,
+`python docs/house.py` writes it, `python docs/house.py --check` fails where it is out of date,
 and both where packages import each other in a circle.
 """
 

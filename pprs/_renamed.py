@@ -9,7 +9,7 @@ from typing import Any
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """A module's ``__getattr__`` that knows old names.
+    """A module's `__getattr__` that knows old names.
 
     Args:
         module: its name.

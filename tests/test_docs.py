@@ -73,6 +73,15 @@ def test_the_glossary_says_where_its_names_are_defined():
         assert re.search(rf"\b{name}\b", (ROOT / "docs" / file).read_text()), (name, file)
 
 
+def test_docstrings_are_markdown_and_not_restructured_text():
+    marked = re.compile(r"[^`]``[^`]|:(func|class|meth|attr|mod):`")
+    for file in (
+        f for room in ("pprs", "experiments", "benchmarks") for f in (ROOT / room).rglob("*.py")
+    ):
+        if "smoothing" not in file.parts:
+            assert not marked.search(file.read_text()), file
+
+
 def test_the_names_that_are_called_public_are():
     page = (ROOT / "docs" / "stability.md").read_text()
     rows = re.findall(r"^\| `(pprs[\w.]*)` \| (.+) \|$", page, re.MULTILINE)

@@ -86,7 +86,7 @@ def bench_gradient(config: GradientBench) -> list[dict[str, Any]]:
 
 
 def ways(case: Case, device: torch.device) -> dict[str, Way]:
-    """The ways to a gradient; each leaves it in the parameters' ``.grad``."""
+    """The ways to a gradient; each leaves it in the parameters' `.grad`."""
     torch.manual_seed(0)
     network = case.network().to(device)
     x, y = case.data(device)

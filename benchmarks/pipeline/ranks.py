@@ -97,7 +97,7 @@ def speedup(size: Size, repeats: int, folder: Path) -> list[Row]:
 
 
 def choice(size: Size, repeats: int, folder: Path) -> list[Row]:
-    """The microbatches that ``"auto"`` chooses against the best of all that are possible."""
+    """The microbatches that `"auto"` chooses against the best of all that are possible."""
     network = size.network(2)
     auto, first_step = _smoothed(size, network, microbatches="auto")
     first_step()

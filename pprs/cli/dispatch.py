@@ -32,7 +32,7 @@ def dispatch(
 
     Args:
         program: its name.
-        usage: what is printed for ``--help``, or where no command is named.
+        usage: what is printed for `--help`, or where no command is named.
         commands: by name; each imports what it needs when it is run.
         arguments: of the command line, by default those of this process.
         install: what brings a package that is missing.

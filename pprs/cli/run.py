@@ -26,7 +26,7 @@ def configured(
 def launched(
     program: str, config: type[T], run: Callable[[T], object], arguments: Sequence[str]
 ) -> int:
-    """As :func:`configured`, for a command that starts processes and reads a TOML file."""
+    """As `configured`, for a command that starts processes and reads a TOML file."""
     import tyro
 
     from pprs.io.settings import path_option, read_settings

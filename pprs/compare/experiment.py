@@ -25,7 +25,7 @@ def compare(config: CompareConfig) -> None:
         config: the settings.
 
     Raises:
-        ValueError: if the data set has too few examples, nothing can be written to ``config.out``,
+        ValueError: if the data set has too few examples, nothing can be written to `config.out`,
             or torchrun started another number of processes than they need.
         LaunchError: if a rank fails.
     """

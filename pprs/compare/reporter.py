@@ -69,7 +69,7 @@ class Reporter:
         self._log.close()
 
     def trial(self, trial: Trial, share: int) -> None:
-        """A candidate of the search has ended; ``share`` processes each end one at a time."""
+        """A candidate of the search has ended; `share` processes each end one at a time."""
         run = trial.run
         self._advance(f"step size search: {_name(run)}", run.steps * run.step_time * share)
 

@@ -24,7 +24,7 @@ from pprs.training.losses import LOSSES
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured in a run after ``step`` steps."""
+    """What is measured in a run after `step` steps."""
 
     step: int
     pipeline_time: int

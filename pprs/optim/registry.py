@@ -1,6 +1,6 @@
 """The optimizers that `pprs train`, `pprs compare` and the study know by name.
 
-A further one is a line of ``OPTIMIZERS``: nothing else lists them.
+A further one is a line of `OPTIMIZERS`: nothing else lists them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class KnownOptimizer(Generic[T_co]):
 
     Args:
         help: what it is, in a few words.
-        constructor: takes the parameters, the step size ``lr``, and the options by name.
+        constructor: takes the parameters, the step size `lr`, and the options by name.
         options: the names of the options that can be set.
-        sequence: whether its momentum may be ``"nesterov"``, the sequence of the convex theory.
-        adaptive: whether it scales each coordinate's step, so that ``DEFAULT_SIGMA`` suits it.
+        sequence: whether its momentum may be `"nesterov"`, the sequence of the convex theory.
+        adaptive: whether it scales each coordinate's step, so that `DEFAULT_SIGMA` suits it.
     """
 
     help: str

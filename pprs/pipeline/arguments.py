@@ -14,7 +14,7 @@ from pprs.smoothing import Perturbation, check_apart
 
 
 def check_started() -> None:
-    """Raise ``RuntimeError`` without a process group."""
+    """Raise `RuntimeError` without a process group."""
     if not dist.is_initialized():
         raise RuntimeError(
             "a Pipeline needs torch.distributed's process group: call "
@@ -23,7 +23,7 @@ def check_started() -> None:
 
 
 def check_types(arguments: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for an argument of a pipeline that is of a wrong kind.
+    """Raise `ValueError` for an argument of a pipeline that is of a wrong kind.
 
     Args:
         arguments: by name; names without a check are passed over.
@@ -63,7 +63,7 @@ def checked_device(device: torch.device | str) -> torch.device:
 
 
 def check_batch(inputs: Sequence[Any], y: Any, *, last: bool) -> None:
-    """Raise ``ValueError`` unless inputs and targets are tensors with one row for each example.
+    """Raise `ValueError` unless inputs and targets are tensors with one row for each example.
 
     Args:
         inputs: of the network.
@@ -75,7 +75,7 @@ def check_batch(inputs: Sequence[Any], y: Any, *, last: bool) -> None:
 
 
 def check_inputs(inputs: Sequence[Any]) -> None:
-    """Raise ``ValueError`` unless inputs are tensors with one row for each example."""
+    """Raise `ValueError` unless inputs are tensors with one row for each example."""
     _check_rows(_named(inputs))
 
 

@@ -100,7 +100,7 @@ def agreed_inputs(
     device: torch.device,
     group: dist.ProcessGroup | None,
 ) -> None:
-    """As :func:`agreed_step`, for a forward pass alone."""
+    """As `agreed_step`, for a forward pass alone."""
     Call(_surroundings(device, stages), 0, read).agreed("the pipeline", device, group)
 
 

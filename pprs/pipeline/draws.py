@@ -31,7 +31,7 @@ class Draws:
         first: the number of the first in the whole network.
 
     Attributes:
-        seed: names the run; ``None`` seeds nothing.
+        seed: names the run; `None` seeds nothing.
     """
 
     def __init__(self, pieces: Chain, first: int) -> None:

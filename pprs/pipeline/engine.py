@@ -102,7 +102,7 @@ class Engine:
         agreed: object,
         recorder: Recorder | None = None,
     ) -> Tensor | None:
-        """Leave the mean gradient of this copy's microbatches in ``.grad``; a collective call.
+        """Leave the mean gradient of this copy's microbatches in `.grad`; a collective call.
 
         Args:
             divided: how the work is.

@@ -13,7 +13,7 @@ class NotFiniteError(RuntimeError):
 
 
 def check_finite(losses: Tensor, y: Tensor, first: int, step: int, parts: int | None) -> None:
-    """Raise :class:`NotFiniteError` if the loss of a microbatch is infinite or NaN.
+    """Raise `NotFiniteError` if the loss of a microbatch is infinite or NaN.
 
     Args:
         losses: of consecutive microbatches.

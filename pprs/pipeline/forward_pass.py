@@ -28,7 +28,7 @@ def forward_pass(
         group: the processes.
 
     Returns:
-        What the last stage gives, on its owner; ``None`` elsewhere.
+        What the last stage gives, on its owner; `None` elsewhere.
     """
     rank = dist.get_rank(group)
     values = tuple(x.to(device) for x in inputs) if owners[0] == rank else ()

@@ -39,7 +39,7 @@ class OverLabels:
 
     @classmethod
     def of(cls, loss: Any) -> OverLabels | None:
-        """What is known of a loss: torch's cross entropies, or one with an ``over_labels``."""
+        """What is known of a loss: torch's cross entropies, or one with an `over_labels`."""
         given = getattr(loss, "over_labels", None)
         if isinstance(given, OverLabels):
             return given
@@ -76,8 +76,8 @@ def check_divisible(
 
     Args:
         loss: of a batch, not one that is known.
-        outputs: any, shape ``(2, examples, ...)``.
-        parts: the targets, shape ``(parts, examples, ...)``.
+        outputs: any, shape `(2, examples, ...)`.
+        parts: the targets, shape `(parts, examples, ...)`.
         seen: labels that it was seen to weigh as others; gets another one.
         others: whether to look at others than -100.
 

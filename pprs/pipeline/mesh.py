@@ -1,6 +1,6 @@
 """The device mesh: replicas of a pipeline, times the ranks of each.
 
-Not torch's ``DeviceMesh``: settings are checked against its shape before any process exists, and it
+Not torch's `DeviceMesh`: settings are checked against its shape before any process exists, and it
 may lie on some ranks of the process group only.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Mesh:
-    """The shape of a device mesh: process i is rank ``i % ranks`` of replica ``i // ranks``.
+    """The shape of a device mesh: process i is rank `i % ranks` of replica `i // ranks`.
 
     Args:
         replicas: copies of the pipeline, which share the microbatches.

@@ -27,12 +27,12 @@ class Microbatches:
 
     Args:
         perturbation: what is averaged.
-        split: ``"perturbations"``: a microbatch carries some of the K perturbations, each of the
-            whole batch. ``"examples"``: some of the examples, at K perturbations of its own.
+        split: `"perturbations"`: a microbatch carries some of the K perturbations, each of the
+            whole batch. `"examples"`: some of the examples, at K perturbations of its own.
         schedule: its name.
         mesh: the processes.
         each: stages of a process.
-        number: the number M asked for, or ``None`` for the smallest that gives every stage one.
+        number: the number M asked for, or `None` for the smallest that gives every stage one.
 
     Raises:
         ValueError: if the numbers do not fit each other.
@@ -102,7 +102,7 @@ class Microbatches:
         return (self.each - 1) * max(own, ranks) + own + ranks - 1
 
     def laid_out(self, batch: Tensor, number: int, replica: int) -> Tensor:
-        """What a copy runs: shape ``(microbatches, perturbations, examples, ...)``, a view."""
+        """What a copy runs: shape `(microbatches, perturbations, examples, ...)`, a view."""
         own = number // self.mesh.replicas
         if self.split == "perturbations":
             return batch.expand(own, self.perturbation.samples // number, *batch.shape)

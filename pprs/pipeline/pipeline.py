@@ -1,4 +1,4 @@
-"""A network over several processes, whose step leaves the smoothed gradient in ``.grad``."""
+"""A network over several processes, whose step leaves the smoothed gradient in `.grad`."""
 
 from __future__ import annotations
 
@@ -32,53 +32,53 @@ Tensors: TypeAlias = tuple[Tensor, ...]
 class Pipeline:
     r"""The stages of a network that one process of the default process group holds.
 
-    Every process builds the same ``network`` and passes the same arguments; each keeps its own
-    consecutive pieces. Any optimizer over :meth:`named_parameters` can follow :meth:`step`: with
-    :class:`pprs.AGD` it is Algorithm 1. For a fixed seed, split and number of microbatches the
+    Every process builds the same `network` and passes the same arguments; each keeps its own
+    consecutive pieces. Any optimizer over `named_parameters` can follow `step`: with
+    `pprs.AGD` it is Algorithm 1. For a fixed seed, split and number of microbatches the
     result does not depend on the number of stages and replicas, nor on the schedule.
 
     Args:
-        network: layers that run one after the other, an ``nn.Sequential``; the result of
-            :func:`chain`; or, with an example, any model that ``torch.export`` traces.
-        loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar;
+        network: layers that run one after the other, an `nn.Sequential`; the result of
+            `chain`; or, with an example, any model that `torch.export` traces.
+        loss: maps the outputs `(m, ...)` and the targets `(m, ...)` of one batch to a scalar;
             of a network that gives a tuple or a dictionary of tensors, these.
         perturbation: all that is said of the perturbations, instead of the next five.
         sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
             number, a function of the step, or a dictionary from names to these, as for
-            :func:`pprs.smooth`.
+            `pprs.smooth`.
         samples: number K of perturbations per step.
-        noise: ``"shared"`` by the whole batch, or ``"example"``, which is right for losses that
+        noise: `"shared"` by the whole batch, or `"example"`, which is right for losses that
             are means over examples.
         antithetic: draw perturbations in pairs X, -X; a microbatch holds whole pairs.
-        scale: ``"filter"`` multiplies sigma by the norm of each filter.
-        split: what the microbatches divide. ``"perturbations"``: each carries some of the K, of the
-            whole batch. ``"examples"``: each carries some of the examples, at K perturbations of
+        scale: `"filter"` multiplies sigma by the norm of each filter.
+        split: what the microbatches divide. `"perturbations"`: each carries some of the K, of the
+            whole batch. `"examples"`: each carries some of the examples, at K perturbations of
             its own, so that the loss must be a mean over examples; without noise this is the usual
             minibatch of a pipeline.
         microbatches: pieces that travel through the pipelines, by default the smallest number that
-            gives every stage one. It divides ``samples``; of examples, the largest number up to
-            this one is taken that divides the batch. ``"auto"``: the first step measures which
+            gives every stage one. It divides `samples`; of examples, the largest number up to
+            this one is taken that divides the batch. `"auto"`: the first step measures which
             number is fastest.
-        schedule: ``"gpipe"``, ``"1f1b"``, ``"looped-bfs"``, ``"interleaved-1f1b"``,
-            ``"interleaved-zero-bubble"``, ``"zb-v"`` or ``"dualpipe-v"``.
+        schedule: `"gpipe"`, `"1f1b"`, `"looped-bfs"`, `"interleaved-1f1b"`,
+            `"interleaved-zero-bubble"`, `"zb-v"` or `"dualpipe-v"`.
         stages_per_rank: stages that each process holds: any number for the looped and interleaved
             schedules (2 by default), 2 for the V-shaped ones, 1 for the others.
         replicas: copies of the pipeline, which share the microbatches. Processes
-            ``0 .. ranks - 1`` are the first copy's, and so on.
+            `0 .. ranks - 1` are the first copy's, and so on.
         seed: keys the noise; must be the same in all processes, so several need one.
-        example: what the network takes, as for :func:`chain`; needed if it is no ``nn.Sequential``.
-        balance: ``"parameters"``: cut so that the largest number of parameters of a stage is
-            least; ``"time"``: so that the longest time forward and backward is, which the first
+        example: what the network takes, as for `chain`; needed if it is no `nn.Sequential`.
+        balance: `"parameters"`: cut so that the largest number of parameters of a stage is
+            least; `"time"`: so that the longest time forward and backward is, which the first
             process measures on the example.
         cut: the layers with which the second and every later stage begins, by name or number,
             instead.
-        memory: what a stage may keep in memory, with ``balance="time"``.
+        memory: what a stage may keep in memory, with `balance="time"`.
         recompute: keep only the inputs of a stage for the backward pass and run it again then:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
-        check: compare outputs and gradients with those of ``network`` before the first step, on a
+        check: compare outputs and gradients with those of `network` before the first step, on a
             few examples, and refuse to train if they differ; costs a few passes of these.
-        record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
+        record: the number of steps, the last ones, whose `timeline` is kept; 0 records
             nothing, and costs nothing.
         device: where this process computes.
         group: the processes; all by default.
@@ -213,7 +213,7 @@ class Pipeline:
 
     @property
     def microbatches(self) -> int | None:
-        """Into how many a step is divided; ``None`` if the first one will find out."""
+        """Into how many a step is divided; `None` if the first one will find out."""
         if self._tune or self._divided.split == "examples":
             return self._number
         return self._divided.chosen(batch=1)
@@ -229,28 +229,28 @@ class Pipeline:
     def step(self, x: Tensor | Tensors, y: Tensor, *, accumulate: bool = False) -> Tensor | None:
         r"""Run K perturbations of a batch forward and backward; draw fresh noise each time.
 
-        Leaves $G_t = \frac1K \sum_k \nabla f(\theta + \sigma X_k)$ in the ``.grad`` of this
+        Leaves $G_t = \frac1K \sum_k \nabla f(\theta + \sigma X_k)$ in the `.grad` of this
         process's parameters, replacing what was there. A collective call: all processes must make
         it.
 
         Args:
-            x: the inputs, shape ``(m, ...)``, or a tuple of them if the network takes several. The
+            x: the inputs, shape `(m, ...)`, or a tuple of them if the network takes several. The
                 ranks with the first and the last stage pass the same batch, which is compared;
                 those between anything of its shape. Another shape or type than before builds the
                 engine anew; what it builds is kept for the last few.
-            y: the targets, shape ``(m, ...)``; read by the last stage. The rank with the first one
-                may pass ``None``: then they are not compared.
-            accumulate: add to what is in ``.grad`` instead, with fresh noise. Divide the sum, or
+            y: the targets, shape `(m, ...)`; read by the last stage. The rank with the first one
+                may pass `None`: then they are not compared.
+            accumulate: add to what is in `.grad` instead, with fresh noise. Divide the sum, or
                 the step size, by the number of batches.
 
         Returns:
-            The mean of the K losses, a scalar without graph, on the last stage; ``None`` elsewhere.
+            The mean of the K losses, a scalar without graph, on the last stage; `None` elsewhere.
 
         Raises:
-            NotFiniteError: on the last stage, if a loss is not finite, unless ``finite=False``.
+            NotFiniteError: on the last stage, if a loss is not finite, unless `finite=False`.
             ValueError: on all ranks alike, if they pass different batches, or call it under
                 different precision or gradient modes.
-            RuntimeError: under ``torch.no_grad()``, or after a step of several ranks has failed.
+            RuntimeError: under `torch.no_grad()`, or after a step of several ranks has failed.
             UnlikeError: in the first step, in all processes, for another model than the network.
         """
         inputs = x if isinstance(x, tuple) else (x,)
@@ -285,7 +285,7 @@ class Pipeline:
         return loss
 
     def _losses(self, inputs: Tensors, y: Tensor, agreed: object) -> Tensor | None:
-        """Leave the gradient of this copy in ``.grad``; the losses of its microbatches."""
+        """Leave the gradient of this copy in `.grad`; the losses of its microbatches."""
         inputs = tuple(x.detach() for x in inputs)  # the gradients are the parameters' only
         if self._tune:
             self._divided = self._engine.tuned(self._divided, inputs, y, agreed)
@@ -306,7 +306,7 @@ class Pipeline:
             The norm before, the same in all processes.
 
         Raises:
-            ValueError: if ``max_norm`` is not above 0.
+            ValueError: if `max_norm` is not above 0.
         """
         gradients = [p.grad for p in self.named_parameters().values() if p.grad is not None]
         return clip(gradients, max_norm, self.device, self._group)
@@ -315,7 +315,7 @@ class Pipeline:
         """The outputs at the unperturbed parameters, on the last stage; a collective call.
 
         Args:
-            x: as for :meth:`step`; read by the first stage, and compared with what the rank with
+            x: as for `step`; read by the first stage, and compared with what the rank with
                 the last one passes, unless that is an empty tuple. Any m will do.
 
         Raises:
@@ -334,7 +334,7 @@ class Pipeline:
         """What all processes of this copy did in the recorded steps; a collective call.
 
         Returns:
-            The timeline, on the first process of the copy; ``None`` elsewhere.
+            The timeline, on the first process of the copy; `None` elsewhere.
 
         Raises:
             RuntimeError: if nothing was to be recorded.

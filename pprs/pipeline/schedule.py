@@ -27,8 +27,8 @@ class Schedule:
 
     Args:
         class_name: of torch's class for it.
-        placement: ``"single"``: a process holds one stage; ``"loop"``: stages go round the
-            processes, several times; ``"v"``: a process holds two, stages go there and back.
+        placement: `"single"`: a process holds one stage; `"loop"`: stages go round the
+            processes, several times; `"v"`: a process holds two, stages go there and back.
         splits: whether it splits a backward into those of inputs and weights.
     """
 
@@ -44,7 +44,7 @@ class Schedule:
         return getattr(pipelining, self.class_name)
 
     def stages_of(self, rank: int, ranks: int, each: int) -> list[int]:
-        """The stages that a process holds, ``each`` of them."""
+        """The stages that a process holds, `each` of them."""
         if self.placement == "v":
             return [rank, 2 * ranks - 1 - rank]
         return [rank + ranks * turn for turn in range(each)]
@@ -170,7 +170,7 @@ def ranks_for(name: str, stages: int, each: int | None = None) -> int:
 
 
 def check_recompute(name: str) -> None:
-    """Raise ``ValueError`` for a schedule whose stages cannot be run again for their backward."""
+    """Raise `ValueError` for a schedule whose stages cannot be run again for their backward."""
     if _named(name).splits:
         raise ValueError(
             f"schedule {name} computes the two halves of a backward apart, which recompute=True "
@@ -192,7 +192,7 @@ def default_microbatches(pieces: int, stages: int, replicas: int = 1) -> int:
 
 
 def check_pairs(perturbation: Perturbation, microbatches: int) -> None:
-    """Raise ``ValueError`` if a microbatch would hold half of an antithetic pair."""
+    """Raise `ValueError` if a microbatch would hold half of an antithetic pair."""
     each = perturbation.samples // microbatches
     if perturbation.antithetic and each % 2:
         raise ValueError(

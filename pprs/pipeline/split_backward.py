@@ -22,11 +22,11 @@ def backward_by_inputs(
 
     Args:
         outputs: of a stage, or its loss; their graph is let go of.
-        gradients: by the outputs; ``None`` for ones.
+        gradients: by the outputs; `None` for ones.
         inputs: of the stage; a gradient is found for the tensors among them that need one.
 
     Returns:
-        A gradient or ``None`` for each input, and the rest of the work. Nothing, with nothing
+        A gradient or `None` for each input, and the rest of the work. Nothing, with nothing
         done, where a function has a backward of its own: it computes all its gradients at once, so
         that two halves would cost more than the whole, and may do what must be done once.
     """

@@ -23,7 +23,7 @@ class SplitBackwardStage(PipelineStage):
     """
 
     def let_go(self) -> None:
-        """Free the memory in which it receives, until :meth:`make_ready`."""
+        """Free the memory in which it receives, until `make_ready`."""
         for info in self._received():
             info.buffer = None
         self.fwd_cache.clear()

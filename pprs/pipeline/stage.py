@@ -45,7 +45,7 @@ class PerturbedStage(nn.Module):
         recompute: keep only the inputs for the backward pass, and run again then.
 
     Attributes:
-        draws: seeds what its layers draw themselves; ``None`` leaves the generators to them.
+        draws: seeds what its layers draw themselves; `None` leaves the generators to them.
         shared: the buffers that another stage has, too.
         changed: the buffers that a forward pass changes, once it was tried.
     """
@@ -83,12 +83,12 @@ class PerturbedStage(nn.Module):
         """Run one microbatch.
 
         Args:
-            inputs: shape ``(perturbations, batch, ...)`` each, of the first stage with another 1 in
+            inputs: shape `(perturbations, batch, ...)` each, of the first stage with another 1 in
                 front.
-            microbatch: its index, shape ``(1,)``.
+            microbatch: its index, shape `(1,)`.
 
         Returns:
-            What the layers give, shape ``(perturbations, batch, ...)`` each.
+            What the layers give, shape `(perturbations, batch, ...)` each.
         """
         if self.number == 0:
             inputs = tuple(x[0].detach() for x in inputs)
@@ -108,7 +108,7 @@ class PerturbedStage(nn.Module):
             ) from error
 
     def tried(self, *inputs: Tensor, microbatch: Tensor) -> tuple[Tensor, ...]:
-        """What :meth:`forward` gives; layers and generators are left as they were.
+        """What `forward` gives; layers and generators are left as they were.
 
         It finds out for later calls what the layers draw, and whether they change their inputs.
         """
@@ -233,7 +233,7 @@ def stages_of(
         names: of all trainable parameters of the network.
         seed: of the run; without one the noise has one of the operating system. What layers draw
             also depends on torch's generator as it is now.
-        recompute: as for :class:`PerturbedStage`.
+        recompute: as for `PerturbedStage`.
     """
     draws = derive_seed(peek(), "no seed" if seed is None else seed)
     seed = fresh_seed() if seed is None else seed

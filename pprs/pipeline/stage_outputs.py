@@ -40,7 +40,7 @@ class OutputSpec:
 
     Args:
         structure: of all its parts.
-        places: the numbers of those that are tensors; the others are ``None``.
+        places: the numbers of those that are tensors; the others are `None`.
     """
 
     structure: TreeSpec
@@ -58,7 +58,7 @@ def for_loss(output: Any) -> tuple[Tensors, OutputSpec]:
     """The tensors of a network's output, and its structure.
 
     Raises:
-        ValueError: if there is anything but tensors and ``None`` in it.
+        ValueError: if there is anything but tensors and `None` in it.
     """
     leaves, structure = tree_flatten(output)
     tensors = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}

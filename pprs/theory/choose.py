@@ -18,7 +18,7 @@ class PPRSSettings:
         samples: number of perturbations in a step, of each example.
         sigma: standard deviation $\gamma$ of the perturbations.
         lr: step size $\eta$.
-        momentum: ``"nesterov"`` for convex objectives, 0 (gradient descent) for others.
+        momentum: `"nesterov"` for convex objectives, 0 (gradient descent) for others.
         time: pipeline time; one forward or one backward pass of one node takes 1.
         equation: which bound proves it.
     """
@@ -57,13 +57,13 @@ def choose(
     Without convexity it is the norm of a Goldstein gradient at the best step, by Eq. (22).
 
     Args:
-        epsilon: precision $\varepsilon > 0$, at most ``lipschitz`` without convexity.
+        epsilon: precision $\varepsilon > 0$, at most `lipschitz` without convexity.
         dimension: number $d \ge 1$ of parameters.
         depth: number $\Delta$ of nodes of the chain, at least 1.
         lipschitz: constant $L > 0$ of the objective, of each example where there are several.
         radius: distance $R > 0$ of the start to a minimizer; convex objectives need it.
         batch: number m of examples whose mean is the objective.
-        noise: ``"shared"`` for perturbations that all examples share, ``"example"`` for
+        noise: `"shared"` for perturbations that all examples share, `"example"` for
             perturbations of each example's own.
         convex: whether the objective is convex.
         gap: $D > 0$, how far the start lies above the minimum; others need it.

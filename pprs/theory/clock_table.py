@@ -18,11 +18,11 @@ def clock_table(
     Args:
         graph: whose passes take whole units of time.
         samples: number K of passes, at least 1.
-        schedule: as for ``makespan``.
+        schedule: as for `makespan`.
         devices: for interleaved only: number of devices, a divisor of the depth.
 
     Raises:
-        ValueError: as ``makespan``, or for operations that begin or end between two units.
+        ValueError: as `makespan`, or for operations that begin or end between two units.
 
     Example:
         >>> print(clock_table(Graph.chain(2), samples=3, schedule="1f1b"))

@@ -19,7 +19,7 @@ class Held:
     """A vector in a node's memory. Sums and multiples of vectors of one node take no time.
 
     Args:
-        value: shape ``(p,)``.
+        value: shape `(p,)`.
         node: whose memory it is in.
         ready: since when.
         made: by passes of which kind of that node, if it was: only what a node has made itself can

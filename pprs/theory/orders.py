@@ -34,7 +34,7 @@ class Links:
         first: index of the first link of each device and, last, the number of links.
         source: the device whose operation of the same kind is waited for.
         lag: how many waves earlier that operation is, at least 1.
-        latency: ``(chunks, links)``, time under way; $-\infty$ where nothing is waited for.
+        latency: `(chunks, links)`, time under way; $-\infty$ where nothing is waited for.
     """
 
     first: Ints
@@ -50,11 +50,11 @@ class Operations:
     Args:
         kind: forward, backward (of zero-bubble: its input part) or weight part.
         slope: 1 or -1; operation i of a device of rank x is in wave
-            ``step * i - slope * x - shift``.
+            `step * i - slope * x - shift`.
         shift: a multiple of the order's step.
-        names: ``(chunks, devices)``, the node of each operation.
-        costs: ``(chunks, devices)``, its time.
-        links: what it waits for besides its own device; ``None`` for nothing.
+        names: `(chunks, devices)`, the node of each operation.
+        costs: `(chunks, devices)`, its time.
+        links: what it waits for besides its own device; `None` for nothing.
     """
 
     kind: Kind
@@ -69,11 +69,11 @@ class Operations:
 class OperationOrder:
     """What every device does one after the other.
 
-    Operation i of a device is on chunk ``i // devices % chunks``, the piece of the graph that the
+    Operation i of a device is on chunk `i // devices % chunks`, the piece of the graph that the
     device then works on.
 
     Args:
-        ranks: of the devices; grouped by remainder modulo ``step``, and ascending in a group.
+        ranks: of the devices; grouped by remainder modulo `step`, and ascending in a group.
         step: waves from one operation of a device to its next of the same kind.
         count: operations of each kind on each device.
         kinds: the kinds of operations, in the order of a round.
@@ -133,7 +133,7 @@ class OperationOrder:
 def order(
     graph: Graph, samples: int, schedule: Schedule, devices: int | None, weight_share: float
 ) -> OperationOrder:
-    """The order of a schedule on a graph; see ``makespan`` for arguments and errors."""
+    """The order of a schedule on a graph; see `makespan` for arguments and errors."""
     counts(samples=samples)
     if schedule not in get_args(Schedule):
         known = ", ".join(get_args(Schedule))

@@ -56,7 +56,7 @@ def problem_of(
     r"""The problem of a function, whose size is checked before memory is asked for.
 
     Args:
-        function: ``"non-smooth"``, Eq. (8), or ``"smooth"``, Eq. (1).
+        function: `"non-smooth"`, Eq. (8), or `"smooth"`, Eq. (1).
         ratio: above 0; by default 200 and 100,000.
         pairs: k; by default 3, and that for which Eq. (5) says most.
         coordinates: l of Eq. (8), 90 by default.

@@ -21,7 +21,7 @@ class Simulation:
 
     Args:
         problem: on what.
-        depths: shape ``(n,)``.
+        depths: shape `(n,)`.
         lower: the lower bound at each depth.
         sweeps: the times of each method.
     """

@@ -46,8 +46,8 @@ class Sweep:
 
     Args:
         method: its name.
-        depths: shape ``(n,)``.
-        times: of every seed, shape ``(n, seeds)``; infinite where the precision was not reached.
+        depths: shape `(n,)`.
+        times: of every seed, shape `(n, seeds)`; infinite where the precision was not reached.
     """
 
     method: str
@@ -56,11 +56,11 @@ class Sweep:
 
     @property
     def median(self) -> Array:
-        """Over the seeds, shape ``(n,)``."""
+        """Over the seeds, shape `(n,)`."""
         return np.asarray(np.median(self.times, axis=1))
 
     def fit(self) -> Fit | None:
-        """How the times grow; ``None`` for fewer than three depths, or if some are infinite or 0.
+        """How the times grow; `None` for fewer than three depths, or if some are infinite or 0.
 
         A time is 0 where the start is near enough.
         """

@@ -30,7 +30,7 @@ class Growth:
 def growth_of(
     method: Procedure, objective: Objective, until: float, among: int | None = None
 ) -> Growth:
-    """How a method's answers grow, run step by step on a :class:`~pprs.theory.Machine`.
+    """How a method's answers grow, run step by step on a `Machine`.
 
     Args:
         method: the procedure.

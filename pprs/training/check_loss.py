@@ -22,7 +22,7 @@ _CLOSE = 1e-3
 def check_labels(
     config: TrainConfig, examples: Examples, outputs: Tensor, batch: Batch, what: str
 ) -> None:
-    """Raise ``ValueError`` for targets that are no classes of the outputs, where they must be.
+    """Raise `ValueError` for targets that are no classes of the outputs, where they must be.
 
     Args:
         config: the settings.
@@ -63,7 +63,7 @@ def check_labels(
 
 
 def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor) -> None:
-    """Raise ``ValueError`` unless a loss gives a finite scalar with a gradient, under vmap too."""
+    """Raise `ValueError` unless a loss gives a finite scalar with a gradient, under vmap too."""
     of = f"the loss, {config.loss}, of outputs {shown(outputs)} and targets {shown(target)}"
     if config.loss == "mse" and outputs.shape != target.shape:
         raise ValueError(f"{of} needs two of one shape")

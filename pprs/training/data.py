@@ -33,8 +33,8 @@ class Batch:
     """Examples side by side.
 
     Args:
-        inputs: what the model takes, shape ``(m, ...)`` each.
-        target: what the loss takes, shape ``(m, ...)``.
+        inputs: what the model takes, shape `(m, ...)` each.
+        target: what the loss takes, shape `(m, ...)`.
     """
 
     inputs: tuple[Tensor, ...]
@@ -44,7 +44,7 @@ class Batch:
 class Examples:
     """Examples of which batches are made, by number.
 
-    An example is ``(x, y)``, ``(x1, x2, ..., y)``, or a mapping with the key ``"labels"`` whose
+    An example is `(x, y)`, `(x1, x2, ..., y)`, or a mapping with the key `"labels"` whose
     other entries are the model's keyword arguments.
 
     Args:
@@ -149,7 +149,7 @@ def training_and_validation(
 
     Args:
         returned: by the function.
-        shift: as for :class:`Examples`.
+        shift: as for `Examples`.
 
     Raises:
         ValueError: if that is something else.
@@ -203,7 +203,7 @@ def _parts(splits: Mapping[Any, Any]) -> str:
 class BatchOrder:
     """Which examples each batch of each step has: a function of the seed and the step only.
 
-    Every epoch has another order. A step has ``accumulate`` batches, the last one of an epoch
+    Every epoch has another order. A step has `accumulate` batches, the last one of an epoch
     those that are left; the last batch has the examples that are left.
 
     Args:

@@ -19,7 +19,7 @@ from pprs.training.user_errors import user_code
 
 
 def dry_run(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range]) -> None:
-    """Run two examples forward and backward through all stages; gradients stay in ``.grad``.
+    """Run two examples forward and backward through all stages; gradients stay in `.grad`.
 
     Args:
         config: the settings.

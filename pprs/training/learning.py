@@ -31,7 +31,7 @@ _TUNED = ("lr", "momentum", "weight_decay")
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of outputs ``(m, ..., classes)`` and labels ``(m, ...)``: mean over labels."""
+    """Cross entropy of outputs `(m, ..., classes)` and labels `(m, ...)`: mean over labels."""
     return F.cross_entropy(*_tokens(outputs, labels))
 
 
@@ -111,7 +111,7 @@ class Learning:
         return evaluating(self.optimizer)
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load` needs besides the optimizer's state: plain numbers."""
+        """What `load` needs besides the optimizer's state: plain numbers."""
         return {"decay": self._scheduler.state_dict(), "tuned": self._tuned}
 
     def load(self, state: Mapping[str, Any]) -> None:

@@ -25,8 +25,8 @@ def named(what: str, name: str) -> Callable[..., Any]:
 
     Args:
         what: the setting that names it, for errors.
-        name: ``package.module:function``, found in the current folder, too, or
-            ``file.py:function``.
+        name: `package.module:function`, found in the current folder, too, or
+            `file.py:function`.
 
     Raises:
         ValueError: if it is not there, or its module cannot be imported.

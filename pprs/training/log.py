@@ -38,10 +38,10 @@ class Journal:
 
     Args:
         config: the settings.
-        folder: of the run; what it has of later steps than ``step`` is removed.
+        folder: of the run; what it has of later steps than `step` is removed.
         step: how many were taken before.
         steps: of the whole run.
-        used: what the settings have become, as :func:`~pprs.training.record.as_used` gives it.
+        used: what the settings have become, as `as_used` gives it.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ def as_used(config: TrainConfig, task: Task, microbatches: int | None) -> dict[s
     Args:
         config: the settings.
         task: what is trained.
-        microbatches: of a whole batch; ``None`` before the first step, if that is to find out.
+        microbatches: of a whole batch; `None` before the first step, if that is to find out.
 
     Returns:
         What a TOML file can hold.

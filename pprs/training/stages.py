@@ -29,11 +29,11 @@ class Stages:
     Args:
         config: the settings.
         task: what is trained.
-        layout: what :meth:`layout` gave in the run that this one goes on from, or nothing.
+        layout: what `layout` gave in the run that this one goes on from, or nothing.
 
     Attributes:
         pipeline: of the model.
-        microbatches: into how many a whole batch is divided; ``None`` before the first step, if
+        microbatches: into how many a whole batch is divided; `None` before the first step, if
             that is to find out.
     """
 
@@ -84,7 +84,7 @@ class Stages:
         return self._config.microbatches_of(self._task.order.batch)
 
     def gradient(self, step: int) -> float | None:
-        """Leave the gradient of a step's batches in ``.grad``; a collective call.
+        """Leave the gradient of a step's batches in `.grad`; a collective call.
 
         Returns:
             The mean loss, on the last stage; no number where none of the labels counts.

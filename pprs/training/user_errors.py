@@ -27,9 +27,9 @@ class Missing(Exception):
 
 @contextmanager
 def user_code(said: str) -> Iterator[None]:
-    """Turn an error of a user's code in the block into a ``ValueError`` that begins with ``said``.
+    """Turn an error of a user's code in the block into a `ValueError` that begins with `said`.
 
-    ``sys.exit`` fails too: otherwise the command would end as if all were well.
+    `sys.exit` fails too: otherwise the command would end as if all were well.
     """
     try:
         yield
@@ -80,7 +80,7 @@ def check_signature(
     *,
     called: str,
 ) -> None:
-    """Raise ``ValueError`` if a function cannot be called with some arguments.
+    """Raise `ValueError` if a function cannot be called with some arguments.
 
     Args:
         what: name of the function, for the error.

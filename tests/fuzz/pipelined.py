@@ -29,7 +29,7 @@ def drawn(number, chosen):
 
 
 def pipelined_case(number):
-    """``"equal"``, ``"ran"`` (chance forbids to compare), ``"refused: ..."`` or what is wrong."""
+    """`"equal"`, `"ran"` (chance forbids to compare), `"refused: ..."` or what is wrong."""
     chosen = settings(number, dist.get_world_size())
     case = drawn(number, chosen)
     plain = copy.deepcopy(case.model)
@@ -108,7 +108,7 @@ def reference(batch: Case, options, step, *, autocast):
 
 
 def literal(part: Case, parameters, options, step, microbatch):
-    """The mean loss of a microbatch, whose gradients are left in ``.grad``."""
+    """The mean loss of a microbatch, whose gradients are left in `.grad`."""
     if "samples" not in options:
         part.model.zero_grad()
         loss = part.plain()

@@ -36,7 +36,7 @@ class Goal:
     """The measure that runs are compared by.
 
     Args:
-        metric: ``"training_loss"``, or one of the problem's metrics.
+        metric: `"training_loss"`, or one of the problem's metrics.
         better: whether higher or lower values are better.
         target: where it is given, what counts is how much was spent until the metric was at least
             as good; less is better.

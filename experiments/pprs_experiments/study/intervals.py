@@ -37,7 +37,7 @@ class Interval:
             margin: what difference does not matter, above 0.
 
         Returns:
-            ``"yes"`` if the whole interval is, ``"no"`` if none of it is.
+            `"yes"` if the whole interval is, `"no"` if none of it is.
         """
         positive(margin=margin)
         if value - margin <= self.low and self.high <= value + margin:
@@ -117,7 +117,7 @@ def growth(
         seed: of the bootstrap.
 
     Raises:
-        ValueError: for sizes or times that are not as said, and as :func:`interval`.
+        ValueError: for sizes or times that are not as said, and as `interval`.
 
     Example:
         >>> exponent = growth([1, 2, 4], [[5.0, 5.0], [10.0, 10.0], [20.0, 20.0]])
@@ -153,7 +153,7 @@ def _check(level: float, draws: int) -> None:
 
 
 Statistic: TypeAlias = Callable[[Sequence[Array]], Array]
-"""A statistic of cells, each of shape ``(..., seeds)``."""
+"""A statistic of cells, each of shape `(..., seeds)`."""
 
 
 class _Drawn(NamedTuple):

@@ -30,7 +30,7 @@ class Effort:
 
     Args:
         trials: hyperparameters that are tried.
-        tuning_seeds: problems that each trial runs on; none of them is among the ``seeds``.
+        tuning_seeds: problems that each trial runs on; none of them is among the `seeds`.
         seeds: problems that the tuned method runs on.
         points: of the history that results keep.
     """

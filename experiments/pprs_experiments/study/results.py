@@ -113,7 +113,7 @@ class Result:
         return tuple(run.value for run in self.runs)
 
     def metric(self, name: str) -> tuple[float, ...]:
-        """The ``training_loss``, or another metric, for each seed."""
+        """The `training_loss`, or another metric, for each seed."""
         if name == "training_loss":
             return tuple(run.training_loss for run in self.runs)
         return tuple(run.metrics[name] for run in self.runs)
@@ -124,7 +124,7 @@ class Result:
 
     @classmethod
     def from_line(cls, line: str) -> Result:
-        """What :meth:`to_line` wrote.
+        """What `to_line` wrote.
 
         Raises:
             ValueError: for anything else.

@@ -30,10 +30,10 @@ def iqm(values: ArrayLike) -> Array:
     more than a quarter of the values are, and NaN if that holds for both infinities.
 
     Args:
-        values: shape ``(..., n)``, n at least 1.
+        values: shape `(..., n)`, n at least 1.
 
     Returns:
-        Shape ``(...)``.
+        Shape `(...)`.
 
     Raises:
         ValueError: for no values, or NaN.
@@ -51,7 +51,7 @@ def iqm(values: ArrayLike) -> Array:
 
 
 def trimmed(values: Array) -> Array:
-    """As :func:`iqm`, for values without NaN."""
+    """As `iqm`, for values without NaN."""
     n = values.shape[-1]
     position = np.arange(n)
     inside = np.minimum(position + 1, 0.75 * n) - np.maximum(position, 0.25 * n)

@@ -29,12 +29,12 @@ from pprs.pipeline.checkpoint.storage import (
 class Checkpoints:
     """The checkpoints of a run, in a folder that all its ranks see.
 
-    A checkpoint is a folder ``<number>-step-<step>``. The number counts the saves, so that after
+    A checkpoint is a folder `<number>-step-<step>`. The number counts the saves, so that after
     going back to an older checkpoint the newest is still the one written last. It is written under
     another name and renamed when every rank's part is on the disk. The checksums find damage; they
     are no signature.
 
-    Every rank makes one, and ``due``, ``save``, ``close``, ``latest``, ``load`` and ``read`` are
+    Every rank makes one, and `due`, `save`, `close`, `latest`, `load` and `read` are
     collective calls. As a context manager it closes after success; a rank that fails leaves at
     once, since the others may never come.
 
@@ -80,7 +80,7 @@ class Checkpoints:
         self._pending: _Background | None = None
 
     def due(self, step: int) -> bool:
-        """Whether to save after ``step`` steps; the same on all ranks, by the clock of rank 0."""
+        """Whether to save after `step` steps; the same on all ranks, by the clock of rank 0."""
         if step < 1:
             return False
         if self.every is not None and step % self.every == 0:
@@ -139,7 +139,7 @@ class Checkpoints:
             self.close()
 
     def latest(self, *, contents: bool = True) -> Path | None:
-        """The newest intact checkpoint, or ``None`` where there is none at all.
+        """The newest intact checkpoint, or `None` where there is none at all.
 
         Damaged ones are left out with a warning.
 
@@ -190,7 +190,7 @@ class Checkpoints:
     def read(
         self, path: Path, wanted: Callable[[str], bool]
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The tensors of a checkpoint whose names ``wanted`` accepts, new and on the CPU.
+        """The tensors of a checkpoint whose names `wanted` accepts, new and on the CPU.
 
         For what does not exist yet, such as the state of a new optimizer.
 
@@ -198,7 +198,7 @@ class Checkpoints:
             The tensors by name, and the numbers.
 
         Raises:
-            CheckpointError: as :meth:`load`.
+            CheckpointError: as `load`.
         """
         return self._read(Path(path), lambda manifest: [n for n in manifest.tensors if wanted(n)])
 

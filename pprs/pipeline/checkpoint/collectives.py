@@ -34,7 +34,7 @@ class Collectives:
         self._gloo = _connected(self.rank, self.size, group) if self.size > 1 else None
 
     def together(self, work: Callable[[], Any]) -> list[Any]:
-        """Run ``work`` on every rank and all-gather the results, which must be JSON.
+        """Run `work` on every rank and all-gather the results, which must be JSON.
 
         Raises:
             ValueError: on all ranks, if that is what it raised on one.
@@ -52,7 +52,7 @@ class Collectives:
         return [value for value, _, _ in results]
 
     def first(self, work: Callable[[], Any]) -> Any:
-        """Run ``work`` on rank 0 and broadcast its result, or its error."""
+        """Run `work` on rank 0 and broadcast its result, or its error."""
         return self.together(lambda: work() if self.rank == 0 else None)[0]
 
     def decision(self, of_first: bool) -> bool:
@@ -80,7 +80,7 @@ class Collectives:
 
 
 def check_plain(where: str, value: Any) -> None:
-    """Raise ``ValueError`` unless JSON gives the value back as it is; a tuple becomes a list."""
+    """Raise `ValueError` unless JSON gives the value back as it is; a tuple becomes a list."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):

@@ -39,9 +39,9 @@ def finish(partial: Path, step: int, parts: list[Any], keep: int) -> None:
     """Make a checkpoint of what the ranks have written, and remove all but the newest ones.
 
     Args:
-        partial: what :func:`begin` gave.
+        partial: what `begin` gave.
         step: the number of steps done.
-        parts: of each rank, what :func:`~pprs.pipeline.checkpoint.storage.write_shard` gave and its
+        parts: of each rank, what `write_shard` gave and its
             numbers.
         keep: how many complete ones stay.
 

@@ -12,10 +12,10 @@ def check_same(
     group: dist.ProcessGroup | None = None,
     wanted: str = "all ranks must be started with the same settings",
 ) -> None:
-    """Raise ``ValueError`` on all ranks if any has different settings; a collective call.
+    """Raise `ValueError` on all ranks if any has different settings; a collective call.
 
     Args:
-        settings: values by name, compared by their ``repr``.
+        settings: values by name, compared by their `repr`.
         group: the ranks that are to agree, by default all.
         wanted: what all should have, for the error.
 

@@ -17,7 +17,7 @@ UNSET = "if no launcher started this process, unset RANK WORLD_SIZE MASTER_ADDR 
 
 
 def check_world(processes: int) -> None:
-    """Raise ``ValueError`` unless the launcher that has started this process fits.
+    """Raise `ValueError` unless the launcher that has started this process fits.
 
     Args:
         processes: how many it should have started.

@@ -14,7 +14,7 @@ _SIOCGIFADDR = 0x8915
 
 
 def choose_interface() -> None:
-    """Tell gloo the interface that leads to ``MASTER_ADDR``, unless GLOO_SOCKET_IFNAME is set.
+    """Tell gloo the interface that leads to `MASTER_ADDR`, unless GLOO_SOCKET_IFNAME is set.
 
     By itself gloo takes the one of this machine's host name, which in containers and on many
     distributions is not one that the others reach.

@@ -32,7 +32,7 @@ def report_progress(stages: Sequence[int], step: int) -> None:
 
 
 def last_progress() -> str:
-    """What was reported last, such as ``"stages 0 and 3, step 7"``; nothing if nothing was.
+    """What was reported last, such as `"stages 0 and 3, step 7"`; nothing if nothing was.
 
     >>> report_progress([0, 3], 7)
     >>> last_progress()

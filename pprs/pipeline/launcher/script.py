@@ -44,7 +44,7 @@ def check_script(worker: Callable[..., Any]) -> None:
 
 @contextmanager
 def pickling() -> Iterator[None]:
-    """Raise ``ValueError`` if what a process gets cannot be pickled."""
+    """Raise `ValueError` if what a process gets cannot be pickled."""
     try:
         yield
     except (pickle.PicklingError, AttributeError, TypeError) as error:

@@ -25,7 +25,7 @@ class Example:
 
     Attributes:
         inputs: all tensors.
-        free: which of their dimensions are, for ``torch.export``.
+        free: which of their dimensions are, for `torch.export`.
         adapter: takes these, and gives a tuple of tensors.
         outputs: how these lay in what the model gave, last: their numbers in place of them.
         assigned: buffers, and tensors that are none, that the forward replaced while it was

@@ -1,4 +1,4 @@
-"""The layers of an ``nn.Sequential`` as pieces, each called as the container would call it."""
+"""The layers of an `nn.Sequential` as pieces, each called as the container would call it."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 
 def side_by_side(output: Any) -> tuple[Tensor, ...] | None:
-    """The tensors of a tensor, or of a tuple of several; ``None`` if it is anything else."""
+    """The tensors of a tensor, or of a tuple of several; `None` if it is anything else."""
     parts = output if type(output) is tuple and len(output) > 1 else (output,)
     return parts if all(isinstance(part, Tensor) for part in parts) else None
 
@@ -16,7 +16,7 @@ def side_by_side(output: Any) -> tuple[Tensor, ...] | None:
 def called(piece: nn.Module, value: Any) -> Any:
     """Call a piece with the output of the one before it: a tuple is several arguments.
 
-    A layer of an ``nn.Sequential`` takes it as one, as it does there.
+    A layer of an `nn.Sequential` takes it as one, as it does there.
     """
     one = isinstance(piece, fx.GraphModule) and piece.meta.get("takes") == "one"
     return piece(*value) if isinstance(value, tuple) and not one else piece(value)

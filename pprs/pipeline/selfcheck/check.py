@@ -48,7 +48,7 @@ class SelfCheck:
     """Compares a pipeline with the user's own model, on a few examples of its first batch.
 
     Args:
-        whole: all pieces, which the first process keeps until :meth:`compare` is done.
+        whole: all pieces, which the first process keeps until `compare` is done.
         engine: of this process.
         copies: all processes.
 

@@ -30,14 +30,14 @@ class PlainPass:
     group: dist.ProcessGroup | None
 
     def gradient(self, inputs: Tensors, loss: Callable[[Any], Tensor]) -> tuple[Any, Tensor | None]:
-        """Add the gradient of a batch to ``.grad``; a collective call.
+        """Add the gradient of a batch to `.grad`; a collective call.
 
         Args:
             inputs: what the first stage takes.
             loss: of what the last stage gives.
 
         Returns:
-            The outputs and the loss on the last stage; ``None`` elsewhere.
+            The outputs and the loss on the last stage; `None` elsewhere.
         """
         ran: dict[int, tuple[Tensors, Tensors]] = {}
         outputs: Any = inputs

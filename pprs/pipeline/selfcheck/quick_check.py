@@ -44,7 +44,7 @@ class Seen:
 
 
 def quick_check(pair: Pair, *, gradients: bool = False) -> Seen | None:
-    """Run both as often as it takes to find any difference; ``None`` if one seems to be there.
+    """Run both as often as it takes to find any difference; `None` if one seems to be there.
 
     A model that draws nothing, and changes nothing, is run backward once. Its chain need not be,
     if the gradients of a step that runs it are compared with those of the model later.

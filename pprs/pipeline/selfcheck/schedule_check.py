@@ -61,7 +61,7 @@ class ScheduleCheck:
         engine: of this process.
         copies: all processes.
         divided: how the work of a step is divided.
-        number: of microbatches, as :func:`few` has it.
+        number: of microbatches, as `few` has it.
         inputs: of a few examples.
         y: the targets, read on the last stage.
     """
@@ -102,7 +102,7 @@ class ScheduleCheck:
         """Run the engine only, in the mode of the model's gradients; a collective call.
 
         Returns:
-            The largest relative difference of its gradients from the model's, or ``None`` in doubt.
+            The largest relative difference of its gradients from the model's, or `None` in doubt.
         """
         self._evaluating = right.evaluating
         with gradients_kept(self._parameters.values()), self._still():
@@ -119,7 +119,7 @@ class ScheduleCheck:
         return largest if largest <= math.sqrt(self._eps) / 2 else None
 
     def unlike(self, right: Right, rounded: Sequence[Sketches], state: Sketches) -> str | None:
-        """What differed in :meth:`like` by more than rounding; a collective call.
+        """What differed in `like` by more than rounding; a collective call.
 
         Args:
             right: the model's gradients.

@@ -16,7 +16,7 @@ from pprs.pipeline.trace.timeline import EventKind
 class TimedStage(SplitBackwardStage):
     """A stage of torch's pipelines that tells a recorder what it does.
 
-    A ``"wait"`` is derived: from when the process had nothing else to do, after it had asked for an
+    A `"wait"` is derived: from when the process had nothing else to do, after it had asked for an
     input, to when it began to compute with it. It includes what the engine sends or waits for in
     the same breath.
 
@@ -26,7 +26,7 @@ class TimedStage(SplitBackwardStage):
         num_stages: how many there are.
         device: where it computes.
         recorder: of this process.
-        options: the engine's, as for ``torch.distributed.pipelining.PipelineStage``.
+        options: the engine's, as for `torch.distributed.pipelining.PipelineStage`.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def pprs_gap(
 ) -> float:
     r"""Bound on $\mathbb{E} f(\theta_T) - f(\theta^*)$ for PPRS on a convex objective, Eq. (12).
 
-    :func:`lemma1` with $\beta = L/\gamma$ and noise $L/\sqrt K$, and $L\gamma\sqrt d$ for the
+    `lemma1` with $\beta = L/\gamma$ and noise $L/\sqrt K$, and $L\gamma\sqrt d$ for the
     smoothing. The minimizer $\theta^*$ of f need not be one of the smoothed objective, so this
     takes the lemma for any point x.
 
@@ -73,7 +73,7 @@ def pprs_convex(
     r"""PPRS on a Lipschitz convex objective, with the settings of Eq. (13).
 
     $\gamma = Rd^{-1/4}/(T+1)$ and $K = \lceil (T+1)/\sqrt d \rceil$ turn Eq. (12) into
-    $\frac72 LRd^{1/4}/(T+1)$. With the form of :func:`lemma1` that is proved, this holds for
+    $\frac72 LRd^{1/4}/(T+1)$. With the form of `lemma1` that is proved, this holds for
     $T \ge 8$; before that, the T here is at most one larger than with the printed one.
 
     Returns:
@@ -105,7 +105,7 @@ def time_bound_14(
     depth: int,
     printed: bool = False,
 ) -> float:
-    r"""The right side of Eq. (14), an upper bound on the time of :func:`pprs_convex`.
+    r"""The right side of Eq. (14), an upper bound on the time of `pprs_convex`.
 
     With $a = \frac72 \frac{LR}{\varepsilon} d^{1/4}$, $T < a$ and $T + 1 < a + 1$, the time is
     below $2a(a+1)/\sqrt d + 2a\Delta$:

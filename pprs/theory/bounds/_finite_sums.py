@@ -13,7 +13,7 @@ from pprs.theory.bounds._steps import Noise, perturbations
 def finite_sum_gpipe(
     *, lipschitz: float, radius: float, epsilon: float, depth: int, batch: int
 ) -> Bound:
-    r"""The subgradient method with the m examples in a pipeline: :func:`subgradient`."""
+    r"""The subgradient method with the m examples in a pipeline: `subgradient`."""
     return subgradient(
         lipschitz=lipschitz, radius=radius, epsilon=epsilon, depth=depth, batch=batch
     )
@@ -24,7 +24,7 @@ def finite_sum_shared(
 ) -> Bound:
     r"""PPRS whose K perturbations all examples share: $2T(Km + \Delta - 1)$.
 
-    The settings are those of :func:`pprs_convex`; a step passes $Km$ rows.
+    The settings are those of `pprs_convex`; a step passes $Km$ rows.
     """
     return convex_bound(
         lipschitz=lipschitz,
@@ -68,7 +68,7 @@ def time_bound_finite_sum(
     batch: int,
     noise: Noise,
 ) -> float:
-    r"""An upper bound on the time of :func:`finite_sum_shared` and :func:`finite_sum_example`.
+    r"""An upper bound on the time of `finite_sum_shared` and `finite_sum_example`.
 
     With noise of each example and $q = LR/\varepsilon$ it is
 
@@ -76,10 +76,10 @@ def time_bound_finite_sum(
        \le \tfrac{49}{2} q^2 + 7 q d^{1/4} (m + \Delta). $$
 
     Shared noise multiplies the first two terms by m. Where $a = \frac72 q d^{1/4}$ is at most 8,
-    $a + 1$ takes the place of a, as in :func:`time_bound_14`.
+    $a + 1$ takes the place of a, as in `time_bound_14`.
 
     Args:
-        noise: ``"shared"`` or ``"example"``.
+        noise: `"shared"` or `"example"`.
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(dimension=dimension, depth=depth)

@@ -49,7 +49,7 @@ def gap_smooth_convex(*, smoothness: float, radius: float, time: float, depth: i
 def lower_smooth_convex(*, smoothness: float, radius: float, epsilon: float, depth: int) -> Bound:
     r"""Time that every procedure needs for $\beta$-smooth convex objectives, from Eq. (5).
 
-    The first t at which :func:`gap_smooth_convex` is at most $\varepsilon$.
+    The first t at which `gap_smooth_convex` is at most $\varepsilon$.
 
     Example:
         >>> round(lower_smooth_convex(smoothness=1.0, radius=1.0, epsilon=1e-4, depth=10).time)

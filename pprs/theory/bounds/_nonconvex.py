@@ -54,7 +54,7 @@ def smoothed_gradient_bound(
 ) -> float:
     r"""Bound on $\min_{t<T} \mathbb{E}\|\nabla f^\gamma(\theta_t)\|^2$ for PPRS, Eq. (19).
 
-    :func:`lemma2` with $\beta = L/\gamma$, noise $L/\sqrt K$ and a gap of $D + 2\gamma L\sqrt d$:
+    `lemma2` with $\beta = L/\gamma$, noise $L/\sqrt K$ and a gap of $D + 2\gamma L\sqrt d$:
     smoothing moves both the start's value and the minimum by at most $\gamma L\sqrt d$.
 
     Returns:
@@ -173,7 +173,7 @@ def time_scale_23(
     depth: int,
     printed: bool = False,
 ) -> float:
-    r"""What the O of Eq. (23) holds; the time of :func:`pprs_nonconvex` is below 3700 times it.
+    r"""What the O of Eq. (23) holds; the time of `pprs_nonconvex` is below 3700 times it.
 
     $$ \frac{L(D + rL)}{r\varepsilon^2} \Big(\frac{L^2}{\varepsilon^2} + \Delta\Big)
        \sqrt{d + \log\frac{L}{\varepsilon}}. $$

@@ -29,7 +29,7 @@ class RegimeBound:
 
     Args:
         regime: what is assumed of the objective.
-        method: whose time it is, ``"any"`` for lower bounds.
+        method: whose time it is, `"any"` for lower bounds.
         bound: what is known.
     """
 
@@ -42,8 +42,8 @@ def all_bounds(**constants: float) -> list[RegimeBound]:
     r"""The bounds of every regime.
 
     Args:
-        constants: ``epsilon``, ``depth``, ``dimension``, ``batch``, ``lipschitz``, ``smoothness``,
-            ``radius``, ``gap`` and ``goldstein_radius``, as the package says.
+        constants: `epsilon`, `depth`, `dimension`, `batch`, `lipschitz`, `smoothness`,
+            `radius`, `gap` and `goldstein_radius`, as the package says.
 
     Raises:
         ValueError: for a constant out of its range.

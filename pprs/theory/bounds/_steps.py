@@ -11,7 +11,7 @@ Noise: TypeAlias = Literal["shared", "example"]
 
 
 def whole(what: str, value: float, **inputs: float) -> int:
-    """The smallest integer of at least ``value``, or ``ValueError`` where that overflowed."""
+    """The smallest integer of at least `value`, or `ValueError` where that overflowed."""
     return math.ceil(finite(what, value, **inputs))
 
 

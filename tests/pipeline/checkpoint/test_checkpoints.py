@@ -24,7 +24,7 @@ from pprs.pipeline.checkpoint.storage import verify
 
 
 def in_a_child(work):
-    """The exit status of ``work`` in a copy of this process."""
+    """The exit status of `work` in a copy of this process."""
     pid = os.fork()
     if pid == 0:
         try:

@@ -1,4 +1,4 @@
-"""Estimators of the gradient, which leave it in the parameters' ``.grad``."""
+"""Estimators of the gradient, which leave it in the parameters' `.grad`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Gradient(ABC):
         return self.problem.price()
 
     def take(self, step: int, progress: float) -> Tensor:
-        """Leave the estimate in ``.grad``.
+        """Leave the estimate in `.grad`.
 
         Args:
             step: the number of the estimate, from 0; it keys what is drawn.

@@ -25,7 +25,7 @@ class LogUniform:
 
     Args:
         low: above 0.
-        high: above ``low``.
+        high: above `low`.
     """
 
     low: float
@@ -66,9 +66,9 @@ Range: TypeAlias = LogUniform | Choice
 
 
 class Update(Protocol):
-    """Takes a step from the gradients in ``.grad``: optimizers of torch, and others.
+    """Takes a step from the gradients in `.grad`: optimizers of torch, and others.
 
-    Where the parameters do not hold the method's result while it runs, it has ``evaluating()``,
+    Where the parameters do not hold the method's result while it runs, it has `evaluating()`,
     inside whose block they do.
     """
 
@@ -132,7 +132,7 @@ class Method:
 
         Args:
             problem: at its start.
-            hyperparameters: a value for each name of ``space``; it may lie outside of the range.
+            hyperparameters: a value for each name of `space`; it may lie outside of the range.
             seed: of everything that the method draws.
 
         Raises:

@@ -1,4 +1,4 @@
-"""How a step is taken, where neither torch nor ``pprs.optim`` has it."""
+"""How a step is taken, where neither torch nor `pprs.optim` has it."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Delayed:
 class DualAveraging:
     r"""The accelerated method of Duchi, Bartlett and Wainwright (2012), unconstrained.
 
-    As :class:`pprs.theory.RandomizedSmoothing` has it. While training, the parameters hold $y_t$,
-    where the gradients are to be taken with perturbations of :attr:`sigma`; the result is $x_t$.
+    As `pprs.theory.RandomizedSmoothing` has it. While training, the parameters hold $y_t$,
+    where the gradients are to be taken with perturbations of `sigma`; the result is $x_t$.
 
     Args:
         parameters: where to start.

@@ -15,7 +15,7 @@ def write_report(
     folder: Path,
     accelerated: Sequence[tuple[float, float, float]] = (),
 ) -> Path:
-    """Write the report: ``report.html``, which needs no other file, ``tables.md`` and ``figures``.
+    """Write the report: `report.html`, which needs no other file, `tables.md` and `figures`.
 
     Args:
         results: of the study; methods or cells may be missing.

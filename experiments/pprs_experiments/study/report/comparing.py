@@ -127,7 +127,7 @@ class Comparison:
 
 
 def paired_gains(goal: Goal, method: Result, rival: Result) -> Array:
-    """See :class:`Comparison`; empty where there are too few seeds to pair."""
+    """See `Comparison`; empty where there are too few seeds to pair."""
     ours, theirs = ({run.seed: run.value for run in each.runs} for each in (method, rival))
     seeds = sorted(ours.keys() & theirs.keys())
     if len(seeds) < FEWEST:
@@ -262,7 +262,7 @@ def in_pairs(
     """The verdicts on pairs of methods, each over all cells that ran both.
 
     Args:
-        among: as in :func:`compare`.
+        among: as in `compare`.
         pairs: methods and their rivals.
         draws: of the bootstrap.
 

@@ -25,7 +25,7 @@ class Table:
     Args:
         title: what it shows, with the unit.
         header: of the columns.
-        rows: the entries; those between ``**`` are set in bold.
+        rows: the entries; those between `**` are set in bold.
         long: whether it is for looking things up, and best folded.
     """
 

@@ -29,7 +29,7 @@ class Measure:
     Args:
         metric: the goal's.
         better: the goal's.
-        spent: what is counted until a target is reached; ``None`` where there is no target.
+        spent: what is counted until a target is reached; `None` where there is no target.
     """
 
     metric: str
@@ -120,7 +120,7 @@ def shortened(names: Iterable[str]) -> tuple[str, dict[str, str]]:
     """What all names have in common, and what else each says.
 
     Args:
-        names: their parts are separated by ``/``.
+        names: their parts are separated by `/`.
 
     Returns:
         The common parts, and for each name the others, at least one.

@@ -24,7 +24,7 @@ class Logistic(Convex):
     \|\theta\|^2$.
 
     Args:
-        examples: of two classes, x of shape ``(m, d)``; class 0 has $y = -1$, class 1 has $y = 1$.
+        examples: of two classes, x of shape `(m, d)`; class 0 has $y = -1$, class 1 has $y = 1$.
         l2: $\lambda_2$, above 0.
 
     Raises:
@@ -43,10 +43,10 @@ class Logistic(Convex):
         self.l2 = l2
 
     def forward(self, examples: Tensor | None = None) -> Tensor:
-        """The value at ``theta``.
+        """The value at `theta`.
 
         Args:
-            examples: numbers ``(n,)`` of the examples to take the mean over, all by default.
+            examples: numbers `(n,)` of the examples to take the mean over, all by default.
         """
         # Choosing all examples would copy them all.
         every = examples is None or len(examples) == self.examples
@@ -60,7 +60,7 @@ class Logistic(Convex):
 
     @property
     def lipschitz(self) -> float:
-        """A Lipschitz constant L, within ``reach`` of 0."""
+        """A Lipschitz constant L, within `reach` of 0."""
         return float(self.signed.norm(dim=1).mean()) + self.l2 * self.reach
 
     @property

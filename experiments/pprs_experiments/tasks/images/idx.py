@@ -20,7 +20,7 @@ def read_idx(file: Path, dimensions: int) -> Tensor:
     """The bytes of a file, in their shape.
 
     Args:
-        file: its name ends in ``.gz``.
+        file: its name ends in `.gz`.
         dimensions: how many it has to have.
 
     Returns:
