@@ -109,7 +109,7 @@ class Engine:
             number: of microbatches of all copies.
             inputs: of the whole batch.
             y: the targets.
-            agreed: tells apart, on all ranks alike, what runs and with what kinds of tensors.
+            agreed: a key of what runs, with what kinds of tensors; the same on all ranks.
             recorder: of what is done when.
 
         Returns:
@@ -155,7 +155,7 @@ class Engine:
     def tuned(
         self, divided: Microbatches, inputs: Tensors, y: Tensor, agreed: object
     ) -> Microbatches:
-        """The same with the number of microbatches that is fastest; a collective call."""
+        """As `run`, with the fastest number of microbatches; a collective call."""
 
         def seconds(number: int) -> float:
             spent = [self._seconds(divided, number, inputs, y, agreed) for _ in range(1 + _TRIALS)]
@@ -266,7 +266,7 @@ class Engine:
     def _look_at_labels(
         self, divided: Microbatches, number: int, y: Tensor, result: Tensor | None
     ) -> None:
-        """Labels that do not count must be the same to a batch and to its parts."""
+        """Check that ignored labels weigh alike in a batch and in its microbatches."""
         self._total = None
         size = divided.examples_at_once(number, len(y))
         if size == len(y) or not are_labels(y) or result is None:

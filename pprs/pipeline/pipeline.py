@@ -67,8 +67,8 @@ class Pipeline:
             `0 .. ranks - 1` are the first copy's, and so on.
         seed: keys the noise; must be the same in all processes, so several need one.
         example: what the network takes, as for `chain`; needed if it is no `nn.Sequential`.
-        balance: `"parameters"`: cut so that the largest number of parameters of a stage is
-            least; `"time"`: so that the longest time forward and backward is, which the first
+        balance: what is minimised: `"parameters"`, the largest number of parameters of a stage;
+            `"time"`, the longest time of a stage, forward and backward, which the first
             process measures on the example.
         cut: the layers with which the second and every later stage begins, by name or number,
             instead.
@@ -213,7 +213,7 @@ class Pipeline:
 
     @property
     def microbatches(self) -> int | None:
-        """Into how many a step is divided; `None` if the first one will find out."""
+        """The number of microbatches of a step; `None` before a first step that measures it."""
         if self._tune or self._divided.split == "examples":
             return self._number
         return self._divided.chosen(batch=1)
@@ -251,7 +251,7 @@ class Pipeline:
             ValueError: on all ranks alike, if they pass different batches, or call it under
                 different precision or gradient modes.
             RuntimeError: under `torch.no_grad()`, or after a step of several ranks has failed.
-            UnlikeError: in the first step, in all processes, for another model than the network.
+            UnlikeError: in the first step, on all ranks, if the pipeline is not the network.
         """
         inputs = x if isinstance(x, tuple) else (x,)
         arguments.check_batch(inputs, y, last=self.is_last)

@@ -26,7 +26,7 @@ _ENTRIES = 1e8  # of all perturbations of a step
 
 @dataclass(frozen=True)
 class Problem:
-    r"""A function, a precision, and who is to reach it.
+    r"""A function, a precision, and the methods that are to reach it.
 
     Args:
         name: with the equation's number.

@@ -30,7 +30,7 @@ _WANTED = "a data set with __len__ and __getitem__, or a pair (training, validat
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples side by side.
+    """A batch: examples stacked along the first dimension.
 
     Args:
         inputs: what the model takes, shape `(m, ...)` each.
@@ -85,7 +85,7 @@ class Examples:
         """The examples of these numbers.
 
         Raises:
-            ValueError: if they cannot stand side by side.
+            ValueError: if they cannot be stacked.
         """
         items = [self._item(number) for number in numbers]
         with user_code(

@@ -36,7 +36,7 @@ class LaunchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Failure:
-    """How a process ended that should not have.
+    """A process that has failed.
 
     Args:
         rank: its rank.

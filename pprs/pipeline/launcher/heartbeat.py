@@ -130,7 +130,7 @@ class Heartbeat:
 
     def _give_up(self, who: str) -> NoReturn:
         try:
-            raise SilentRank(f"{who} has not been heard of for {self._silence:g} s")
+            raise SilentRank(f"{who} has sent no heartbeat for {self._silence:g} s")
         except SilentRank as error:
             get_error_handler().record_exception(error)
             if FOLDER not in os.environ:  # no launcher of ours will say it

@@ -16,7 +16,7 @@ from pprs.pipeline.partitioner.values import described
 
 
 class Example:
-    """What a model is traced on.
+    """The example on which a model is traced.
 
     Args:
         model: of any kind.
@@ -27,7 +27,7 @@ class Example:
         inputs: all tensors.
         free: which of their dimensions are, for `torch.export`.
         adapter: takes these, and gives a tuple of tensors.
-        outputs: how these lay in what the model gave, last: their numbers in place of them.
+        outputs: structure of the model's last output, with numbers in place of its tensors.
         assigned: buffers, and tensors that are none, that the forward replaced while it was
             traced, as they were.
     """

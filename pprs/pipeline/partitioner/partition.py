@@ -75,7 +75,7 @@ def partition(
     memory: Memory | None = None,
     ties: Iterable[Set[int]] = (),
 ) -> list[range]:
-    """Cut a chain into `stages` consecutive, non-empty pieces whose largest cost is least.
+    """Cut a chain into consecutive, non-empty pieces so that the largest cost is minimal.
 
     Dynamic programming over the last cut, in time of order `stages` times the square of the
     number of layers.
@@ -229,7 +229,7 @@ def _needed(costs: Sequence[Cost], memory: Memory, stages: int) -> list[_Matrix]
 
 
 def _least(pieces: Sequence[_Matrix]) -> tuple[float, list[range]]:
-    """The least largest cost over all cuts, and the cut.
+    """The least bottleneck over all cuts, and the cut.
 
     Args:
         pieces: for each stage, the cost of a piece from layer (row) to layer (column).

@@ -38,12 +38,6 @@ def apart(a: Tensor | None, b: Tensor | None) -> float:
     return distance / max(_norm(a), _norm(b)) if distance > _underflow(a) else 0.0
 
 
-def differing(found: Results, right: Results, eps: float) -> dict[str, float]:
-    """The results that differ by more than rounding could well explain, and by how much."""
-    sizes = {name: apart(found.get(name), right.get(name)) for name in {**right, **found}}
-    return {name: size for name, size in sizes.items() if size > math.sqrt(eps)}
-
-
 def confirmed(
     sizes: Mapping[str, float], right: Results, rounded: Iterable[Results]
 ) -> dict[str, float]:

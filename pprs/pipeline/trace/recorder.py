@@ -29,7 +29,7 @@ class _Mark:
 
 
 class Recorder:
-    """Keeps what the stages of one process do; creating it is a collective call.
+    """Records the operations of one process's stages; creating it is a collective call.
 
     Pass it to every stage of the process, a `TimedStage`,
     and the loss through `timed_loss`;

@@ -73,7 +73,7 @@ def test_ranks_start_again_after_a_kill_and_go_on(cold, tmp_path, capfd):
 
 
 def test_a_rank_that_is_stopped_ends_all_when_restarts_are_used_up(tmp_path, capfd):
-    silent = r"rank 1 \(stages 1 and 3, step 7\) has not been heard of for 3 s"
+    silent = r"rank 1 \(stages 1 and 3, step 7\) has sent no heartbeat for 3 s"
     with pytest.raises(LaunchError, match=rf"^{silent}; all ranks were stopped$"):
         launch(
             fails, 2, ["left", "stopped"], str(tmp_path), max_restarts=1, silence=3, grace=1
