@@ -15,16 +15,16 @@ from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.partitioner import Chain
 from pprs.pipeline.selfcheck.model_check import UnlikeError, compare
 from pprs.pipeline.selfcheck.pair import Pair
-from pprs.pipeline.selfcheck.quick_check import Right, Seen, quick_check
+from pprs.pipeline.selfcheck.quick_check import Agreement, Reference, quick_check
 from pprs.pipeline.selfcheck.schedule_check import Replicas, ScheduleCheck, few
 from pprs.pipeline.selfcheck.sketch import Sketches
 
 Tensors = tuple[Tensor, ...]
-Look = Callable[[Pair], Seen | None]
+Look = Callable[[Pair], Agreement | None]
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Findings:
     """What one process has found, which all get.
 
     Args:
@@ -39,7 +39,7 @@ class _Found:
     wrong: str | None = None
     apart: float = 0.0
     unknown: str | None = None
-    right: Right | None = None
+    right: Reference | None = None
     rounded: Sequence[Sketches] = ()
     state: Sketches = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ class SelfCheck:
         self._engine, self._copies = engine, copies
         known = whole.origin is not None and dist.get_rank(copies.everyone) == 0
         self._pair = Pair(whole, engine.loss) if known else None
-        self._found = _Found()
+        self._found = _Findings()
         self._rows, self._seconds = 0, 0.0
         self.said = ""
 
@@ -81,7 +81,7 @@ class SelfCheck:
         inputs = tuple(x[: self._rows] for x in inputs)
         last = self._copies.owners[-1]
         held = dist.get_rank(self._copies.everyone) == last
-        y = self._told(y[: self._rows].cpu() if held else None, last)
+        y = self._broadcast(y[: self._rows].cpu() if held else None, last)
         order = ScheduleCheck(self._engine, self._copies, divided, number, inputs, y)
         self._found = self._cut(quick_check, inputs, y)
         right = self._found.right
@@ -98,17 +98,19 @@ class SelfCheck:
         self._seconds = time.perf_counter() - start
         self.said = self._sentence(apart)
 
-    def _cut(self, look: Look, inputs: Tensors, y: Tensor, right: Right | None = None) -> _Found:
+    def _cut(
+        self, look: Look, inputs: Tensors, y: Tensor, right: Reference | None = None
+    ) -> _Findings:
         """What the first process finds of the pieces; a collective call."""
         mine = None
         if dist.get_rank(self._copies.everyone) == 0:
             mine = _compared(self._pair, look, inputs, y, right)
-        found: _Found = self._told(mine, 0)
+        found: _Findings = self._broadcast(mine, 0)
         if found.wrong:
             raise UnlikeError(found.wrong)
         return found
 
-    def _told(self, value: object, source: int) -> Any:
+    def _broadcast(self, value: object, source: int) -> Any:
         shared = [value]
         dist.broadcast_object_list(shared, group=self._copies.everyone, group_src=source)
         return shared[0]
@@ -124,17 +126,17 @@ class SelfCheck:
         )
 
 
-def _exactly(pair: Pair) -> Seen:
-    return Seen(compare(pair))
+def _exactly(pair: Pair) -> Agreement:
+    return Agreement(compare(pair))
 
 
 def _compared(
-    pair: Pair | None, look: Look, inputs: Tensors, y: Tensor, right: Right | None
-) -> _Found:
+    pair: Pair | None, look: Look, inputs: Tensors, y: Tensor, right: Reference | None
+) -> _Findings:
     if pair is None:
-        return _Found(unknown="it is a chain of which nothing tells what it was cut from")
+        return _Findings(unknown="it is a chain of unknown origin")
     if not pair.here:
-        return _Found(
+        return _Findings(
             unknown="not all of it is in the memory of the first process, and it is not compared "
             "layer by layer"
         )
@@ -142,11 +144,11 @@ def _compared(
         with pair.on(inputs, y):
             seen = look(pair) or _exactly(pair)
             if right is None:
-                return _Found(apart=seen.apart, right=seen.right)
+                return _Findings(apart=seen.apart, right=seen.right)
             rounded = pair.roundings(right.evaluating)
-            return _Found(apart=seen.apart, rounded=rounded, state=pair.state())
+            return _Findings(apart=seen.apart, rounded=rounded, state=pair.state())
     except UnlikeError as error:
-        return _Found(wrong=str(error))
+        return _Findings(wrong=str(error))
     except Exception as error:  # whatever a user's code raises; the step will say it, too
         reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
-        return _Found(unknown=f"it does not run in one process: {reason}")
+        return _Findings(unknown=f"it does not run in one process: {reason}")

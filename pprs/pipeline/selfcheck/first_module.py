@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from pprs.pipeline.partitioner import Chain
-from pprs.pipeline.selfcheck.rounding import apart
+from pprs.pipeline.selfcheck.rounding import relative_difference
 
 
 def first_module(
@@ -102,4 +102,4 @@ def _floats(value: Any) -> list[Tensor]:
 
 
 def _among(tensor: Tensor, candidates: list[Tensor], eps: float) -> bool:
-    return any(apart(tensor, other) <= math.sqrt(eps) for other in candidates)
+    return any(relative_difference(tensor, other) <= math.sqrt(eps) for other in candidates)

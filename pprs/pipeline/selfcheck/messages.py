@@ -122,7 +122,7 @@ def past_the_cut(name: str, stage: int, size: float) -> str:
     )
 
 
-def strangers(shapes: list[tuple[int, ...]]) -> str:
+def foreign(shapes: list[tuple[int, ...]]) -> str:
     """Something else than the model's parameters would get a gradient."""
     what = " and ".join(dict.fromkeys(map(str, shapes)))
     return (

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pprs.pipeline.selfcheck import messages
 from pprs.pipeline.selfcheck.first_module import nearest
-from pprs.pipeline.selfcheck.pair import Pair, Ran
-from pprs.pipeline.selfcheck.rounding import Results, apart, confirmed
+from pprs.pipeline.selfcheck.pair import Pair, RunResults
+from pprs.pipeline.selfcheck.rounding import Results, confirmed, relative_difference
 
 
 class UnlikeError(RuntimeError):
@@ -78,12 +78,12 @@ class _Mode:
 
     def _judge_buffers(self) -> float:
         start = self._pair.buffers
-        changed = {n for n, b in self._own.buffers.items() if apart(b, start.get(n))}
+        changed = {n for n, b in self._own.buffers.items() if relative_difference(b, start.get(n))}
         held = self._cut.buffers.keys()
 
         shared = held & self._own.buffers.keys() | changed
 
-        def seen(ran: Ran) -> Results:
+        def seen(ran: RunResults) -> Results:
             return {n: b for n, b in ran.buffers.items() if n in shared}
 
         off, largest = self._off(seen)
@@ -94,10 +94,10 @@ class _Mode:
             )
         return largest
 
-    def _off(self, part: Callable[[Ran], Results]) -> tuple[dict[str, float], float]:
+    def _off(self, part: Callable[[RunResults], Results]) -> tuple[dict[str, float], float]:
         """The results that differ by more than rounding, and how far all are apart at most."""
         own, cut = part(self._own), part(self._cut)
-        sizes = {name: apart(cut.get(name), own.get(name)) for name in {**own, **cut}}
+        sizes = {name: relative_difference(cut.get(name), own.get(name)) for name in {**own, **cut}}
         suspect = {name: size for name, size in sizes.items() if size > math.sqrt(self._eps)}
         if not suspect:
             return {}, max(sizes.values(), default=0.0)
@@ -108,7 +108,7 @@ class _Mode:
         return real, max(calm, default=0.0)
 
     @cached_property
-    def _rounded(self) -> list[Ran]:
+    def _rounded(self) -> list[RunResults]:
         return self._pair.rounded(built=self._built, backward=self._backward, eps=self._eps)
 
     def _judge_repetition(self) -> None:
@@ -121,10 +121,10 @@ class _Mode:
         first = self._own if which == "own" else self._cut
         again = self._run(which)
         return all(
-            apart(a, b) <= math.sqrt(self._eps)
+            relative_difference(a, b) <= math.sqrt(self._eps)
             for before, after in zip(first.outputs, again.outputs, strict=True)
             for a, b in zip(before.values(), after.values(), strict=True)
         )
 
-    def _run(self, which: Literal["own", "cut"]) -> Ran:
+    def _run(self, which: Literal["own", "cut"]) -> RunResults:
         return self._pair.run(which, built=self._built, backward=self._backward)

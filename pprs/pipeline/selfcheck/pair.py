@@ -32,7 +32,7 @@ _SEEDS = 20, 21  # of two runs
 
 
 @dataclass
-class Ran:
+class RunResults:
     """The results of some runs.
 
     Args:
@@ -42,7 +42,7 @@ class Ran:
         loss: of the first run, with sketches.
         buffers: after all.
         drawn: the generators that numbers were drawn from.
-        strangers: the shapes of tensors that get a gradient and are no parameters of the model.
+        foreign: the shapes of tensors that get a gradient and are no parameters of the model.
     """
 
     outputs: list[dict[str, Tensor]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Ran:
     loss: float = 0.0
     buffers: dict[str, Tensor] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)
-    strangers: list[tuple[int, ...]] = field(default_factory=list)
+    foreign: list[tuple[int, ...]] = field(default_factory=list)
 
 
 class Pair:
@@ -124,7 +124,7 @@ class Pair:
                     parameter.data = data
                 kept.restore()
 
-    def run(self, which: Which, *, built: bool, backward: bool) -> Ran:
+    def run(self, which: Which, *, built: bool, backward: bool) -> RunResults:
         """Two forwards, with other random numbers, and a backward of the first.
 
         Args:
@@ -134,7 +134,7 @@ class Pair:
         """
         call = self._call if which == "own" else self._chain
         with self._fresh(built):
-            ran = Ran()
+            ran = RunResults()
             for seed in _SEEDS:
                 seeded(seed)
                 before = generator_states()
@@ -149,7 +149,7 @@ class Pair:
             ran.buffers = self._left(which)
             return ran
 
-    def look(self, which: Which, modes: Sequence[bool], *, backward: bool) -> Ran:
+    def look(self, which: Which, modes: Sequence[bool], *, backward: bool) -> RunResults:
         """Forwards one after the other, and a sketch of the first one's gradients.
 
         Args:
@@ -157,7 +157,7 @@ class Pair:
             modes: of each forward, whether it is that in which the model was built.
             backward: whether sketches and the loss are wanted.
         """
-        call, ran = self._call if which == "own" else self._chain, Ran()
+        call, ran = self._call if which == "own" else self._chain, RunResults()
         with self._fresh(True):
             for number, built in enumerate(modes):
                 self._switch(built)
@@ -170,7 +170,7 @@ class Pair:
                     ran.loss = loss.item()
                     known = set(map(id, self._parameters.values()))
                     found = leaves([loss])
-                    ran.strangers = [tuple(x.shape) for x in found if id(x) not in known]
+                    ran.foreign = [tuple(x.shape) for x in found if id(x) not in known]
                     with arriving(self._parameters) as ran.sketches:
                         if loss.requires_grad:
                             loss.backward()  # type: ignore[no-untyped-call]
@@ -178,7 +178,9 @@ class Pair:
             ran.buffers = self._left(which)
         return ran
 
-    def rounded(self, *, built: bool, backward: bool, eps: float, times: int = 2) -> list[Ran]:
+    def rounded(
+        self, *, built: bool, backward: bool, eps: float, times: int = 2
+    ) -> list[RunResults]:
         """What the model gives at parameters changed in their last digits."""
         runs = []
         for seed in range(times):
@@ -199,7 +201,7 @@ class Pair:
                 found.append(self.look("own", (not evaluating,), backward=True).sketches)
         return found
 
-    def precision(self, ran: Ran) -> float:
+    def precision(self, ran: RunResults) -> float:
         """The rounding of what takes part."""
         return precision([*self._parameters.values(), *ran.outputs[0].values()], self._home)
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from pprs.pipeline.selfcheck import messages
 from pprs.pipeline.selfcheck.model_check import UnlikeError
-from pprs.pipeline.selfcheck.pair import Pair, Ran
-from pprs.pipeline.selfcheck.rounding import apart
-from pprs.pipeline.selfcheck.sketch import Sketches, off
+from pprs.pipeline.selfcheck.pair import Pair, RunResults
+from pprs.pipeline.selfcheck.rounding import relative_difference
+from pprs.pipeline.selfcheck.sketch import Sketches, sketched_difference
 
 
 @dataclass(frozen=True)
-class Right:
+class Reference:
     """The results that a step must have.
 
     Args:
@@ -31,7 +31,7 @@ class Right:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Agreement:
     """The result of a comparison in which nothing differs.
 
     Args:
@@ -40,10 +40,10 @@ class Seen:
     """
 
     apart: float
-    right: Right | None = None
+    right: Reference | None = None
 
 
-def quick_check(pair: Pair, *, gradients: bool = False) -> Seen | None:
+def quick_check(pair: Pair, *, gradients: bool = False) -> Agreement | None:
     """Run both as often as it takes to find any difference; `None` if one seems to be there.
 
     A model that draws nothing, and changes nothing, is run backward once. Its chain need not be,
@@ -56,8 +56,8 @@ def quick_check(pair: Pair, *, gradients: bool = False) -> Seen | None:
     modes = (True, True, False) if pair.trained and pair.switches else (True, True)
     single = pair.plain
     own = pair.look("own", modes[:1] if single else modes, backward=True)
-    if own.strangers:
-        raise UnlikeError(messages.strangers(own.strangers))
+    if own.foreign:
+        raise UnlikeError(messages.foreign(own.foreign))
     still = not own.drawn and _unchanged(pair, own)
     if single and not still:
         single, own = False, pair.look("own", modes, backward=True)
@@ -75,38 +75,38 @@ def quick_check(pair: Pair, *, gradients: bool = False) -> Seen | None:
     sizes = [*_outputs(own, cut), *_buffers(pair, own, cut)]
     if gradients:
         names = own.sketches.keys() | cut.sketches.keys()
-        sizes += [off(cut.sketches.get(n), own.sketches.get(n)) for n in names]
+        sizes += [sketched_difference(cut.sketches.get(n), own.sketches.get(n)) for n in names]
     largest = max(sizes, default=0.0)
     if not largest <= math.sqrt(pair.precision(own)) / 2:
         return None
-    return Seen(largest, Right(own.sketches, own.loss) if still else _in_evaluation(pair))
+    return Agreement(largest, Reference(own.sketches, own.loss) if still else _in_evaluation(pair))
 
 
-def _in_evaluation(pair: Pair) -> Right | None:
+def _in_evaluation(pair: Pair) -> Reference | None:
     """The gradients of a model that draws numbers, or changes itself, in training only."""
     if not (pair.trained and pair.switches):
         return None
     own = pair.look("own", (False,), backward=True)
     if own.drawn or not _unchanged(pair, own):
         return None
-    return Right(own.sketches, own.loss, evaluating=True)
+    return Reference(own.sketches, own.loss, evaluating=True)
 
 
-def _outputs(own: Ran, cut: Ran) -> list[float]:
+def _outputs(own: RunResults, cut: RunResults) -> list[float]:
     pairs = zip(own.outputs, cut.outputs, strict=True)
-    return [apart(b.get(n), a.get(n)) for a, b in pairs for n in {**a, **b}]
+    return [relative_difference(b.get(n), a.get(n)) for a, b in pairs for n in {**a, **b}]
 
 
-def _buffers(pair: Pair, own: Ran, cut: Ran) -> list[float]:
+def _buffers(pair: Pair, own: RunResults, cut: RunResults) -> list[float]:
     shared = own.buffers.keys() & cut.buffers.keys() | _changed(pair, own)
-    return [apart(cut.buffers.get(n), own.buffers.get(n)) for n in shared]
+    return [relative_difference(cut.buffers.get(n), own.buffers.get(n)) for n in shared]
 
 
-def _changed(pair: Pair, own: Ran) -> set[str]:
+def _changed(pair: Pair, own: RunResults) -> set[str]:
     return {n for n, b in own.buffers.items() if not _same(b, pair.buffers.get(n))}
 
 
-def _unchanged(pair: Pair, own: Ran) -> bool:
+def _unchanged(pair: Pair, own: RunResults) -> bool:
     return own.buffers.keys() == pair.buffers.keys() and not _changed(pair, own)
 
 

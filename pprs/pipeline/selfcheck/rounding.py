@@ -24,7 +24,7 @@ def precision(tensors: Iterable[Tensor], device: torch.device) -> float:
     return max((torch.finfo(dtype).eps for dtype in types), default=0.0)
 
 
-def apart(a: Tensor | None, b: Tensor | None) -> float:
+def relative_difference(a: Tensor | None, b: Tensor | None) -> float:
     """The norm of the difference, relative to the larger norm; a missing tensor counts as 0.
 
     What rounding does to numbers that are too small for their type is no difference.
@@ -51,7 +51,9 @@ def confirmed(
     others = list(rounded)
 
     def real(name: str) -> bool:
-        noise = max((apart(other.get(name), right.get(name)) for other in others), default=0.0)
+        noise = max(
+            (relative_difference(other.get(name), right.get(name)) for other in others), default=0.0
+        )
         return sizes[name] == math.inf or sizes[name] > TIMES * noise
 
     return {name: size for name, size in sizes.items() if real(name)}

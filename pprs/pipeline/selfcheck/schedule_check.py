@@ -19,9 +19,16 @@ from pprs.pipeline.schedule import fitting
 from pprs.pipeline.selfcheck import messages
 from pprs.pipeline.selfcheck.pair import plain_loss
 from pprs.pipeline.selfcheck.plain_pass import PlainPass
-from pprs.pipeline.selfcheck.quick_check import Right
-from pprs.pipeline.selfcheck.rounding import TIMES, Results, apart, confirmed, nudged, precision
-from pprs.pipeline.selfcheck.sketch import Sketches, off, sketch
+from pprs.pipeline.selfcheck.quick_check import Reference
+from pprs.pipeline.selfcheck.rounding import (
+    TIMES,
+    Results,
+    confirmed,
+    nudged,
+    precision,
+    relative_difference,
+)
+from pprs.pipeline.selfcheck.sketch import Sketches, sketch, sketched_difference
 from pprs.pipeline.selfcheck.snapshot import Snapshot, drawn, generator_states, gradients_kept
 
 Tensors = tuple[Tensor, ...]
@@ -98,7 +105,7 @@ class ScheduleCheck:
         """Whether the examples of a batch run apart from each other."""
         return self._divided.split == "examples" or self._engine.perturbation.noise == "example"
 
-    def like(self, right: Right) -> float | None:
+    def like(self, right: Reference) -> float | None:
         """Run the engine only, in the mode of the model's gradients; a collective call.
 
         Returns:
@@ -111,14 +118,18 @@ class ScheduleCheck:
         names = self._parameters.keys() & right.gradients.keys() | {
             name for name, value in found.items() if value is not None and name != _LOSS
         }
-        self._off = {name: off(found.get(name), right.gradients.get(name)) for name in names}
+        self._off = {
+            name: sketched_difference(found.get(name), right.gradients.get(name)) for name in names
+        }
         sizes = [*self._off.values()]
         if found.get(_LOSS) is not None:
-            sizes.append(apart(found[_LOSS], torch.tensor(right.loss).to(found[_LOSS])))
+            sizes.append(
+                relative_difference(found[_LOSS], torch.tensor(right.loss).to(found[_LOSS]))
+            )
         largest = max(self._copies.gathered(max(sizes, default=0.0)))
         return largest if largest <= math.sqrt(self._eps) / 2 else None
 
-    def unlike(self, right: Right, rounded: Sequence[Sketches], state: Sketches) -> str | None:
+    def unlike(self, right: Reference, rounded: Sequence[Sketches], state: Sketches) -> str | None:
         """What differed in `like` by more than rounding; a collective call.
 
         Args:
@@ -133,13 +144,20 @@ class ScheduleCheck:
         here = {n: t for s in self._engine.local.values() for n, t in s.state().items()}
         if not all(
             self._copies.gathered(
-                all(off(sketch(t), state[n]) <= self._eps for n, t in here.items() if n in state)
+                all(
+                    sketched_difference(sketch(t), state[n]) <= self._eps
+                    for n, t in here.items()
+                    if n in state
+                )
             )
         ):
             return None
         lines = []
         for name, size in self._off.items():
-            noise = max((off(s.get(name), right.gradients.get(name)) for s in rounded), default=0.0)
+            noise = max(
+                (sketched_difference(s.get(name), right.gradients.get(name)) for s in rounded),
+                default=0.0,
+            )
             if size > max(math.sqrt(self._eps), TIMES * noise):
                 stage = self._stage_of[name]
                 lines.append((-stage, messages.past_the_cut(name, stage, size)))
@@ -154,7 +172,7 @@ class ScheduleCheck:
         """
         with gradients_kept(self._parameters.values()), self._still():
             found, right = self._stepped(), self._passed()
-            sizes = {name: apart(found.get(name), right[name]) for name in right}
+            sizes = {name: relative_difference(found.get(name), right[name]) for name in right}
             bound = math.sqrt(self._eps)
             suspect = {name: size for name, size in sizes.items() if size > bound}
             largest = max((size for name, size in sizes.items() if name not in suspect), default=0)

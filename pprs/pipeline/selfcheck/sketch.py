@@ -36,7 +36,7 @@ def sketch(tensor: Tensor) -> Tensor:
     return total.double().cpu() / math.sqrt(_NUMBERS)
 
 
-def off(found: Tensor | None, right: Tensor | None) -> float:
+def sketched_difference(found: Tensor | None, right: Tensor | None) -> float:
     """The relative difference of two gradients, by their sketches; a missing one counts as 0."""
     a = torch.zeros(_NUMBERS, dtype=torch.float64) if found is None else found
     b = torch.zeros_like(a) if right is None else right

@@ -12,8 +12,8 @@ from pprs.pipeline import chain
 from pprs.pipeline.selfcheck.model_check import UnlikeError, compare
 from pprs.pipeline.selfcheck.pair import Pair
 from pprs.pipeline.selfcheck.quick_check import quick_check
-from pprs.pipeline.selfcheck.rounding import apart
-from pprs.pipeline.selfcheck.sketch import off, sketch
+from pprs.pipeline.selfcheck.rounding import relative_difference
+from pprs.pipeline.selfcheck.sketch import sketch, sketched_difference
 
 X, Y = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
 
@@ -248,8 +248,8 @@ def test_nothing_is_left_of_a_comparison():
 
 def test_numbers_too_small_for_their_type_are_no_difference():
     small = torch.tensor([3e-45, 1e-44])
-    assert apart(small, small.flip(0)) == 0
-    assert apart(1e10 * small, 1e10 * small.flip(0)) > 0.1
+    assert relative_difference(small, small.flip(0)) == 0
+    assert relative_difference(1e10 * small, 1e10 * small.flip(0)) > 0.1
 
 
 def runs(pieces, loss=F.cross_entropy):
@@ -293,11 +293,16 @@ def test_a_sketch_tells_gradients_apart_by_as_much_as_they_are():
     generator = torch.Generator().manual_seed(0)
     for shape in ((3,), (64, 64), (130, 100)):
         a, other = (torch.randn(shape, generator=generator) for _ in range(2))
-        assert off(sketch(a.t() if a.dim() > 1 else a), sketch(a.t() if a.dim() > 1 else a)) == 0
+        assert (
+            sketched_difference(
+                sketch(a.t() if a.dim() > 1 else a), sketch(a.t() if a.dim() > 1 else a)
+            )
+            == 0
+        )
         for size in (1e-3, 0.1):
-            found = off(sketch(a + size * other), sketch(a))
+            found = sketched_difference(sketch(a + size * other), sketch(a))
             assert size / 3 < found < 3 * size
-        assert off(sketch(-a), sketch(a)) == pytest.approx(2)
-        assert off(None, sketch(a)) == pytest.approx(1)
-        assert off(None, sketch(0 * a)) == 0
-        assert off(sketch(a / 0), sketch(a)) == float("inf")
+        assert sketched_difference(sketch(-a), sketch(a)) == pytest.approx(2)
+        assert sketched_difference(None, sketch(a)) == pytest.approx(1)
+        assert sketched_difference(None, sketch(0 * a)) == 0
+        assert sketched_difference(sketch(a / 0), sketch(a)) == float("inf")
