@@ -42,7 +42,7 @@ class Draws:
     @property
     def kinds(self) -> set[str]:
         """The generators that are drawn from, and torch's."""
-        return every() if self._drawing else {_TORCH}
+        return all_kinds() if self._drawing else {_TORCH}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -84,7 +84,7 @@ class Draws:
 
 
 @contextmanager
-def kept(kinds: set[str], device: torch.device) -> Iterator[None]:
+def generators_kept(kinds: set[str], device: torch.device) -> Iterator[None]:
     """Leave generators as they were before the block."""
     before = {kind: _GENERATORS[kind][0](device) for kind in kinds}
     try:
@@ -94,7 +94,7 @@ def kept(kinds: set[str], device: torch.device) -> Iterator[None]:
             _GENERATORS[kind][1](state, device)
 
 
-def every() -> set[str]:
+def all_kinds() -> set[str]:
     """All kinds of generators that are known."""
     return set(_GENERATORS)
 
@@ -103,7 +103,7 @@ def _others() -> bytes:
     return pickle.dumps((random.getstate(), np.random.get_state()))
 
 
-def peek() -> int:
+def torch_state_hash() -> int:
     """A hash of the state of torch's generator; nothing is drawn."""
     return derive_seed(torch.get_rng_state().numpy().tobytes().hex())
 

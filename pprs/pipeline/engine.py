@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.func import vmap
 
-from pprs.pipeline.draws import kept
+from pprs.pipeline.draws import generators_kept
 from pprs.pipeline.forward_pass import forward_pass
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
 from pprs.pipeline.microbatches import Microbatches
@@ -135,7 +135,7 @@ class Engine:
                 order = divided.order(number, len(inputs[0]))
                 self._ready[key] = self._set_up(order, own, seen, recorder)
             self._turn_to(key)
-            with kept(self._drawn_from(), self.device), _without_torchs_table():
+            with generators_kept(self._drawn_from(), self.device), _without_torchs_table():
                 if last:
                     result = self._ready[key].result
                     self._look_at_labels(divided, number, y.to(self.device), result)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pprs.pipeline.draws import Draws, every, kept, peek
+from pprs.pipeline.draws import Draws, all_kinds, generators_kept, torch_state_hash
 from pprs.pipeline.partitioner import Chain, full_names
 from pprs.pipeline.recompute import recomputed
 from pprs.pipeline.stage_outputs import OutputSpec, for_loss, for_next
@@ -114,7 +114,11 @@ class PerturbedStage(nn.Module):
         """
         self._admit()
         device = inputs[0].device
-        with kept(every(), device), self.draws.watching(), untouched(self.chain) as changed:
+        with (
+            generators_kept(all_kinds(), device),
+            self.draws.watching(),
+            untouched(self.chain) as changed,
+        ):
             outputs = self.forward(*inputs, microbatch=microbatch)
         self.changed = changed
         return outputs if isinstance(outputs, tuple) else (outputs,)
@@ -235,7 +239,7 @@ def stages_of(
             also depends on torch's generator as it is now.
         recompute: as for `PerturbedStage`.
     """
-    draws = derive_seed(peek(), "no seed" if seed is None else seed)
+    draws = derive_seed(torch_state_hash(), "no seed" if seed is None else seed)
     seed = fresh_seed() if seed is None else seed
     stages = {}
     for number in own:
