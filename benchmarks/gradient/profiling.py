@@ -12,7 +12,7 @@ import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from pprs.smoothing import _compiled
+from pprs.smoothing.native import kernels as _compiled
 
 # The profiler reports its own start and stop on the terminal unless that is switched off.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")

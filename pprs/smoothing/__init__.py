@@ -15,10 +15,7 @@ from pprs.smoothing._checks import (
     check_unused,
     warn_of_zeros,
 )
-from pprs.smoothing._compiled import available as compiled
 from pprs.smoothing._cost import always
-from pprs.smoothing._draws import Lanes, Target
-from pprs.smoothing._lanes import owned
 from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._perturbation import (
     DEFAULT_SAMPLES,
@@ -32,7 +29,10 @@ from pprs.smoothing._perturbation import (
 )
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
+from pprs.smoothing._target import Lanes, Target
+from pprs.smoothing._vmap import owned
 from pprs.smoothing._watch import has_run, is_first
+from pprs.smoothing.native.kernels import available as compiled
 
 __all__ = [
     "DEFAULT_SAMPLES",

@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pprs.smoothing import _compiled
 from pprs.smoothing._noise import Role
+from pprs.smoothing.native import kernels as _compiled
 
 # Added to the Gram matrix of rows scaled to unit length, which may be singular (duplicates, more
 # rows than columns): the forward noise gains a variance of this fraction, which the way back knows.

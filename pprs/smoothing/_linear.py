@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pprs.smoothing import _compiled
 from pprs.smoothing._autocast import without_autocast
-from pprs.smoothing._compiled import Drawing
-from pprs.smoothing._draws import Target
 from pprs.smoothing._gram import Factor, Known, factor, jitter_of
-from pprs.smoothing._lanes import owned
 from pprs.smoothing._noise import Role
-from pprs.smoothing._once import once
+from pprs.smoothing._once_differentiable import once
+from pprs.smoothing._target import Target
+from pprs.smoothing._vmap import owned
+from pprs.smoothing.native import kernels as _compiled
+from pprs.smoothing.native.kernels import Drawing
 
 
 @dataclass(frozen=True)

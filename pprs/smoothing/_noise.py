@@ -13,8 +13,10 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from pprs.smoothing import _compiled, _fused, _philox
+from pprs.smoothing import _philox
 from pprs.smoothing._philox import Segments
+from pprs.smoothing.native import cuda as _fused
+from pprs.smoothing.native import kernels as _compiled
 
 
 class Role(IntEnum):

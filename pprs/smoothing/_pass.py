@@ -15,9 +15,9 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from pprs.smoothing import _autocast
 from pprs.smoothing._checks import Refusal
-from pprs.smoothing._draws import Lanes, Target
-from pprs.smoothing._each import has_no_rule, one_by_one
-from pprs.smoothing._lanes import Operand, Periodic, on_all_lanes, varies
+from pprs.smoothing._one_by_one import has_no_rule, one_by_one
+from pprs.smoothing._target import Lanes, Target
+from pprs.smoothing._vmap import Operand, Periodic, on_all_lanes, varies
 from pprs.smoothing._watch import unperturbed
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from torch import Tensor
 
-from pprs.smoothing._draws import Lanes, Target
 from pprs.smoothing._noise import Noise
+from pprs.smoothing._target import Lanes, Target
 
 Schedule: TypeAlias = float | Callable[[int], float]
 Sigma: TypeAlias = Schedule | Mapping[str, Schedule]

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from pprs.smoothing._caches import fresh_caches, loose_weights
 from pprs.smoothing._checks import check_finite, check_scalar
-from pprs.smoothing._draws import Target
 from pprs.smoothing._noise import Noise
 from pprs.smoothing._perturbation import Perturbation
 from pprs.smoothing._smooth import Batch, Closure, laid_out
+from pprs.smoothing._target import Target
 
 
 def repeat(

@@ -24,8 +24,6 @@ from pprs.smoothing._checks import (
     check_unused,
     warn_of_zeros,
 )
-from pprs.smoothing._draws import Lanes, Target
-from pprs.smoothing._lanes import Periodic, depth
 from pprs.smoothing._noise import Noise, fresh_seed
 from pprs.smoothing._pass import Smoothed
 from pprs.smoothing._perturbation import (
@@ -37,9 +35,11 @@ from pprs.smoothing._perturbation import (
     Sigma,
     default,
 )
-from pprs.smoothing._rules import RULES, WITHOUT_PARAMETERS
-from pprs.smoothing._state import State
+from pprs.smoothing._side_effects import State
+from pprs.smoothing._target import Lanes, Target
+from pprs.smoothing._vmap import Periodic, depth
 from pprs.smoothing._watch import CHECKPOINT, Watch, has_run, is_first
+from pprs.smoothing.rules.metadata import RULES, WITHOUT_PARAMETERS
 
 Closure = Callable[..., Tensor]
 Batch = Sequence[Tensor]

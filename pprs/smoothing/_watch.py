@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pprs.smoothing._draws import Target
-from pprs.smoothing._lanes import place
+from pprs.smoothing._target import Target
+from pprs.smoothing._vmap import place
 
 # Which closures ran on a model, in which mode: watching takes as long as another pass.
 _seen: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()

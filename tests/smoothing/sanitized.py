@@ -57,7 +57,7 @@ def _run(work, settings):
 def fuzz():
     import torch
 
-    from pprs.smoothing import _compiled
+    from pprs.smoothing.native import kernels as _compiled
 
     assert _compiled.available(), "the sanitized kernels were not built"
     drawn = random.Random(0)
@@ -128,7 +128,7 @@ def planted():
     """A bias of one element for many outputs, past the check of what kernels are handed."""
     import torch
 
-    from pprs.smoothing import _compiled
+    from pprs.smoothing.native import kernels as _compiled
 
     rows, offset = torch.ones(1, 1, 64), torch.ones(1, 1)
     place = _compiled._at

@@ -7,8 +7,9 @@ import torch
 from scipy import stats
 from scipy.special import ndtr
 
-from pprs.smoothing import Noise, Role, _compiled, _philox, compiled
+from pprs.smoothing import Noise, Role, _philox, compiled
 from pprs.smoothing._philox import Segments
+from pprs.smoothing.native import kernels as _compiled
 
 CPU = torch.device("cpu")
 FALSE_ALARMS = 1e-6  # of each test here: its seeds are fixed, so it passes or fails for ever

@@ -7,16 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 import pprs
-from pprs.smoothing import (
-    Noise,
-    Perturbation,
-    Role,
-    _compiled,
-    _gram,
-    _linear,
-    always,
-    at_perturbed,
-)
+from pprs.smoothing import Noise, Perturbation, Role, _gram, _linear, always, at_perturbed
+from pprs.smoothing.native import kernels as _compiled
 
 STREAMS = 2
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import pprs
-from pprs.smoothing import _compiled, always, compiled
+from pprs.smoothing import always, compiled
+from pprs.smoothing.native import kernels as _compiled
 
 needs_compiler = pytest.mark.skipif(
     not compiled() or torch.get_default_device().type != "cpu", reason="no C compiler, or no CPU"

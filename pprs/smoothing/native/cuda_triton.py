@@ -1,4 +1,4 @@
-"""The kernel that :mod:`pprs.smoothing._fused` launches; importing it takes Triton."""
+"""The kernel that :mod:`pprs.smoothing.native.cuda` launches; importing it takes Triton."""
 
 # Triton reads the body as a language of its own, which knows no type annotations.
 # mypy: ignore-errors
@@ -15,7 +15,7 @@ _TURN = tl.constexpr(2 * math.pi)
 @triton.jit(
     do_not_specialize=["key", "role", "count", "pieces", "own", "first", "share", "sigma", "tiles"]
 )
-def normal(
+def normal(  # noqa: D103
     out,
     base,
     starts,

@@ -15,8 +15,8 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from pprs.smoothing._lanes import last_lane, varies
-from pprs.smoothing._reach import places
+from pprs.smoothing._closure_variables import places
+from pprs.smoothing._vmap import last_lane, varies
 
 _STANDARD = frozenset(nn.Module().__dict__) - {"training"}
 _TRACED = _STANDARD | fx.GraphModule({}, fx.Graph()).__dict__.keys()

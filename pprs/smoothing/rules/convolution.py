@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pprs.smoothing._draws import Target
-from pprs.smoothing._lanes import owned
-from pprs.smoothing._once import once
+from pprs.smoothing._once_differentiable import once
+from pprs.smoothing._target import Target
+from pprs.smoothing._vmap import owned
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ConvUse:
         return chosen
 
 
-class Conv(torch.autograd.Function):
+class _Conv(torch.autograd.Function):
     """``forward(inputs, weight, use)``: the output has the shape ``(lanes, n, out, *space)``.
 
     The gradient of the filters is one ordinary convolution over the examples of all lanes.

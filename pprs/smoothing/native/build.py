@@ -1,4 +1,4 @@
-"""Builds ``_kernels.c`` with the machine's C compiler, keeps the library, and loads it.
+"""Builds ``kernels.c`` with the machine's C compiler, keeps the library, and loads it.
 
 Loading a library runs its code, so one is loaded only from a folder that nobody else can write to.
 """
@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_SOURCE = Path(__file__).with_name("_kernels.c")
+_SOURCE = Path(__file__).with_name("kernels.c")
 _PORTABLE = ["-O2", "-ftree-vectorize", "-fno-trapping-math", "-fno-math-errno", "-fPIC"]
 _ROOM = 1 << 20  # bytes that a build needs
 # Tried in this order. OpenMP's symbols stay undefined in the library: torch's own runtime, already
@@ -65,7 +65,7 @@ def _compiler() -> list[str] | None:
 
 def _kept(folder: Path, compiler: list[str], flags: list[str]) -> Path:
     """The library in a folder, built now if it is not there; raises if the compiler refuses."""
-    sources = [path.read_text() for path in (_SOURCE, _SOURCE.with_name("_rows.h"))]
+    sources = [path.read_text() for path in (_SOURCE, _SOURCE.with_name("rows.h"))]
     words = [*sources, *compiler, *flags, platform.machine(), _processor()]
     stem = f"kernels-{_digest('/'.join(words).encode())}"
     for path in folder.glob(f"{stem}-*.so"):

@@ -27,7 +27,7 @@ def normals(
     base: Tensor | None = None,
     sigma: float = 1.0,
 ) -> Tensor | None:
-    """As :func:`pprs.smoothing._compiled.normals`, or ``None`` without a CUDA device or Triton."""
+    """As :func:`pprs.smoothing.native.kernels.normals`; ``None`` without CUDA or Triton."""
     starts = segments.starts
     if starts.device.type != "cuda":
         return None
@@ -44,7 +44,7 @@ def launch(
     base: Tensor | None,
     sigma: float,
 ) -> Tensor:
-    """Draw with :func:`pprs.smoothing._triton.normal`."""
+    """Draw with :func:`pprs.smoothing.native.cuda_triton.normal`."""
     starts, lanes, count = segments.starts.contiguous(), segments.lanes, segments.count
     pieces = starts.shape[1]
     out = torch.empty(lanes, pieces, count, dtype=dtype, device=starts.device)
@@ -78,7 +78,7 @@ def launch(
 @functools.cache
 def _kernel() -> Any:
     try:
-        from pprs.smoothing._triton import normal
+        from pprs.smoothing.native.cuda_triton import normal
     except ImportError:
         return None
     return normal

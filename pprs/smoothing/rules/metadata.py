@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pprs.smoothing._attention import attention
-from pprs.smoothing._each import one_by_one
-from pprs.smoothing._lanes import last_lane, ours, underlying, varies
-from pprs.smoothing._norms import norm
+from pprs.smoothing._one_by_one import one_by_one
 from pprs.smoothing._pass import Args, Func, Kwargs, Rule, Smoothed, changes
-from pprs.smoothing._products import addmm, conv, embedding, linear, matmul, rmatmul
+from pprs.smoothing._vmap import last_lane, ours, underlying, varies
+from pprs.smoothing.rules.attention import attention
+from pprs.smoothing.rules.linear import addmm, conv, embedding, linear, matmul, rmatmul
+from pprs.smoothing.rules.normalisation import norm
 
 
 def _one_by_one(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from pprs.smoothing._lanes import Operand, innermost, on_all_lanes
 from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed
+from pprs.smoothing._vmap import Operand, innermost, on_all_lanes
 
 
 def attention(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pprs.smoothing import _build, compiled
+from pprs.smoothing import compiled
+from pprs.smoothing.native import build as _build
 
 pytestmark = pytest.mark.skipif(not compiled(), reason="there is no C compiler here")
 
@@ -19,7 +20,7 @@ def places(tmp_path, monkeypatch):
     source = tmp_path / "source" / "kernels.c"
     source.parent.mkdir()
     source.write_text("int works(void) { return 7; }")
-    source.with_name("_rows.h").touch()
+    source.with_name("rows.h").touch()
     monkeypatch.setattr(_build, "_SOURCE", source)
     (tmp_path / "tmp").mkdir(mode=0o700)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))

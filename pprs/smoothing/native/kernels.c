@@ -129,7 +129,7 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
 FILL(normal_f32, float, group_f32, (4 * BLOCKS))
 FILL(normal_f64, double, group_f64, (2 * BLOCKS))
 
-#define FEW 32    /* rows that _rows.h takes at most */
+#define FEW 32    /* rows that rows.h takes at most */
 #define PIECE 128 /* columns that it sums in double precision at a time */
 
 #define STREAM(key, stream, role) (Stream){{(uint32_t)(key), (uint32_t)((key) >> 32)}, (uint32_t)(stream), role}
@@ -138,7 +138,7 @@ FILL(normal_f64, double, group_f64, (2 * BLOCKS))
 #define NAME(name) name##_f32
 #define GROUP group_f32
 #define SIZE (4 * BLOCKS)
-#include "_rows.h"
+#include "rows.h"
 #undef REAL
 #undef NAME
 #undef GROUP
@@ -148,4 +148,4 @@ FILL(normal_f64, double, group_f64, (2 * BLOCKS))
 #define NAME(name) name##_f64
 #define GROUP group_f64
 #define SIZE (2 * BLOCKS)
-#include "_rows.h"
+#include "rows.h"

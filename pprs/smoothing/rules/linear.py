@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pprs.smoothing._conv import Conv, ConvUse
 from pprs.smoothing._cost import LinearShape, choose
-from pprs.smoothing._draws import Target
-from pprs.smoothing._lanes import Operand, on_all_lanes
 from pprs.smoothing._linear import ImplicitLinear, LinearUse, MaterialisedLinear
 from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed, Weight, changes
+from pprs.smoothing._target import Target
+from pprs.smoothing._vmap import Operand, on_all_lanes
+from pprs.smoothing.rules.convolution import ConvUse, _Conv
 
 
 def linear(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
@@ -270,7 +270,7 @@ def _read_conv(
             if shared and value.requires_grad:
                 value = value.expand(target.lanes.count, *value.shape)
                 use = replace(use, shared=False)
-            result = mode.enter(Conv.apply(value, weight, use))  # type: ignore[no-untyped-call]
+            result = mode.enter(_Conv.apply(value, weight, use))  # type: ignore[no-untyped-call]
         return result.reshape(len(result), *lead, *result.shape[2:])
 
     with torch.autocast(device, enabled=False):

@@ -5,8 +5,9 @@ import os
 import pytest
 import torch
 
-from pprs.smoothing import Noise, Role, _fused, _philox
+from pprs.smoothing import Noise, Role, _philox
 from pprs.smoothing._philox import Segments
+from pprs.smoothing.native import cuda as _fused
 
 CUDA = torch.cuda.is_available()
 pytest.importorskip("triton")

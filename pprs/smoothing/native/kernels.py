@@ -1,4 +1,4 @@
-"""Calls ``_kernels.c``, as :mod:`pprs.smoothing._build` built it."""
+"""Calls ``kernels.c``, as :mod:`pprs.smoothing.native.build` built it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pprs.smoothing import _build
 from pprs.smoothing._philox import Segments
+from pprs.smoothing.native import build as _build
 
-_FEW = 32  # as in _kernels.c
+_FEW = 32  # as in kernels.c
 _SUFFIX = {torch.float32: "_f32", torch.float64: "_f64"}
 _WIDE = torch.float64
 

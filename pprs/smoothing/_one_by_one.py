@@ -11,7 +11,7 @@ from torch.overrides import resolve_name
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.smoothing._caches import loose_weights
-from pprs.smoothing._lanes import Operand, on_all_lanes, stacked
+from pprs.smoothing._vmap import Operand, on_all_lanes, stacked
 
 # How torch says that it is vmap that it cannot, and not the function.
 _NO_RULE = (
