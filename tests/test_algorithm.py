@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import pprs
-from pprs.smoothing import Noise, Role, always
+from pprs.smoothing import Noise, Role, force_way
 
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 Y = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
@@ -50,7 +50,7 @@ def test_pprs_is_algorithm_1(momentum):
     model = net()
     x, y = literal(deepcopy(model), 6, 0.3, momentum, 0.1, 5, seed=7)
     optimizer = pprs.PPRS(model, lr=0.3, momentum=momentum, sigma=0.1, samples=5, seed=7)
-    with always("materialised"):  # the very noise that the literal algorithm draws
+    with force_way("materialised"):  # the very noise that the literal algorithm draws
         for _ in range(6):
             optimizer.step(lambda: F.cross_entropy(model(X), Y))
     for name, p in model.named_parameters():

@@ -11,6 +11,7 @@ from pprs.cli import main
 
 RENAMED = [
     (smoothing, "NoiseLaw", "NoiseKind"),
+    (smoothing, "compiled", "has_native_kernels"),
     (pipeline, "Grid", "Mesh"),
     (theory, "Choice", "PPRSSettings"),
     (theory, "Method", "Procedure"),

@@ -14,23 +14,23 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from benchmarks.gradient.main import timed as timed_on
-from pprs.smoothing import Noise, Perturbation, always, at_perturbed
+from pprs.smoothing import Noise, Perturbation, at_perturbed, force_way
 from pprs.smoothing._cost import LinearShape, Way, features
 
 REPEATS = 5
 WAYS: tuple[Way, ...] = ("implicit", "materialised")
 
 
-def timed(layer: nn.Module, x: Tensor, lanes: int, way: Way) -> float:
-    law = Perturbation(0.01, lanes)
+def timed(layer: nn.Module, x: Tensor, count: int, way: Way) -> float:
+    law = Perturbation(0.01, count)
     device = torch.get_default_device()
     parameters = dict(layer.named_parameters())
-    places = law.lanes(Noise(0, 0), lanes, 1)
+    samples = law.samples_of(count, 1)
 
     def run() -> None:
-        targets = law.targets(parameters, law.sigmas(parameters, 0), places)
-        with always(way):
-            at_perturbed(layer, targets, places, x, watched=False).sum().backward()
+        targets = law.targets(parameters, law.sigmas(parameters, 0), Noise(0, 0), samples)
+        with force_way(way):
+            at_perturbed(layer, targets, samples, x, watched=False).sum().backward()
 
     timed_on(run, device)
     return float(np.median([timed_on(run, device) for _ in range(REPEATS)]))
@@ -38,26 +38,26 @@ def timed(layer: nn.Module, x: Tensor, lanes: int, way: Way) -> float:
 
 def linear_case() -> tuple[LinearShape, nn.Module, Tensor]:
     large = torch.get_default_device().type == "cuda"
-    lanes, rows = (
+    streams, rows = (
         random.choice([4, 16, 64 if large else 32]),
         random.choice([1, 4, 8, 16, 32, 64, 128, 256]),
     )
     widths = [256, 512, 1024, 2048, 4096] if large else [64, 128, 256, 512, 1024, 2048]
     inputs, outputs = random.choices(widths, k=2)
     needed = random.random() < 0.8
-    x = torch.randn(lanes, rows, inputs, requires_grad=needed)
+    x = torch.randn(streams, rows, inputs, requires_grad=needed)
     layer = nn.Linear(inputs, outputs, bias=False)
-    return LinearShape(lanes, rows, inputs, outputs, needed), layer, x
+    return LinearShape(streams, rows, inputs, outputs, needed), layer, x
 
 
 def conv_case() -> tuple[LinearShape, nn.Module, Tensor]:
-    lanes, batch = random.choice([(4, 8), (16, 8), (32, 1), (64, 1), (128, 1)])
+    streams, batch = random.choice([(4, 8), (16, 8), (32, 1), (64, 1), (128, 1)])
     side, channels = random.choice([(2, 256), (4, 128), (4, 256), (8, 64), (8, 128), (16, 32)])
     kernel = random.choice([1, 3])
-    x = torch.randn(lanes, batch, channels, side, side, requires_grad=True)
+    x = torch.randn(streams, batch, channels, side, side, requires_grad=True)
     layer = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
     rows = batch * side * side
-    return LinearShape(lanes, rows, channels * kernel**2, channels, True, patches=True), layer, x
+    return LinearShape(streams, rows, channels * kernel**2, channels, True, patches=True), layer, x
 
 
 def main(device: str = "cpu", cases: int = 60) -> None:

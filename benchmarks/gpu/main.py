@@ -25,7 +25,7 @@ from benchmarks.gradient.main import timed, ways
 from benchmarks.gradient.profiling import launches, peak_memory
 from pprs.cli.run import configured
 from pprs.io.files import write_json
-from pprs.smoothing import always
+from pprs.smoothing import force_way
 
 _ROOT = Path(__file__).parent.parent.parent
 _TESTS = ("tests/smoothing", "tests/optim", "tests/pipeline/test_cuda.py")
@@ -131,7 +131,7 @@ def _gradients(config: GpuBench, device: torch.device) -> Iterator[dict[str, Any
 
 
 def _forced(way: str) -> Any:
-    return always(way) if way in ("implicit", "materialised") else nullcontext()  # type: ignore[arg-type]
+    return force_way(way) if way in ("implicit", "materialised") else nullcontext()  # type: ignore[arg-type]
 
 
 def _draws(device: torch.device) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from pprs.smoothing.native import kernels as _compiled
+from pprs.smoothing.native import kernels
 
 # The profiler reports its own start and stop on the terminal unless that is switched off.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -49,7 +49,7 @@ def shares(run: Callable[[], None], repeats: int = 3) -> dict[str, float]:
     """The fractions of a run's time spent on noise, Gram factors, products, and all else."""
     with ExitStack() as stack:
         for name, label in _KERNELS.items():
-            stack.enter_context(mock.patch.object(_compiled, name, _recording(name, label)))
+            stack.enter_context(mock.patch.object(kernels, name, _recording(name, label)))
         recorded = stack.enter_context(profile(activities=[ProfilerActivity.CPU]))
         for _ in range(repeats):
             run()
@@ -78,7 +78,7 @@ def launches(run: Callable[[], None]) -> dict[str, float]:
 
 
 def _recording(name: str, label: str) -> Callable[..., Any]:
-    kernel = getattr(_compiled, name)
+    kernel = getattr(kernels, name)
 
     def recording(*args: Any, **kwargs: Any) -> Any:
         with record_function(label):

@@ -278,7 +278,7 @@ class Engine:
             some = torch.randn(2, size, *result.shape[2:], device=self.device).to(result.dtype)
             check_divisible(self.loss, some, parts, self._divisible, others=self.watchful)
 
-    def _lane_loss(self, outputs: Any, targets: Tensor) -> Tensor:
+    def _sample_loss(self, outputs: Any, targets: Tensor) -> Tensor:
         if self._over_labels is None or self._total is None:
             return self.loss(outputs, targets)
         return self._over_labels.summed(outputs, targets) / (self._total * len(targets))
@@ -291,10 +291,11 @@ class Engine:
         restored = self.local[self.stages - 1].restored
 
         def loss(target: Tensor, *tensors: Tensor) -> Tensor:
-            return self._lane_loss(restored(tensors), target)
+            return self._sample_loss(restored(tensors), target)
 
+        samples = self.perturbation.samples_of(*targets.shape[1:3])
         try:
-            losses: Tensor = vmap(loss)(*map(self.perturbation.spread, (targets[0], *parts)))
+            losses: Tensor = vmap(loss)(*map(samples.spread, (targets[0], *parts)))
             return losses.mean()
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)

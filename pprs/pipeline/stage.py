@@ -15,16 +15,16 @@ from pprs.pipeline.recompute import recomputed
 from pprs.pipeline.stage_outputs import OutputSpec, for_loss, for_next
 from pprs.pipeline.untouched import untouched
 from pprs.smoothing import (
-    Lanes,
     Noise,
     Perturbation,
+    Samples,
     Target,
     at_perturbed,
     derive_seed,
     fresh_seed,
     has_run,
     is_first,
-    owned,
+    not_a_view,
 )
 
 
@@ -132,36 +132,33 @@ class PerturbedStage(nn.Module):
             return self._drawn(noise, *inputs)
 
     def _drawn(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        samples, batch = next((x.shape[:2] for x in inputs if x.dim() > 1), (len(inputs[0]), 1))
-        lanes = self.perturbation.lanes(noise, samples, batch)
+        count, batch = next((x.shape[:2] for x in inputs if x.dim() > 1), (len(inputs[0]), 1))
+        samples = self.perturbation.samples_of(count, batch)
         sigmas = self.perturbation.sigmas(self.names, noise.step)
-        targets = self.perturbation.targets(self.trainable(), sigmas, lanes)
+        targets = self.perturbation.targets(self.trainable(), sigmas, noise, samples)
         repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
         arrived = [_sendable(x) for x in inputs]
         mode = self.chain.training
         if self._writes.get(mode, True):
             arrived = [_copied(x) for x in arrived]
-        if samples == 1 and not targets:
+        if count == 1 and not targets:
             rows = tuple(row[None] for row in self._layers(*(x[0] for x in arrived)))
         else:
-            cycle = self.perturbation.cycle(lanes, samples) if repeat else None
-            spread = [self.perturbation.spread(x) for x in arrived]
-            results = self._perturbed(targets, lanes, spread, cycle)
-            rows = tuple(
-                self.perturbation.gather(_with_rows(row, self.perturbation), samples)
-                for row in results
-            )
+            cycle = samples.cycle if repeat else None
+            spread = [samples.spread(x) for x in arrived]
+            results = self._perturbed(targets, samples, spread, cycle)
+            rows = tuple(samples.gather(_with_rows(row, samples)) for row in results)
         if mode not in self._writes:
             self._writes[mode] = any(x._version for x in arrived)
         outputs = tuple(map(_detachable, rows))
         return outputs if len(outputs) > 1 else outputs[0]
 
     def _perturbed(
-        self, targets: list[Target], lanes: Lanes, inputs: list[Tensor], cycle: int | None
+        self, targets: list[Target], samples: Samples, inputs: list[Tensor], cycle: int | None
     ) -> tuple[Tensor, ...]:
         watched = is_first(self.chain, self.chain)
         results: tuple[Tensor, ...] = at_perturbed(
-            self._layers, targets, lanes, *inputs, cycle=cycle, model=self.chain, watched=watched
+            self._layers, targets, samples, *inputs, cycle=cycle, model=self.chain, watched=watched
         )
         has_run(self.chain, self.chain)
         return results
@@ -267,8 +264,8 @@ def _sendable(x: Tensor) -> Tensor:
     return x
 
 
-def _with_rows(x: Tensor, perturbation: Perturbation) -> Tensor:
-    if perturbation.noise == "example" and (x.dim() < 2 or x.shape[1] != 1):
+def _with_rows(x: Tensor, samples: Samples) -> Tensor:
+    if samples.examples is not None and (x.dim() < 2 or x.shape[1] != 1):
         raise ValueError(
             f"noise='example' runs one example at a time, but a stage gives a tensor of shape "
             f"{tuple(x.shape[1:])} for one, which has no row for each example: take "
@@ -284,4 +281,4 @@ def _copied(x: Tensor) -> Tensor:
 
 def _detachable(x: Tensor) -> Tensor:
     """The same, contiguous and no view: the engine detaches outputs in place."""
-    return owned(x.contiguous(), *x.shape)
+    return not_a_view(x.contiguous(), *x.shape)

@@ -1,7 +1,8 @@
 """What is averaged: a loss closure becomes its Gaussian-smoothed loss."""
 
-import warnings
+from typing import TYPE_CHECKING
 
+from pprs._renamed import renamed
 from pprs.smoothing._checks import (
     Refusal,
     Unused,
@@ -15,7 +16,7 @@ from pprs.smoothing._checks import (
     check_unused,
     warn_of_zeros,
 )
-from pprs.smoothing._cost import always
+from pprs.smoothing._cost import force_way
 from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._perturbation import (
     DEFAULT_SAMPLES,
@@ -28,29 +29,29 @@ from pprs.smoothing._perturbation import (
     default,
 )
 from pprs.smoothing._repeat import repeat
+from pprs.smoothing._sharing import Samples
 from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
-from pprs.smoothing._target import Lanes, Target
-from pprs.smoothing._vmap import owned
+from pprs.smoothing._target import Target
+from pprs.smoothing._vmap import not_a_view
 from pprs.smoothing._watch import has_run, is_first
-from pprs.smoothing.native.kernels import available as compiled
+from pprs.smoothing.native.kernels import has_native_kernels
 
 __all__ = [
     "DEFAULT_SAMPLES",
     "DEFAULT_SIGMA",
     "Batch",
     "Closure",
-    "Lanes",
     "Noise",
     "NoiseKind",
     "Perturbation",
     "Refusal",
     "Role",
+    "Samples",
     "Scale",
     "Schedule",
     "Sigma",
     "Target",
     "Unused",
-    "always",
     "at_perturbed",
     "check_apart",
     "check_closure",
@@ -60,24 +61,19 @@ __all__ = [
     "check_normalisation",
     "check_scalar",
     "check_unused",
-    "compiled",
     "default",
     "derive_seed",
+    "force_way",
     "fresh_seed",
+    "has_native_kernels",
     "has_run",
     "is_first",
     "losses_at",
-    "owned",
+    "not_a_view",
     "repeat",
     "smooth",
     "warn_of_zeros",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name != "NoiseLaw":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(
-        "pprs.smoothing.NoiseLaw is now called NoiseKind: use that", FutureWarning, stacklevel=2
-    )
-    return NoiseKind
+if not TYPE_CHECKING:  # which would take any name for one of these
+    __getattr__ = renamed(__name__, {"NoiseLaw": "NoiseKind", "compiled": "has_native_kernels"})

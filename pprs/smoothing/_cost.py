@@ -42,7 +42,7 @@ class LinearShape:
 
 
 @contextmanager
-def always(way: Way) -> Iterator[None]:
+def force_way(way: Way) -> Iterator[None]:
     """Smooth every linear map this way inside the block, where it is possible.
 
     "implicit" is not where the parameter was already needed as a tensor in the same pass, nor for
@@ -56,7 +56,7 @@ def always(way: Way) -> Iterator[None]:
 
 
 def choose(shape: LinearShape) -> Way:
-    """The cheaper way, unless :func:`always` names one."""
+    """The cheaper way, unless :func:`force_way` names one."""
     forced = _forced.get()
     if forced == "materialised" or (forced == "implicit" and not shape.huge):
         return forced
@@ -86,14 +86,14 @@ _CONSTANTS = (_CPU, _CUDA)
 
 def features(shape: LinearShape) -> tuple[list[int], list[int]]:
     """What the two ways do: normals, multiplications of each kind, and being called at all."""
-    lanes, n, i, o = shape.streams, shape.rows, shape.inputs, shape.outputs
+    streams, n, i, o = shape.streams, shape.rows, shape.inputs, shape.outputs
     back = 1 if shape.input_gradient else 0
     implicit = [
-        lanes * n * (o + back * i),
-        lanes * n * n * (1 + 3 * back) * i + lanes * n * n * (1 + 2 * back) * o,
-        lanes * n**3 * (1 + back),
-        lanes * n * i * o * (2 + back),
+        streams * n * (o + back * i),
+        streams * n * n * (1 + 3 * back) * i + streams * n * n * (1 + 2 * back) * o,
+        streams * n**3 * (1 + back),
+        streams * n * i * o * (2 + back),
         1,
     ]
-    materialised = [lanes * i * o, lanes * n * i * o * (2 + back), 1]
+    materialised = [streams * i * o, streams * n * i * o * (2 + back), 1]
     return implicit, materialised

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from pprs.smoothing._noise import Role
-from pprs.smoothing.native import kernels as _compiled
+from pprs.smoothing._noise import Role, Streams
+from pprs.smoothing.native import kernels
 
 # Added to the Gram matrix of rows scaled to unit length, which may be singular (duplicates, more
 # rows than columns): the forward noise gains a variance of this fraction, which the way back knows.
@@ -54,8 +53,8 @@ def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
         rows: shape ``(streams, n, i)``, any real floating-point type.
         signs: 1 or -1 for each row, shape ``(n, 1)``, float64; all 1 by default.
     """
-    if _compiled.takes(rows):
-        return Factor(*_compiled.factor(rows, signs, jitter_of(rows)))
+    if kernels.takes(rows):
+        return Factor(*kernels.factor(rows, signs, jitter_of(rows)))
     unit, lengths = _root(rows, signs)
     alive = (lengths > 0).double()
     inverse = torch.linalg.solve_triangular(unit, torch.diag_embed(alive[..., 0]), upper=False)
@@ -77,18 +76,8 @@ def _root(rows: Tensor, signs: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _reciprocal(lengths: Tensor) -> Tensor:
-    """Of lengths; 0 for those that are 0, or too small to have one."""
+    """The reciprocals of lengths; 0 for those that are 0, or too small to have one."""
     return torch.where(lengths >= torch.finfo(lengths.dtype).tiny, 1 / lengths, 0.0)
-
-
-class Source(Protocol):
-    """Where the normals of one parameter come from."""
-
-    def normals(self, role: Role, *shape: int, like: Tensor) -> Tensor:
-        """Draws of shape ``(streams, *shape)``."""
-
-    def drawing(self, jitter: float) -> _compiled.Drawing:
-        """The same for a kernel on the way back."""
 
 
 @dataclass(frozen=True)
@@ -107,34 +96,36 @@ class Known:
     factor: Factor
     normals: Tensor
 
-    def product(self, left: Tensor, signs: Tensor | None, source: Source) -> Tensor:
+    def product(self, left: Tensor, signs: Tensor | None, streams: Streams) -> Tensor:
         r"""Sample $D X$ given S.
 
         Args:
             left: D, shape ``(streams, q, o)``.
             signs: of its rows, as for A; then the result is that of ``signs * D``.
-            source: where normals come from.
+            streams: where normals come from.
 
         Returns:
             Shape ``(streams, q, i)``.
         """
-        few = _compiled.takes(left) and _compiled.takes(self.rows) and len(self.rows) > 1
+        few = kernels.takes(left) and kernels.takes(self.rows) and len(self.rows) > 1
         if few and left.dtype == self.rows.dtype:
             known = (self.rows, self.signs, self.factor.inverse, self.factor.lengths, self.normals)
-            drawing = source.drawing(jitter_of(left))
-            return _compiled.backward(left, signs, known, math.sqrt(jitter_of(self.rows)), drawing)
+            roles = (Role.BACKWARD, Role.RESIDUAL)
+            drawing = kernels.Drawing(streams.key, roles, jitter_of(left))
+            return kernels.backward(left, signs, known, math.sqrt(jitter_of(self.rows)), drawing)
         left = left.to(_at_least_single(left))
         q, (n, i) = left.shape[1], self.rows.shape[1:]
-        free = source.normals(Role.BACKWARD, q, i, like=left)
-        residual = source.normals(Role.RESIDUAL, q, n, like=left)
+        free = streams.normals(Role.BACKWARD, q, i, like=left)
+        residual = streams.normals(Role.RESIDUAL, q, n, like=left)
         basis, spread = self._basis(left.dtype)
-        told = left @ self.normals.to(left.dtype).mT
+        observed = left @ self.normals.to(left.dtype).mT
         if signs is not None:
-            told *= signs.to(left.dtype)
+            observed *= signs.to(left.dtype)
         unit, lengths = _root(left, signs)
         root = (unit * lengths).to(left.dtype)
-        # P = M U is a sample of D X that knows nothing of S; P Q^T is what it would have given.
-        weights = told - root @ (free @ basis.mT + residual @ spread.mT)
+        # P = M U is a sample of D X that knows nothing of S; P Q^T is what it predicts of S.
+        predicted = root @ (free @ basis.mT + residual @ spread.mT)
+        weights = observed - predicted
         product = root @ free
         if len(self.rows) == 1:
             return product.add_(weights @ basis)

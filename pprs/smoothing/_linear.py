@@ -1,4 +1,4 @@
-"""Linear maps at perturbed weights, all lanes at once: one product with the shared weight."""
+"""Linear maps at perturbed weights, all samples at once: one product with the shared weight."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from pprs.smoothing._autocast import without_autocast
 from pprs.smoothing._gram import Factor, Known, factor, jitter_of
 from pprs.smoothing._noise import Role
 from pprs.smoothing._once_differentiable import once
-from pprs.smoothing._target import Target
-from pprs.smoothing._vmap import owned
-from pprs.smoothing.native import kernels as _compiled
-from pprs.smoothing.native.kernels import Drawing
+from pprs.smoothing._target import Drawn, Target
+from pprs.smoothing._vmap import not_a_view
+from pprs.smoothing.native import kernels
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,10 @@ class LinearUse:
     Args:
         target: the parameter.
         transposed: the parameter is ``(in, out)``, not ``(out, in)``.
-        shared: the inputs ``(n, in)`` are the same for all lanes, else they are
-            ``(lanes, n, in)``.
+        shared: the inputs ``(n, in)`` are the same for all samples, else they are
+            ``(samples, n, in)``.
         bias: the parameter that is the bias, if that is perturbed too.
-        cycle: after so many lanes the inputs repeat, if they do.
+        cycle: after so many samples the inputs repeat, if they do.
     """
 
     target: Target
@@ -55,30 +54,17 @@ class LinearUse:
         return scale.flatten() if scale is not None and self.transposed else None
 
     def weights(self) -> Tensor:
-        """The materialised weights, shape ``(lanes, out, in)``."""
+        """The materialised weights, shape ``(samples, out, in)``."""
         stacked = self.target.stacked().flatten(2)
         return stacked.mT if self.transposed else stacked
 
     def signs(self, rows: int) -> Tensor | None:
-        """The signs of the rows of a pair of lanes, ``rows`` for each."""
-        if not self.target.lanes.antithetic:
+        """The signs of the rows of a pair of samples, ``rows`` for each."""
+        if not self.target.samples.antithetic:
             return None
         signs = torch.ones((2 * rows, 1), dtype=torch.float64, device=self.target.parameter.device)
         signs[rows:] = -1
         return signs
-
-    def normals(self, role: Role, *shape: int, like: Tensor) -> Tensor:
-        """Draws of this parameter, shape ``(streams, *shape)``."""
-        target = self.target
-        streams = target.lanes.streams
-        return target.lanes.noise.normals(
-            target.name, role, (streams, *shape), like.dtype, like.device
-        )
-
-    def drawing(self, jitter: float) -> Drawing:
-        """What a kernel needs to draw on the way back."""
-        key = self.target.lanes.noise.key(self.target.name)
-        return Drawing(key, (Role.BACKWARD, Role.RESIDUAL), jitter)
 
 
 class ImplicitLinear(torch.autograd.Function):
@@ -98,7 +84,7 @@ class ImplicitLinear(torch.autograd.Function):
         factor = known.factor
         parts = (known.rows, known.normals, factor.unit, factor.inverse, factor.lengths)
         ctx.save_for_backward(inputs, weight, *(parts if ctx.needs_input_grad[0] else ()))
-        use.target.drawn = DrawnImplicitly(known, use)
+        use.target.draw_product(known, use.transposed)
         rows, clean = use.distinct(inputs), weight.to(inputs.dtype).T
         # The rows of a pair were drawn with their signs: nothing is left to turn here.
         noisy = noisy.view(-1, *(rows.shape[0], len(weight)))
@@ -106,7 +92,7 @@ class ImplicitLinear(torch.autograd.Function):
             noisy.add_(rows @ clean)
         else:
             noisy[0].addmm_(rows, clean)
-        return owned(noisy, use.target.lanes.count, inputs.shape[-2], len(weight))
+        return not_a_view(noisy, use.target.samples.count, inputs.shape[-2], len(weight))
 
     @staticmethod
     @once
@@ -117,7 +103,7 @@ class ImplicitLinear(torch.autograd.Function):
         with without_autocast(grad.device):
             if ctx.needs_input_grad[0]:
                 # A backward pass before the forward ended: what comes next must know all of X.
-                if use.target.materialised or use.target.open:
+                if use.target.may_draw(Drawn.WHOLE):
                     gradient = grad @ use.weights().to(grad.dtype)
                 else:
                     known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
@@ -138,12 +124,12 @@ class MaterialisedLinear(torch.autograd.Function):
         ctx.save_for_backward(inputs, weight, weights)
         offset = _offset(use, inputs)
         if use.shared:
-            lanes, out = weights.shape[:2]
-            flat = inputs @ weights.reshape(lanes * out, -1).T
-            outputs = flat.view(len(inputs), lanes, out).transpose(0, 1)
+            samples, out = weights.shape[:2]
+            flat = inputs @ weights.reshape(samples * out, -1).T
+            outputs = flat.view(len(inputs), samples, out).transpose(0, 1)
             if offset is None:
-                return owned(outputs.contiguous(), *outputs.shape)
-            # Each lane's in one piece, as torch gives it: one may view it.
+                return not_a_view(outputs.contiguous(), *outputs.shape)
+            # Each sample's in one piece, as torch gives it: one may view it.
             return torch.add(outputs, offset, out=offset.new_empty(outputs.shape))
         if offset is None:
             return inputs @ weights.mT
@@ -160,66 +146,49 @@ class MaterialisedLinear(torch.autograd.Function):
             return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 
-@dataclass(frozen=True)
-class DrawnImplicitly:
-    """What an implicit use has drawn of a parameter's X."""
-
-    known: Known
-    use: LinearUse
-
-    def complete(self, free: Tensor) -> Tensor:
-        """X, from standard normals of its shape ``(streams, *parameter.shape)``."""
-        known, transposed = self.known, self.use.transposed
-        residual = self.use.normals(Role.RESIDUAL, *known.normals.shape[1:], like=known.normals)
-        matrix = free.flatten(2)  # a convolution's filters are rows
-        with without_autocast(free.device):
-            completed = known.complete(matrix.mT if transposed else matrix, residual)
-        return (completed.mT if transposed else completed).reshape(free.shape)
-
-
 def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> tuple[Known, Tensor]:
     """The noise of the outputs on top of an offset, and what it tells of X.
 
     Returns:
-        Also the noise, shape ``(lanes, n, out)``; pairs of lanes may stand as one of ``2 n`` rows.
+        Also the noise, shape ``(samples, n, out)``; a pair of samples may stand as ``2 n`` rows.
     """
     rows = inputs if use.scale_in is None else (inputs * use.scale_in).to(inputs.dtype)
-    target, lanes = use.target, use.target.lanes
+    target, samples = use.target, use.target.samples
     if use.shared:
         rows, signs = rows[None], None
     else:
         signs = use.signs(rows.shape[1])
-        rows = rows.reshape(lanes.streams, -1, rows.shape[-1])
-        if _compiled.takes(rows):
+        rows = rows.reshape(samples.streams, -1, rows.shape[-1])
+        if kernels.takes(rows):
             return _noise_at_once(rows, signs, use, out, offset)
-    normals = use.normals(Role.FORWARD, rows.shape[1], out, like=inputs)
+    normals = target.streams.normals(Role.FORWARD, rows.shape[1], out, like=inputs)
     known = Known(rows, signs, factor(rows, signs), normals)
     if use.scale_out is not None:
         normals = normals * use.scale_out
     noise = (known.factor.lower * target.sigma).to(normals.dtype) @ normals
     noise = noise.to(inputs.dtype)
     if use.shared:
-        noise = lanes.signed(noise)
+        noise = samples.signed(noise)
     if offset is None:
         return known, noise
-    return known, noise.view(lanes.count, -1, out).add_(offset)
+    return known, noise.view(samples.count, -1, out).add_(offset)
 
 
 def _noise_at_once(
     rows: Tensor, signs: Tensor | None, use: LinearUse, out: int, offset: Tensor | None
 ) -> tuple[Known, Tensor]:
     target, jitter = use.target, jitter_of(rows)
-    drawing = Drawing(target.lanes.noise.key(target.name), (Role.FORWARD,), jitter, target.sigma)
+    drawing = kernels.Drawing(target.streams.key, (Role.FORWARD,), jitter, target.sigma)
     flat = None if offset is None else offset[:, 0]
-    noisy, normals, factors = _compiled.forward(rows, signs, flat, use.scale_out, out, drawing)
+    noisy, normals, factors = kernels.forward(rows, signs, flat, use.scale_out, out, drawing)
     return Known(rows, signs, Factor(*factors), normals), noisy
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, use: LinearUse, known: Known) -> Tensor:
-    lanes = use.target.lanes
+    samples = use.target.samples
     left = grad if use.scale_out is None else grad * use.scale_out
-    left = left.reshape(lanes.streams, -1, left.shape[-1])
-    noise = known.product(left, use.signs(grad.shape[1]), use)
+    left = left.reshape(samples.streams, -1, left.shape[-1])
+    noise = known.product(left, use.signs(grad.shape[1]), use.target.streams)
     if use.scale_in is not None:
         noise *= use.scale_in
     noise = noise.view(-1, weight.shape[1])
@@ -246,5 +215,5 @@ def _parameter_gradients(
 
 
 def _offset(use: LinearUse, inputs: Tensor) -> Tensor | None:
-    """The perturbed bias as it is added to outputs ``(lanes, n, out)``: ``(lanes, 1, out)``."""
+    """The perturbed bias as it is added to outputs ``(samples, n, out)``: ``(samples, 1, out)``."""
     return None if use.bias is None else use.bias.stacked()[:, None].to(inputs.dtype)

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from pprs.smoothing import _philox
 from pprs.smoothing._philox import Segments
-from pprs.smoothing.native import cuda as _fused
-from pprs.smoothing.native import kernels as _compiled
+from pprs.smoothing.native import cuda, kernels
 
 
 class Role(IntEnum):
@@ -82,31 +81,31 @@ class Noise:
         return self._draw(name, role, segments, dtype).view(shape)
 
     def perturbed(
-        self, name: str, parameter: Tensor, sigma: float, lanes: int, share: int
+        self, name: str, parameter: Tensor, sigma: float, samples: int, share: int
     ) -> Tensor | None:
         """Add the draws with the role ``PARAMETER``, times sigma, to a parameter, in one go.
 
         Returns:
-            Shape ``(lanes, *parameter.shape)``, or ``None`` where that cannot be done at once.
+            Shape ``(samples, *parameter.shape)``, or ``None`` where that cannot be done at once.
         """
         if parameter.dtype not in {torch.float32, torch.float64}:
             return None
         base = parameter.reshape(-1)
-        segments = Segments(_origin(base.device), base.numel(), lanes, share=share)
+        segments = Segments(_origin(base.device), base.numel(), samples, share=share)
         key, role = self.key(name), Role.PARAMETER
-        draw = _fused.normals if base.is_cuda else _compiled.normals
+        draw = cuda.normals if base.is_cuda else kernels.normals
         drawn = draw(key, role, segments, base.dtype, base=base, sigma=sigma)
-        return None if drawn is None else drawn.view(lanes, *parameter.shape)
+        return None if drawn is None else drawn.view(samples, *parameter.shape)
 
     def rows(self, name: str, index: Tensor, width: int, dtype: torch.dtype, share: int) -> Tensor:
         r"""Rows of the draws with the role ``PARAMETER`` for a parameter of two dimensions.
 
         Args:
             name: the parameter's full name.
-            index: which rows of each lane, integers, shape ``(lanes, ...)``.
+            index: which rows of each sample, integers, shape ``(samples, ...)``.
             width: the length of a row.
             dtype: as for :meth:`normals`.
-            share: so many consecutive lanes read the same stream.
+            share: so many consecutive samples read the same stream.
 
         Returns:
             Shape ``(*index.shape, width)``.
@@ -118,7 +117,7 @@ class Noise:
     def _draw(self, name: str, role: Role, segments: Segments, dtype: torch.dtype) -> Tensor:
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         key = self.key(name)
-        draw = _fused.normals if segments.starts.is_cuda else _compiled.normals
+        draw = cuda.normals if segments.starts.is_cuda else kernels.normals
         drawn = draw(key, role, segments, wide)
         if drawn is None:
             drawn = _philox.normals(key, role, segments, wide)
@@ -127,6 +126,31 @@ class Noise:
     def key(self, name: str) -> int:
         """The key of a parameter's streams."""
         return derive_seed(self.seed, self.step, self.microbatch, name)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The streams of one parameter, one for each independent X.
+
+    Args:
+        noise: of the pass.
+        name: the parameter's full name.
+        count: how many there are.
+    """
+
+    noise: Noise
+    name: str
+    count: int
+
+    @property
+    def key(self) -> int:
+        """Their key."""
+        return self.noise.key(self.name)
+
+    def normals(self, role: Role, *shape: int, like: Tensor) -> Tensor:
+        """Draws of shape ``(streams, *shape)``, of the type and on the device of ``like``."""
+        shape = (self.count, *shape)
+        return self.noise.normals(self.name, role, shape, like.dtype, like.device)
 
 
 @functools.cache

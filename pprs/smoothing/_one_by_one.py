@@ -1,4 +1,4 @@
-"""A function that vmap cannot run, once for each lane."""
+"""A function that vmap cannot run, once for each sample."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.overrides import resolve_name
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.smoothing._caches import loose_weights
-from pprs.smoothing._vmap import Operand, on_all_lanes, stacked
+from pprs.smoothing._vmap import Operand, on_all_samples, stacked
 
 # How torch says that it is vmap that it cannot, and not the function.
 _NO_RULE = (
@@ -26,13 +26,13 @@ def has_no_rule(error: Exception) -> bool:
     return any(words in str(error) for words in _NO_RULE)
 
 
-def one_by_one(lane: Tensor, count: int, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """``func(*args, **kwargs)`` for each lane, the tensors in them as that lane sees them.
+def one_by_one(sample: Tensor, count: int, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """``func(*args, **kwargs)`` for each sample, the tensors in them as that sample sees them.
 
     Args:
-        lane: the number of the lane, that vmap maps over.
+        sample: the sample's number, that vmap maps over.
         count: how many there are.
-        func: gives a tensor or a tuple of tensors; or what is no tensor, and the same in all lanes.
+        func: gives a tensor or a tuple of tensors; or no tensor, and the same for all samples.
         args: positional arguments, with tensors at any depth.
         kwargs: named arguments.
     """
@@ -45,15 +45,15 @@ def one_by_one(lane: Tensor, count: int, func: Callable[..., Any], args: Any, kw
         for number in range(count):
             for place, operand in zip(places, operands, strict=True):
                 leaves[place] = operand.value if operand.shared else operand.value[number]
-            lane_args, lane_kwargs = tree_unflatten(leaves, structure)
+            sample_args, sample_kwargs = tree_unflatten(leaves, structure)
             with loose_weights():
-                results.append(func(*lane_args, **lane_kwargs))
+                results.append(func(*sample_args, **sample_kwargs))
         if isinstance(results[0], Tensor | tuple | list):
             return stacked(results)
         values.extend(results)
-        return torch.zeros(count, device=lane.device)
+        return torch.zeros(count, device=sample.device)
 
-    result = on_all_lanes(body, lane, *(leaves[place] for place in places), apart=True)
+    result = on_all_samples(body, sample, *(leaves[place] for place in places), apart=True)
     if any(value != values[0] for value in values):
         raise RuntimeError(
             f"{resolve_name(func)} gives {values[0]!r} at one perturbation and another value at "

@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from pprs.smoothing import _autocast
 from pprs.smoothing._checks import Refusal
 from pprs.smoothing._one_by_one import has_no_rule, one_by_one
-from pprs.smoothing._target import Lanes, Target
-from pprs.smoothing._vmap import Operand, Periodic, on_all_lanes, varies
+from pprs.smoothing._sharing import Samples
+from pprs.smoothing._target import Target
+from pprs.smoothing._vmap import Operand, Periodic, on_all_samples, varies
 from pprs.smoothing._watch import unperturbed
 
 
@@ -42,15 +43,15 @@ Rules = Mapping[Func, Rule]
 
 
 class Smoothed(TorchFunctionMode):
-    """Inside the block, functions see the parameters perturbed, each lane of a vmap its own way.
+    """Inside the block, functions see the parameters perturbed, each sample of a vmap its own way.
 
     A function that receives a parameter follows its rule, which may decline by returning
     ``NotImplemented``; all others get the perturbed parameter as a tensor.
 
     Args:
         targets: the parameters' shares of the pass.
-        lanes: the perturbations.
-        lane: the number of the lane, a scalar tensor that vmap maps over.
+        samples: the perturbations.
+        sample: the number of the sample, a scalar tensor that vmap maps over.
         rules: for functions that receive a parameter.
         without_parameters: for functions that do not.
         periodic: inputs of the pass that repeat.
@@ -60,8 +61,8 @@ class Smoothed(TorchFunctionMode):
     def __init__(
         self,
         targets: Iterable[Target],
-        lanes: Lanes,
-        lane: Tensor,
+        samples: Samples,
+        sample: Tensor,
         rules: Rules,
         without_parameters: Rules,
         periodic: Sequence[Periodic] = (),
@@ -69,8 +70,8 @@ class Smoothed(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.targets = tuple(targets)
-        self.lanes = lanes
-        self.lane = lane
+        self.samples = samples
+        self.sample = sample
         self._rules, self._without_parameters = rules, without_parameters
         self._weights = {id(t.parameter): Weight(t, transposed=False) for t in self.targets}
         self._state = state or {}
@@ -116,21 +117,21 @@ class Smoothed(TorchFunctionMode):
         return argument
 
     def called(self, func: Func, args: Args, kwargs: Kwargs) -> Any:
-        """What a function gives, for all lanes: under vmap, or where that cannot, one by one."""
+        """What a function gives, for all samples: under vmap, or where that cannot, one by one."""
         try:
-            return _autocast.call(self.lane.device.type, func, args, kwargs)
+            return _autocast.call(self.sample.device.type, func, args, kwargs)
         except RuntimeError as error:
             changed = args[0] if args and _is_in_place(func) else kwargs.get("out")
             if changed is None and has_no_rule(error):
-                return one_by_one(self.lane, self.lanes.count, func, args, kwargs)
+                return one_by_one(self.sample, self.samples.count, func, args, kwargs)
             values = (*args, *kwargs.values())
             differ = "inplace randomness" in str(error) or any(map(_varies, values))
             if isinstance(changed, Tensor) and not varies(changed) and differ:
-                raise self._changed_by_lanes(_name(func), changed, error) from error
+                raise self._changed_by_samples(_name(func), changed, error) from error
             raise
 
     def cycle(self, inputs: Tensor) -> int | None:
-        """After how many lanes inputs ``(lanes, ...)`` are known to repeat."""
+        """After how many samples inputs ``(samples, ...)`` are known to repeat."""
         return next((p.cycle for p in self._periodic if p.reaches(inputs)), None)
 
     def enter(self, tensor: Tensor) -> Tensor:
@@ -175,7 +176,7 @@ class Smoothed(TorchFunctionMode):
                 self.read.add(id(argument))
         return received
 
-    def _changed_by_lanes(self, name: str, changed: Tensor, error: Exception) -> RuntimeError:
+    def _changed_by_samples(self, name: str, changed: Tensor, error: Exception) -> RuntimeError:
         what = self._state.get(id(changed), f"a tensor of shape {tuple(changed.shape)}")
         known = what.startswith(("buffer", "attribute"))
         advice = (
@@ -200,7 +201,7 @@ class Smoothed(TorchFunctionMode):
                     stacked: Tensor = _Stacked.apply(parameter.value, target)  # type: ignore[no-untyped-call]
                     return self.enter(stacked)
 
-            value = on_all_lanes(body, self.lane, target.parameter)
+            value = on_all_samples(body, self.sample, target.parameter)
             self._values[target.name] = value, target.version
         value, _ = self._values[target.name]
         return value.mT if weight.transposed else value
@@ -268,7 +269,7 @@ _IN_PLACE_OPERATORS = {
 
 
 class _Stacked(torch.autograd.Function):
-    """The perturbed parameters; each lane's gradient is one of the parameter's."""
+    """The perturbed parameters; each sample's gradient is one of the parameter's."""
 
     @staticmethod
     def forward(ctx: Any, parameter: Tensor, target: Target) -> Tensor:

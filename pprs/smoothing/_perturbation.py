@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 from torch import Tensor
 
 from pprs.smoothing._noise import Noise
-from pprs.smoothing._target import Lanes, Target
+from pprs.smoothing._sharing import Samples
+from pprs.smoothing._target import Target
 
 Schedule: TypeAlias = float | Callable[[int], float]
 Sigma: TypeAlias = Schedule | Mapping[str, Schedule]
@@ -19,7 +20,7 @@ NoiseKind: TypeAlias = Literal["shared", "example"]
 Scale: TypeAlias = Literal["filter"]
 
 DEFAULT_SIGMA = 0.01
-"""Of the norm of each filter: a place to start from, see docs/study.md."""
+"""In units of the norm of each filter: a place to start from, see docs/study.md."""
 DEFAULT_SAMPLES = 8
 """As many as there are with :data:`DEFAULT_SIGMA`."""
 
@@ -201,48 +202,25 @@ class Perturbation:
         """The value of a sigma at a step, or ``ValueError`` if it is out of range."""
         return _checked_sigma(setting(step) if callable(setting) else setting)
 
+    def samples_of(self, perturbations: int, batch: int) -> Samples:
+        """The samples of X of so many perturbations of a batch of so many examples."""
+        examples = batch if self.noise == "example" else None
+        return Samples(perturbations, self.antithetic, examples)
+
     def targets(
-        self, parameters: Mapping[str, Tensor], sigmas: Mapping[str, float], lanes: Lanes
+        self,
+        parameters: Mapping[str, Tensor],
+        sigmas: Mapping[str, float],
+        noise: Noise,
+        samples: Samples,
     ) -> list[Target]:
-        """The shares of a pass of the parameters that are perturbed at all."""
+        """The parameters that are perturbed at all, as a pass has them."""
         filters = self.scale == "filter"
         return [
-            Target(name, parameter, sigmas[name], filters, lanes)
+            Target(name, parameter, sigmas[name], filters, noise, samples)
             for name, parameter in parameters.items()
             if sigmas[name] > 0
         ]
-
-    def lanes(self, noise: Noise, samples: int, batch: int) -> Lanes:
-        """The lanes of so many perturbations of so many examples."""
-        return Lanes(noise, samples * (batch if self.noise == "example" else 1), self.antithetic)
-
-    def spread(self, examples: Tensor) -> Tensor:
-        """Lay out ``(samples, batch, ...)`` for the lanes, a batch for each: ``(lanes, m, ...)``.
-
-        With noise per example a lane has a batch of one, and lanes of a pair stand side by side.
-        """
-        if self.noise == "shared":
-            return examples
-        if self.antithetic:
-            pairs = examples.reshape(len(examples) // 2, 2, *examples.shape[1:])
-            examples = pairs.transpose(1, 2).flatten(1, 2)
-        return examples.flatten(0, 1).unsqueeze(1)
-
-    def cycle(self, lanes: Lanes, samples: int) -> int | None:
-        """After how many lanes a batch that is the same for all samples repeats, spread out."""
-        if self.noise == "shared":
-            return None  # what all lanes share is not laid out for each
-        return lanes.share * lanes.count // samples
-
-    def gather(self, rows: Tensor, samples: int) -> Tensor:
-        """Undo :meth:`spread`: ``(lanes, m, ...)`` to ``(samples, batch, ...)``."""
-        if self.noise == "shared":
-            return rows
-        rows = rows.squeeze(1)
-        if self.antithetic:
-            pairs = rows.reshape(samples // 2, -1, 2, *rows.shape[1:])
-            return pairs.transpose(1, 2).flatten(0, 1)
-        return rows.reshape(samples, -1, *rows.shape[1:])
 
 
 def _listed(fields: Mapping[str, object]) -> str:

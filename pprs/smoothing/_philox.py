@@ -3,8 +3,8 @@ r"""Standard normals as a function of a key and a counter, in torch's own operat
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
 turns a key of 64 bits and a counter of 128 into four words of 32 bits. Here the counter is (block,
 stream, role): a stream for every perturbation and role, whose blocks can be computed in any
-order. Box-Muller turns words into normals. ``_normal.c`` computes the same stream faster; this file
-defines it, and takes its place where there is no compiler.
+order. Box-Muller turns words into normals. ``native/kernels.c`` computes the same stream faster;
+this file defines it, and takes its place where there is no compiler.
 
 Blocks come in groups of 16, so that a vector of counters gives a run of elements: in float32, the
 16 first words and the 16 second words of a group give elements 0-15 and 16-31, the others 32-63; in
@@ -28,17 +28,17 @@ class Segments:
     """Which elements of which streams to draw.
 
     Args:
-        starts: int64, shape ``(1 or lanes, segments)``, on the device to draw on: where in the
-            stream of a lane each segment begins.
+        starts: int64, shape ``(1 or samples, segments)``, on the device to draw on: where in the
+            stream of a sample each segment begins.
         count: elements per segment.
-        lanes: how many streams to read, one after the other.
-        first: the stream of the first lane.
-        share: so many consecutive lanes read the same stream.
+        samples: how many streams to read, one after the other.
+        first: the stream of the first sample.
+        share: so many consecutive samples read the same stream.
     """
 
     starts: Tensor
     count: int
-    lanes: int
+    samples: int
     first: int = 0
     share: int = 1
 
@@ -47,18 +47,19 @@ def normals(key: int, role: int, segments: Segments, dtype: torch.dtype) -> Tens
     """Draw segments of the streams of a key (64 bits) and a role (32 bits).
 
     Returns:
-        Shape ``(lanes, segments, count)``, of ``dtype``: ``torch.float32`` or ``torch.float64``.
+        Shape ``(samples, segments, count)``, of ``dtype``: ``torch.float32`` or ``torch.float64``.
     """
-    starts, count, lanes = segments.starts, segments.count, segments.lanes
+    starts, count, samples = segments.starts, segments.count, segments.samples
     device, size = starts.device, _BLOCKS * (4 if dtype == torch.float32 else 2)
-    groups = (starts // size)[:, :, None] + torch.arange(count // size + 2, device=device)
+    pieces, each = starts.shape[1], count // size + 2
+    groups = (starts // size)[:, :, None] + torch.arange(each, device=device)
     blocks = groups[..., None] * _BLOCKS + torch.arange(_BLOCKS, device=device)
-    stream = segments.first + torch.arange(lanes, device=device) // segments.share
+    stream = segments.first + torch.arange(samples, device=device) // segments.share
     stream = stream[:, None, None, None]
     words = philox(key, (blocks & _WORD, blocks >> 32, stream, torch.full_like(stream, role)))
-    drawn = torch.stack(_box_muller(words, dtype), dim=-2).reshape(lanes, starts.shape[1], -1)
+    drawn = torch.stack(_box_muller(words, dtype), dim=-2).reshape(samples, pieces, each * size)
     chosen = (starts % size)[:, :, None] + torch.arange(count, device=device)
-    return drawn.gather(2, chosen.expand(lanes, -1, -1))
+    return drawn.gather(2, chosen.expand(samples, -1, -1))
 
 
 def philox(key: int, counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> list[Tensor]:

@@ -33,17 +33,17 @@ def repeat(
     they held before.
 
     Returns:
-        The losses, shape ``(lanes,)``, without graph.
+        The losses, shape ``(samples,)``, without graph.
 
     Raises:
         RuntimeError: if a loss is not finite, or no parameter has a gradient.
     """
-    targets, lanes, examples = laid_out(parameters, perturbation, sigmas, noise, batch)
+    targets, samples, examples = laid_out(parameters, perturbation, sigmas, noise, batch)
     total: dict[str, Tensor] = {}
     losses = []
-    for lane in range(lanes.count):
-        row = [example[lane] for example in examples]
-        with _perturbed(targets, lane):
+    for sample in range(samples.count):
+        row = [example[sample] for example in examples]
+        with _perturbed(targets, sample):
             losses.append(_run(closure, row, parameters))
         check_finite(losses[-1], perturbation.size)
         for name, parameter in parameters.items():
@@ -53,15 +53,15 @@ def repeat(
     if not total:
         raise RuntimeError(_UNREACHED)
     for name, parameter in parameters.items():
-        parameter.grad = total[name] / lanes.count if name in total else None
+        parameter.grad = total[name] / samples.count if name in total else None
     return torch.stack(losses)
 
 
 @contextmanager
-def _perturbed(targets: Sequence[Target], lane: int) -> Iterator[None]:
+def _perturbed(targets: Sequence[Target], sample: int) -> Iterator[None]:
     # Swapping the data, instead of adding and subtracting, restores every bit.
     kept = [target.parameter.data for target in targets]
-    values = [target.at(lane) for target in targets]
+    values = [target.at(sample) for target in targets]
     try:
         for target, value in zip(targets, values, strict=True):
             target.parameter.data = value

@@ -16,7 +16,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from pprs.smoothing._closure_variables import places
-from pprs.smoothing._vmap import last_lane, varies
+from pprs.smoothing._vmap import last_sample, varies
 
 _STANDARD = frozenset(nn.Module().__dict__) - {"training"}
 _TRACED = _STANDARD | fx.GraphModule({}, fx.Graph()).__dict__.keys()
@@ -26,12 +26,12 @@ _NOT_LOOKED_INTO = {"torch", "pprs", "numpy", "builtins", "functools", "collecti
 _LARGE = 1000  # items: such a container is a table, not what a pass leaves
 
 
-class State:
+class SideEffects:
     """The buffers and attributes of a model's modules, and what a closure refers to, before a pass.
 
     Args:
         model: the model.
-        lanes: how many perturbed passes run as one.
+        samples: how many run side by side.
         thorough: also what the model's tensors hold: a pass may change them in place.
         closure: whose variables are looked after too, with the modules and objects among them.
 
@@ -42,18 +42,18 @@ class State:
     def __init__(
         self,
         model: nn.Module,
-        lanes: int,
+        samples: int,
         thorough: bool,
         closure: Callable[..., Any] | None = None,
     ) -> None:
-        self._lanes = lanes
+        self._samples = samples
         self._modules: list[tuple[str, nn.Module, dict[str, Any], dict[str, Any]]] = []
         self._known: set[nn.Module] = set()
         self._seen: set[int] = set()
         self._contents: dict[int, tuple[Any, Any]] = {}
         self._clones: list[tuple[Tensor, Tensor]] = []
         self.names: dict[int, str] = {}
-        """Of the tensors that were there, by their ids."""
+        """The names of the tensors that were there, by their ids."""
         self._keep(model, "", thorough)
         self._of_model = set(self._contents)
         functions = [] if closure is None else [closure]
@@ -75,17 +75,17 @@ class State:
             _put_back(module.__dict__, attributes)
             _put_back(module._buffers, buffers)
         for key, (container, before) in self._contents.items():
-            if key in self._of_model or _holds_lanes(container):
+            if key in self._of_model or _holds_samples(container):
                 _refill(container, before)
         for place, before in self._places:
-            if place.read() is not before and _holds_lanes(place.read()):
+            if place.read() is not before and _holds_samples(place.read()):
                 place.write(before)
         for tensor, before in self._clones:
             if not torch.equal(tensor, before):
                 tensor.detach().copy_(before)
 
     def settle(self, read: set[int]) -> None:
-        """Of what varies over the lanes, leave that of the last one.
+        """Leave the last sample's values of what varies over the samples.
 
         That is what the passes would leave if they ran one after the other.
 
@@ -94,7 +94,7 @@ class State:
 
         Raises:
             RuntimeError: for a buffer; and for what the pass has read before it set it, since each
-                lane should then have gone on from the one before.
+                sample should then have gone on from the one before.
         """
         self._read = read
         seen: set[int] = set()
@@ -116,13 +116,13 @@ class State:
                     place.write(settled)
 
     def _settled(self, value: Any, before: Any, name: str, depth: int, seen: set[int]) -> Any:
-        """A value with the last lane's tensors, containers changed in place; ``before`` it was."""
+        """A value, once ``before``, with the last sample's tensors; containers change in place."""
         if isinstance(value, Tensor):
             if not varies(value):
                 return value
             if any(id(tensor) in self._read for tensor in self._tensors_before(before)):
                 raise self._refusal(name)
-            return last_lane(value)
+            return last_sample(value)
         if isinstance(value, tuple):
             items = (
                 [self._settled(item, before, name, depth - 1, seen) for item in value]
@@ -177,7 +177,7 @@ class State:
     def _refusal(self, name: str) -> RuntimeError:
         return RuntimeError(
             f"{name} is set from perturbed values while the loss is computed: it cannot "
-            f"go on from all {self._lanes} perturbations that run together. Call .eval() on its "
+            f"go on from all {self._samples} perturbations that run together. Call .eval() on its "
             f"module, or update it outside the closure"
         )
 
@@ -226,7 +226,7 @@ def _reached(
                 yield from _reached(item, depth - 1, seen, contents)
 
 
-def _holds_lanes(value: Any) -> bool:
+def _holds_samples(value: Any) -> bool:
     reached = _reached(value, _FROM_CLOSURE, set())
     return any(isinstance(item, Tensor) and varies(item) for item in reached)
 

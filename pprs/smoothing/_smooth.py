@@ -35,8 +35,9 @@ from pprs.smoothing._perturbation import (
     Sigma,
     default,
 )
-from pprs.smoothing._side_effects import State
-from pprs.smoothing._target import Lanes, Target
+from pprs.smoothing._sharing import Samples
+from pprs.smoothing._side_effects import SideEffects
+from pprs.smoothing._target import Drawn, Target
 from pprs.smoothing._vmap import Periodic, depth
 from pprs.smoothing._watch import CHECKPOINT, Watch, has_run, is_first
 from pprs.smoothing.rules.metadata import RULES, WITHOUT_PARAMETERS
@@ -143,24 +144,24 @@ def losses_at(
     model: nn.Module | None = None,
     unused: Unused = "error",
 ) -> Tensor:
-    """The losses of a closure at every lane's parameters, shape ``(lanes,)``.
+    """The losses of a closure at every sample's parameters, shape ``(samples,)``.
 
     The first pass of a closure at a model is checked more thoroughly than the others; without a
     model every pass is.
     """
-    targets, lanes, rows = laid_out(parameters, perturbation, sigmas, noise, batch)
+    targets, samples, rows = laid_out(parameters, perturbation, sigmas, noise, batch)
     first = is_first(model, closure)
     losses: Tensor = at_perturbed(
         lambda *row: check_scalar(closure(*row)),
         targets,
-        lanes,
+        samples,
         *rows,
-        cycle=perturbation.cycle(lanes, perturbation.samples),
+        cycle=samples.cycle,
         model=model,
         watched=first,
         closure=closure,
     )
-    unmet = [target.name for target in targets if not target.met]
+    unmet = [target.name for target in targets if target.drawn is Drawn.NOTHING]
     check_met(unmet, len(targets), unused if first else "allow", losses)
     has_run(model, closure)
     return losses
@@ -172,67 +173,67 @@ def laid_out(
     sigmas: Mapping[str, float],
     noise: Noise,
     batch: Batch | None,
-) -> tuple[list[Target], Lanes, list[Tensor]]:
-    """The parameters' shares of a pass, its lanes, and the batch as each lane sees it.
+) -> tuple[list[Target], Samples, list[Tensor]]:
+    """The parameters of a pass, its samples of X, and the batch as each sample meets it.
 
     Raises:
         ValueError: if the batch cannot be taken example by example where it should.
     """
     examples = check_batch(batch, perturbation.noise)
-    lanes = perturbation.lanes(noise, perturbation.samples, len(examples[0]) if examples else 1)
-    rows = [
-        perturbation.spread(example.expand(perturbation.samples, *example.shape))
-        for example in examples
-    ]
-    return perturbation.targets(parameters, sigmas, lanes), lanes, rows
+    count = perturbation.samples
+    samples = perturbation.samples_of(count, len(examples[0]) if examples else 1)
+    rows = [samples.spread(example.expand(count, *example.shape)) for example in examples]
+    return perturbation.targets(parameters, sigmas, noise, samples), samples, rows
 
 
 def at_perturbed(
     function: Callable[..., Any],
     targets: Sequence[Target],
-    lanes: Lanes,
+    samples: Samples,
     *inputs: Tensor,
     cycle: int | None = None,
     model: nn.Module | None = None,
     watched: bool = True,
     closure: Closure | None = None,
 ) -> Any:
-    """Run a function at every lane's parameters.
+    """Run a function at every sample's parameters.
 
     Args:
-        function: of one lane's inputs; meets the parameters by itself. It gives a tensor, or a
+        function: of one sample's inputs; meets the parameters by itself. It gives a tensor, or a
             tuple of tensors.
         targets: the parameters.
-        lanes: the perturbations.
-        inputs: shape ``(lanes, ...)``.
-        cycle: after so many lanes the inputs repeat, if they do.
+        samples: of X.
+        inputs: shape ``(samples, ...)``.
+        cycle: after so many samples the inputs repeat, if they do.
         model: whose state is looked after.
         watched: whether every operation is checked.
         closure: what else is looked after: what it refers to.
 
     Returns:
-        The results, shape ``(lanes, ...)`` each.
+        The results, shape ``(samples, ...)`` each.
     """
     _check_not_inside()
     passes: list[Smoothed] = []
     periodic = [Periodic(x, cycle) for x in inputs if cycle is not None and not x.is_inference()]
-    state = None if model is None else State(model, lanes.count, watched, closure)
+    state = None if model is None else SideEffects(model, samples.count, watched, closure)
     watch = Watch(targets) if watched else None
 
-    def at_lane(lane: Tensor, *rows: Tensor) -> Any:
+    def at_sample(sample: Tensor, *rows: Tensor) -> Any:
         names = None if state is None else state.names
-        passes.append(Smoothed(targets, lanes, lane, RULES, WITHOUT_PARAMETERS, periodic, names))
+        passes.append(
+            Smoothed(targets, samples, sample, RULES, WITHOUT_PARAMETERS, periodic, names)
+        )
         with passes[-1], watch or nullcontext():
             return function(*rows)
 
-    # What all lanes share is kept apart: the first layer then meets it once.
-    same = [tensor.stride(0) == 0 and lanes.count > 1 for tensor in inputs]
+    # What all samples share is kept apart: the first layer then meets it once.
+    same = [tensor.stride(0) == 0 and samples.count > 1 for tensor in inputs]
     rows = [tensor[0] if shared else tensor for tensor, shared in zip(inputs, same, strict=True)]
     in_dims = (0, *(None if shared else 0 for shared in same))
-    lane = torch.arange(lanes.count, device=_device(targets))
+    sample = torch.arange(samples.count, device=_device(targets))
     try:
         with _uncompiled(), fresh_caches():
-            result = vmap(at_lane, in_dims, randomness="different")(lane, *rows)
+            result = vmap(at_sample, in_dims, randomness="different")(sample, *rows)
         passes[-1].close(*(result if isinstance(result, tuple) else (result,)))
         if state is not None:
             state.settle(passes[-1].read)

@@ -1,65 +1,60 @@
-"""The perturbations of one pass: how many, in which pairs, and of which size for each parameter."""
+"""One parameter in one pass: its sigma, and how much of its noise has been drawn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from pprs.smoothing._noise import Noise, Role
+from pprs.smoothing._autocast import without_autocast
+from pprs.smoothing._gram import Known
+from pprs.smoothing._noise import Noise, Role, Streams
+from pprs.smoothing._sharing import Samples
 
 
-class Drawn(Protocol):
-    """What a use has drawn of a parameter's X, without the rest of it."""
+class Drawn(StrEnum):
+    """How much of a parameter's X a pass has drawn."""
 
-    def complete(self, free: Tensor) -> Tensor:
-        """X, from standard normals of its shape ``(streams, *parameter.shape)``."""
+    NOTHING = "nothing"
+    ROWS = "some rows"
+    PRODUCT = "one product"
+    WHOLE = "the whole"
 
 
-@dataclass(frozen=True)
-class Lanes:
-    r"""The perturbations that run side by side under vmap, and where their noise comes from.
-
-    Args:
-        noise: keys the draws.
-        count: the number of lanes.
-        antithetic: lanes $2j$ and $2j + 1$ are at $\theta + \sigma X_j$ and $\theta - \sigma X_j$.
-    """
-
-    noise: Noise
-    count: int
-    antithetic: bool = False
-
-    @property
-    def share(self) -> int:
-        """How many lanes read one stream: 2 in antithetic pairs."""
-        return 2 if self.antithetic else 1
-
-    @property
-    def streams(self) -> int:
-        """How many independent X there are."""
-        return self.count // self.share
-
-    def signed(self, drawn: Tensor) -> Tensor:
-        """What every lane sees of one draw per stream: ``(streams, ...)`` to ``(lanes, ...)``."""
-        if not self.antithetic:
-            return drawn
-        return torch.stack([drawn, -drawn], 1).flatten(0, 1)
-
-    def signs(self, like: Tensor, dimensions: int) -> Tensor:
-        """The sign of each lane, shape ``(lanes, 1, ...)``."""
-        signs = torch.ones(self.count, dtype=like.dtype, device=like.device)
-        if self.antithetic:
-            signs[1::2] = -1
-        return signs.view(-1, *[1] * (dimensions - 1))
+_NEXT = {
+    Drawn.NOTHING: {Drawn.ROWS, Drawn.PRODUCT, Drawn.WHOLE},
+    Drawn.ROWS: {Drawn.ROWS, Drawn.WHOLE},
+    Drawn.PRODUCT: {Drawn.WHOLE},
+    Drawn.WHOLE: {Drawn.WHOLE},
+}
 
 
 @dataclass(eq=False)
 class Target:
-    r"""One parameter's share of a pass: its sigma, and what of its noise has been drawn.
+    r"""One parameter in one pass.
+
+    X is drawn by and by, and whatever is drawn later must agree with what was drawn before.
+    :attr:`drawn` says how much there is, and these are the only ways on:
+
+    =============  ===========  =====================  ==============  =============
+    from           by `rows`    by `draw_product`      by `stacked`    by `close`
+    =============  ===========  =====================  ==============  =============
+    NOTHING        ROWS         PRODUCT                WHOLE           closed
+    ROWS           ROWS         raises                 WHOLE           closed
+    PRODUCT        raises       raises                 WHOLE           closed
+    WHOLE          raises       raises                 WHOLE           closed, whole
+    closed         raises       raises                 raises          raises
+    closed, whole  raises       raises                 closed, whole   raises
+    =============  ===========  =====================  ==============  =============
+
+    NOTHING: the parameter was not used. ROWS: rows of X were read from the parameter's own stream,
+    which goes on to give the rest. PRODUCT: a linear map of inputs A drew $A X^T$ without X, which
+    is completed to X if that is needed after all, but not as a second product. WHOLE: the perturbed
+    parameters are tensors. Once the forward pass is closed, what a product knew of X is forgotten:
+    the backward pass of its linear map has it, and nobody else may draw any more.
 
     Args:
         name: full name, which keys the noise.
@@ -67,19 +62,19 @@ class Target:
         sigma: standard deviation of its perturbation, above 0.
         filters: whether each of its filters (rows of dimension 0; all of a vector) is perturbed in
             proportion to its norm.
-        lanes: the perturbations.
+        noise: of the pass.
+        samples: of X.
     """
 
     name: str
     parameter: Tensor
     sigma: float
     filters: bool
-    lanes: Lanes
-    # An implicit use that came first: what it drew of X, to be completed if X is needed.
-    drawn: Drawn | None = field(default=None, init=False)
-    touched: bool = field(default=False, init=False)  # parts of X were read from its own stream
-    open: bool = field(default=True, init=False)  # the forward pass may still use the parameter
-    met: bool = field(default=False, init=False)  # the forward pass has used it
+    noise: Noise
+    samples: Samples
+    drawn: Drawn = field(default=Drawn.NOTHING, init=False)
+    _open: bool = field(default=True, init=False)
+    _product: tuple[Known, bool] | None = field(default=None, init=False)
     _stacked: Tensor | None = field(default=None, init=False)
 
     @cached_property
@@ -92,74 +87,106 @@ class Target:
         norms = _norms(rows)
         return norms.view(-1, *[1] * (parameter.dim() - 1)) if parameter.dim() > 1 else norms[0]
 
-    @property
-    def materialised(self) -> bool:
-        """Whether the perturbed parameters exist as tensors."""
-        return self._stacked is not None
+    @cached_property
+    def streams(self) -> Streams:
+        """Where its noise comes from."""
+        return Streams(self.noise, self.name, self.samples.streams)
+
+    def may_draw(self, what: Drawn) -> bool:
+        """Whether there is a way on to this, by the table above."""
+        if self._open:
+            return what in _NEXT[self.drawn]
+        return what is self.drawn is Drawn.WHOLE
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The perturbations, times sigma and scale, of rows ``(samples, ...)`` of a matrix."""
+        self._advance(Drawn.ROWS)
+        samples, width = self.samples, self.parameter.shape[1]
+        noise = self.noise.rows(self.name, index, width, self.parameter.dtype, samples.share)
+        if self.scale is not None:
+            noise *= self.scale[index, 0, None]
+        if samples.antithetic:
+            noise *= samples.signs(noise, noise.dim())
+        return noise.mul_(self.sigma)
+
+    def draw_product(self, known: Known, transposed: bool) -> None:
+        """Note what the first use, as the weight of a linear map, has drawn of X.
+
+        Args:
+            known: about X, a matrix with a row for each of the map's outputs.
+            transposed: whether the parameter has a column for each of them instead.
+        """
+        self._advance(Drawn.PRODUCT)
+        self._product = known, transposed
 
     def stacked(self) -> Tensor:
-        r"""The perturbed parameters, shape ``(lanes, *parameter.shape)``, without graph."""
+        r"""The perturbed parameters, shape ``(samples, *parameter.shape)``, without graph."""
+        self._advance(Drawn.WHOLE)
         if self._stacked is None:
             self._stacked = self._perturbed()
-            self.drawn = None
+            self._product = None
         return self._stacked
-
-    @property
-    def version(self) -> int:
-        """Of the memory of :meth:`stacked`, which grows when it is changed."""
-        return self.stacked()._version
 
     def close(self) -> None:
         """End the forward pass."""
-        self.met = self.drawn is not None or self.materialised or self.touched
-        self.open, self.drawn = False, None
+        if not self._open:
+            self._refuse("closed")
+        self._open, self._product = False, None
 
-    def _perturbed(self) -> Tensor:
-        parameter, lanes = self.parameter.detach(), self.lanes
-        if self.drawn is None and self.scale is None:
-            at_once = lanes.noise.perturbed(
-                self.name, parameter, self.sigma, lanes.count, lanes.share
-            )
-            if at_once is not None:
-                return at_once
-        noise = self._draw()
-        if self.scale is not None:
-            noise *= self.scale
-        return torch.add(parameter, lanes.signed(noise), alpha=self.sigma)
-
-    def at(self, lane: int) -> Tensor:
-        """The perturbed parameter of one lane, as in :meth:`stacked`, by itself."""
-        parameter, share = self.parameter.detach(), self.lanes.share
-        shape, first = (1, *parameter.shape), lane // share
-        noise = self.lanes.noise.normals(
+    def at(self, sample: int) -> Tensor:
+        """The perturbed parameter of one sample, as in :meth:`stacked`, by itself; draws anew."""
+        parameter, share = self.parameter.detach(), self.samples.share
+        shape, first = (1, *parameter.shape), sample // share
+        noise = self.noise.normals(
             self.name, Role.PARAMETER, shape, parameter.dtype, parameter.device, first=first
         )[0]
         if self.scale is not None:
             noise *= self.scale
-        return torch.add(parameter, noise if lane % share == 0 else -noise, alpha=self.sigma)
+        return torch.add(parameter, noise if sample % share == 0 else -noise, alpha=self.sigma)
 
-    def _draw(self) -> Tensor:
-        parameter, lanes = self.parameter, self.lanes
-        shape = (lanes.streams, *parameter.shape)
-        drawn = lanes.noise.normals(
-            self.name, Role.PARAMETER, shape, parameter.dtype, parameter.device
+    @property
+    def version(self) -> int:
+        """The version of the memory of :meth:`stacked`, which grows when it is changed."""
+        return self.stacked()._version
+
+    def _advance(self, what: Drawn) -> None:
+        if not self.may_draw(what):
+            self._refuse(f"asked for {what.value} of its X")
+        self.drawn = what
+
+    def _refuse(self, asked: str) -> None:
+        when = "" if self._open else ", and the pass is over"
+        raise RuntimeError(
+            f"parameter {self.name!r} was {asked}, when {self.drawn.value} of it had been drawn"
+            f"{when}: please report how it came to this"
         )
-        return drawn if self.drawn is None else self.drawn.complete(drawn)
 
-    def rows(self, index: Tensor) -> Tensor:
-        """The perturbations, times sigma and scale, of rows ``(lanes, ...)`` of a matrix."""
-        self.touched = True
-        lanes, width = self.lanes, self.parameter.shape[1]
-        noise = lanes.noise.rows(self.name, index, width, self.parameter.dtype, lanes.share)
+    def _perturbed(self) -> Tensor:
+        parameter, samples = self.parameter.detach(), self.samples
+        if self._product is None and self.scale is None:
+            at_once = self.noise.perturbed(
+                self.name, parameter, self.sigma, samples.count, samples.share
+            )
+            if at_once is not None:
+                return at_once
+        noise = self.streams.normals(Role.PARAMETER, *parameter.shape, like=parameter)
+        if self._product is not None:
+            noise = self._completed(noise, *self._product)
         if self.scale is not None:
-            noise *= self.scale[index, 0, None]
-        if lanes.antithetic:
-            noise *= lanes.signs(noise, noise.dim())
-        return noise.mul_(self.sigma)
+            noise *= self.scale
+        return torch.add(parameter, samples.signed(noise), alpha=self.sigma)
+
+    def _completed(self, free: Tensor, known: Known, transposed: bool) -> Tensor:
+        normals = known.normals
+        residual = self.streams.normals(Role.RESIDUAL, *normals.shape[1:], like=normals)
+        matrix = free.flatten(2)  # a convolution's filters are rows
+        with without_autocast(free.device):
+            completed = known.complete(matrix.mT if transposed else matrix, residual)
+        return (completed.mT if transposed else completed).reshape(free.shape)
 
 
 def _norms(rows: Tensor) -> Tensor:
-    """Of rows ``(n, i)`` of any size, whose squares may be out of range."""
+    """The norms of rows ``(n, i)`` of any size, whose squares may be out of range."""
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
     limit = 1e140 if rows.dtype == torch.float64 else 1e15
     # Not asked of other devices, which would have to be waited for.

@@ -1,4 +1,4 @@
-"""Leaving vmap for a moment, to compute for all lanes at once."""
+"""Leaving vmap for a moment, to compute for all samples at once."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Operand(NamedTuple):
     """A tensor seen from outside vmap.
 
     Args:
-        value: with the lanes as first dimension, unless they share it.
-        shared: whether all lanes have the same.
+        value: with the samples as first dimension, unless they share it.
+        shared: whether all samples have the same.
     """
 
     value: Tensor
@@ -41,11 +41,11 @@ class Operand(NamedTuple):
 
 
 class Periodic:
-    """Rows, a piece for each lane, that repeat; and whatever is a view of all of them.
+    """Rows, a piece for each sample, that repeat; and whatever is a view of all of them.
 
     Args:
-        rows: shape ``(lanes, ...)``, contiguous.
-        cycle: after so many lanes they repeat.
+        rows: shape ``(samples, ...)``, contiguous.
+        cycle: after so many samples they repeat.
     """
 
     def __init__(self, rows: Tensor, cycle: int) -> None:
@@ -53,7 +53,7 @@ class Periodic:
         self._version = rows._version
 
     def reaches(self, tensor: Tensor) -> bool:
-        """Whether a tensor ``(lanes, ...)`` holds just these rows, reshaped, and still does."""
+        """Whether a tensor ``(samples, ...)`` holds just these rows, reshaped, and still does."""
         rows = self._rows
         return (
             tensor.data_ptr() == rows.data_ptr()
@@ -85,26 +85,28 @@ def ours(func: Callable[..., Any], *args: Any) -> Any:
         place.ours = before
 
 
-def on_all_lanes(body: Body, lane: Tensor, *operands: Tensor | None, apart: bool = False) -> Any:
-    """Call ``body(*operands)`` once, outside vmap, where lanes are a first dimension.
+def on_all_samples(
+    body: Body, sample: Tensor, *operands: Tensor | None, apart: bool = False
+) -> Any:
+    """Call ``body(*operands)`` once, outside vmap, where samples are a first dimension.
 
     Args:
         body: takes an :class:`Operand` (or ``None``) for each operand; returns a tensor, or a tuple
-            of tensors, whose first dimension are the lanes. Unless ``apart``, its first operand may
-            have more leading dimensions: those of vmaps inside this one.
-        lane: the number of the lane, a scalar tensor that vmap maps over.
-        operands: tensors as the lanes see them.
+            of tensors, whose first dimension are the samples. Unless ``apart``, its first operand
+            may have more leading dimensions: those of vmaps inside this one.
+        sample: the sample's number, a scalar tensor that vmap maps over.
+        operands: tensors as the samples see them.
         apart: call it for every element of vmaps inside this one, over which any operand may vary.
 
     Returns:
-        The result as the lanes see it.
+        The result as the samples see it.
     """
     if innermost():
-        return ours(_directly, body, lane, operands)
-    return ours(_AllLanes.apply, body, lane, apart, *operands)
+        return ours(_directly, body, sample, operands)
+    return ours(_AllSamples.apply, body, sample, apart, *operands)
 
 
-def owned(tensor: Tensor, *shape: int) -> Tensor:
+def not_a_view(tensor: Tensor, *shape: int) -> Tensor:
     """The same values in a shape, for a function's result: not a view in autograd's eyes.
 
     Autograd refuses to change views of a custom function's results in place, which activations do.
@@ -121,7 +123,7 @@ def stacked(results: Sequence[Any]) -> Any:
 
 
 def innermost() -> bool:
-    """Whether the vmap over the lanes is known to be the only one here."""
+    """Whether the vmap over the samples is known to be the only one here."""
     return depth() == 1
 
 
@@ -131,25 +133,25 @@ def depth() -> int:
 
 
 def varies(tensor: Tensor) -> bool:
-    """Whether lanes have different values of this tensor, inside the vmap over them or after it."""
+    """Whether samples differ in this tensor, inside the vmap over them or after it."""
     return _direct and bool(_vmap.is_batchedtensor(tensor))
 
 
 def underlying(tensor: Tensor) -> Tensor:
-    """The tensor that holds the values of all lanes."""
+    """The tensor that holds the values of all samples."""
     while varies(tensor):
         tensor = _vmap.get_unwrapped(tensor)
     return tensor
 
 
-def last_lane(tensor: Tensor) -> Tensor:
-    """The last lane's value of a tensor that a vmap left behind; another tensor as it is."""
+def last_sample(tensor: Tensor) -> Tensor:
+    """The last sample's value of a tensor that a vmap left behind; another tensor as it is."""
     while varies(tensor):
         tensor = _vmap.get_unwrapped(tensor).select(_vmap.maybe_get_bdim(tensor), -1)
     return tensor
 
 
-def _directly(body: Body, lane: Tensor, operands: tuple[Tensor | None, ...]) -> Any:
+def _directly(body: Body, sample: Tensor, operands: tuple[Tensor | None, ...]) -> Any:
     seen = [None if tensor is None else _unwrapped(tensor) for tensor in operands]
     layer = _vmap.pop_dynamic_layer_stack()
     try:
@@ -160,7 +162,7 @@ def _directly(body: Body, lane: Tensor, operands: tuple[Tensor | None, ...]) -> 
             result = body(*seen)
     finally:
         _vmap.push_dynamic_layer_stack(layer)
-    level = _vmap.maybe_get_level(lane)
+    level = _vmap.maybe_get_level(sample)
     if isinstance(result, tuple):
         return tuple(_vmap._add_batch_dim(part, 0, level) for part in result)
     return _vmap._add_batch_dim(result, 0, level)
@@ -173,12 +175,12 @@ def _unwrapped(tensor: Tensor) -> Operand:
     return Operand(value if dim == 0 else value.movedim(dim, 0), False)
 
 
-class _AllLanes(torch.autograd.Function):
+class _AllSamples(torch.autograd.Function):
     """The public way: a function whose vmap rule is called outside vmap."""
 
     @staticmethod
-    def forward(body: Body, lane: Tensor, apart: bool, *operands: Tensor | None) -> Tensor:
-        raise AssertionError("lanes exist under vmap only")
+    def forward(body: Body, sample: Tensor, apart: bool, *operands: Tensor | None) -> Tensor:
+        raise AssertionError("samples exist under vmap only")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -194,7 +196,9 @@ class _AllLanes(torch.autograd.Function):
     jvp = backward
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, body: Body, lane: Tensor, apart: bool, *operands: Any) -> Any:
+    def vmap(
+        info: Any, in_dims: Any, body: Body, sample: Tensor, apart: bool, *operands: Any
+    ) -> Any:
         dims = in_dims[3:]
         fronted = [
             tensor.movedim(dim, 0) if isinstance(dim, int) else tensor
@@ -206,8 +210,8 @@ class _AllLanes(torch.autograd.Function):
                 for tensor, dim in zip(fronted, dims, strict=True)
             ]
             return body(*seen), 0
-        # A vmap of the closure's own, inside the lanes.
-        call = functools.partial(_AllLanes.apply, body, lane, apart)
+        # A vmap of the closure's own, inside the samples.
+        call = functools.partial(_AllSamples.apply, body, sample, apart)
         if apart:
             each = [
                 call(*(t if dim is None else t[i] for t, dim in zip(fronted, dims, strict=True)))
@@ -215,5 +219,5 @@ class _AllLanes(torch.autograd.Function):
             ]
             return stacked(each), 0
         if any(dim is not None for dim in dims[1:]):
-            raise AssertionError("only a first operand may vary over a vmap inside the lanes")
+            raise AssertionError("only a first operand may vary over a vmap inside the samples")
         return call(*fronted), 0

@@ -66,9 +66,10 @@ def _backward(
     cut: Sequence[range],
 ) -> None:
     target = batch.target.expand(samples, *batch.target.shape)
-    scores = config.perturbation.spread(outputs[0].float() if _autocast(config) else outputs[0])
+    own = config.perturbation.samples_of(samples, len(batch.target))
+    scores = own.spread(outputs[0].float() if _autocast(config) else outputs[0])
     with user_code(f"the loss, {config.loss}, of the last stage's outputs failed"):
-        torch.autograd.backward(vmap(task.loss)(scores, config.perturbation.spread(target)).mean())
+        torch.autograd.backward(vmap(task.loss)(scores, own.spread(target)).mean())
     gradients = tuple(x.grad for x in outputs)
     for number, (arrived, given) in reversed(list(enumerate(passed))):
         pairs = [

@@ -14,7 +14,7 @@ from fuzz.models import RANDOM, REFUSED, STATEFUL, Case, draw
 from fuzz.settings import SEED, SIGMA, by_hand, settings, turns
 
 from pprs.pipeline import Pipeline
-from pprs.smoothing import Noise, Perturbation, always, check_model, repeat
+from pprs.smoothing import Noise, Perturbation, check_model, force_way, repeat
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}
 LAW = "antithetic", "scale", "noise"
@@ -40,7 +40,7 @@ def pipelined_case(number):
         exact = False  # microbatches move the state on by themselves
     example = () if type(case.model) is torch.nn.Sequential else case.example(number % 2 == 0)
     before = [t.clone() for t in case.inputs]
-    with always("materialised"):
+    with force_way("materialised"):
         chosen |= by_hand(number, case, example, chosen, dist.get_world_size())
         pipeline = Pipeline(case.model, case.loss, example=example, **chosen)
         for turn in turns(number, case.target.dtype):

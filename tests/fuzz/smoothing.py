@@ -10,7 +10,7 @@ import torch
 from fuzz.models import RANDOM, REFUSED, Case, draw
 
 import pprs
-from pprs.smoothing import Noise, Perturbation, always, check_model, losses_at
+from pprs.smoothing import Noise, Perturbation, check_model, force_way, losses_at
 from pprs.smoothing import repeat as literal
 
 LAWS = {
@@ -85,7 +85,7 @@ def _literally(case: Case, closure, options, batch) -> str:
     law, noise = Perturbation(0.3, 4, **options), Noise(5, 2)
     sigmas = law.sigmas(parameters, 2)
     model.zero_grad()
-    with always("materialised"):
+    with force_way("materialised"):
         try:
             losses = losses_at(closure, parameters, law, sigmas, noise, batch)
             losses.mean().backward()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import pprs
-from pprs.smoothing import always
+from pprs.smoothing import force_way
 
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
 Y = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
@@ -268,7 +268,7 @@ def test_noise_per_example_runs_in_one_pass_and_one_by_one(options):
         return loss
 
     for _ in range(2):
-        with always("materialised"):
+        with force_way("materialised"):
             first = a.step(lambda x, y: F.cross_entropy(plain(x), y), batch)
         second = b.step(closure, batch)
         torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-12)

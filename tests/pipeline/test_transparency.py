@@ -16,7 +16,7 @@ import pprs
 from pprs.compare.network import relu_network
 from pprs.pipeline import Pipeline, ScheduleName
 from pprs.pipeline.schedule import check_pairs
-from pprs.smoothing import Perturbation, always
+from pprs.smoothing import Perturbation, force_way
 from pprs.training.losses import hinge
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
@@ -86,7 +86,7 @@ def worker():
                 trained = train(torch.float64, schedule, replicas=replicas, **EXAMPLES)
                 result["examples", replicas, schedule] = trained
     for law, way in product(LAWS, ("implicit", "materialised")) if world < 4 else ():
-        with always(way):
+        with force_way(way):
             result[law, way] = train(torch.float64, "1f1b", law=law)
     if world == 1:
         for law in LAWS:

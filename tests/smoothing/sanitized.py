@@ -57,36 +57,36 @@ def _run(work, settings):
 def fuzz():
     import torch
 
-    from pprs.smoothing.native import kernels as _compiled
+    from pprs.smoothing.native import kernels
 
-    assert _compiled.available(), "the sanitized kernels were not built"
+    assert kernels.has_native_kernels(), "the sanitized kernels were not built"
     drawn = random.Random(0)
     torch.manual_seed(0)
     for round_, dtype in product(range(ROUNDS), (torch.float32, torch.float64)):
         size = lambda most=130: drawn.choice([s for s in SIZES if s <= most])  # noqa: E731
-        _normals(torch, _compiled, drawn, dtype, size)
-        _algebra(torch, _compiled, drawn, dtype, size, singular=round_ % 3 == 0)
+        _normals(torch, kernels, drawn, dtype, size)
+        _algebra(torch, kernels, drawn, dtype, size, singular=round_ % 3 == 0)
     print(f"the sanitized kernels ran {2 * ROUNDS} times over shapes up to {SIZES[-1]}, clean")
 
 
-def _normals(torch, compiled, drawn, dtype, size):
+def _normals(torch, kernels, drawn, dtype, size):
     from pprs.smoothing._philox import Segments
 
-    share, lanes, pieces, count = drawn.choice((1, 2)), drawn.randint(1, 4), size(17), size()
+    share, samples, pieces, count = drawn.choice((1, 2)), drawn.randint(1, 4), size(17), size()
     if drawn.random() < 0.3:
         pieces, starts, base = 1, torch.zeros(1, 1, dtype=torch.int64), torch.randn(count)
     else:
-        starts, base = torch.randint(0, 2**40, (drawn.choice((1, lanes)), pieces)), None
+        starts, base = torch.randint(0, 2**40, (drawn.choice((1, samples)), pieces)), None
     base = None if base is None else _laid_out(torch, drawn, base.to(dtype))
-    segments = Segments(starts, count, lanes, drawn.randint(0, 9), share)
-    compiled.normals(drawn.getrandbits(64), 3, segments, dtype, base=base, sigma=0.1)
+    segments = Segments(starts, count, samples, drawn.randint(0, 9), share)
+    kernels.normals(drawn.getrandbits(64), 3, segments, dtype, base=base, sigma=0.1)
 
 
-def _algebra(torch, compiled, drawn, dtype, size, singular):
+def _algebra(torch, kernels, drawn, dtype, size, singular):
     pairs = drawn.choice((1, 2))
     n, q = (pairs * drawn.randint(1, 32 // pairs) for _ in range(2))
-    lanes, width, outputs = pairs * drawn.randint(1, 3), size(), size()
-    streams = lanes // pairs
+    samples, width, outputs = pairs * drawn.randint(1, 3), size(), size()
+    streams = samples // pairs
 
     def random_(*shape):
         return _laid_out(torch, drawn, torch.randn(shape, dtype=dtype))
@@ -100,14 +100,14 @@ def _algebra(torch, compiled, drawn, dtype, size, singular):
         signs = [
             torch.tensor([1.0, -1.0]).double().repeat_interleave(k // 2)[:, None] for k in (n, q)
         ]
-    offset = random_(lanes, outputs) if drawn.random() < 0.7 else None
+    offset = random_(samples, outputs) if drawn.random() < 0.7 else None
     scale = random_(outputs) if drawn.random() < 0.5 else None
-    drawing = compiled.Drawing(drawn.getrandbits(64), (1,), 1e-10, 0.1)
-    compiled.factor(rows, signs[0], 1e-10)
-    _, normals, known = compiled.forward(rows, signs[0], offset, scale, outputs, drawing)
-    drawing = compiled.Drawing(drawn.getrandbits(64), (2, 3), 1e-10)
+    drawing = kernels.Drawing(drawn.getrandbits(64), (1,), 1e-10, 0.1)
+    kernels.factor(rows, signs[0], 1e-10)
+    _, normals, known = kernels.forward(rows, signs[0], offset, scale, outputs, drawing)
+    drawing = kernels.Drawing(drawn.getrandbits(64), (2, 3), 1e-10)
     known = (rows, signs[0], known[1], known[2], normals)
-    compiled.backward(left, signs[1], known, 1e-5, drawing)
+    kernels.backward(left, signs[1], known, 1e-5, drawing)
 
 
 def _laid_out(torch, drawn, tensor):
@@ -128,14 +128,14 @@ def planted():
     """A bias of one element for many outputs, past the check of what kernels are handed."""
     import torch
 
-    from pprs.smoothing.native import kernels as _compiled
+    from pprs.smoothing.native import kernels
 
     rows, offset = torch.ones(1, 1, 64), torch.ones(1, 1)
-    place = _compiled._at
-    _compiled._at = lambda tensor, *expected: (
+    place = kernels._at
+    kernels._at = lambda tensor, *expected: (
         tensor.data_ptr() if tensor is offset else place(tensor, *expected)
     )
-    _compiled.forward(rows, None, offset, None, 256, _compiled.Drawing(1, (1,), 0.0))
+    kernels.forward(rows, None, offset, None, 256, kernels.Drawing(1, (1,), 0.0))
 
 
 if __name__ == "__main__":

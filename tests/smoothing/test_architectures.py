@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from benchmarks.gradient.cases import resnet
-from pprs.smoothing import Noise, Perturbation, always, losses_at, repeat
+from pprs.smoothing import Noise, Perturbation, force_way, losses_at, repeat
 
 SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
 WORDS = dict(vocab_size=50, max_position_embeddings=16)
@@ -103,7 +103,7 @@ def gradients(closure, batch, law, parameters, way, step):
     if way == "literal":
         losses = repeat(closure, parameters, law, sigmas, noise, batch)
     else:
-        with always(way):
+        with force_way(way):
             losses = losses_at(closure, parameters, law, sigmas, noise, batch)
         losses.mean().backward()
     return torch.cat([p.grad.flatten() for p in parameters.values()]), losses.detach()

@@ -8,11 +8,11 @@ from torch import nn
 import pprs
 from pprs.smoothing import Noise, Perturbation, _autocast, at_perturbed
 
-LANES = 3
+SAMPLES = 3
 
 
 def numbers(*shape):
-    return torch.rand(LANES, *shape, generator=torch.Generator().manual_seed(0)) + 0.1
+    return torch.rand(SAMPLES, *shape, generator=torch.Generator().manual_seed(0)) + 0.1
 
 
 X, Y, VOLUME = numbers(4, 4), numbers(4, 4).flip(0), numbers(1, 4, 4, 4)
@@ -66,14 +66,15 @@ FUNCTIONS = {
 
 
 def smoothed(function, *inputs):
-    law, parameter = Perturbation(0.1, LANES), nn.Parameter(torch.zeros(2))
-    lanes = law.lanes(Noise(0, 0), LANES, 1)
-    return at_perturbed(function, law.targets({"p": parameter}, {"p": 0.1}, lanes), lanes, *inputs)
+    law, parameter = Perturbation(0.1, SAMPLES), nn.Parameter(torch.zeros(2))
+    samples = law.samples_of(SAMPLES, 1)
+    targets = law.targets({"p": parameter}, {"p": 0.1}, Noise(0, 0), samples)
+    return at_perturbed(function, targets, samples, *inputs)
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("case", FUNCTIONS)
-def test_a_function_gives_the_types_and_values_that_it_gives_without_lanes(case):
+def test_a_function_gives_the_types_and_values_that_it_gives_without_samples(case):
     function, *inputs = FUNCTIONS[case]
     tried = 0
     for kinds in ("single", "half", "mixed"):
@@ -85,7 +86,7 @@ def test_a_function_gives_the_types_and_values_that_it_gives_without_lanes(case)
         with torch.autocast(X.device.type, dtype=torch.bfloat16):
             try:
                 expected = torch.stack(
-                    [function(*(x[lane] for x in given)) for lane in range(LANES)]
+                    [function(*(x[sample] for x in given)) for sample in range(SAMPLES)]
                 )
             except RuntimeError:
                 continue  # torch has no such mixture by itself
@@ -119,7 +120,7 @@ def test_every_function_that_autocast_knows_is_known_by_name():
         assert set((_autocast._LOWER + " " + _autocast._WIDEST).split()) & known
 
 
-def test_what_a_gpu_computes_in_single_precision_is_cast_before_lanes_take_it_apart():
+def test_what_a_gpu_computes_in_single_precision_is_cast_before_vmap_takes_it_apart():
     policies = _autocast._policies("cuda")
     for function in (F.softmax, F.layer_norm, F.cross_entropy, F.normalize, torch.Tensor.pow):
         assert policies[function] == "single"

@@ -1,7 +1,7 @@
 """The sampled gradients have the distribution of Algorithm 1's, for every kind of linear map.
 
-A lane's activations and the gradients that arrive at them determine its parameters' gradients.
-Both, over many lanes, are compared with those of the literal estimator, which perturbs parameters
+A sample's activations and the gradients that arrive at them determine its parameters' gradients.
+Both, over many samples, are compared with those of the literal estimator, which perturbs parameters
 by torch's own generator and runs under plain vmap.
 """
 
@@ -15,9 +15,9 @@ from torch import nn
 from torch.func import functional_call, vmap
 from torch.func import grad as gradient_of
 
-from pprs.smoothing import Noise, Perturbation, Role, _gram, _noise, _pass, always, at_perturbed
+from pprs.smoothing import Noise, Perturbation, Role, _gram, _noise, _pass, at_perturbed, force_way
 
-LANES, SIGMA = 50_000, 0.4
+SAMPLES, SIGMA = 50_000, 0.4
 
 
 class Net(nn.Module):
@@ -30,9 +30,9 @@ class Net(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b, bias) for a, b in pairwise(sizes)).double()
         self.inputs = inputs
 
-    def taps(self, lanes):
+    def taps(self, samples):
         rows = self.inputs.shape[:-1]
-        return [torch.zeros(lanes, *rows, m.out_features).double() for m in self.layers]
+        return [torch.zeros(samples, *rows, m.out_features).double() for m in self.layers]
 
     def apply_layer(self, layer, h):
         return layer(h)
@@ -109,8 +109,8 @@ class GradientOfInputs(Net):
         self.offset = nn.Parameter(torch.zeros_like(inputs))
         self.offset.requires_grad_(False)
 
-    def taps(self, lanes):
-        return [torch.zeros(lanes, *self.inputs.shape).double(), *super().taps(lanes)]
+    def taps(self, samples):
+        return [torch.zeros(samples, *self.inputs.shape).double(), *super().taps(samples)]
 
     def forward(self, first, *taps):
         kept, self.inputs = self.inputs, self.inputs + first
@@ -149,29 +149,29 @@ CASES = {
 
 
 def pairs(observed, antithetic):
-    """With antithetic pairs, a draw is what both lanes of a pair give."""
+    """With antithetic pairs, a draw is what both samples of a pair give."""
     return observed.reshape(len(observed) // 2, -1) if antithetic else observed
 
 
-def sampled(net, *, sigma=SIGMA, antithetic=False, scale=None, seed=0, lanes=LANES):
-    law = Perturbation(sigma, lanes, antithetic=antithetic, scale=scale)
+def sampled(net, *, sigma=SIGMA, antithetic=False, scale=None, seed=0, samples=SAMPLES):
+    law = Perturbation(sigma, samples, antithetic=antithetic, scale=scale)
     parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
-    places = law.lanes(Noise(seed, 0), lanes, 1)
-    taps = [tap.requires_grad_() for tap in net.taps(lanes)]
-    with always("implicit"):
-        targets = law.targets(parameters, law.sigmas(parameters, 0), places)
-        result = at_perturbed(net, targets, places, *taps)
+    noise, drawn = Noise(seed, 0), law.samples_of(samples, 1)
+    taps = [tap.requires_grad_() for tap in net.taps(samples)]
+    with force_way("implicit"):
+        targets = law.targets(parameters, law.sigmas(parameters, 0), noise, drawn)
+        result = at_perturbed(net, targets, drawn, *taps)
         arrived = torch.autograd.grad(result[:, 0].sum(), taps)
     return pairs(torch.cat([result.detach(), *(g.flatten(1) for g in arrived)], 1), antithetic)
 
 
-def literal(net, *, antithetic=False, scale=None, lanes=LANES):
+def literal(net, *, antithetic=False, scale=None, samples=SAMPLES):
     generator = torch.Generator().manual_seed(1)
     perturbed = {}
     for name, p in net.named_parameters():
         if not p.requires_grad:
             continue
-        x = torch.randn(lanes, *p.shape, generator=generator, dtype=p.dtype)
+        x = torch.randn(samples, *p.shape, generator=generator, dtype=p.dtype)
         if antithetic:
             x[1::2] = -x[::2]
         size = p.norm() if p.dim() == 1 else p.flatten(1).norm(dim=1).view(-1, *[1] * (p.dim() - 1))
@@ -180,7 +180,7 @@ def literal(net, *, antithetic=False, scale=None, lanes=LANES):
     def at(parameters, taps):
         return functional_call(net, parameters, taps)
 
-    taps = tuple(net.taps(lanes))
+    taps = tuple(net.taps(samples))
     arrived = vmap(gradient_of(lambda p, t: at(p, t)[0], argnums=1))(perturbed, taps)
     result = vmap(at)(perturbed, taps)
     return pairs(torch.cat([result, *(g.flatten(1) for g in arrived)], 1).detach(), antithetic)
@@ -236,27 +236,27 @@ def test_it_rejects_pairs_that_are_not_antithetic():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_parameters_get_the_sum_over_lanes_of_the_products(case, monkeypatch):
+def test_parameters_get_the_sum_over_samples_of_the_products(case, monkeypatch):
     """As long as the pass is open, a backward completes X: then all is a matter of algebra."""
     monkeypatch.setattr(_pass.Smoothed, "close", lambda *_: None)
-    net, lanes = CASES[case](), 6
-    law = Perturbation(SIGMA, lanes)
+    net, samples = CASES[case](), 6
+    law = Perturbation(SIGMA, samples)
     parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
-    places = law.lanes(Noise(3, 0), lanes, 1)
+    noise, drawn = Noise(3, 0), law.samples_of(samples, 1)
 
     def run(way):
-        with always(way):
-            targets = law.targets(parameters, law.sigmas(parameters, 0), places)
-            return at_perturbed(net, targets, places, *net.taps(lanes)), targets
+        with force_way(way):
+            targets = law.targets(parameters, law.sigmas(parameters, 0), noise, drawn)
+            return at_perturbed(net, targets, drawn, *net.taps(samples)), targets
 
     result, targets = run("implicit")
     grads = torch.autograd.grad(result[:, 0].sum(), list(parameters.values()))
     # All that was drawn, completed to X: the same pass with these weights, by plain vmap.
     stacked = {t.name: t.stacked() for t in targets}
-    again = vmap(lambda p, taps: functional_call(net, p, taps))(stacked, tuple(net.taps(lanes)))
+    again = vmap(lambda p, taps: functional_call(net, p, taps))(stacked, tuple(net.taps(samples)))
     torch.testing.assert_close(result.detach(), again, rtol=1e-4, atol=1e-4)
-    per_lane = vmap(gradient_of(lambda p, t: functional_call(net, p, t)[0]))(
-        stacked, tuple(net.taps(lanes))
+    per_sample = vmap(gradient_of(lambda p, t: functional_call(net, p, t)[0]))(
+        stacked, tuple(net.taps(samples))
     )
     for name, grad in zip(parameters, grads, strict=True):
-        torch.testing.assert_close(grad, per_lane[name].sum(0), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(grad, per_sample[name].sum(0), rtol=1e-4, atol=1e-4)

@@ -1,27 +1,23 @@
-"""Factors of Gram matrices and the conditional products: their algebra, compiled and not."""
+"""Factors of Gram matrices and the conditional products: their algebra, native and not."""
 
 import pytest
 import torch
 
-from pprs.smoothing import Noise, Perturbation, Role, _gram, always, at_perturbed, compiled
-from pprs.smoothing.native import kernels as _compiled
+from pprs.smoothing import (
+    Noise,
+    Perturbation,
+    _gram,
+    at_perturbed,
+    force_way,
+    has_native_kernels,
+)
+from pprs.smoothing._noise import Streams
+from pprs.smoothing.native import kernels
 
 needs_compiler = pytest.mark.skipif(
-    not compiled() or torch.get_default_device().type != "cpu", reason="no C compiler, or no CPU"
+    not has_native_kernels() or torch.get_default_device().type != "cpu",
+    reason="no C compiler, or no CPU",
 )
-
-
-class Source:
-    """Draws of one parameter, as a use of it has them."""
-
-    def __init__(self, streams):
-        self.streams, self.noise = streams, Noise(0, 0)
-
-    def normals(self, role, *shape, like):
-        return self.noise.normals("w", role, (self.streams, *shape), like.dtype, like.device)
-
-    def drawing(self, jitter):
-        return _compiled.Drawing(self.noise.key("w"), (Role.BACKWARD, Role.RESIDUAL), jitter)
 
 
 def rows(streams, n, width, dtype, *, zeros=True):
@@ -56,19 +52,19 @@ def test_a_factor_is_a_root_of_the_gram_matrix_and_has_its_inverse(n, dtype, pai
 @pytest.mark.parametrize("pairs", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(("n", "q"), [(1, 1), (2, 4), (7, 7), (5, 1), (32, 32), (9, 31)])
-def test_compiled_products_are_torch_s(monkeypatch, n, q, dtype, pairs):
+def test_native_products_are_torch_s(monkeypatch, n, q, dtype, pairs):
     a, d = rows(3, n, 50, dtype, zeros=False), rows(3, q, 20, dtype)
     z = torch.randn((3, n, 20), generator=torch.Generator().manual_seed(0), dtype=dtype)
     signs, left_signs = alternating(n, pairs), alternating(q, pairs)
-    source = Source(3)
+    source = Streams(Noise(0, 0), "w", 3)
 
     def product():
         known = _gram.Known(a, signs, _gram.factor(a, signs), z)
         return known.product(d, left_signs, source)
 
-    assert _compiled.takes(a)
+    assert kernels.takes(a)
     found = product()
-    monkeypatch.setattr(_compiled, "takes", lambda rows: False)
+    monkeypatch.setattr(kernels, "takes", lambda rows: False)
     expected = product()
     tolerance = 1e-3 if dtype == torch.float32 else 1e-7
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
@@ -78,7 +74,7 @@ def test_compiled_products_are_torch_s(monkeypatch, n, q, dtype, pairs):
 @pytest.mark.parametrize("takes", [True, False])
 def test_zero_rows_of_one_have_no_noise(monkeypatch, takes):
     if not takes:
-        monkeypatch.setattr(_compiled, "takes", lambda rows: False)
+        monkeypatch.setattr(kernels, "takes", lambda rows: False)
     found = _gram.factor(torch.zeros(2, 1, 5))
     assert not found.lower.any()
     assert not found.inverse.any()
@@ -95,14 +91,14 @@ def test_whole_passes_are_the_same_without_the_kernels(monkeypatch, n, bias, opt
 
     def run():
         law, parameters = Perturbation(0.3, 4, **options), dict(model.named_parameters())
-        lanes = law.lanes(Noise(1, 0), 4, 1)
-        targets = law.targets(parameters, law.sigmas(parameters, 0), lanes)
+        samples = law.samples_of(4, 1)
+        targets = law.targets(parameters, law.sigmas(parameters, 0), Noise(1, 0), samples)
         given = x.clone().requires_grad_()
-        with always("implicit"):
-            result = at_perturbed(lambda row: model(row).pow(3).mean(), targets, lanes, given)
+        with force_way("implicit"):
+            result = at_perturbed(lambda row: model(row).pow(3).mean(), targets, samples, given)
         return torch.autograd.grad(result.sum(), [*model.parameters(), given])
 
     found = run()
-    monkeypatch.setattr(_compiled, "takes", lambda rows: False)
+    monkeypatch.setattr(kernels, "takes", lambda rows: False)
     for a, b in zip(found, run(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)

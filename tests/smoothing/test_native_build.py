@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pprs.smoothing import compiled
-from pprs.smoothing.native import build as _build
+from pprs.smoothing import has_native_kernels
+from pprs.smoothing.native import build
 
-pytestmark = pytest.mark.skipif(not compiled(), reason="there is no C compiler here")
+pytestmark = pytest.mark.skipif(not has_native_kernels(), reason="there is no C compiler here")
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def places(tmp_path, monkeypatch):
     source.parent.mkdir()
     source.write_text("int works(void) { return 7; }")
     source.with_name("rows.h").touch()
-    monkeypatch.setattr(_build, "_SOURCE", source)
+    monkeypatch.setattr(build, "_SOURCE", source)
     (tmp_path / "tmp").mkdir(mode=0o700)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -31,13 +31,13 @@ def places(tmp_path, monkeypatch):
 @pytest.fixture
 def loaded(monkeypatch):
     """The libraries that were loaded."""
-    found, load = [], _build.ctypes.CDLL
+    found, load = [], build.ctypes.CDLL
 
     def recording(path):
         found.append(Path(path))
         return load(path)
 
-    monkeypatch.setattr(_build.ctypes, "CDLL", recording)
+    monkeypatch.setattr(build.ctypes, "CDLL", recording)
     return found
 
 
@@ -48,10 +48,10 @@ def works(library):
 def test_a_library_is_built_once_and_kept_where_only_its_owner_writes(
     tmp_path, loaded, monkeypatch
 ):
-    assert works(_build.load())
+    assert works(build.load())
     with monkeypatch.context() as without:
-        without.setattr(_build, "_run", None)
-        assert works(_build.load())
+        without.setattr(build, "_run", None)
+        assert works(build.load())
     (kept,) = set(loaded)
     assert kept.parent == tmp_path / "cache" / "pprs"
     assert [path.stat().st_mode & 0o777 for path in (kept, *kept.parents[:2])] == [0o700] * 3
@@ -62,7 +62,7 @@ def belongs_to_somebody_else(path, monkeypatch):
         os.chown(path, 65534, 65534)
     else:
         number = os.geteuid() + 1
-        monkeypatch.setattr(_build.os, "geteuid", lambda: number)
+        monkeypatch.setattr(build.os, "geteuid", lambda: number)
 
 
 def is_a_link(path, monkeypatch):
@@ -88,17 +88,17 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_library_that_others_may_have_changed_is_never_loaded(way, monkeypatch):
     # Built only: a library that is in use must not be cut short.
-    kept = _build._kept(next(_build._folders()), _build._compiler(), _build._FLAGS[0])
+    kept = build._kept(next(build._folders()), build._compiler(), build._FLAGS[0])
     WAYS[way](kept, monkeypatch)
     os.utime(kept, (1, 1))
-    times, load = [], _build.ctypes.CDLL
+    times, load = [], build.ctypes.CDLL
 
     def recording(path):
         times.append(Path(path).stat().st_mtime)
         return load(path)
 
-    monkeypatch.setattr(_build.ctypes, "CDLL", recording)
-    assert works(_build.load())
+    monkeypatch.setattr(build.ctypes, "CDLL", recording)
+    assert works(build.load())
     assert times
     assert 1 not in times
 
@@ -106,7 +106,7 @@ def test_a_library_that_others_may_have_changed_is_never_loaded(way, monkeypatch
 def test_a_sticky_folder_that_all_write_to_may_hold_one_s_own(tmp_path, loaded):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(0o1777)
-    assert works(_build.load())
+    assert works(build.load())
     assert loaded[0].parent == tmp_path / "cache" / "pprs"
 
 
@@ -114,7 +114,7 @@ def test_with_no_safe_folder_a_fresh_one_is_used_and_removed(tmp_path, loaded):
     for folder in (tmp_path / "cache" / "pprs", tmp_path / "tmp" / f"pprs-{os.geteuid()}"):
         folder.mkdir(parents=True)
         folder.chmod(0o777)
-    assert works(_build.load())
+    assert works(build.load())
     assert loaded[0].parent.parent == tmp_path / "tmp"
     assert not loaded[0].exists()
 
@@ -122,7 +122,7 @@ def test_with_no_safe_folder_a_fresh_one_is_used_and_removed(tmp_path, loaded):
 def test_a_home_that_cannot_be_written_to_is_done_without(tmp_path, loaded, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
-    assert works(_build.load())
+    assert works(build.load())
     assert loaded[0].parent == tmp_path / "tmp" / f"pprs-{os.geteuid()}"
 
 
@@ -130,7 +130,7 @@ def test_a_relative_cache_folder_is_ignored(tmp_path, loaded, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert works(_build.load())
+    assert works(build.load())
     assert loaded[0].parent == tmp_path / "home" / ".cache" / "pprs"
     assert not (tmp_path / "relative").exists()
 
@@ -138,20 +138,20 @@ def test_a_relative_cache_folder_is_ignored(tmp_path, loaded, monkeypatch):
 @pytest.mark.parametrize("compiler", ["cc -g", "env cc", "no-such-compiler", "cc 'open", "", " "])
 def test_cc_may_have_arguments_and_may_name_nothing(compiler, monkeypatch):
     monkeypatch.setenv("CC", compiler)
-    assert works(_build.load())
+    assert works(build.load())
 
 
 def test_where_nothing_can_be_built_there_is_no_library(tmp_path, monkeypatch):
     def full(command):
         raise subprocess.CalledProcessError(1, command, stderr=b"No space left on device")
 
-    monkeypatch.setattr(_build, "_run", full)
-    assert _build.load() is None
+    monkeypatch.setattr(build, "_run", full)
+    assert build.load() is None
     assert [*tmp_path.rglob("*.so")] == []
 
 
 def test_two_builds_at_once_leave_one_library(tmp_path):
     with ThreadPoolExecutor(2) as threads:
-        found = list(threads.map(lambda _: _build.load(), range(2)))
+        found = list(threads.map(lambda _: build.load(), range(2)))
     assert all(map(works, found))
     assert len([*(tmp_path / "cache" / "pprs").iterdir()]) == 1

@@ -7,7 +7,7 @@ import torch
 
 from pprs.smoothing import Noise, Role, _philox
 from pprs.smoothing._philox import Segments
-from pprs.smoothing.native import cuda as _fused
+from pprs.smoothing.native import cuda
 
 CUDA = torch.cuda.is_available()
 pytest.importorskip("triton")
@@ -19,7 +19,7 @@ KEYS = (5, 0x7EADBEEFCAFEBABE)  # Triton takes them for integers of 32 and 64 bi
 
 
 def drawn(key, segments, dtype, base=None, sigma=1.0):
-    return _fused.launch(_fused._kernel(), key, 3, segments, dtype, base, sigma)
+    return cuda.launch(cuda._kernel(), key, 3, segments, dtype, base, sigma)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -28,7 +28,7 @@ def drawn(key, segments, dtype, base=None, sigma=1.0):
 @pytest.mark.parametrize("share", [1, 2])
 def test_the_stream_is_the_defined_one(dtype, count, starts, share):
     starts = torch.tensor(starts, device=DEVICE)
-    segments = Segments(starts, count, lanes=4, first=3, share=share)
+    segments = Segments(starts, count, samples=4, first=3, share=share)
     for key in KEYS:
         expected = _philox.normals(key, 3, segments, dtype)
         found = drawn(key, segments, dtype)

@@ -7,15 +7,16 @@ import torch
 from scipy import stats
 from scipy.special import ndtr
 
-from pprs.smoothing import Noise, Role, _philox, compiled
+from pprs.smoothing import Noise, Role, _philox, has_native_kernels
 from pprs.smoothing._philox import Segments
-from pprs.smoothing.native import kernels as _compiled
+from pprs.smoothing.native import kernels
 
 CPU = torch.device("cpu")
 FALSE_ALARMS = 1e-6  # of each test here: its seeds are fixed, so it passes or fails for ever
 
 needs_compiler = pytest.mark.skipif(
-    not compiled() or torch.get_default_device().type != "cpu", reason="no C compiler, or no CPU"
+    not has_native_kernels() or torch.get_default_device().type != "cpu",
+    reason="no C compiler, or no CPU",
 )
 
 
@@ -45,10 +46,10 @@ def test_philox_gives_its_known_answers(key, counter, words):
 @pytest.mark.parametrize("count", [1, 17, 64, 5000])
 @pytest.mark.parametrize("starts", [[[0]], [[5, 1000, 64]], [[2**36 + 7], [3], [5], [9]]], ids=str)
 @pytest.mark.parametrize("share", [1, 2])
-def test_the_compiled_stream_is_the_defined_one(dtype, count, starts, share):
-    segments = Segments(torch.tensor(starts, device=CPU), count, lanes=4, first=3, share=share)
+def test_the_native_stream_is_the_defined_one(dtype, count, starts, share):
+    segments = Segments(torch.tensor(starts, device=CPU), count, samples=4, first=3, share=share)
     expected = _philox.normals(0xDEADBEEFCAFEBABE, 3, segments, dtype)
-    found = _compiled.normals(0xDEADBEEFCAFEBABE, 3, segments, dtype)
+    found = kernels.normals(0xDEADBEEFCAFEBABE, 3, segments, dtype)
     tolerance = 4e-6 if dtype == torch.float32 else 1e-13
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
@@ -66,14 +67,14 @@ def test_perturbing_at_once_adds_the_same_draws():
 def test_without_a_compiler_the_draws_are_the_same(monkeypatch):
     draw = lambda: Noise(3, 1).normals("w", Role.FORWARD, (2, 100), torch.float32, CPU)  # noqa: E731
     before = draw()
-    monkeypatch.setattr(_compiled, "_library", lambda: None)
+    monkeypatch.setattr(kernels, "_library", lambda: None)
     torch.testing.assert_close(draw(), before, rtol=0, atol=4e-6)
 
 
 def test_the_cache_survives_a_compiler_that_fails(monkeypatch, tmp_path):
     monkeypatch.setenv("CC", "false")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert _compiled._library.__wrapped__() is None
+    assert kernels._library.__wrapped__() is None
     assert list((tmp_path / "pprs").iterdir()) == []
 
 
@@ -157,11 +158,19 @@ def test_rows_are_entries_of_the_parameter_s_draws(dtype):
     whole = noise.normals("e", Role.PARAMETER, (3, 11, 6), dtype, CPU)
     index = torch.tensor([[[0, 10], [3, 3]], [[1, 2], [4, 0]], [[9, 9], [9, 5]]], device=CPU)
     rows = noise.rows("e", index, 6, dtype, share=1)
-    for lane in range(3):
-        assert torch.equal(rows[lane], whole[lane][index[lane]])
+    for sample in range(3):
+        assert torch.equal(rows[sample], whole[sample][index[sample]])
     assert torch.equal(
         noise.normals("e", Role.PARAMETER, (1, 11, 6), dtype, CPU, first=2)[0], whole[2]
     )
+
+
+@pytest.mark.parametrize("native", [pytest.param(True, marks=needs_compiler), False])
+def test_no_rows_are_drawn_of_no_indices(native, monkeypatch):
+    if not native:
+        monkeypatch.setattr(kernels, "_library", lambda: None)
+    index = torch.zeros(3, 0, 2, dtype=torch.int64)
+    assert Noise(0, 0).rows("e", index, 6, torch.float32, share=1).shape == (3, 0, 2, 6)
 
 
 def test_half_precision_is_rounded_from_single():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import pprs
-from pprs.smoothing import Noise, Perturbation, always, at_perturbed
+from pprs.smoothing import Noise, Perturbation, at_perturbed, force_way
 
 NAMES = ["body.0.weight", "body.0.bias", "head.weight"]
 
@@ -76,7 +76,7 @@ def grads(model, samples, repeats, sigma=0.5, **options):
 def test_noise_per_example_and_pairs_have_the_mean_and_less_variance(way):
     torch.manual_seed(0)
     model = nn.Linear(2, 1, bias=False).double()
-    with always(way):
+    with force_way(way):
         shared, example, pairs = (
             grads(model, 2, 400, **options)
             for options in (dict(), dict(noise="example"), dict(antithetic=True))
@@ -96,14 +96,13 @@ def test_filters_are_perturbed_in_proportion_to_their_norms():
         model.bias.copy_(torch.tensor([0.0, 0.0, 3.0, 4.0]))
     law = Perturbation(0.1, 20_000, scale="filter")
     parameters = dict(model.named_parameters())
-    lanes = law.lanes(Noise(0, 0), law.samples, 1)
-    targets = law.targets(parameters, law.sigmas(parameters, 0), lanes)
-    weight = at_perturbed(lambda: model.weight * 1, targets, lanes)
+    samples = law.samples_of(law.samples, 1)
+    targets = law.targets(parameters, law.sigmas(parameters, 0), Noise(0, 0), samples)
+    weight, bias = at_perturbed(lambda: (model.weight * 1, model.bias * 1), targets, samples)
     deviation = (weight - model.weight).std((0, 2))
     expected = 0.1 * torch.tensor([0.0, 5.0, 1.0, 10.0]).double()
     torch.testing.assert_close(deviation, expected, rtol=0.03, atol=1e-12)
-    bias = at_perturbed(lambda: model.bias * 1, targets, lanes).std(0)
-    torch.testing.assert_close(bias, torch.full((4,), 0.5).double(), rtol=0.03, atol=0)
+    torch.testing.assert_close(bias.std(0), torch.full((4,), 0.5).double(), rtol=0.03, atol=0)
 
 
 def network(dtype=torch.float32, width=48):
@@ -135,12 +134,12 @@ DEGENERATE = {
 def test_degenerate_inputs_give_finite_gradients_of_the_right_size(case, options):
     """In float32, against float64: the same draws, so the same gradient up to single precision."""
     x = DEGENERATE[case]
-    with always("implicit"):
+    with force_way("implicit"):
         single = gradient(network(), x, seed=1, step=0, **options)
         double = gradient(network(torch.float64), x.double(), seed=1, step=0, **options)
         literal_size = []
     for step in range(4):
-        with always("materialised"):
+        with force_way("materialised"):
             other = gradient(network(torch.float64), x.double(), seed=2, step=step, **options)
         literal_size.append(other.norm())
     assert single.isfinite().all()
@@ -151,7 +150,7 @@ def test_degenerate_inputs_give_finite_gradients_of_the_right_size(case, options
 
 def test_tiny_gradients_keep_their_size_and_noise():
     x = torch.randn(7, 6, generator=torch.Generator().manual_seed(0))
-    with always("implicit"):
+    with force_way("implicit"):
         usual = gradient(network(), x, seed=1, step=0)
         tiny = gradient(network(), x, factor=1e-20, seed=1, step=0)
     torch.testing.assert_close(tiny * 1e20, usual, rtol=1e-3, atol=1e-5)
@@ -161,7 +160,7 @@ def test_dead_layers_have_finite_gradients():
     model = network()
     with torch.no_grad():
         model[0].bias.fill_(-1e3)  # no unit of the first layer is ever alive
-    with always("implicit"):
+    with force_way("implicit"):
         found = gradient(model, torch.ones(3, 6), seed=1, step=0)
     assert found.isfinite().all()
     assert found.norm() > 0
@@ -170,7 +169,7 @@ def test_dead_layers_have_finite_gradients():
 @pytest.mark.parametrize("way", ["implicit", "materialised"])
 def test_the_same_seed_gives_the_same_bits_whatever_the_global_generator(way):
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
-    with always(way):
+    with force_way(way):
         torch.manual_seed(1)
         model = network()
         first = gradient(model, x, seed=4, step=2)
@@ -198,7 +197,7 @@ def test_the_number_of_threads_does_not_change_the_draws():
 def test_a_second_backward_gives_the_same_gradient(way):
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
     model = network()
-    with always(way):
+    with force_way(way):
         loss = pprs.smooth(lambda: model(x).pow(2).mean(), model, 0.1, 8, seed=1)
     parameters = list(model.parameters())
     first = torch.autograd.grad(loss, parameters, retain_graph=True)
@@ -209,7 +208,7 @@ def test_a_second_backward_gives_the_same_gradient(way):
 @pytest.mark.parametrize("way", ["implicit", "materialised"])
 def test_bfloat16_under_autocast_is_near_single_precision(way):
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
-    with always(way):
+    with force_way(way):
         single = gradient(network(), x, seed=1, step=0, samples=64)
         model = network()
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -223,7 +222,7 @@ def test_bfloat16_under_autocast_is_near_single_precision(way):
 def test_a_scaled_loss_gives_scaled_gradients():
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
     model, scaler = network(), torch.amp.GradScaler("cpu")
-    with always("implicit"):
+    with force_way("implicit"):
         usual = gradient(model, x, seed=1, step=0)
         model.zero_grad()
         loss = pprs.smooth(lambda: model(x).pow(2).mean(), model, 0.1, 8, seed=1, step=0)
@@ -242,12 +241,12 @@ def test_a_compiled_model_runs_uncompiled_inside_the_pass():
 
 
 def test_the_way_around_private_functions_gives_the_same(monkeypatch):
-    from pprs.smoothing import _vmap as _lanes
+    from pprs.smoothing import _vmap
 
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
-    with always("implicit"):
+    with force_way("implicit"):
         expected = gradient(network(), x, seed=1, step=0)
-        monkeypatch.setattr(_lanes, "_direct", False)
+        monkeypatch.setattr(_vmap, "_direct", False)
         assert torch.equal(gradient(network(), x, seed=1, step=0), expected)
 
 
@@ -259,7 +258,7 @@ def z_of_maximum(assumed_sigma):
     with torch.no_grad():
         model.weight.copy_(t)
     both = torch.stack([a, b])
-    with always("implicit"):
+    with force_way("implicit"):
         pprs.smooth(lambda: model(both).max(), model, 0.3, n, seed=1).backward()
     ratio = (a - b) @ t[0] / (assumed_sigma * (a - b).norm())
     p = torch.special.ndtr(ratio)
@@ -273,15 +272,16 @@ def test_the_maximum_of_two_linear_functions_has_its_closed_form():
 
 
 @pytest.mark.parametrize("options", [dict(), dict(antithetic=True)], ids=str)
-def test_the_lanes_of_a_pair_see_one_example_and_gather_undoes_spread(options):
+def test_the_samples_of_a_pair_see_one_example_and_gather_undoes_spread(options):
     law = Perturbation(0.1, 4, "example", **options)
     examples = torch.arange(3.0).expand(4, 3)
-    lanes = law.spread(examples)
-    assert lanes.shape == (12, 1)
+    samples = law.samples_of(4, 3)
+    rows = samples.spread(examples)
+    assert rows.shape == (12, 1)
     if law.antithetic:
-        assert torch.equal(lanes[::2], lanes[1::2])
+        assert torch.equal(rows[::2], rows[1::2])
     numbered = torch.arange(12).view(4, 3)
-    assert torch.equal(law.gather(law.spread(numbered), 4), numbered)
+    assert torch.equal(samples.gather(samples.spread(numbered)), numbered)
 
 
 def test_a_batch_that_the_closure_changes_no_longer_repeats():
@@ -292,14 +292,14 @@ def test_a_batch_that_the_closure_changes_no_longer_repeats():
             self.in_place = in_place
 
         def forward(self, x):
-            shift = self.shift.detach()  # perturbed, so every lane has its own
+            shift = self.shift.detach()  # perturbed, so every sample has its own
             return self.map(x.add_(shift) if self.in_place else x + shift)
 
     x = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
 
     def found(in_place):
         model = Shifted(in_place)
-        with always("implicit"):
+        with force_way("implicit"):
             return pprs.smooth(
                 lambda x: model(x).pow(2).mean(), model, 0.5, 4, noise="example", batch=(x,), seed=0
             )

@@ -7,8 +7,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 import pprs
-from pprs.smoothing import Noise, Perturbation, Role, _gram, _linear, always, at_perturbed
-from pprs.smoothing.native import kernels as _compiled
+from pprs.smoothing import (
+    Noise,
+    Perturbation,
+    Role,
+    _gram,
+    _linear,
+    at_perturbed,
+    force_way,
+)
+from pprs.smoothing.native import kernels
 
 STREAMS = 2
 
@@ -36,8 +44,9 @@ class Source:
         drawn = self.noise.normals("w", role, (STREAMS, *shape), self.wide, like.device)
         return drawn.to(like.dtype)
 
-    def drawing(self, jitter):
-        return _compiled.Drawing(self.noise.key("w"), (Role.BACKWARD, Role.RESIDUAL), jitter)
+    @property
+    def key(self):
+        return self.noise.key("w")
 
 
 def different(n, width, seed=0):
@@ -105,16 +114,16 @@ def product(dtype, kind, n, *, tiny=1.0, pairs=False, shared=False):
     return known.product(left, signs, source).double(), expected
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_no_rows_and_no_precision_blow_up_the_noise_on_the_way_back(
-    monkeypatch, kind, dtype, compiled
+    monkeypatch, kind, dtype, native
 ):
     if kind is extreme and dtype == torch.float16:
         pytest.skip("float16 has no such range")
-    if not compiled:
-        monkeypatch.setattr(_compiled, "takes", lambda rows: False)
+    if not native:
+        monkeypatch.setattr(kernels, "takes", lambda rows: False)
     exact = 1e-8 if dtype == torch.float64 else 1e-5
     settings = [dict(), dict(tiny=TINY[dtype]), dict(pairs=True), dict(shared=True)]
     for n in (2, 8, 40):
@@ -146,19 +155,19 @@ def test_a_completed_x_gives_the_noise_that_was_seen(kind, dtype):
         torch.testing.assert_close(seen, noise, rtol=0, atol=tolerance)
 
 
-def variance(model, x, cast, way, seed, *, samples=400, **law):
-    """Of the gradients of the inputs, over perturbations."""
-    law, parameters = Perturbation(0.05, samples, **law), dict(model.named_parameters())
-    lanes = law.lanes(Noise(seed, 0), samples, 1)
-    targets = law.targets(parameters, law.sigmas(parameters, 0), lanes)
-    given = x.expand(samples, *x.shape).clone().requires_grad_()
+def variance(model, x, cast, way, seed, *, count=400, **law):
+    """The variance of the gradients of the inputs, over perturbations."""
+    law, parameters = Perturbation(0.05, count, **law), dict(model.named_parameters())
+    samples = law.samples_of(count, 1)
+    targets = law.targets(parameters, law.sigmas(parameters, 0), Noise(seed, 0), samples)
+    given = x.expand(count, *x.shape).clone().requires_grad_()
 
     def loss(rows):
         with torch.autocast("cpu", dtype=cast or torch.bfloat16, enabled=cast is not None):
             return model(rows).float().square().mean()
 
-    with always(way):
-        result = at_perturbed(loss, targets, lanes, given)
+    with force_way(way):
+        result = at_perturbed(loss, targets, samples, given)
         # As scripts do that call backward() inside the block: nothing of ours may be cast there.
         with torch.autocast("cpu", dtype=cast or torch.bfloat16, enabled=cast is not None):
             (grads,) = torch.autograd.grad(result.sum(), given)
@@ -205,21 +214,23 @@ def test_filters_of_any_size_are_perturbed_in_proportion(size):
     assert loss(size**7, torch.float64) == pytest.approx(loss(1.0, torch.float64), rel=1e-9)
 
 
-def test_inputs_that_all_lanes_share_get_the_sum_of_the_lanes_gradients():
+def test_inputs_that_all_samples_share_get_the_sum_of_the_samples_gradients():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 2)).double()
     x = torch.randn(4, 6).double()
     law, parameters = Perturbation(0.3, 5), dict(model.named_parameters())
-    lanes = law.lanes(Noise(1, 0), 5, 1)
+    samples = law.samples_of(5, 1)
 
     def gradient(function, given, *inputs):
-        targets = law.targets(parameters, law.sigmas(parameters, 0), lanes)
-        result = at_perturbed(lambda *rows: function(*rows).pow(3).mean(), targets, lanes, *inputs)
+        targets = law.targets(parameters, law.sigmas(parameters, 0), Noise(1, 0), samples)
+        result = at_perturbed(
+            lambda *rows: function(*rows).pow(3).mean(), targets, samples, *inputs
+        )
         return torch.autograd.grad(result.sum(), given)[0]
 
     shared, spread = x.clone().requires_grad_(), x.expand(5, 4, 6).clone().requires_grad_()
     for way in ("implicit", "materialised"):
-        with always(way):
+        with force_way(way):
             found = gradient(lambda: model(shared), shared)
             torch.testing.assert_close(found, gradient(model, spread, spread).sum(0))
 
@@ -264,7 +275,7 @@ def test_backward_inside_autocast_keeps_the_types_of_the_pass(monkeypatch):
 
     monkeypatch.setattr(_linear, "_input_gradient", watched)
     model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
-    with always("implicit"):
+    with force_way("implicit"):
         loss = pprs.smooth(lambda: model(torch.ones(2, 64)).sum(), model, sigma=0.1, seed=0)
     with torch.autocast(loss.device.type, dtype=torch.bfloat16):
         loss.backward()

@@ -249,7 +249,7 @@ def test_layers_without_noise_are_named_once():
 @pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), lambda: nn.Conv1d(4, 3, 1)])
 def test_second_derivatives_are_refused_whatever_is_asked_for(make, way):
     model, x = make().double(), torch.randn(4, 4).double()
-    with pprs.smoothing.always(way):
+    with pprs.smoothing.force_way(way):
         loss = pprs.smooth(lambda: model(x).pow(4).mean(), model, 0.1, 2)
     parameters = [*model.parameters()]
     gradients = torch.autograd.grad(loss, parameters, create_graph=True)

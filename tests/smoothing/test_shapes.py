@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import pprs
-from pprs.smoothing import always, compiled
-from pprs.smoothing.native import kernels as _compiled
+from pprs.smoothing import force_way, has_native_kernels
+from pprs.smoothing.native import kernels
 
 needs_compiler = pytest.mark.skipif(
-    not compiled() or torch.get_default_device().type != "cpu", reason="no C compiler, or no CPU"
+    not has_native_kernels() or torch.get_default_device().type != "cpu",
+    reason="no C compiler, or no CPU",
 )
 WAYS = ("implicit", "materialised")
 LAWS = (dict(), dict(antithetic=True), dict(scale="filter"))
@@ -39,14 +40,14 @@ def as_without_noise(closure, model, *others, samples=4, tolerance=1e-6):
     expected = result(closure(), leaves)
     for way in WAYS:
         for law in LAWS:
-            with always(way):
+            with force_way(way):
                 loss = pprs.smooth(closure, model, 1e-9, samples, **law)
             for found, wanted in zip(result(loss, leaves), expected, strict=True):
                 torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
 
 
 class Map(nn.Module):
-    """A layer, and then a linear map whose bias comes from where it is told."""
+    """A layer, and then a linear map whose bias comes from a place of choice."""
 
     def __init__(self, bias, origin):
         super().__init__()
@@ -80,7 +81,7 @@ def test_a_bias_of_any_shape_and_origin_is_added_as_torch_adds_it(bias, origin):
     for form in ("linear", "addmm", "scaled", "left"):
         if form == "left" and bias == (4,):
             continue
-        # As many perturbations as there are rows: a row of the bias is not a lane's.
+        # As many perturbations as there are rows: a row of the bias is not a sample's.
         closure = lambda form=form: (model(x, form) * factors).square().mean()  # noqa: E731
         as_without_noise(closure, model, *([model.leaf] if origin == "leaf" else []), samples=2)
 
@@ -193,7 +194,7 @@ DEFAULTS = {
 @pytest.mark.parametrize("with_kernels", [pytest.param(True, marks=needs_compiler), False])
 def test_torch_s_default_device_and_type_change_nothing(default, with_kernels, monkeypatch):
     if not with_kernels:
-        monkeypatch.setattr(_compiled, "_library", lambda: None)
+        monkeypatch.setattr(kernels, "_library", lambda: None)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 4), nn.PReLU(2), nn.Linear(4, 2))
     tokens = torch.tensor([[1, 4], [4, 0]])
@@ -203,7 +204,7 @@ def test_torch_s_default_device_and_type_change_nothing(default, with_kernels, m
 
             def found(law=law, way=way, given=given):
                 closure = lambda i=tokens: model(i).square().mean()  # noqa: E731
-                with always(way):
+                with force_way(way):
                     return result(
                         pprs.smooth(closure, model, **given, **law), [*model.parameters()]
                     )
@@ -267,12 +268,12 @@ def test_derivatives_that_a_closure_takes_by_torch_func_are_refused():
 
 
 @needs_compiler
-def test_compiled_code_is_handed_only_what_it_takes():
+def test_native_code_is_handed_only_what_it_takes():
     good = torch.ones(2, 3)
-    assert _compiled._at(good, torch.float32, 2, 3) == good.data_ptr()
+    assert kernels._at(good, torch.float32, 2, 3) == good.data_ptr()
     for bad in (
         *(good.double(), good[:1], good.view(-1), good.to("meta"), good.mT.contiguous().mT),
         *(good[:, :1].expand(2, 3), torch._neg_view(good), torch._efficientzerotensor(2, 3)),
     ):
-        with pytest.raises(RuntimeError, match="compiled code was to take"):
-            _compiled._at(bad, torch.float32, 2, 3)
+        with pytest.raises(RuntimeError, match="a kernel was to take"):
+            kernels._at(bad, torch.float32, 2, 3)

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import pprs
-from pprs.smoothing import Noise, Perturbation, always, losses_at, repeat
+from pprs.smoothing import Noise, Perturbation, force_way, losses_at, repeat
 
 
 def double(module):
@@ -356,7 +356,7 @@ def test_gradients_are_those_of_the_literal_loop(use, law):
     expected = repeat(loss_of(model), parameters, law, sigmas, noise, batch)
     literal = gradients(model)
     model.zero_grad()
-    with always("materialised"):
+    with force_way("materialised"):
         losses = losses_at(loss_of(model), parameters, law, sigmas, noise, batch)
     losses.mean().backward()
     torch.testing.assert_close(losses.detach(), expected, rtol=1e-9, atol=1e-12)
@@ -384,7 +384,7 @@ def test_the_implicit_way_has_the_same_mean(use, law):
         repeats = []
         for step in range(6):
             model.zero_grad()
-            with always(way):
+            with force_way(way):
                 noise, sigmas = Noise(7, step), law_of.sigmas(parameters, 0)
                 losses = losses_at(loss_of(model), parameters, law_of, sigmas, noise, batch)
             losses.mean().backward()
@@ -446,7 +446,7 @@ def test_a_parameter_may_be_turned_by_the_names_of_the_arguments():
         lambda w: torch.t(input=w),
         lambda w: torch.transpose(input=w, dim0=0, dim1=1),
     )
-    with always("materialised"):
+    with force_way("materialised"):
         first, *others = [
             pprs.smooth(lambda t=t: (x @ t(model.weight)).sum(), model, 0.1, 2, seed=1, step=0)
             for t in turns
@@ -483,7 +483,7 @@ def test_metadata_is_not_a_use():
         assert w.is_cuda == (w.device.type == "cuda")
         return model(torch.ones(1, 3, dtype=w.dtype, device=w.device)).sum()
 
-    with always("implicit"):
+    with force_way("implicit"):
         assert pprs.smooth(closure, model, 0.1, 2).isfinite()
 
 
@@ -492,11 +492,11 @@ def test_a_closure_may_use_vmap_itself():
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
     x = torch.randn(5, 3).double()
     options = dict(sigma=0.1, samples=4, seed=1, step=0)
-    with always("materialised"):
+    with force_way("materialised"):
         inside = pprs.smooth(lambda: torch.vmap(model)(x).pow(2).mean(), model, **options)
         outside = pprs.smooth(lambda: model(x).pow(2).mean(), model, **options)
     torch.testing.assert_close(inside, outside, rtol=1e-12, atol=1e-12)
-    with always("implicit"):
+    with force_way("implicit"):
         loss = pprs.smooth(lambda: torch.vmap(model)(x).pow(2).mean(), model, **options)
     loss.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())

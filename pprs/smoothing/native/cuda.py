@@ -45,16 +45,16 @@ def launch(
     sigma: float,
 ) -> Tensor:
     """Draw with :func:`pprs.smoothing.native.cuda_triton.normal`."""
-    starts, lanes, count = segments.starts.contiguous(), segments.lanes, segments.count
+    starts, samples, count = segments.starts.contiguous(), segments.samples, segments.count
     pieces = starts.shape[1]
-    out = torch.empty(lanes, pieces, count, dtype=dtype, device=starts.device)
+    out = torch.empty(samples, pieces, count, dtype=dtype, device=starts.device)
     if out.numel() == 0:
         return out
     wide = dtype == torch.float64
     # A segment may begin anywhere in a group of 16 blocks.
     blocks = (count // (32 if wide else 64) + 2) * 16
     tiles = -(-blocks // _TILE)
-    kernel[(lanes * pieces * tiles,)](
+    kernel[(samples * pieces * tiles,)](
         out,
         out if base is None else base.contiguous().resolve_neg(),
         starts,

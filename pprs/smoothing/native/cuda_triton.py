@@ -34,18 +34,18 @@ def normal(  # noqa: D103
 ):
     program = tl.program_id(0).to(tl.int64)
     row, tile = program // tiles, program % tiles
-    lane, piece = row // pieces, row % pieces
-    start = tl.load(starts + lane * own + piece)
+    sample, piece = row // pieces, row % pieces
+    start = tl.load(starts + sample * own + piece)
     size: tl.constexpr = 32 if WIDE else 64
     block = start // size * _GROUP + tile * TILE + tl.arange(0, TILE)
     none = tl.zeros_like(block).to(tl.uint32)
-    stream = none + (first + lane // share).to(tl.uint32)
+    stream = none + (first + sample // share).to(tl.uint32)
     low, high = block.to(tl.uint32), (block >> 32).to(tl.uint32)
     a, b, c, d = tl.philox(tl.cast(key, tl.int64), low, high, stream, none + role)
     # Where the first normal of a block lies in the segment; the others are 16 apart.
     place = block // _GROUP * size + block % _GROUP - start
     by = tl.cast(sigma, tl.int64).to(tl.float64, bitcast=True)
-    by = tl.where(lane % share == 0, by, -by)
+    by = tl.where(sample % share == 0, by, -by)
     out += row * count
     if WIDE:
         # 52 and 53 of the 64 bits, the higher ones from the second word.

@@ -10,7 +10,7 @@
 #define CHUNK 64  /* groups of blocks per parallel task */
 
 typedef struct {
-    uint32_t key[2], lane, role;
+    uint32_t key[2], number, role;
 } Stream;
 
 static inline void philox(uint64_t group, Stream s, uint32_t w[4][BLOCKS])
@@ -20,7 +20,7 @@ static inline void philox(uint64_t group, Stream s, uint32_t w[4][BLOCKS])
         uint64_t block = group * BLOCKS + j;
         w[0][j] = (uint32_t)block;
         w[1][j] = (uint32_t)(block >> 32);
-        w[2][j] = s.lane;
+        w[2][j] = s.number;
         w[3][j] = s.role;
     }
     for (int round = 0; round < 10; round++) {
@@ -90,22 +90,22 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
 }
 
 /* out[l][g][i] = element e = starts[l * own + g] + i of stream first + l / share, i < count; or, with
-   a base, base[e] plus that times sigma, of which every second lane of a pair takes the negative. */
+   a base, base[e] plus that times sigma, of which every second sample of a pair takes the negative. */
 #define FILL(NAME, TYPE, GROUP, SIZE)                                                              \
-    void NAME(TYPE *out, int64_t lanes, int64_t segments, int64_t count, const int64_t *starts,    \
+    void NAME(TYPE *out, int64_t samples, int64_t segments, int64_t count, const int64_t *starts,  \
               int64_t own, int64_t first, int64_t share, uint64_t key, uint32_t role,              \
               const TYPE *base, double sigma)                                                      \
     {                                                                                              \
         const int64_t step = (int64_t)CHUNK * SIZE, pieces = (count + step - 1) / step;            \
-        const int64_t tasks = lanes * segments * pieces;                                           \
-        _Pragma("omp parallel for schedule(static) if (lanes * segments * count > 16384)")         \
+        const int64_t tasks = samples * segments * pieces;                                         \
+        _Pragma("omp parallel for schedule(static) if (samples * segments * count > 16384)")       \
         for (int64_t task = 0; task < tasks; task++) {                                             \
             int64_t row = task / pieces, from = task % pieces * step;                              \
             int64_t to = count < from + step ? count : from + step;                                \
-            int64_t lane = row / segments, start = starts[lane * own + row % segments];            \
+            int64_t sample = row / segments, start = starts[sample * own + row % segments];        \
             int64_t at = start + from, end = start + to;                                           \
-            Stream s = {{(uint32_t)key, (uint32_t)(key >> 32)}, (uint32_t)(first + lane / share), role}; \
-            TYPE *p = out + row * count + from, by = (TYPE)(lane % share ? -sigma : sigma);        \
+            Stream s = {{(uint32_t)key, (uint32_t)(key >> 32)}, (uint32_t)(first + sample / share), role};\
+            TYPE *p = out + row * count + from, by = (TYPE)(sample % share ? -sigma : sigma);      \
             while (at < end) {                                                                     \
                 int64_t skip = at % SIZE, left = end - at;                                         \
                 int64_t take = SIZE - skip < left ? SIZE - skip : left;                            \

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pprs.smoothing._philox import Segments
-from pprs.smoothing.native import build as _build
+from pprs.smoothing.native import build
 
 _FEW = 32  # as in kernels.c
 _SUFFIX = {torch.float32: "_f32", torch.float64: "_f64"}
@@ -27,20 +27,20 @@ def normals(
     base: Tensor | None = None,
     sigma: float = 1.0,
 ) -> Tensor | None:
-    """As :func:`pprs.smoothing._philox.normals`, or ``None`` where there is no compiled code.
+    """As :func:`pprs.smoothing._philox.normals`, or ``None`` where there are no kernels.
 
     With a ``base``, which has an element for each of the first ``count`` of the streams, the result
-    is that plus sigma times the normals, and minus for every second lane that shares a stream.
+    is that plus sigma times the normals, and minus for every second sample that shares a stream.
     """
     starts = segments.starts
-    if starts.device.type != "cpu" or not available():
+    if starts.device.type != "cpu" or not has_native_kernels():
         return None
     starts, base = _plain(starts), _plain(base)
-    lanes, pieces, count = segments.lanes, starts.shape[1], segments.count
-    out = _empty(dtype, lanes, pieces, count)
-    lists = lanes if len(starts) > 1 else 1
+    samples, pieces, count = segments.samples, starts.shape[1], segments.count
+    out = _empty(dtype, samples, pieces, count)
+    lists = samples if len(starts) > 1 else 1
     _call(
-        *("normal", dtype, _at(out, dtype, lanes, pieces, count), lanes, pieces, count),
+        *("normal", dtype, _at(out, dtype, samples, pieces, count), samples, pieces, count),
         *(_at(starts, torch.int64, lists, pieces), pieces if lists > 1 else 0),
         *(segments.first, segments.share, key, role, _at(base, dtype, count), sigma),
     )
@@ -50,7 +50,7 @@ def normals(
 def takes(rows: Tensor) -> bool:
     """Whether the kernels for few rows take rows ``(..., n, i)``: a few, on a CPU."""
     few = rows.shape[-2] <= _FEW  # beyond, products in float64 are faster
-    return few and rows.device.type == "cpu" and rows.dtype in _SUFFIX and available()
+    return few and rows.device.type == "cpu" and rows.dtype in _SUFFIX and has_native_kernels()
 
 
 def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,7 +90,7 @@ def forward(
     Args:
         rows: A, shape ``(streams, n, i)``.
         signs: of the rows, ``(n, 1)``, float64.
-        offset: added to the noise of each lane, ``(lanes, outputs)``.
+        offset: added to the noise of each sample, ``(samples, outputs)``.
         scale: of the outputs' noise, ``(outputs,)``.
         outputs: the map's width.
         drawing: sigma, and where the normals come from.
@@ -103,16 +103,16 @@ def forward(
     lower, inverse = (_empty(_WIDE, streams, n, n) for _ in range(2))
     lengths = _empty(_WIDE, streams, n, 1)
     normals, noisy = (_empty(real, streams, n, outputs) for _ in range(2))
-    lanes = 0 if offset is None else len(offset)
-    if lanes and streams * n % lanes:
-        raise RuntimeError(f"{streams * n} rows have no {lanes} lanes")
+    samples = 0 if offset is None else len(offset)
+    if samples and streams * n % samples:
+        raise RuntimeError(f"{streams * n} rows have no {samples} samples")
     _call(
         *("forward", real, _at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
         *(streams, n, width, outputs),
         *(drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma),
         *(
-            _at(offset, real, lanes, outputs),
-            streams * n // (lanes or 1),
+            _at(offset, real, samples, outputs),
+            streams * n // (samples or 1),
             _at(scale, real, outputs),
         ),
         *(_at(lower, _WIDE, streams, n, n), _at(inverse, _WIDE, streams, n, n)),
@@ -190,7 +190,7 @@ def _at(tensor: Tensor | None, dtype: torch.dtype, *shape: int) -> int | None:
     laid_out = tensor.is_contiguous() and not tensor.is_neg() and (where or not tensor.numel())
     if not laid_out or tensor.dtype != dtype or tensor.shape != shape:
         raise RuntimeError(
-            f"compiled code was to take {tensor.dtype} of shape {tuple(tensor.shape)} on "
+            f"a kernel was to take {tensor.dtype} of shape {tuple(tensor.shape)} on "
             f"{tensor.device} for {dtype} of shape {shape}: please report how it came to this"
         )
     return where
@@ -201,14 +201,14 @@ def _call(name: str, real: torch.dtype, *arguments: float | None) -> None:
     getattr(_library(), name + _SUFFIX[real])(*arguments)
 
 
-def available() -> bool:
-    """Whether this machine has a compiler, so that noise on the CPU is drawn by compiled code."""
+def has_native_kernels() -> bool:
+    """Whether noise on the CPU is drawn by compiled code: this machine has a C compiler."""
     return _library() is not None
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    library = _build.load()
+    library = build.load()
     return None if library is None else _declared(library)
 
 

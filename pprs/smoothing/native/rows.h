@@ -182,37 +182,37 @@ void NAME(backward)(const REAL *left, const double *left_signs, const REAL *rows
     for (int64_t s = 0; s < streams; s++) {
         const REAL *a = rows + s * n * width;
         const double *t = inverse + s * n * n;
-        double m[FEW * FEW], length[FEW], unsize[FEW], told[FEW * FEW], guessed[FEW * FEW], mixed[FEW * FEW];
+        double m[FEW * FEW], length[FEW], unsize[FEW], observed[FEW * FEW], predicted[FEW * FEW], mixed[FEW * FEW];
         REAL *u = out + s * q * width, extra[FEW * FEW]; /* U, then the result in its place */
         NAME(root)(left + s * q * o, left_signs, q, o, jitter, m, length);
         NAME(normals)(STREAM(key, s, role), q * width, u);
         NAME(normals)(STREAM(key, s, role_residue), q * n, extra);
         for (int64_t j = 0; j < n; j++) /* of a row to length 1, with its sign */
             unsize[j] = lengths[s * n + j] > 0 ? (signs ? signs[j] : 1) / lengths[s * n + j] : 0;
-        NAME(products)(left + s * q * o, q, normals + s * n * o, n, o, 0, told);
-        NAME(products)(u, q, a, n, width, 0, guessed);
+        NAME(products)(left + s * q * o, q, normals + s * n * o, n, o, 0, observed);
+        NAME(products)(u, q, a, n, width, 0, predicted);
         for (int64_t r = 0; r < q; r++)
             for (int64_t j = 0; j < n; j++) {
-                told[r * n + j] *= left_signs ? left_signs[r] : 1;
-                guessed[r * n + j] *= unsize[j];
-                guessed[r * n + j] += (double)extra[r * n + j] * spread;
+                observed[r * n + j] *= left_signs ? left_signs[r] : 1;
+                predicted[r * n + j] *= unsize[j];
+                predicted[r * n + j] += (double)extra[r * n + j] * spread;
             }
-        for (int64_t r = 0; r < q; r++) /* root @ guessed */
+        for (int64_t r = 0; r < q; r++) /* root @ predicted */
             for (int64_t j = 0; j < n; j++) {
                 double sum = 0;
                 for (int64_t c = 0; c <= r; c++)
-                    sum += m[r * q + c] * guessed[c * n + j];
+                    sum += m[r * q + c] * predicted[c * n + j];
                 mixed[r * n + j] = sum * length[r];
             }
-        for (int64_t r = 0; r < q; r++) /* told - mixed @ inverse^T */
+        for (int64_t r = 0; r < q; r++) /* observed - mixed @ inverse^T */
             for (int64_t j = 0; j < n; j++)
                 for (int64_t c = 0; c <= j; c++)
-                    told[r * n + j] -= mixed[r * n + c] * t[j * n + c];
+                    observed[r * n + j] -= mixed[r * n + c] * t[j * n + c];
         for (int64_t r = 0; r < q; r++) /* the weights of the rows */
             for (int64_t j = 0; j < n; j++) {
                 double sum = 0;
                 for (int64_t c = j; c < n; c++)
-                    sum += told[r * n + c] * t[c * n + j];
+                    sum += observed[r * n + c] * t[c * n + j];
                 mixed[r * n + j] = sum;
             }
         for (int64_t r = q - 1; r >= 0; r--) { /* root @ free, last row first */

@@ -1,4 +1,4 @@
-"""Attention for all lanes at once."""
+"""Attention for all samples at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed
-from pprs.smoothing._vmap import Operand, innermost, on_all_lanes
+from pprs.smoothing._vmap import Operand, innermost, on_all_samples
 
 
 def attention(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    """Lanes become part of the batch: vmap has no rule for the fast attention of CPUs."""
+    """Samples become part of the batch: vmap has no rule for the fast attention of CPUs."""
     if not innermost():
         return NotImplemented
     return _read(*mode.valued(args), **mode.valued(kwargs), mode=mode)
@@ -34,7 +34,7 @@ def _read(
     if attn_mask is not None and dimensions == 4:
         batches.append(attn_mask.shape[0])
     batch = max(batches)
-    count = mode.lanes.count
+    count = mode.samples.count
 
     def merged(operand: Operand) -> Tensor:
         tensor = operand.value[None] if operand.shared else operand.value
@@ -51,4 +51,4 @@ def _read(
         result: Tensor = F.scaled_dot_product_attention(*parts, *options, **more)
         return result.reshape(count, batch, *result.shape[1:])
 
-    return on_all_lanes(body, mode.lane, query, key, value, attn_mask)
+    return on_all_samples(body, mode.sample, query, key, value, attn_mask)

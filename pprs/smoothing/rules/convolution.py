@@ -1,4 +1,4 @@
-"""Convolutions at perturbed filters, all lanes at once: the lanes become groups of channels."""
+"""Convolutions at perturbed filters, all samples at once: the samples become groups of channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pprs.smoothing._once_differentiable import once
 from pprs.smoothing._target import Target
-from pprs.smoothing._vmap import owned
+from pprs.smoothing._vmap import not_a_view
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class ConvUse:
 
     Args:
         target: the parameter, shape ``(out, in / groups, *kernel)``.
-        shared: the inputs ``(n, in, *space)`` are the same for all lanes, else they are
-            ``(lanes, n, in, *space)``.
+        shared: the inputs ``(n, in, *space)`` are the same for all samples, else they are
+            ``(samples, n, in, *space)``.
         stride: per dimension of space, and so on.
     """
 
@@ -45,7 +45,7 @@ class ConvUse:
         return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in settings)
 
     def unfold(self, inputs: Tensor) -> Tensor:
-        """The patches, one a row: ``(n * positions, in * kernel)``, for each lane if not shared."""
+        """The patches, one a row: ``(n * positions, in * kernel)``, by sample if not shared."""
         images = inputs if self.shared else inputs.flatten(0, 1)
         kernel = self.target.parameter.shape[2:]
         patches = F.unfold(images, kernel, self.dilation, self.padding, self.stride).mT
@@ -70,9 +70,9 @@ class ConvUse:
 
 
 class _Conv(torch.autograd.Function):
-    """``forward(inputs, weight, use)``: the output has the shape ``(lanes, n, out, *space)``.
+    """``forward(inputs, weight, use)``: the output has the shape ``(samples, n, out, *space)``.
 
-    The gradient of the filters is one ordinary convolution over the examples of all lanes.
+    The gradient of the filters is one ordinary convolution over the examples of all samples.
     """
 
     @staticmethod
@@ -80,13 +80,13 @@ class _Conv(torch.autograd.Function):
         weights = use.target.stacked().to(inputs.dtype)
         ctx.use = use
         ctx.save_for_backward(inputs, weight, weights)
-        lanes = use.target.lanes.count
+        count = use.target.samples.count
         if use.shared:
-            if use.groups == 1:  # one convolution with the filters of all lanes
-                return _apart(use.convolve(inputs, weights.flatten(0, 1), 1), lanes)
-            inputs = inputs.expand(lanes, *inputs.shape)
-        outputs = use.convolve(_beside(inputs), weights.flatten(0, 1), lanes * use.groups)
-        return _apart(outputs, lanes)
+            if use.groups == 1:  # one convolution with the filters of all samples
+                return _apart(use.convolve(inputs, weights.flatten(0, 1), 1), count)
+            inputs = inputs.expand(count, *inputs.shape)
+        outputs = use.convolve(_beside(inputs), weights.flatten(0, 1), count * use.groups)
+        return _apart(outputs, count)
 
     @staticmethod
     @once
@@ -95,10 +95,10 @@ class _Conv(torch.autograd.Function):
         use: ConvUse = ctx.use
         for_inputs = for_weight = None
         if ctx.needs_input_grad[0]:
-            lanes = use.target.lanes.count
+            count = use.target.samples.count
             arguments = (_beside(grad), _beside(inputs), weights.flatten(0, 1))
-            beside = use.gradient(*arguments, lanes * use.groups, of_weight=False)
-            for_inputs = _apart(beside, lanes)
+            beside = use.gradient(*arguments, count * use.groups, of_weight=False)
+            for_inputs = _apart(beside, count)
         if ctx.needs_input_grad[1]:
             merged = (
                 (grad.sum(0), inputs) if use.shared else (grad.flatten(0, 1), inputs.flatten(0, 1))
@@ -109,12 +109,12 @@ class _Conv(torch.autograd.Function):
         return for_inputs, for_weight, None
 
 
-def _beside(lanes: Tensor) -> Tensor:
-    """``(lanes, n, channels, ...)`` to ``(n, lanes * channels, ...)``."""
-    return lanes.transpose(0, 1).flatten(1, 2)
+def _beside(samples: Tensor) -> Tensor:
+    """``(samples, n, channels, ...)`` to ``(n, samples * channels, ...)``."""
+    return samples.transpose(0, 1).flatten(1, 2)
 
 
-def _apart(beside: Tensor, lanes: int) -> Tensor:
-    shape = (len(beside), lanes, -1, *beside.shape[2:])
+def _apart(beside: Tensor, count: int) -> Tensor:
+    shape = (len(beside), count, -1, *beside.shape[2:])
     apart = beside.reshape(shape).transpose(0, 1).contiguous()
-    return owned(apart, *apart.shape)
+    return not_a_view(apart, *apart.shape)

@@ -14,8 +14,8 @@ from torch import Tensor
 from pprs.smoothing._cost import LinearShape, choose
 from pprs.smoothing._linear import ImplicitLinear, LinearUse, MaterialisedLinear
 from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed, Weight, changes
-from pprs.smoothing._target import Target
-from pprs.smoothing._vmap import Operand, on_all_lanes
+from pprs.smoothing._target import Drawn, Target
+from pprs.smoothing._vmap import Operand, on_all_samples
 from pprs.smoothing.rules.convolution import ConvUse, _Conv
 
 
@@ -88,13 +88,13 @@ def _apply_linear(mode: Smoothed, inputs: Any, used: Weight, bias: Any) -> Any:
     own = mode.weight(bias)  # a bias that is a parameter is perturbed where it is added
     inside = own is not None and bias.shape == (out,) and _fits(bias, dtype)
     added = own.target if own is not None and inside else None
-    body = functools.partial(_linear_on_all_lanes, mode, used, added)
+    body = functools.partial(_linear_on_all_samples, mode, used, added)
     operands = (inputs.to(dtype), parameter, bias if inside else None)
     if torch.is_autocast_enabled(device):
         with torch.autocast(device, enabled=False):
-            result = on_all_lanes(body, mode.lane, *operands)
+            result = on_all_samples(body, mode.sample, *operands)
     else:
-        result = on_all_lanes(body, mode.lane, *operands)
+        result = on_all_samples(body, mode.sample, *operands)
     return result if bias is None or inside else _plus(result, mode.valued(bias), used.target.name)
 
 
@@ -130,7 +130,7 @@ def _plus(product: Tensor, bias: Tensor, weight: str | None = None) -> Tensor:
     return total.view(product.shape)
 
 
-def _linear_on_all_lanes(
+def _linear_on_all_samples(
     mode: Smoothed,
     used: Weight,
     own_bias: Target | None,
@@ -139,7 +139,7 @@ def _linear_on_all_lanes(
     bias: Operand | None,
 ) -> Tensor:
     target, value = used.target, inputs.value
-    count = target.lanes.count
+    count = target.samples.count
     shared = inputs.shared
     leading = value.shape[:-1] if shared else value.shape[1:-1]
     flat = value.reshape(*(() if shared else (count,)), -1, value.shape[-1])
@@ -158,13 +158,13 @@ def _goes_implicit(
     target: Target, inputs: Tensor, weight: Tensor, shared: bool, positions: int | None = None
 ) -> bool:
     """Whether a linear map of ``(..., n, in)``, or a convolution with n outputs, forms no X."""
-    if target.drawn is not None or target.materialised or target.touched:
-        return False  # X is known in part: one more use must agree with it
-    lanes = target.lanes
+    if not target.may_draw(Drawn.PRODUCT):
+        return False
+    samples = target.samples
     rows = inputs.shape[-2] if positions is None else positions
     shape = LinearShape(
-        lanes.streams,
-        rows * (1 if shared else lanes.share),
+        samples.streams,
+        rows * (1 if shared else samples.share),
         weight[0].numel(),
         len(weight),
         not shared,  # whether or not gradients are recorded: the noise must not depend on that
@@ -195,7 +195,7 @@ def _read_embedding(
     target = used.target
     if max_norm is not None:
         raise changes(f"embedding(max_norm={max_norm})", target.name)
-    if target.drawn is not None or target.materialised:
+    if not target.may_draw(Drawn.ROWS):
         return NotImplemented
 
     def body(index: Operand, parameter: Operand) -> Tensor:
@@ -211,12 +211,12 @@ def _read_embedding(
             scale_grad_by_freq=scale_grad_by_freq,
             sparse=sparse,
         )
-        count, lookup = target.lanes.count, index.value.long()
+        count, lookup = target.samples.count, index.value.long()
         lookup = lookup.expand(count, *lookup.shape) if index.shared else lookup
         noise = target.rows(lookup.reshape(count, -1)).view(*lookup.shape, found.shape[-1])
         return mode.enter(found) + noise
 
-    return on_all_lanes(body, mode.lane, mode.valued(input), target.parameter)
+    return on_all_samples(body, mode.sample, mode.valued(input), target.parameter)
 
 
 def conv(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
@@ -268,13 +268,13 @@ def _read_conv(
             result = _unfolded_conv(mode, use, value, weight)
         else:
             if shared and value.requires_grad:
-                value = value.expand(target.lanes.count, *value.shape)
+                value = value.expand(target.samples.count, *value.shape)
                 use = replace(use, shared=False)
             result = mode.enter(_Conv.apply(value, weight, use))  # type: ignore[no-untyped-call]
         return result.reshape(len(result), *lead, *result.shape[2:])
 
     with torch.autocast(device, enabled=False):
-        result = on_all_lanes(body, mode.lane, inputs, target.parameter)
+        result = on_all_samples(body, mode.sample, inputs, target.parameter)
     return result if bias is None else _plus(result, bias.view(-1, *[1] * space), target.name)
 
 

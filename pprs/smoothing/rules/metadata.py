@@ -12,27 +12,27 @@ from torch import Tensor
 
 from pprs.smoothing._one_by_one import one_by_one
 from pprs.smoothing._pass import Args, Func, Kwargs, Rule, Smoothed, changes
-from pprs.smoothing._vmap import last_lane, ours, underlying, varies
+from pprs.smoothing._vmap import last_sample, ours, underlying, varies
 from pprs.smoothing.rules.attention import attention
 from pprs.smoothing.rules.linear import addmm, conv, embedding, linear, matmul, rmatmul
 from pprs.smoothing.rules.normalisation import norm
 
 
 def _one_by_one(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    """For functions that vmap has no rule for: once for each lane."""
-    return one_by_one(mode.lane, mode.lanes.count, func, mode.valued(args), mode.valued(kwargs))
+    """For functions that vmap has no rule for: once for each sample."""
+    return one_by_one(mode.sample, mode.samples.count, func, mode.valued(args), mode.valued(kwargs))
 
 
 def _packed(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    """To or from packed sequences, whose lengths all lanes share: so the second result is one."""
+    """To or from packed sequences, whose lengths all samples share: so the second result is one."""
     if not varies(args[0]) or any(isinstance(arg, Tensor) and varies(arg) for arg in args[1:]):
         return NotImplemented
-    sequences, counts = one_by_one(mode.lane, mode.lanes.count, func, args, kwargs)
-    return sequences, last_lane(counts)
+    sequences, counts = one_by_one(mode.sample, mode.samples.count, func, args, kwargs)
+    return sequences, last_sample(counts)
 
 
 def _side_by_side(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
-    """Each lane's result in one piece of memory, as without lanes: what follows may ``view`` it."""
+    """Each sample's result in one piece of memory, as in a plain pass: one may ``view`` it."""
     return mode.called(func, mode.valued(args), mode.valued(kwargs)).contiguous()
 
 
@@ -67,7 +67,7 @@ def _data(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     return mode.valued(args[0]).detach()
 
 
-def _of_all_lanes(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+def _of_all_samples(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     """What autograd knows of a tensor, which vmap hides."""
     return func(underlying(args[0]), *args[1:], **kwargs)
 
@@ -157,7 +157,7 @@ _HOOKS: list[Func] = [
 RULES = _rules()
 WITHOUT_PARAMETERS: dict[Func, Rule] = {
     **{
-        getattr(torch.Tensor, name).__get__: _of_all_lanes
+        getattr(torch.Tensor, name).__get__: _of_all_samples
         for name in ("requires_grad", "grad_fn", "is_leaf")
     },
     **dict.fromkeys(_HOOKS, _no_hooks),

@@ -17,7 +17,7 @@ def norm(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
     """In float32, then rounded, as torch's own kernels do; vmap's rules mix no types."""
     if not (args and isinstance(args[0], Tensor) and args[0].dtype in _HALF):
         return NotImplemented
-    device, dtype = mode.lane.device.type, args[0].dtype
+    device, dtype = mode.sample.device.type, args[0].dtype
     single = (args[0].float(), *mode.valued(args[1:]))
     result: Tensor = _autocast.call(device, func, single, mode.valued(kwargs))
     return result if _autocast.widens(device, func) else result.to(dtype)

@@ -20,7 +20,7 @@ from transformers import (
 
 from pprs.pipeline.partitioner.chain import Chain, chain, full_names, ties
 from pprs.pipeline.partitioner.partition import partition
-from pprs.smoothing import Noise, Perturbation, always, at_perturbed, losses_at, repeat
+from pprs.smoothing import Noise, Perturbation, at_perturbed, force_way, losses_at, repeat
 
 SMALL = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4)
 GPT2 = dict(vocab_size=17, n_embd=16, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
@@ -245,7 +245,7 @@ def test_smoothing_the_pieces_is_smoothing_the_model(name, noise, way):
     law = Perturbation(0.05, 4, noise, antithetic=True)
     parameters = dict(model.named_parameters())
     results = []
-    with always(way):
+    with force_way(way):
         for run, named, seed in (
             (lambda x: output_of(model, (x,), {}), parameters, 3),
             (pieces, full_names(pieces), 3),
@@ -274,7 +274,7 @@ def test_a_masked_model_that_vmap_cannot_run_is_smoothed_as_the_loop_does():
     literal = repeat(
         lambda x, m: output_of(model, (x,), dict(attention_mask=m)).pow(2).mean(), named, *rest
     )
-    with always("materialised"):
+    with force_way("materialised"):
         losses = losses_at(lambda x, m: pieces(x, m).pow(2).mean(), full_names(pieces), *rest)
     torch.testing.assert_close(losses.detach(), literal)
 
@@ -284,13 +284,13 @@ def test_a_masked_model_that_vmap_cannot_run_is_smoothed_as_the_loop_does():
 def test_stages_perturbed_one_by_one_are_the_model_perturbed(name, noise):
     model, pieces, (x,) = evaluated(name)
     law = Perturbation(0.05, 4, noise)
-    lanes = law.lanes(Noise(3, 0), 4, len(x))
+    samples = law.samples_of(4, len(x))
     sigmas = law.sigmas(full_names(pieces), 0)
-    rows = law.spread(x.expand(4, *x.shape))
-    with always("implicit"):
+    rows = samples.spread(x.expand(4, *x.shape))
+    with force_way("implicit"):
         for stage in (pieces[:2], pieces[2:4], pieces[4:]):
-            targets = law.targets(full_names(stage), sigmas, lanes)
-            rows = at_perturbed(stage, targets, lanes, rows)
+            targets = law.targets(full_names(stage), sigmas, Noise(3, 0), samples)
+            rows = at_perturbed(stage, targets, samples, rows)
         named = dict(model.named_parameters())
         whole = losses_at(
             lambda x: output_of(model, (x,), {}).pow(2).mean(),

@@ -1,0 +1,76 @@
+"""How much of a parameter's noise a pass has drawn: the ways on that are legal, and the others."""
+
+import pytest
+import torch
+
+from pprs.smoothing import Noise, Target
+from pprs.smoothing._gram import Known, factor
+from pprs.smoothing._noise import Role
+from pprs.smoothing._sharing import Samples
+from pprs.smoothing._target import Drawn
+
+ROWS = torch.eye(3, dtype=torch.float64)[None, :2]
+
+
+def product(target):
+    normals = target.streams.normals(Role.FORWARD, 2, 4, like=ROWS)
+    known = Known(ROWS.expand(2, -1, -1), None, factor(ROWS.expand(2, -1, -1)), normals)
+    target.draw_product(known, transposed=False)
+
+
+STEPS = {
+    "rows": lambda target: target.rows(torch.tensor([[0], [2]])),
+    "product": product,
+    "whole": Target.stacked,
+    "close": Target.close,
+}
+# How each state is reached, and which steps are legal there, with what has been drawn then.
+NOTHING, SOME, PRODUCT, WHOLE = Drawn.NOTHING, Drawn.ROWS, Drawn.PRODUCT, Drawn.WHOLE
+TABLE = {
+    (): dict(rows=SOME, product=PRODUCT, whole=WHOLE, close=NOTHING),
+    ("rows",): dict(rows=SOME, whole=WHOLE, close=SOME),
+    ("product",): dict(whole=WHOLE, close=PRODUCT),
+    ("whole",): dict(whole=WHOLE, close=WHOLE),
+    ("product", "whole"): dict(whole=WHOLE, close=WHOLE),
+    ("close",): dict(),
+    ("rows", "close"): dict(),
+    ("product", "close"): dict(),
+    ("whole", "close"): dict(whole=WHOLE),
+}
+
+
+def target():
+    parameter = torch.zeros(4, 3, dtype=torch.float64)
+    return Target("w", parameter, 1.0, False, Noise(0, 0), Samples(2))
+
+
+@pytest.mark.parametrize("before", TABLE, ids=str)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_is_taken_where_it_is_legal_and_raises_elsewhere(before, step):
+    taken = target()
+    for earlier in before:
+        STEPS[earlier](taken)
+    reached = taken.drawn
+    if step in TABLE[before]:
+        STEPS[step](taken)
+        assert taken.drawn is TABLE[before][step]
+    else:
+        with pytest.raises(RuntimeError, match=r"'w' was .* had been drawn"):
+            STEPS[step](taken)
+        assert taken.drawn is reached
+
+
+def test_a_product_and_rows_agree_with_what_is_drawn_later():
+    drawn = target()
+    rows = STEPS["rows"](drawn)
+    assert torch.equal(drawn.stacked()[torch.arange(2), [0, 2]], rows[:, 0])
+    drawn = target()
+    product(drawn)
+    expected = drawn.streams.normals(Role.FORWARD, 2, 4, like=ROWS)
+    torch.testing.assert_close((drawn.stacked() @ ROWS.mT).mT, expected, rtol=0, atol=1e-4)
+
+
+def test_what_was_not_drawn_was_not_used():
+    unused = target()
+    unused.close()
+    assert unused.drawn is Drawn.NOTHING
