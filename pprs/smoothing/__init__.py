@@ -35,11 +35,13 @@ from pprs.smoothing._target import Target
 from pprs.smoothing._vmap import not_a_view
 from pprs.smoothing._watch import has_run, is_first
 from pprs.smoothing.native.kernels import has_native_kernels
+from pprs.smoothing.rules import Call, rule
 
 __all__ = [
     "DEFAULT_SAMPLES",
     "DEFAULT_SIGMA",
     "Batch",
+    "Call",
     "Closure",
     "Noise",
     "NoiseKind",
@@ -71,6 +73,7 @@ __all__ = [
     "losses_at",
     "not_a_view",
     "repeat",
+    "rule",
     "smooth",
     "warn_of_zeros",
 ]

@@ -47,10 +47,13 @@ _NAMES: dict[Callable[..., Any] | str, str] = {
 }
 
 
+_AS_IT_IS = nullcontext()
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """A block in which operations keep the types of their operands."""
     if not torch.is_autocast_enabled(device.type):
-        return nullcontext()
+        return _AS_IT_IS
     return torch.autocast(device.type, enabled=False)
 
 

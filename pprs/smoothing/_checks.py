@@ -12,6 +12,8 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from pprs.smoothing._graph import leaves
+
 Unused: TypeAlias = Literal["error", "allow"]
 
 # These change their statistics, or normalise by them, on every pass in training mode: the K
@@ -139,7 +141,7 @@ def check_met(
         losses: that came out.
     """
     if count and len(unmet) == count:
-        others = 0 if losses is None else len(_leaves(losses))
+        others = 0 if losses is None else len(leaves([losses]))
         also = f"; its loss depends on {others} tensors that are not the model's" if others else ""
         raise Refusal(
             f"the closure used none of the {count} parameters of the model ({_some(unmet)}){also}: "
@@ -194,19 +196,6 @@ _warned: WeakSet[nn.Module] = WeakSet()
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(map(repr, names[:3]))
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
-
-
-def _leaves(losses: Tensor) -> set[Tensor]:
-    """The tensors whose gradients the losses would give."""
-    leaves, seen, stack = set(), set(), [losses.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            if hasattr(node, "variable"):
-                leaves.add(node.variable)
-            stack.extend(following for following, _ in node.next_functions)
-    return leaves
 
 
 def check_batch(batch: Sequence[Tensor] | None, noise: str) -> Sequence[Tensor]:

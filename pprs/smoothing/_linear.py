@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from pprs.smoothing._autocast import without_autocast
+from pprs.smoothing._cost import LinearShape, choose
 from pprs.smoothing._gram import Factor, Known, factor, jitter_of
 from pprs.smoothing._noise import Role
-from pprs.smoothing._once_differentiable import once
+from pprs.smoothing._once_differentiable import once_differentiable
 from pprs.smoothing._target import Drawn, Target
 from pprs.smoothing._vmap import not_a_view
 from pprs.smoothing.native import kernels
@@ -67,6 +68,26 @@ class LinearUse:
         return signs
 
 
+def goes_implicit(
+    target: Target, inputs: Tensor, weight: Tensor, shared: bool, positions: int | None = None
+) -> bool:
+    """Whether a linear map of ``(..., n, in)``, or a convolution with n outputs, forms no X."""
+    if not target.may_draw(Drawn.PRODUCT):
+        return False
+    samples = target.samples
+    rows = inputs.shape[-2] if positions is None else positions
+    shape = LinearShape(
+        samples.streams,
+        rows * (1 if shared else samples.share),
+        weight[0].numel(),
+        len(weight),
+        not shared,  # whether or not gradients are recorded: the noise must not depend on that
+        positions is not None,
+        inputs.is_cuda,
+    )
+    return choose(shape) == "implicit"
+
+
 class ImplicitLinear(torch.autograd.Function):
     r"""$Y = A (W + \sigma X)^T + b$ with X never formed.
 
@@ -95,7 +116,7 @@ class ImplicitLinear(torch.autograd.Function):
         return not_a_view(noisy, use.target.samples.count, inputs.shape[-2], len(weight))
 
     @staticmethod
-    @once
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, *parts = ctx.saved_tensors
         use: LinearUse = ctx.use
@@ -136,7 +157,7 @@ class MaterialisedLinear(torch.autograd.Function):
         return torch.baddbmm(offset, inputs, weights.mT)
 
     @staticmethod
-    @once
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, weights = ctx.saved_tensors
         with without_autocast(grad.device):

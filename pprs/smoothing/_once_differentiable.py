@@ -13,7 +13,7 @@ Gradients = tuple[Tensor | None, ...]
 Backward = Callable[..., Gradients]
 
 
-def once(backward: Backward) -> Backward:
+def once_differentiable(backward: Backward) -> Backward:
     """As torch's ``once_differentiable``, whose refusal ``torch.autograd.grad`` may pass by.
 
     There the gradients' graph ends, and what asks for certain derivatives does not go to its end.

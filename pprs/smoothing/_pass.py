@@ -1,25 +1,28 @@
-"""Meeting the parameters of an unchanged model: every function that receives one is caught."""
+"""What one pass knows of its parameters: which arguments they are, and their perturbed values."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.autograd.graph import Node
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import resolve_name
 
 from pprs.smoothing import _autocast
 from pprs.smoothing._checks import Refusal
+from pprs.smoothing._graph import nodes
 from pprs.smoothing._one_by_one import has_no_rule, one_by_one
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._target import Target
 from pprs.smoothing._vmap import Operand, Periodic, on_all_samples, varies
 from pprs.smoothing._watch import unperturbed
+
+Func: TypeAlias = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -34,26 +37,23 @@ class Weight:
     target: Target
     transposed: bool
 
+    @property
+    def name(self) -> str:
+        """The parameter's full name."""
+        return self.target.name
 
-Func = Callable[..., Any]
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
-Rule = Callable[["Smoothed", Func, Args, Kwargs], Any]
-Rules = Mapping[Func, Rule]
+    def turned(self) -> Weight:
+        """The same, transposed."""
+        return Weight(self.target, not self.transposed)
 
 
-class Smoothed(TorchFunctionMode):
-    """Inside the block, functions see the parameters perturbed, each sample of a vmap its own way.
-
-    A function that receives a parameter follows its rule, which may decline by returning
-    ``NotImplemented``; all others get the perturbed parameter as a tensor.
+class Pass:
+    """A pass at all samples at once, seen from one sample under vmap.
 
     Args:
-        targets: the parameters' shares of the pass.
-        samples: the perturbations.
-        sample: the number of the sample, a scalar tensor that vmap maps over.
-        rules: for functions that receive a parameter.
-        without_parameters: for functions that do not.
+        targets: the parameters.
+        samples: of X.
+        sample: the sample's number, a scalar tensor that vmap maps over.
         periodic: inputs of the pass that repeat.
         state: names of other tensors that the model holds, by their ids.
     """
@@ -63,16 +63,13 @@ class Smoothed(TorchFunctionMode):
         targets: Iterable[Target],
         samples: Samples,
         sample: Tensor,
-        rules: Rules,
-        without_parameters: Rules,
         periodic: Sequence[Periodic] = (),
         state: Mapping[int, str] | None = None,
     ) -> None:
-        super().__init__()
         self.targets = tuple(targets)
         self.samples = samples
         self.sample = sample
-        self._rules, self._without_parameters = rules, without_parameters
+        self.device = sample.device.type
         self._weights = {id(t.parameter): Weight(t, transposed=False) for t in self.targets}
         self._state = state or {}
         self.read: set[int] = set()  # which of these were received
@@ -81,19 +78,17 @@ class Smoothed(TorchFunctionMode):
         self._views: list[Tensor] = []  # kept alive: their ids are keys
         self._entries: list[Node] = []  # where the graph may reach the parameters
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        received = self._received(args) or (kwargs and self._received(kwargs.values()))
-        rule = (self._rules if received else self._without_parameters).get(func)
-        result = NotImplemented if rule is None else rule(self, func, args, kwargs)
-        if result is not NotImplemented:
-            return result
-        if not received:
-            return self.called(func, args, kwargs)
-        self._refuse_changes(func, args, kwargs)
-        return self.called(func, self.valued(args), self.valued(kwargs))
+    def received(self, arguments: Iterable[Any]) -> bool:
+        """Whether a parameter is among the arguments of a function, in lists or by itself."""
+        received, weights, state = False, self._weights, self._state
+        for argument in arguments:
+            if id(argument) in weights:
+                received = True
+            elif isinstance(argument, tuple | list):
+                received = self.received(argument) or received
+            elif state and id(argument) in state:
+                self.read.add(id(argument))
+        return received
 
     def weight(self, argument: object) -> Weight | None:
         """The parameter that an argument is, if it is one."""
@@ -102,7 +97,7 @@ class Smoothed(TorchFunctionMode):
     def view(self, weight: Weight, view: Tensor) -> Tensor:
         """Remember that ``view`` is a weight transposed, so that its uses are caught."""
         self._views.append(view)
-        self._weights[id(view)] = Weight(weight.target, not weight.transposed)
+        self._weights[id(view)] = weight.turned()
         return view
 
     def valued(self, argument: Any) -> Any:
@@ -112,22 +107,22 @@ class Smoothed(TorchFunctionMode):
             return self._value(weight)
         if isinstance(argument, dict):
             return {key: self.valued(item) for key, item in argument.items()}
-        if isinstance(argument, tuple | list) and self._received(argument):
+        if isinstance(argument, tuple | list) and self.received(argument):
             return type(argument)(self.valued(item) for item in argument)
         return argument
 
-    def called(self, func: Func, args: Args, kwargs: Kwargs) -> Any:
+    def called(self, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a function gives, for all samples: under vmap, or where that cannot, one by one."""
         try:
-            return _autocast.call(self.sample.device.type, func, args, kwargs)
+            return _autocast.call(self.device, func, args, kwargs)
         except RuntimeError as error:
-            changed = args[0] if args and _is_in_place(func) else kwargs.get("out")
+            changed = args[0] if args and is_in_place(func) else kwargs.get("out")
             if changed is None and has_no_rule(error):
                 return one_by_one(self.sample, self.samples.count, func, args, kwargs)
             values = (*args, *kwargs.values())
             differ = "inplace randomness" in str(error) or any(map(_varies, values))
             if isinstance(changed, Tensor) and not varies(changed) and differ:
-                raise self._changed_by_samples(_name(func), changed, error) from error
+                raise self._changed_by_samples(name_of(func), changed, error) from error
             raise
 
     def cycle(self, inputs: Tensor) -> int | None:
@@ -153,43 +148,11 @@ class Smoothed(TorchFunctionMode):
                 raise changes("an operation in place", target.name)
         names = {id(t.parameter): t.name for t in self.targets if t.parameter.requires_grad}
         entries = set(self._entries)
-        seen, stack = set(), [result.grad_fn for result in results]
-        while stack:
-            node = stack.pop()
-            if node is None or node in seen:
-                continue
-            seen.add(node)
+        for node in nodes(results):
             for following, _ in node.next_functions:
                 reached = names.get(id(getattr(following, "variable", None)))
                 if reached is not None and node not in entries:
                     raise unperturbed(reached, node.name())
-                stack.append(following)
-
-    def _received(self, arguments: Iterable[Any]) -> bool:
-        received, weights, state = False, self._weights, self._state
-        for argument in arguments:
-            if id(argument) in weights:
-                received = True
-            elif isinstance(argument, tuple | list):
-                received = self._received(argument) or received
-            elif state and id(argument) in state:
-                self.read.add(id(argument))
-        return received
-
-    def _changed_by_samples(self, name: str, changed: Tensor, error: Exception) -> RuntimeError:
-        what = self._state.get(id(changed), f"a tensor of shape {tuple(changed.shape)}")
-        known = what.startswith(("buffer", "attribute"))
-        advice = (
-            "call .eval() on its module, or update it outside the closure"
-            if known
-            else "write `x = x + y` for `x += y`, and torch.stack for assignments to parts"
-        )
-        if "inplace randomness" in str(error):
-            advice = "draw a new one: m + s * torch.randn_like(s), for Normal(m, s).rsample() too"
-        return RuntimeError(
-            f"{name} changes {what}, which all perturbations share, in place by values that differ "
-            f"between them: {advice} (torch: {error})"
-        )
 
     def _value(self, weight: Weight) -> Tensor:
         target = weight.target
@@ -206,66 +169,20 @@ class Smoothed(TorchFunctionMode):
         value, _ = self._values[target.name]
         return value.mT if weight.transposed else value
 
-    def _refuse_changes(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        changed = [*args[:1]] if _is_in_place(func) else []
-        if not changed and "out" not in kwargs:
-            return
-        if changed and isinstance(changed[0], tuple | list):
-            changed = [*changed[0]]  # torch._foreach_...
-        weights = [weight for weight in map(self.weight, [*changed, kwargs.get("out")]) if weight]
-        name = _name(func)
-        if weights and name.endswith(".grad.__set__"):
-            raise RuntimeError(
-                f"the closure sets the gradient of parameter {weights[0].target.name!r}: let it "
-                f"return the loss only, and call zero_grad() and backward() outside"
-            )
-        if weights:
-            raise changes(name, weights[0].target.name)
-
-
-def _name(func: Func) -> str:
-    name: str = resolve_name(func) or getattr(func, "__name__", repr(func))
-    return name
-
-
-def _varies(argument: object) -> bool:
-    return isinstance(argument, Tensor) and varies(argument)
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_in_place(func: Func) -> bool:
-    if isinstance(func, OpOverload):
-        return bool(func._schema.is_mutable)
-    short = _name(func).rpartition(".")[2]
-    operator = short == "__set__" or short in _IN_PLACE_OPERATORS
-    return operator or (short.endswith("_") and not short.endswith("__"))
-
-
-def changes(operation: str, parameter: str) -> Refusal:
-    """The error for what would change a parameter."""
-    return Refusal(
-        f"{operation} changes parameter {parameter!r} while the loss is computed: a perturbed copy "
-        f"cannot keep the change. Change it outside the closure"
-    )
-
-
-_IN_PLACE_OPERATORS = {
-    "__setitem__",
-    "__iadd__",
-    "__iand__",
-    "__ifloordiv__",
-    "__ilshift__",
-    "__imod__",
-    "__imul__",
-    "__ior__",
-    "__ipow__",
-    "__irshift__",
-    "__isub__",
-    "__itruediv__",
-    "__ixor__",
-}
+    def _changed_by_samples(self, name: str, changed: Tensor, error: Exception) -> RuntimeError:
+        what = self._state.get(id(changed), f"a tensor of shape {tuple(changed.shape)}")
+        known = what.startswith(("buffer", "attribute"))
+        advice = (
+            "call .eval() on its module, or update it outside the closure"
+            if known
+            else "write `x = x + y` for `x += y`, and torch.stack for assignments to parts"
+        )
+        if "inplace randomness" in str(error):
+            advice = "draw a new one: m + s * torch.randn_like(s), for Normal(m, s).rsample() too"
+        return RuntimeError(
+            f"{name} changes {what}, which all perturbations share, in place by values that differ "
+            f"between them: {advice} (torch: {error})"
+        )
 
 
 class _Stacked(torch.autograd.Function):
@@ -279,3 +196,36 @@ class _Stacked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad.sum(0), None
+
+
+def changes(operation: str, parameter: str) -> Refusal:
+    """The error for what would change a parameter."""
+    return Refusal(
+        f"{operation} changes parameter {parameter!r} while the loss is computed: a perturbed copy "
+        f"cannot keep the change. Change it outside the closure"
+    )
+
+
+def name_of(func: Func) -> str:
+    """What a function is called in errors."""
+    name: str = resolve_name(func) or getattr(func, "__name__", repr(func))
+    return name
+
+
+@functools.lru_cache(maxsize=4096)
+def is_in_place(func: Func) -> bool:
+    """Whether a function changes its first argument."""
+    if isinstance(func, OpOverload):
+        return bool(func._schema.is_mutable)
+    short = name_of(func).rpartition(".")[2]
+    return short in _IN_PLACE or (short.endswith("_") and not short.endswith("__"))
+
+
+_IN_PLACE = {
+    *("__set__", "__setitem__", "__iadd__", "__iand__", "__ifloordiv__", "__ilshift__", "__imod__"),
+    *("__imul__", "__ior__", "__ipow__", "__irshift__", "__isub__", "__itruediv__", "__ixor__"),
+}
+
+
+def _varies(argument: object) -> bool:
+    return isinstance(argument, Tensor) and varies(argument)

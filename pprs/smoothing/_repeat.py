@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pprs.smoothing._caches import fresh_caches, loose_weights
 from pprs.smoothing._checks import check_finite, check_scalar
+from pprs.smoothing._graph import leaves
 from pprs.smoothing._noise import Noise
 from pprs.smoothing._perturbation import Perturbation
 from pprs.smoothing._smooth import Batch, Closure, laid_out
@@ -81,7 +82,7 @@ def _run(closure: Closure, row: Sequence[Tensor], parameters: Mapping[str, nn.Pa
         try:
             loss.backward()  # type: ignore[no-untyped-call]
         except RuntimeError:
-            if _reaches(loss, parameters.values()):
+            if not leaves([loss]).isdisjoint(parameters.values()):
                 raise
             raise RuntimeError(_UNREACHED) from None
     return loss.detach()
@@ -91,18 +92,3 @@ _UNREACHED = (
     "the closure's loss has no gradient by any trainable parameter of the model: does it use "
     "another model or a copy of this one, or is it computed under torch.no_grad()?"
 )
-
-
-def _reaches(result: Tensor, parameters: Iterable[Tensor]) -> bool:
-    """Whether the graph of a result leads to one of the parameters."""
-    wanted = set(map(id, parameters))
-    seen, stack = set(), [result.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        if id(getattr(node, "variable", None)) in wanted:
-            return True
-        seen.add(node)
-        stack += [following for following, _ in node.next_functions]
-    return False

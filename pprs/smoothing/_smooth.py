@@ -24,8 +24,9 @@ from pprs.smoothing._checks import (
     check_unused,
     warn_of_zeros,
 )
+from pprs.smoothing._mode import Smoothed
 from pprs.smoothing._noise import Noise, fresh_seed
-from pprs.smoothing._pass import Smoothed
+from pprs.smoothing._pass import Pass
 from pprs.smoothing._perturbation import (
     DEFAULT_SAMPLES,
     DEFAULT_SIGMA,
@@ -40,7 +41,6 @@ from pprs.smoothing._side_effects import SideEffects
 from pprs.smoothing._target import Drawn, Target
 from pprs.smoothing._vmap import Periodic, depth
 from pprs.smoothing._watch import CHECKPOINT, Watch, has_run, is_first
-from pprs.smoothing.rules.metadata import RULES, WITHOUT_PARAMETERS
 
 Closure = Callable[..., Tensor]
 Batch = Sequence[Tensor]
@@ -213,17 +213,15 @@ def at_perturbed(
         The results, shape ``(samples, ...)`` each.
     """
     _check_not_inside()
-    passes: list[Smoothed] = []
+    passes: list[Pass] = []
     periodic = [Periodic(x, cycle) for x in inputs if cycle is not None and not x.is_inference()]
     state = None if model is None else SideEffects(model, samples.count, watched, closure)
     watch = Watch(targets) if watched else None
 
     def at_sample(sample: Tensor, *rows: Tensor) -> Any:
         names = None if state is None else state.names
-        passes.append(
-            Smoothed(targets, samples, sample, RULES, WITHOUT_PARAMETERS, periodic, names)
-        )
-        with passes[-1], watch or nullcontext():
+        passes.append(Pass(targets, samples, sample, periodic, names))
+        with Smoothed(passes[-1]), watch or nullcontext():
             return function(*rows)
 
     # What all samples share is kept apart: the first layer then meets it once.

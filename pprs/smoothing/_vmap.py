@@ -68,21 +68,21 @@ class Periodic:
 Body = Callable[..., Any]
 
 
-class _Place(threading.local):
-    ours = False
+class _Running(threading.local):
+    internally = False
 
 
-place = _Place()
+running = _Running()
 """Whether this library computes, and not the closure."""
 
 
-def ours(func: Callable[..., Any], *args: Any) -> Any:
+def internally(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a function as a part of this library, which may read parameters as they are."""
-    before, place.ours = place.ours, True
+    before, running.internally = running.internally, True
     try:
-        return func(*args)
+        return func(*args, **kwargs)
     finally:
-        place.ours = before
+        running.internally = before
 
 
 def on_all_samples(
@@ -102,8 +102,8 @@ def on_all_samples(
         The result as the samples see it.
     """
     if innermost():
-        return ours(_directly, body, sample, operands)
-    return ours(_AllSamples.apply, body, sample, apart, *operands)
+        return internally(_directly, body, sample, operands)
+    return internally(_AllSamples.apply, body, sample, apart, *operands)
 
 
 def not_a_view(tensor: Tensor, *shape: int) -> Tensor:

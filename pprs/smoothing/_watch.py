@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pprs.smoothing._target import Target
-from pprs.smoothing._vmap import place
+from pprs.smoothing._vmap import running
 
 # Which closures ran on a model, in which mode: watching takes as long as another pass.
 _seen: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()
@@ -62,7 +62,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunction():  # Smoothed has had its turn
-            if not place.ours:
+            if not running.internally:
                 self._check(func, (args, kwargs))
             self._check_hooks()
             return func(*args, **(kwargs or {}))

@@ -238,7 +238,7 @@ def test_it_rejects_pairs_that_are_not_antithetic():
 @pytest.mark.parametrize("case", CASES)
 def test_parameters_get_the_sum_over_samples_of_the_products(case, monkeypatch):
     """As long as the pass is open, a backward completes X: then all is a matter of algebra."""
-    monkeypatch.setattr(_pass.Smoothed, "close", lambda *_: None)
+    monkeypatch.setattr(_pass.Pass, "close", lambda *_: None)
     net, samples = CASES[case](), 6
     law = Perturbation(SIGMA, samples)
     parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}

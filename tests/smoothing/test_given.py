@@ -1,4 +1,4 @@
-"""A perturbation as it is given and told: whole or in parts, and with its unit."""
+"""How a perturbation is given, whole or in parts, and how it is printed, with its unit."""
 
 import pytest
 import torch

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import functools
+from types import FunctionType
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from pprs.smoothing._pass import Args, Func, Kwargs, Smoothed
 from pprs.smoothing._vmap import Operand, innermost, on_all_samples
+from pprs.smoothing.rules.registry import Call, rule
 
 
-def attention(mode: Smoothed, func: Func, args: Args, kwargs: Kwargs) -> Any:
+@rule(F.multi_head_attention_forward)
+def multi_head(call: Call, *args: Any, **kwargs: Any) -> Any:
+    """Torch's own Python, with rules for what it is made of."""
+    return call.inside(_body(call.function), *args, **kwargs)
+
+
+@functools.cache
+def _body(function: Any) -> Any:
+    """A Python function of torch without its first step, which is to hand itself to the mode."""
+    assert isinstance(function, FunctionType)
+    scope = {**function.__globals__, "has_torch_function": lambda _: False}
+    kept = (function.__name__, function.__defaults__, function.__closure__)
+    body = FunctionType(function.__code__, scope, *kept)
+    body.__kwdefaults__ = function.__kwdefaults__
+    return body
+
+
+@rule(F.scaled_dot_product_attention, any_call=True)
+def attention(call: Call, *args: Any, **kwargs: Any) -> Any:
     """Samples become part of the batch: vmap has no rule for the fast attention of CPUs."""
     if not innermost():
         return NotImplemented
-    return _read(*mode.valued(args), **mode.valued(kwargs), mode=mode)
+    return _attention(call, *call.perturbed(args), **call.perturbed(kwargs))
 
 
-def _read(
+def _attention(
+    call: Call,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor | None = None,
     *options: Any,
-    mode: Smoothed,
     **more: Any,
 ) -> Any:
     if {query.dim(), key.dim(), value.dim()} != {4}:
@@ -34,7 +54,7 @@ def _read(
     if attn_mask is not None and dimensions == 4:
         batches.append(attn_mask.shape[0])
     batch = max(batches)
-    count = mode.samples.count
+    count = call.current.samples.count
 
     def merged(operand: Operand) -> Tensor:
         tensor = operand.value[None] if operand.shared else operand.value
@@ -51,4 +71,4 @@ def _read(
         result: Tensor = F.scaled_dot_product_attention(*parts, *options, **more)
         return result.reshape(count, batch, *result.shape[1:])
 
-    return on_all_samples(body, mode.sample, query, key, value, attn_mask)
+    return on_all_samples(body, call.current.sample, query, key, value, attn_mask)

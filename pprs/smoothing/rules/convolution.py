@@ -2,20 +2,102 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pprs.smoothing._once_differentiable import once
+from pprs.smoothing._linear import ImplicitLinear, LinearUse, goes_implicit
+from pprs.smoothing._once_differentiable import once_differentiable
+from pprs.smoothing._pass import Pass
 from pprs.smoothing._target import Target
-from pprs.smoothing._vmap import not_a_view
+from pprs.smoothing._vmap import Operand, not_a_view, on_all_samples
+from pprs.smoothing.rules.linear import computed_in, plus
+from pprs.smoothing.rules.registry import Call, rule
+
+
+@rule(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+def conv_transpose(call: Call, *args: Any, **kwargs: Any) -> Any:
+    """Each sample's result in one piece of memory, as in a plain pass: one may ``view`` it."""
+    return call.default(*args, **kwargs).contiguous()
+
+
+@rule(F.conv1d, F.conv2d, F.conv3d)
+def conv(
+    call: Call,
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """``F.conv1d``, ``F.conv2d`` and ``F.conv3d``."""
+    used, space = call.parameter(weight), weight.dim() - 2
+    inputs, bias = call.perturbed(input), call.perturbed(bias)
+    if padding == "valid":
+        padding = 0
+    if used is None or inputs.dim() not in {space + 1, space + 2}:
+        return NotImplemented
+    if isinstance(padding, str):
+        settings = (stride, padding, dilation, groups)
+        return call.default(inputs, weight, bias, *settings).contiguous()
+    device, target = inputs.device.type, used.target
+    dtype = computed_in(inputs, target.parameter)
+    if dtype is None or inputs.numel() == 0:
+        return NotImplemented
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise RuntimeError(
+            f"the convolution with parameter {target.name!r} has {len(weight)} outputs: its bias "
+            f"must have the shape ({len(weight)},), got {tuple(bias.shape)}"
+        )
+    inputs = inputs.to(dtype)
+    strides, paddings = _per_dimension(stride, space), _per_dimension(padding, space)
+    dilations = _per_dimension(dilation, space)
+
+    def body(inputs: Operand, parameter: Operand) -> Tensor:
+        value, shared = inputs.value, inputs.shared
+        lead = value.shape[: -space - 1] if shared else value.shape[1 : -space - 1]
+        value = value.reshape(*(() if shared else value.shape[:1]), -1, *value.shape[-space - 1 :])
+        use = _ConvUse(target, shared, strides, paddings, dilations, groups)
+        positions = value.shape[-space - 2] * math.prod(use.output_space(value))
+        weight = parameter.value
+        if use.unfolds and goes_implicit(target, value, weight, shared, positions):
+            result = _unfolded(call.current, use, value, weight)
+        else:
+            if shared and value.requires_grad:
+                value = value.expand(target.samples.count, *value.shape)
+                use = replace(use, shared=False)
+            result = call.current.enter(_Conv.apply(value, weight, use))  # type: ignore[no-untyped-call]
+        return result.reshape(len(result), *lead, *result.shape[2:])
+
+    with torch.autocast(device, enabled=False):
+        result = on_all_samples(body, call.current.sample, inputs, target.parameter)
+    return result if bias is None else plus(result, bias.view(-1, *[1] * space), target.name)
+
+
+def _unfolded(current: Pass, use: _ConvUse, inputs: Tensor, weight: Tensor) -> Tensor:
+    """A convolution as a linear map of patches, which few positions make cheaper."""
+    rows = use.unfold(inputs)
+    flat = current.enter(weight.flatten(1))
+    linear_use = LinearUse(use.target, False, use.shared)
+    outputs: Tensor = ImplicitLinear.apply(rows, flat, None, linear_use)  # type: ignore[no-untyped-call]
+    shape = (len(outputs), -1, *use.output_space(inputs), len(flat))
+    return current.enter(outputs).reshape(shape).movedim(-1, 2).contiguous()
+
+
+def _per_dimension(setting: Any, space: int) -> tuple[int, ...]:
+    return (
+        (setting,) * space if isinstance(setting, int) else tuple(setting) * (space // len(setting))
+    )
 
 
 @dataclass(frozen=True)
-class ConvUse:
+class _ConvUse:
     """A use of a parameter as the filters of a convolution, arguments as torch's.
 
     Args:
@@ -53,20 +135,19 @@ class ConvUse:
 
     def convolve(self, inputs: Tensor, weight: Tensor, groups: int) -> Tensor:
         """The convolution, without bias, with so many groups."""
-        turned = (False, [0] * len(self.stride))
-        options = (self.stride, self.padding, self.dilation, *turned, groups)
-        return torch.convolution(inputs, weight, None, *options)
+        return torch.convolution(inputs, weight, None, *self._options(groups))
 
-    def gradient(
-        self, grad: Tensor, inputs: Tensor, weight: Tensor, groups: int, of_weight: bool
-    ) -> Tensor:
-        """The gradient of the inputs, or that of the weight."""
-        turned = (False, [0] * len(self.stride))
-        options = (self.stride, self.padding, self.dilation, *turned, groups)
-        mask = [not of_weight, of_weight, False]
-        gradients = torch.ops.aten.convolution_backward(grad, inputs, weight, None, *options, mask)
-        chosen: Tensor = gradients[1 if of_weight else 0]
-        return chosen
+    def gradients(
+        self, grad: Tensor, inputs: Tensor, weight: Tensor, groups: int, *wanted: bool
+    ) -> tuple[Any, Any, None]:
+        """The gradients of inputs and weight, as wanted."""
+        options = (*self._options(groups), [*wanted, False])
+        backward: Any = torch.ops.aten.convolution_backward
+        return backward(grad, inputs, weight, None, *options)  # type: ignore[no-any-return]
+
+    def _options(self, groups: int) -> tuple[Any, ...]:
+        not_transposed = (False, [0] * len(self.stride))
+        return (self.stride, self.padding, self.dilation, *not_transposed, groups)
 
 
 class _Conv(torch.autograd.Function):
@@ -76,7 +157,7 @@ class _Conv(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, use: ConvUse) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, use: _ConvUse) -> Tensor:
         weights = use.target.stacked().to(inputs.dtype)
         ctx.use = use
         ctx.save_for_backward(inputs, weight, weights)
@@ -89,23 +170,22 @@ class _Conv(torch.autograd.Function):
         return _apart(outputs, count)
 
     @staticmethod
-    @once
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, weights = ctx.saved_tensors
-        use: ConvUse = ctx.use
+        use: _ConvUse = ctx.use
         for_inputs = for_weight = None
         if ctx.needs_input_grad[0]:
             count = use.target.samples.count
-            arguments = (_beside(grad), _beside(inputs), weights.flatten(0, 1))
-            beside = use.gradient(*arguments, count * use.groups, of_weight=False)
-            for_inputs = _apart(beside, count)
+            beside = (_beside(grad), _beside(inputs), weights.flatten(0, 1), count * use.groups)
+            for_inputs = _apart(use.gradients(*beside, True, False)[0], count)
         if ctx.needs_input_grad[1]:
-            merged = (
-                (grad.sum(0), inputs) if use.shared else (grad.flatten(0, 1), inputs.flatten(0, 1))
-            )
-            for_weight = use.gradient(
-                *merged, weight.to(grad.dtype), use.groups, of_weight=True
-            ).to(weight.dtype)
+            merged = (grad.sum(0), inputs)
+            if not use.shared:
+                merged = (grad.flatten(0, 1), inputs.flatten(0, 1))
+            narrow = weight.to(grad.dtype)
+            found = use.gradients(*merged, narrow, use.groups, False, True)[1]
+            for_weight = found.to(weight.dtype)
         return for_inputs, for_weight, None
 
 
