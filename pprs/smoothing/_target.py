@@ -72,7 +72,7 @@ class Target:
     filters: bool
     noise: Noise
     samples: Samples
-    drawn: Drawn = field(default=Drawn.NOTHING, init=False)
+    _drawn: Drawn = field(default=Drawn.NOTHING, init=False)
     _open: bool = field(default=True, init=False)
     _product: tuple[Known, bool] | None = field(default=None, init=False)
     _stacked: Tensor | None = field(default=None, init=False)
@@ -92,11 +92,16 @@ class Target:
         """Where its noise comes from."""
         return Streams(self.noise, self.name, self.samples.streams)
 
+    @property
+    def drawn(self) -> Drawn:
+        """How much of X has been drawn; of a closed one, what had been."""
+        return self._drawn
+
     def may_draw(self, what: Drawn) -> bool:
         """Whether there is a way on to this, by the table above."""
         if self._open:
-            return what in _NEXT[self.drawn]
-        return what is self.drawn is Drawn.WHOLE
+            return what in _NEXT[self._drawn]
+        return what is self._drawn is Drawn.WHOLE
 
     def rows(self, index: Tensor) -> Tensor:
         """The perturbations, times sigma and scale, of rows ``(samples, ...)`` of a matrix."""
@@ -152,12 +157,12 @@ class Target:
     def _advance(self, what: Drawn) -> None:
         if not self.may_draw(what):
             self._refuse(f"asked for {what.value} of its X")
-        self.drawn = what
+        self._drawn = what
 
     def _refuse(self, asked: str) -> None:
         when = "" if self._open else ", and the pass is over"
         raise RuntimeError(
-            f"parameter {self.name!r} was {asked}, when {self.drawn.value} of it had been drawn"
+            f"parameter {self.name!r} was {asked}, when {self._drawn.value} of it had been drawn"
             f"{when}: please report how it came to this"
         )
 
