@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 def fresh_caches() -> Iterator[None]:
     """Inside the block nothing is known that was computed from parameters before it, nor after.
 
-    Autocast keeps the low-precision copies of parameters, and ``parametrize.cached()`` the weights
+    Autocast keeps the low-precision copies of parameters, and `parametrize.cached()` the weights
     computed from them: both by the parameter's identity, which a perturbation does not change.
     """
     _forget()

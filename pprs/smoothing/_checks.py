@@ -58,7 +58,7 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def check_apart(parameters: Iterable[tuple[str, Tensor]]) -> None:
-    """Raise ``ValueError`` if two parameters lie in the same memory, as ``a.data = b.data`` leaves.
+    """Raise `ValueError` if two parameters lie in the same memory, as `a.data = b.data` leaves.
 
     Each would be perturbed on its own, though they are one; and moved on by its own momentum.
     """
@@ -82,7 +82,7 @@ def _start(parameter: Tensor) -> int:
 
 
 def check_normalisation(model: nn.Module) -> None:
-    """Raise ``RuntimeError`` if a layer mixes the perturbed passes, or cannot be perturbed."""
+    """Raise `RuntimeError` if a layer mixes the perturbed passes, or cannot be perturbed."""
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise RuntimeError(
@@ -102,7 +102,7 @@ def check_normalisation(model: nn.Module) -> None:
 
 
 def check_closure(closure: object, batch: Sequence[Tensor] | None) -> None:
-    """Raise ``TypeError`` or ``ValueError`` if a closure cannot be called with a batch."""
+    """Raise `TypeError` or `ValueError` if a closure cannot be called with a batch."""
     if not callable(closure):
         raise TypeError(
             f"closure must be a function that computes the loss, since it runs at perturbed "
@@ -132,7 +132,7 @@ class Refusal(RuntimeError):
 def check_met(
     unmet: Sequence[str], count: int, unused: Unused, losses: Tensor | None = None
 ) -> None:
-    """Raise :class:`Refusal` if a pass did not use the parameters that it should perturb.
+    """Raise `Refusal` if a pass did not use the parameters that it should perturb.
 
     Args:
         unmet: names of those that it did not use.
@@ -156,7 +156,7 @@ def check_met(
 
 
 def check_unused(unused: object) -> None:
-    """Raise ``ValueError`` unless it is one of the two words."""
+    """Raise `ValueError` unless it is one of the two words."""
     if unused not in {"error", "allow"}:
         raise ValueError(f'unused must be "error" or "allow", got {unused!r}')
 
@@ -199,7 +199,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def check_batch(batch: Sequence[Tensor] | None, noise: str) -> Sequence[Tensor]:
-    """The tensors of a batch, or ``ValueError`` if they cannot be taken example by example."""
+    """The tensors of a batch, or `ValueError` if they cannot be taken example by example."""
     if batch is None:
         if noise == "example":
             raise ValueError(
@@ -226,7 +226,7 @@ def check_batch(batch: Sequence[Tensor] | None, noise: str) -> Sequence[Tensor]:
 
 
 def check_scalar(loss: object) -> Tensor:
-    """The loss of one perturbation, or ``ValueError`` if it is not a tensor without dimensions."""
+    """The loss of one perturbation, or `ValueError` if it is not a tensor without dimensions."""
     if not isinstance(loss, Tensor):
         shown = f" {loss!r}" if isinstance(loss, int | float) else ""
         raise ValueError(
@@ -244,7 +244,7 @@ def check_scalar(loss: object) -> Tensor:
 
 
 def check_finite(losses: Tensor, size: str) -> None:
-    """Raise ``RuntimeError`` if the loss of a perturbation is infinite or not a number."""
+    """Raise `RuntimeError` if the loss of a perturbation is infinite or not a number."""
     finite = losses.detach().isfinite()
     if finite.all():
         return

@@ -56,7 +56,7 @@ def force_way(way: Way) -> Iterator[None]:
 
 
 def choose(shape: LinearShape) -> Way:
-    """The cheaper way, unless :func:`force_way` names one."""
+    """The cheaper way, unless `force_way` names one."""
     forced = _forced.get()
     if forced == "materialised" or (forced == "implicit" and not shape.huge):
         return forced

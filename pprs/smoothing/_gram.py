@@ -26,9 +26,9 @@ class Factor:
     r"""A root of the Gram matrix of rows, in float64: $G = \Lambda U U^T \Lambda$.
 
     Args:
-        unit: U, the root of the Gram matrix of the rows scaled to length 1, shape ``(..., n, n)``.
-        inverse: of U, with 0 for rows that are 0, shape ``(..., n, n)``.
-        lengths: of the rows, shape ``(..., n, 1)``.
+        unit: U, the root of the Gram matrix of the rows scaled to length 1, shape `(..., n, n)`.
+        inverse: of U, with 0 for rows that are 0, shape `(..., n, n)`.
+        lengths: of the rows, shape `(..., n, 1)`.
     """
 
     unit: Tensor
@@ -37,7 +37,7 @@ class Factor:
 
     @property
     def lower(self) -> Tensor:
-        """L with $L L^T = G$, shape ``(..., n, n)``."""
+        """L with $L L^T = G$, shape `(..., n, n)`."""
         return self.unit * self.lengths
 
 
@@ -47,11 +47,11 @@ def jitter_of(rows: Tensor) -> float:
 
 
 def factor(rows: Tensor, signs: Tensor | None = None) -> Factor:
-    """Factorise the Gram matrices of ``rows * signs``.
+    """Factorise the Gram matrices of `rows * signs`.
 
     Args:
-        rows: shape ``(streams, n, i)``, any real floating-point type.
-        signs: 1 or -1 for each row, shape ``(n, 1)``, float64; all 1 by default.
+        rows: shape `(streams, n, i)`, any real floating-point type.
+        signs: 1 or -1 for each row, shape `(n, 1)`, float64; all 1 by default.
     """
     if kernels.takes(rows):
         return Factor(*kernels.factor(rows, signs, jitter_of(rows)))
@@ -85,10 +85,10 @@ class Known:
     r"""The noise $S = A X^T$ that independent matrices X gave to rows A, and what follows from it.
 
     Args:
-        rows: A, shape ``(streams, n, i)``, or ``(1, n, i)`` where all X meet the same rows.
-        signs: of the rows, shape ``(n, 1)``, float64, or ``None``: X met ``signs * A``.
+        rows: A, shape `(streams, n, i)`, or `(1, n, i)` where all X meet the same rows.
+        signs: of the rows, shape `(n, 1)`, float64, or `None`: X met `signs * A`.
         factor: of the signed rows.
-        normals: Z with $S = L Z$, shape ``(streams, n, o)``.
+        normals: Z with $S = L Z$, shape `(streams, n, o)`.
     """
 
     rows: Tensor
@@ -100,12 +100,12 @@ class Known:
         r"""Sample $D X$ given S.
 
         Args:
-            left: D, shape ``(streams, q, o)``.
-            signs: of its rows, as for A; then the result is that of ``signs * D``.
+            left: D, shape `(streams, q, o)`.
+            signs: of its rows, as for A; then the result is that of `signs * D`.
             streams: where normals come from.
 
         Returns:
-            Shape ``(streams, q, i)``.
+            Shape `(streams, q, i)`.
         """
         few = kernels.takes(left) and kernels.takes(self.rows) and len(self.rows) > 1
         if few and left.dtype == self.rows.dtype:
@@ -135,8 +135,8 @@ class Known:
         r"""Sample X given S.
 
         Args:
-            free: standard normals, shape ``(streams, o, i)``.
-            residual: standard normals, shape ``(streams, n, o)``.
+            free: standard normals, shape `(streams, o, i)`.
+            residual: standard normals, shape `(streams, n, o)`.
         """
         dtype = _at_least_single(free)
         basis, spread = self._basis(dtype)

@@ -9,7 +9,7 @@ from torch.autograd.graph import Node
 
 
 def nodes(results: Iterable[Tensor]) -> Iterator[Node]:
-    """Every node that results depend on, once; those of leaves have the leaf as ``variable``."""
+    """Every node that results depend on, once; those of leaves have the leaf as `variable`."""
     seen, stack = set(), [result.grad_fn for result in results]
     while stack:
         node = stack.pop()

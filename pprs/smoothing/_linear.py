@@ -24,9 +24,9 @@ class LinearUse:
 
     Args:
         target: the parameter.
-        transposed: the parameter is ``(in, out)``, not ``(out, in)``.
-        shared: the inputs ``(n, in)`` are the same for all samples, else they are
-            ``(samples, n, in)``.
+        transposed: the parameter is `(in, out)`, not `(out, in)`.
+        shared: the inputs `(n, in)` are the same for all samples, else they are
+            `(samples, n, in)`.
         bias: the parameter that is the bias, if that is perturbed too.
         cycle: after so many samples the inputs repeat, if they do.
     """
@@ -38,29 +38,29 @@ class LinearUse:
     cycle: int | None = None
 
     def distinct(self, inputs: Tensor) -> Tensor:
-        """The inputs without their repetitions, one a row: ``(rows, in)``."""
+        """The inputs without their repetitions, one a row: `(rows, in)`."""
         once = inputs if self.shared else inputs[: self.cycle]
         return once.reshape(-1, inputs.shape[-1])
 
     @property
     def scale_out(self) -> Tensor | None:
-        """The noise's scale along the outputs, shape ``(out,)``."""
+        """The noise's scale along the outputs, shape `(out,)`."""
         scale = self.target.scale
         return None if scale is None or self.transposed else scale.flatten()
 
     @property
     def scale_in(self) -> Tensor | None:
-        """The noise's scale along the inputs, shape ``(in,)``."""
+        """The noise's scale along the inputs, shape `(in,)`."""
         scale = self.target.scale
         return scale.flatten() if scale is not None and self.transposed else None
 
     def weights(self) -> Tensor:
-        """The materialised weights, shape ``(samples, out, in)``."""
+        """The materialised weights, shape `(samples, out, in)`."""
         stacked = self.target.stacked().flatten(2)
         return stacked.mT if self.transposed else stacked
 
     def signs(self, rows: int) -> Tensor | None:
-        """The signs of the rows of a pair of samples, ``rows`` for each."""
+        """The signs of the rows of a pair of samples, `rows` for each."""
         if not self.target.samples.antithetic:
             return None
         signs = torch.ones((2 * rows, 1), dtype=torch.float64, device=self.target.parameter.device)
@@ -71,7 +71,7 @@ class LinearUse:
 def goes_implicit(
     target: Target, inputs: Tensor, weight: Tensor, shared: bool, positions: int | None = None
 ) -> bool:
-    """Whether a linear map of ``(..., n, in)``, or a convolution with n outputs, forms no X."""
+    """Whether a linear map of `(..., n, in)`, or a convolution with n outputs, forms no X."""
     if not target.may_draw(Drawn.PRODUCT):
         return False
     samples = target.samples
@@ -91,8 +91,8 @@ def goes_implicit(
 class ImplicitLinear(torch.autograd.Function):
     r"""$Y = A (W + \sigma X)^T + b$ with X never formed.
 
-    ``forward(inputs, weight, bias, use)``: inputs as ``use`` says, weight ``(out, in)``, and the
-    parameter of ``use.bias``, ``(out,)``.
+    `forward(inputs, weight, bias, use)`: inputs as `use` says, weight `(out, in)`, and the
+    parameter of `use.bias`, `(out,)`.
     """
 
     @staticmethod
@@ -171,7 +171,7 @@ def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> t
     """The noise of the outputs on top of an offset, and what it tells of X.
 
     Returns:
-        Also the noise, shape ``(samples, n, out)``; a pair of samples may stand as ``2 n`` rows.
+        Also the noise, shape `(samples, n, out)`; a pair of samples may stand as `2 n` rows.
     """
     rows = inputs if use.scale_in is None else (inputs * use.scale_in).to(inputs.dtype)
     target, samples = use.target, use.target.samples
@@ -236,5 +236,5 @@ def _parameter_gradients(
 
 
 def _offset(use: LinearUse, inputs: Tensor) -> Tensor | None:
-    """The perturbed bias as it is added to outputs ``(samples, n, out)``: ``(samples, 1, out)``."""
+    """The perturbed bias as it is added to outputs `(samples, n, out)`: `(samples, 1, out)`."""
     return None if use.bias is None else use.bias.stacked()[:, None].to(inputs.dtype)

@@ -14,7 +14,7 @@ class Smoothed(TorchFunctionMode):
     """Inside the block, functions see the parameters perturbed, each sample of a vmap its own way.
 
     A function that receives a parameter follows its rule, which may decline by returning
-    ``NotImplemented``; all others get the perturbed parameter as a tensor.
+    `NotImplemented`; all others get the perturbed parameter as a tensor.
 
     Args:
         current: the pass.

@@ -42,8 +42,8 @@ def derive_seed(*words: int | str) -> int:
 class Noise:
     r"""The noise of one microbatch of one step.
 
-    Every parameter has streams of standard normals of its own, keyed by ``(seed, step, microbatch,
-    parameter name)``, one for each perturbation and role. So the noise does not depend on how a
+    Every parameter has streams of standard normals of its own, keyed by `(seed, step, microbatch,
+    parameter name)`, one for each perturbation and role. So the noise does not depend on how a
     model is cut into stages, nor on the order in which they run.
 
     Args:
@@ -66,12 +66,12 @@ class Noise:
         *,
         first: int = 0,
     ) -> Tensor:
-        """Draws for the parameter called ``name``.
+        """Draws for the parameter called `name`.
 
         Args:
             name: the parameter's full name.
             role: what they are for.
-            shape: ``(streams, ...)``; each row holds the first elements of a stream.
+            shape: `(streams, ...)`; each row holds the first elements of a stream.
             dtype: a real floating-point type; those below 32 bits are rounded from float32.
             device: where to draw.
             first: the number of the stream of row 0.
@@ -83,10 +83,10 @@ class Noise:
     def perturbed(
         self, name: str, parameter: Tensor, sigma: float, samples: int, share: int
     ) -> Tensor | None:
-        """Add the draws with the role ``PARAMETER``, times sigma, to a parameter, in one go.
+        """Add the draws with the role `PARAMETER`, times sigma, to a parameter, in one go.
 
         Returns:
-            Shape ``(samples, *parameter.shape)``, or ``None`` where that cannot be done at once.
+            Shape `(samples, *parameter.shape)`, or `None` where that cannot be done at once.
         """
         if parameter.dtype not in {torch.float32, torch.float64}:
             return None
@@ -98,17 +98,17 @@ class Noise:
         return None if drawn is None else drawn.view(samples, *parameter.shape)
 
     def rows(self, name: str, index: Tensor, width: int, dtype: torch.dtype, share: int) -> Tensor:
-        r"""Rows of the draws with the role ``PARAMETER`` for a parameter of two dimensions.
+        r"""Rows of the draws with the role `PARAMETER` for a parameter of two dimensions.
 
         Args:
             name: the parameter's full name.
-            index: which rows of each sample, integers, shape ``(samples, ...)``.
+            index: which rows of each sample, integers, shape `(samples, ...)`.
             width: the length of a row.
-            dtype: as for :meth:`normals`.
+            dtype: as for `normals`.
             share: so many consecutive samples read the same stream.
 
         Returns:
-            Shape ``(*index.shape, width)``.
+            Shape `(*index.shape, width)`.
         """
         starts = index.reshape(len(index), -1).to(torch.int64) * width
         segments = Segments(starts, width, len(starts), share=share)
@@ -148,7 +148,7 @@ class Streams:
         return self.noise.key(self.name)
 
     def normals(self, role: Role, *shape: int, like: Tensor) -> Tensor:
-        """Draws of shape ``(streams, *shape)``, of the type and on the device of ``like``."""
+        """Draws of shape `(streams, *shape)`, of the type and on the device of `like`."""
         shape = (self.count, *shape)
         return self.noise.normals(self.name, role, shape, like.dtype, like.device)
 

@@ -14,7 +14,7 @@ Backward = Callable[..., Gradients]
 
 
 def once_differentiable(backward: Backward) -> Backward:
-    """As torch's ``once_differentiable``, whose refusal ``torch.autograd.grad`` may pass by.
+    """As torch's `once_differentiable`, whose refusal `torch.autograd.grad` may pass by.
 
     There the gradients' graph ends, and what asks for certain derivatives does not go to its end.
     Here it goes on to all that the gradients depend on.

@@ -27,7 +27,7 @@ def has_no_rule(error: Exception) -> bool:
 
 
 def one_by_one(sample: Tensor, count: int, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """``func(*args, **kwargs)`` for each sample, the tensors in them as that sample sees them.
+    """`func(*args, **kwargs)` for each sample, the tensors in them as that sample sees them.
 
     Args:
         sample: the sample's number, that vmap maps over.

@@ -95,7 +95,7 @@ class Pass:
         return self._weights.get(id(argument))
 
     def view(self, weight: Weight, view: Tensor) -> Tensor:
-        """Remember that ``view`` is a weight transposed, so that its uses are caught."""
+        """Remember that `view` is a weight transposed, so that its uses are caught."""
         self._views.append(view)
         self._weights[id(view)] = weight.turned()
         return view
@@ -126,7 +126,7 @@ class Pass:
             raise
 
     def cycle(self, inputs: Tensor) -> int | None:
-        """After how many samples inputs ``(samples, ...)`` are known to repeat."""
+        """After how many samples inputs `(samples, ...)` are known to repeat."""
         return next((p.cycle for p in self._periodic if p.reaches(inputs)), None)
 
     def enter(self, tensor: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class Pass:
         return tensor
 
     def close(self, *results: Tensor) -> None:
-        """End the forward pass that gave ``results``, seen from outside vmap.
+        """End the forward pass that gave `results`, seen from outside vmap.
 
         Raises:
             RuntimeError: if a result depends on an unperturbed parameter, or a perturbed copy of

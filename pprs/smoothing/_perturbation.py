@@ -22,14 +22,14 @@ Scale: TypeAlias = Literal["filter"]
 DEFAULT_SIGMA = 0.01
 """In units of the norm of each filter: a place to start from, see docs/study.md."""
 DEFAULT_SAMPLES = 8
-"""As many as there are with :data:`DEFAULT_SIGMA`."""
+"""As many as there are with `DEFAULT_SIGMA`."""
 
 
 T = TypeVar("T")
 
 
 def default(value: T) -> T:
-    """The default of an argument, which :meth:`Perturbation.of` tells from what callers pass."""
+    """The default of an argument, which `Perturbation.of` tells from what callers pass."""
     return cast(T, _Default(value))
 
 
@@ -48,13 +48,13 @@ class Perturbation:
     Args:
         sigma: standard deviation, at least 0: a number; a function of the step; or one of these for
             each group of parameters, by the name of the module or parameter (the longest that fits
-            holds, ``""`` fits all). It is in the parameters' own units; see :meth:`filter`.
+            holds, `""` fits all). It is in the parameters' own units; see `filter`.
         samples: number K of perturbations.
-        noise: ``"shared"``: an X for each of the K perturbations, shared by the whole batch.
-            ``"example"``: an X for each perturbation and example; the same smoothed function only
+        noise: `"shared"`: an X for each of the K perturbations, shared by the whole batch.
+            `"example"`: an X for each perturbation and example; the same smoothed function only
             where the loss is a mean over examples.
         antithetic: perturbations come in pairs X, -X; K must be even.
-        scale: ``None``: sigma is in the parameters' own units. ``"filter"``: in units of the norm
+        scale: `None`: sigma is in the parameters' own units. `"filter"`: in units of the norm
             of each filter (row of the first dimension; all of a vector or scalar).
 
     Raises:
@@ -101,7 +101,7 @@ class Perturbation:
         noise: NoiseKind = "shared",
         antithetic: bool = False,
     ) -> Perturbation:
-        """With sigma in units of the norm of each filter: ``Perturbation.filter(0.01)``."""
+        """With sigma in units of the norm of each filter: `Perturbation.filter(0.01)`."""
         return cls(sigma, samples, noise, antithetic, "filter")
 
     @classmethod
@@ -110,7 +110,7 @@ class Perturbation:
 
         Args:
             given: the whole; or sigma; or nothing.
-            parts: the fields in their order, sigma or ``None`` first; :func:`default` values are
+            parts: the fields in their order, sigma or `None` first; `default` values are
                 those that the caller did not give.
 
         Raises:
@@ -145,7 +145,7 @@ class Perturbation:
 
     @property
     def size(self) -> str:
-        """Sigma with its unit: ``"sigma 0.01"`` or ``"0.01 of each filter's norm"``."""
+        """Sigma with its unit: `"sigma 0.01"` or `"0.01 of each filter's norm"`."""
         settings = self.sigma.values() if isinstance(self.sigma, Mapping) else [self.sigma]
         values = ("a function of the step" if callable(s) else f"{s}" for s in settings)
         said = " or ".join(dict.fromkeys(values))
@@ -199,7 +199,7 @@ class Perturbation:
 
     @staticmethod
     def of_step(setting: Schedule, step: int) -> float:
-        """The value of a sigma at a step, or ``ValueError`` if it is out of range."""
+        """The value of a sigma at a step, or `ValueError` if it is out of range."""
         return _checked_sigma(setting(step) if callable(setting) else setting)
 
     def samples_of(self, perturbations: int, batch: int) -> Samples:

@@ -3,7 +3,7 @@ r"""Standard normals as a function of a key and a counter, in torch's own operat
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
 turns a key of 64 bits and a counter of 128 into four words of 32 bits. Here the counter is (block,
 stream, role): a stream for every perturbation and role, whose blocks can be computed in any
-order. Box-Muller turns words into normals. ``native/kernels.c`` computes the same stream faster;
+order. Box-Muller turns words into normals. `native/kernels.c` computes the same stream faster;
 this file defines it, and takes its place where there is no compiler.
 
 Blocks come in groups of 16, so that a vector of counters gives a run of elements: in float32, the
@@ -28,7 +28,7 @@ class Segments:
     """Which elements of which streams to draw.
 
     Args:
-        starts: int64, shape ``(1 or samples, segments)``, on the device to draw on: where in the
+        starts: int64, shape `(1 or samples, segments)`, on the device to draw on: where in the
             stream of a sample each segment begins.
         count: elements per segment.
         samples: how many streams to read, one after the other.
@@ -47,7 +47,7 @@ def normals(key: int, role: int, segments: Segments, dtype: torch.dtype) -> Tens
     """Draw segments of the streams of a key (64 bits) and a role (32 bits).
 
     Returns:
-        Shape ``(samples, segments, count)``, of ``dtype``: ``torch.float32`` or ``torch.float64``.
+        Shape `(samples, segments, count)`, of `dtype`: `torch.float32` or `torch.float64`.
     """
     starts, count, samples = segments.starts, segments.count, segments.samples
     device, size = starts.device, _BLOCKS * (4 if dtype == torch.float32 else 2)

@@ -25,16 +25,16 @@ def repeat(
     noise: Noise,
     batch: Batch | None,
 ) -> Tensor:
-    r"""Run a closure at $\theta + \sigma X_k$ for each k; leave the mean gradient in ``.grad``.
+    r"""Run a closure at $\theta + \sigma X_k$ for each k; leave the mean gradient in `.grad`.
 
-    For closures that vmap cannot run: those that call ``backward()`` themselves, as torch's
-    optimizers take them, or that read values (``loss.item()``). The perturbations come one at a
+    For closures that vmap cannot run: those that call `backward()` themselves, as torch's
+    optimizers take them, or that read values (`loss.item()`). The perturbations come one at a
     time, so the memory is that of one pass. The closure sees every parameter at its perturbed value
-    with ``.grad`` cleared; afterwards, and after any error, the parameters hold the very tensors
+    with `.grad` cleared; afterwards, and after any error, the parameters hold the very tensors
     they held before.
 
     Returns:
-        The losses, shape ``(samples,)``, without graph.
+        The losses, shape `(samples,)`, without graph.
 
     Raises:
         RuntimeError: if a loss is not finite, or no parameter has a gradient.

@@ -16,7 +16,7 @@ class Samples:
     Args:
         perturbations: the number K of perturbations.
         antithetic: samples $2j$ and $2j + 1$ are $X_j$ and $-X_j$.
-        examples: how many examples have samples of their own; ``None`` if the batch shares them.
+        examples: how many examples have samples of their own; `None` if the batch shares them.
     """
 
     perturbations: int
@@ -46,20 +46,20 @@ class Samples:
         return self.share * self.examples
 
     def signed(self, drawn: Tensor) -> Tensor:
-        """What each sample sees of a draw per stream: ``(streams, ...)`` to ``(samples, ...)``."""
+        """What each sample sees of a draw per stream: `(streams, ...)` to `(samples, ...)`."""
         if not self.antithetic:
             return drawn
         return torch.stack([drawn, -drawn], 1).flatten(0, 1)
 
     def signs(self, like: Tensor, dimensions: int) -> Tensor:
-        """The sign of each sample, shape ``(samples, 1, ...)``."""
+        """The sign of each sample, shape `(samples, 1, ...)`."""
         signs = torch.ones(self.count, dtype=like.dtype, device=like.device)
         if self.antithetic:
             signs[1::2] = -1
         return signs.view(-1, *[1] * (dimensions - 1))
 
     def spread(self, examples: Tensor) -> Tensor:
-        """Lay out ``(perturbations, batch, ...)`` as each sample's batch: ``(samples, m, ...)``.
+        """Lay out `(perturbations, batch, ...)` as each sample's batch: `(samples, m, ...)`.
 
         A sample of one example has a batch of one, and those of a pair stand side by side.
         """
@@ -71,7 +71,7 @@ class Samples:
         return examples.flatten(0, 1).unsqueeze(1)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Undo :meth:`spread`: ``(samples, m, ...)`` to ``(perturbations, batch, ...)``."""
+        """Undo `spread`: `(samples, m, ...)` to `(perturbations, batch, ...)`."""
         if self.examples is None:
             return rows
         rows = rows.squeeze(1)

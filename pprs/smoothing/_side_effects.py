@@ -90,7 +90,7 @@ class SideEffects:
         That is what the passes would leave if they ran one after the other.
 
         Args:
-            read: ids of those tensors in :attr:`names` that the pass received.
+            read: ids of those tensors in `names` that the pass received.
 
         Raises:
             RuntimeError: for a buffer; and for what the pass has read before it set it, since each
@@ -116,7 +116,7 @@ class SideEffects:
                     place.write(settled)
 
     def _settled(self, value: Any, before: Any, name: str, depth: int, seen: set[int]) -> Any:
-        """A value, once ``before``, with the last sample's tensors; containers change in place."""
+        """A value, once `before`, with the last sample's tensors; containers change in place."""
         if isinstance(value, Tensor):
             if not varies(value):
                 return value

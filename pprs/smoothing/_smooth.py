@@ -68,39 +68,39 @@ def smooth(
 
     Its gradient is the $G_t$ of Algorithm 1, an unbiased estimate of the gradient of
     $f^\sigma(\theta) = \mathbb{E}\, f(\theta + \sigma X)$, with exactly the distribution of K
-    passes at perturbed parameters. Every trainable parameter of ``model`` is perturbed; all K
-    perturbations run together under ``torch.func.vmap``. Each call draws fresh noise from streams
+    passes at perturbed parameters. Every trainable parameter of `model` is perturbed; all K
+    perturbations run together under `torch.func.vmap`. Each call draws fresh noise from streams
     of its own; torch's global generator is not touched.
 
     Args:
-        closure: computes the loss, a scalar tensor; called with the tensors of ``batch``. It must
-            reach the parameters through ``model``.
+        closure: computes the loss, a scalar tensor; called with the tensors of `batch`. It must
+            reach the parameters through `model`.
         model: whose trainable parameters $\theta$ are perturbed.
         perturbation: all that is said of $\sigma X_k$; or sigma, and then the rest by keywords. By
-            default 0.01 of the norm of each filter, ``Perturbation.filter(0.01)``.
+            default 0.01 of the norm of each filter, `Perturbation.filter(0.01)`.
         samples: number $K \ge 1$ of perturbations.
         sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units: a
             number, a function of the step, or a dictionary from names of modules or parameters to
             these.
-        noise: ``"shared"``: one $X_k$ for the whole batch, as in the source. ``"example"``: one for
+        noise: `"shared"`: one $X_k$ for the whole batch, as in the source. `"example"`: one for
             every perturbation and example, with the variance of $K m$ perturbations; the closure
             then sees one example at a time, a batch of one, and its loss must be a mean over
             examples for the smoothed function to be the same.
-        antithetic: draw $X_k$ in pairs X, -X; ``samples`` must be even.
-        scale: ``"filter"`` multiplies sigma by the norm of each filter.
-        batch: tensors of shape ``(m, ...)``; needed with ``noise="example"``.
-        seed: makes the sequence of calls on this model repeatable; ``None`` draws one per call.
+        antithetic: draw $X_k$ in pairs X, -X; `samples` must be even.
+        scale: `"filter"` multiplies sigma by the norm of each filter.
+        batch: tensors of shape `(m, ...)`; needed with `noise="example"`.
+        seed: makes the sequence of calls on this model repeatable; `None` draws one per call.
         step: keys the noise together with the seed; by default the number of earlier calls of
-            ``smooth`` on this model.
-        unused: ``"error"``: the first call of a closure fails if it leaves trainable parameters of
-            ``model`` unused, and names them: it may have run another model. ``"allow"``: they have
+            `smooth` on this model.
+        unused: `"error"`: the first call of a closure fails if it leaves trainable parameters of
+            `model` unused, and names them: it may have run another model. `"allow"`: they have
             no gradient, as in torch.
 
     Returns:
-        A scalar; ``backward()`` leaves $G_t$ in the parameters' ``.grad``.
+        A scalar; `backward()` leaves $G_t$ in the parameters' `.grad`.
 
     Raises:
-        ValueError: for a negative or infinite ``sigma``, ``samples`` below 1, a whole perturbation
+        ValueError: for a negative or infinite `sigma`, `samples` below 1, a whole perturbation
             and keywords for its parts, a model without trainable parameters, or a loss that is not
             a scalar tensor.
         RuntimeError: for BatchNorm in training mode, a parameter that is used in a way that cannot
@@ -144,7 +144,7 @@ def losses_at(
     model: nn.Module | None = None,
     unused: Unused = "error",
 ) -> Tensor:
-    """The losses of a closure at every sample's parameters, shape ``(samples,)``.
+    """The losses of a closure at every sample's parameters, shape `(samples,)`.
 
     The first pass of a closure at a model is checked more thoroughly than the others; without a
     model every pass is.
@@ -203,14 +203,14 @@ def at_perturbed(
             tuple of tensors.
         targets: the parameters.
         samples: of X.
-        inputs: shape ``(samples, ...)``.
+        inputs: shape `(samples, ...)`.
         cycle: after so many samples the inputs repeat, if they do.
         model: whose state is looked after.
         watched: whether every operation is checked.
         closure: what else is looked after: what it refers to.
 
     Returns:
-        The results, shape ``(samples, ...)`` each.
+        The results, shape `(samples, ...)` each.
     """
     _check_not_inside()
     passes: list[Pass] = []

@@ -37,7 +37,7 @@ class Target:
     r"""One parameter in one pass.
 
     X is drawn by and by, and whatever is drawn later must agree with what was drawn before.
-    :attr:`drawn` says how much there is, and these are the only ways on:
+    `drawn` says how much there is, and these are the only ways on:
 
     =============  ===========  =====================  ==============  =============
     from           by `rows`    by `draw_product`      by `stacked`    by `close`
@@ -79,7 +79,7 @@ class Target:
 
     @cached_property
     def scale(self) -> Tensor | None:
-        """Norms of the filters, constant for the gradient: ``(d0, 1, ...)`` or ``()``; or None."""
+        """Norms of the filters, constant for the gradient: `(d0, 1, ...)` or `()`; or None."""
         if not self.filters:
             return None
         parameter = self.parameter.detach()
@@ -104,7 +104,7 @@ class Target:
         return what is self._drawn is Drawn.WHOLE
 
     def rows(self, index: Tensor) -> Tensor:
-        """The perturbations, times sigma and scale, of rows ``(samples, ...)`` of a matrix."""
+        """The perturbations, times sigma and scale, of rows `(samples, ...)` of a matrix."""
         self._advance(Drawn.ROWS)
         samples, width = self.samples, self.parameter.shape[1]
         noise = self.noise.rows(self.name, index, width, self.parameter.dtype, samples.share)
@@ -125,7 +125,7 @@ class Target:
         self._product = known, transposed
 
     def stacked(self) -> Tensor:
-        r"""The perturbed parameters, shape ``(samples, *parameter.shape)``, without graph."""
+        r"""The perturbed parameters, shape `(samples, *parameter.shape)`, without graph."""
         self._advance(Drawn.WHOLE)
         if self._stacked is None:
             self._stacked = self._perturbed()
@@ -139,7 +139,7 @@ class Target:
         self._open, self._product = False, None
 
     def at(self, sample: int) -> Tensor:
-        """The perturbed parameter of one sample, as in :meth:`stacked`, by itself; draws anew."""
+        """The perturbed parameter of one sample, as in `stacked`, by itself; draws anew."""
         parameter, share = self.parameter.detach(), self.samples.share
         shape, first = (1, *parameter.shape), sample // share
         noise = self.noise.normals(
@@ -151,7 +151,7 @@ class Target:
 
     @property
     def version(self) -> int:
-        """The version of the memory of :meth:`stacked`, which grows when it is changed."""
+        """The version of the memory of `stacked`, which grows when it is changed."""
         return self.stacked()._version
 
     def _advance(self, what: Drawn) -> None:
@@ -191,7 +191,7 @@ class Target:
 
 
 def _norms(rows: Tensor) -> Tensor:
-    """The norms of rows ``(n, i)`` of any size, whose squares may be out of range."""
+    """The norms of rows `(n, i)` of any size, whose squares may be out of range."""
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
     limit = 1e140 if rows.dtype == torch.float64 else 1e15
     # Not asked of other devices, which would have to be waited for.

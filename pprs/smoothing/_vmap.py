@@ -44,7 +44,7 @@ class Periodic:
     """Rows, a piece for each sample, that repeat; and whatever is a view of all of them.
 
     Args:
-        rows: shape ``(samples, ...)``, contiguous.
+        rows: shape `(samples, ...)`, contiguous.
         cycle: after so many samples they repeat.
     """
 
@@ -53,7 +53,7 @@ class Periodic:
         self._version = rows._version
 
     def reaches(self, tensor: Tensor) -> bool:
-        """Whether a tensor ``(samples, ...)`` holds just these rows, reshaped, and still does."""
+        """Whether a tensor `(samples, ...)` holds just these rows, reshaped, and still does."""
         rows = self._rows
         return (
             tensor.data_ptr() == rows.data_ptr()
@@ -88,11 +88,11 @@ def internally(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def on_all_samples(
     body: Body, sample: Tensor, *operands: Tensor | None, apart: bool = False
 ) -> Any:
-    """Call ``body(*operands)`` once, outside vmap, where samples are a first dimension.
+    """Call `body(*operands)` once, outside vmap, where samples are a first dimension.
 
     Args:
-        body: takes an :class:`Operand` (or ``None``) for each operand; returns a tensor, or a tuple
-            of tensors, whose first dimension are the samples. Unless ``apart``, its first operand
+        body: takes an `Operand` (or `None`) for each operand; returns a tensor, or a tuple
+            of tensors, whose first dimension are the samples. Unless `apart`, its first operand
             may have more leading dimensions: those of vmaps inside this one.
         sample: the sample's number, a scalar tensor that vmap maps over.
         operands: tensors as the samples see them.

@@ -35,11 +35,11 @@ def _key(model: nn.Module, closure: Callable[..., Any]) -> Hashable:
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Inside the block, an operation that reads a parameter itself raises ``RuntimeError``.
+    """Inside the block, an operation that reads a parameter itself raises `RuntimeError`.
 
-    Also kept as :attr:`refusal`: who called the operation may swallow or wrap it.
+    Also kept as `refusal`: who called the operation may swallow or wrap it.
 
-    What torch runs without asking a ``TorchFunctionMode`` is seen here: traced functions, copies
+    What torch runs without asking a `TorchFunctionMode` is seen here: traced functions, copies
     made in C++, tensors that share the parameter's memory.
 
     Args:

@@ -1,6 +1,6 @@
 """Runs the compiled kernels, built with gcc's sanitizers, over many shapes, types and layouts.
 
-``python tests/smoothing/sanitized.py`` fails if a kernel reads or writes a byte that is not its own
+`python tests/smoothing/sanitized.py` fails if a kernel reads or writes a byte that is not its own
 or does what C leaves undefined, or if the sanitizers overlook a read past the end that is planted.
 """
 

@@ -1,4 +1,4 @@
-"""Builds ``kernels.c`` with the machine's C compiler, keeps the library, and loads it.
+"""Builds `kernels.c` with the machine's C compiler, keeps the library, and loads it.
 
 Loading a library runs its code, so one is loaded only from a folder that nobody else can write to.
 """
@@ -31,7 +31,7 @@ _FLAGS = [
 
 
 def load() -> ctypes.CDLL | None:
-    """The kernels, kept from before or built now; ``None`` where they cannot be had."""
+    """The kernels, kept from before or built now; `None` where they cannot be had."""
     compiler = _compiler()
     if compiler is None:
         return None
@@ -50,7 +50,7 @@ def load() -> ctypes.CDLL | None:
 
 
 def _compiler() -> list[str] | None:
-    """The words of ``CC`` where that names a program, or the machine's compiler."""
+    """The words of `CC` where that names a program, or the machine's compiler."""
     if os.name != "posix":
         return None
     try:
@@ -127,7 +127,7 @@ def _cache() -> Path:
 
 
 def _private(folder: Path) -> Path | None:
-    """The folder, made if need be, or ``None`` if others could put something in its place."""
+    """The folder, made if need be, or `None` if others could put something in its place."""
     _make(folder.parent)
     folder = folder.parent.resolve() / folder.name  # what is checked has no links
     _make(folder)

@@ -1,4 +1,4 @@
-"""Draws the streams of :mod:`pprs.smoothing._philox` on a CUDA device, in one kernel.
+"""Draws the streams of `pprs.smoothing._philox` on a CUDA device, in one kernel.
 
 In torch's own operations a draw takes some two hundred kernels, whose launches cost more than a
 small network's whole pass. Triton comes with torch's builds for CUDA; without it, there are those.
@@ -27,7 +27,7 @@ def normals(
     base: Tensor | None = None,
     sigma: float = 1.0,
 ) -> Tensor | None:
-    """As :func:`pprs.smoothing.native.kernels.normals`; ``None`` without CUDA or Triton."""
+    """As `pprs.smoothing.native.kernels.normals`; `None` without CUDA or Triton."""
     starts = segments.starts
     if starts.device.type != "cuda":
         return None
@@ -44,7 +44,7 @@ def launch(
     base: Tensor | None,
     sigma: float,
 ) -> Tensor:
-    """Draw with :func:`pprs.smoothing.native.cuda_triton.normal`."""
+    """Draw with `pprs.smoothing.native.cuda_triton.normal`."""
     starts, samples, count = segments.starts.contiguous(), segments.samples, segments.count
     pieces = starts.shape[1]
     out = torch.empty(samples, pieces, count, dtype=dtype, device=starts.device)

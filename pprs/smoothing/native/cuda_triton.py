@@ -1,4 +1,4 @@
-"""The kernel that :mod:`pprs.smoothing.native.cuda` launches; importing it takes Triton."""
+"""The kernel that `pprs.smoothing.native.cuda` launches; importing it takes Triton."""
 
 # Triton reads the body as a language of its own, which knows no type annotations.
 # mypy: ignore-errors

@@ -1,4 +1,4 @@
-"""Calls ``kernels.c``, as :mod:`pprs.smoothing.native.build` built it."""
+"""Calls `kernels.c`, as `pprs.smoothing.native.build` built it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def normals(
     base: Tensor | None = None,
     sigma: float = 1.0,
 ) -> Tensor | None:
-    """As :func:`pprs.smoothing._philox.normals`, or ``None`` where there are no kernels.
+    """As `pprs.smoothing._philox.normals`, or `None` where there are no kernels.
 
-    With a ``base``, which has an element for each of the first ``count`` of the streams, the result
+    With a `base`, which has an element for each of the first `count` of the streams, the result
     is that plus sigma times the normals, and minus for every second sample that shares a stream.
     """
     starts = segments.starts
@@ -48,7 +48,7 @@ def normals(
 
 
 def takes(rows: Tensor) -> bool:
-    """Whether the kernels for few rows take rows ``(..., n, i)``: a few, on a CPU."""
+    """Whether the kernels for few rows take rows `(..., n, i)`: a few, on a CPU."""
     few = rows.shape[-2] <= _FEW  # beyond, products in float64 are faster
     return few and rows.device.type == "cpu" and rows.dtype in _SUFFIX and has_native_kernels()
 
@@ -57,12 +57,12 @@ def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, T
     """Cholesky factors of Gram matrices of rows scaled to length 1, their inverses, the lengths.
 
     Args:
-        rows: shape ``(streams, n, i)``.
-        signs: of the rows, ``(n, 1)``, float64.
-        jitter: as :func:`pprs.smoothing._gram.factor` adds it.
+        rows: shape `(streams, n, i)`.
+        signs: of the rows, `(n, 1)`, float64.
+        jitter: as `pprs.smoothing._gram.factor` adds it.
 
     Returns:
-        Shapes ``(streams, n, n)`` twice and ``(streams, n, 1)``, float64.
+        Shapes `(streams, n, n)` twice and `(streams, n, 1)`, float64.
     """
     rows, signs, real = _plain(rows), _plain(signs), rows.dtype
     streams, n, width = rows.shape
@@ -88,15 +88,15 @@ def forward(
     """Noise of a linear map on its way forward.
 
     Args:
-        rows: A, shape ``(streams, n, i)``.
-        signs: of the rows, ``(n, 1)``, float64.
-        offset: added to the noise of each sample, ``(samples, outputs)``.
-        scale: of the outputs' noise, ``(outputs,)``.
+        rows: A, shape `(streams, n, i)`.
+        signs: of the rows, `(n, 1)`, float64.
+        offset: added to the noise of each sample, `(samples, outputs)`.
+        scale: of the outputs' noise, `(outputs,)`.
         outputs: the map's width.
         drawing: sigma, and where the normals come from.
 
     Returns:
-        Offset plus noise and Z, shape ``(streams, n, outputs)``, and what :func:`factor` returns.
+        Offset plus noise and Z, shape `(streams, n, outputs)`, and what `factor` returns.
     """
     rows, signs, offset, scale = map(_plain, (rows, signs, offset, scale))
     streams, n, width, real = *rows.shape, rows.dtype
@@ -129,10 +129,10 @@ def backward(
     spread: float,
     drawing: Drawing,
 ) -> Tensor:
-    """As :meth:`pprs.smoothing._gram.Known.product`.
+    """As `pprs.smoothing._gram.Known.product`.
 
     Args:
-        left: D, shape ``(streams, q, o)``.
+        left: D, shape `(streams, q, o)`.
         left_signs: of its rows.
         known: A, its signs, the inverse of its unit root, the lengths of its rows, and Z.
         spread: standard deviation of what the jitter added to rows of length 1.

@@ -21,7 +21,7 @@ from pprs.smoothing.rules.registry import Call, rule
 
 @rule(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 def conv_transpose(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """Each sample's result in one piece of memory, as in a plain pass: one may ``view`` it."""
+    """Each sample's result in one piece of memory, as in a plain pass: one may `view` it."""
     return call.default(*args, **kwargs).contiguous()
 
 
@@ -36,7 +36,7 @@ def conv(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Any:
-    """``F.conv1d``, ``F.conv2d`` and ``F.conv3d``."""
+    """`F.conv1d`, `F.conv2d` and `F.conv3d`."""
     used, space = call.parameter(weight), weight.dim() - 2
     inputs, bias = call.perturbed(input), call.perturbed(bias)
     if padding == "valid":
@@ -101,9 +101,9 @@ class _ConvUse:
     """A use of a parameter as the filters of a convolution, arguments as torch's.
 
     Args:
-        target: the parameter, shape ``(out, in / groups, *kernel)``.
-        shared: the inputs ``(n, in, *space)`` are the same for all samples, else they are
-            ``(samples, n, in, *space)``.
+        target: the parameter, shape `(out, in / groups, *kernel)`.
+        shared: the inputs `(n, in, *space)` are the same for all samples, else they are
+            `(samples, n, in, *space)`.
         stride: per dimension of space, and so on.
     """
 
@@ -127,7 +127,7 @@ class _ConvUse:
         return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in settings)
 
     def unfold(self, inputs: Tensor) -> Tensor:
-        """The patches, one a row: ``(n * positions, in * kernel)``, by sample if not shared."""
+        """The patches, one a row: `(n * positions, in * kernel)`, by sample if not shared."""
         images = inputs if self.shared else inputs.flatten(0, 1)
         kernel = self.target.parameter.shape[2:]
         patches = F.unfold(images, kernel, self.dilation, self.padding, self.stride).mT
@@ -151,7 +151,7 @@ class _ConvUse:
 
 
 class _Conv(torch.autograd.Function):
-    """``forward(inputs, weight, use)``: the output has the shape ``(samples, n, out, *space)``.
+    """`forward(inputs, weight, use)`: the output has the shape `(samples, n, out, *space)`.
 
     The gradient of the filters is one ordinary convolution over the examples of all samples.
     """
@@ -190,7 +190,7 @@ class _Conv(torch.autograd.Function):
 
 
 def _beside(samples: Tensor) -> Tensor:
-    """``(samples, n, channels, ...)`` to ``(n, samples * channels, ...)``."""
+    """`(samples, n, channels, ...)` to `(n, samples * channels, ...)`."""
     return samples.transpose(0, 1).flatten(1, 2)
 
 

@@ -25,7 +25,7 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Any:
-    """``F.embedding``."""
+    """`F.embedding`."""
     used = call.parameter(weight)
     if used is None or used.transposed:
         return NotImplemented
@@ -70,7 +70,7 @@ def bag(
     *more: Any,
     **named: Any,
 ) -> Any:
-    """``F.embedding_bag``."""
+    """`F.embedding_bag`."""
     used = call.parameter(weight)
     if used is not None and max_norm is not None:
         raise changes(f"embedding_bag(max_norm={max_norm})", used.name)

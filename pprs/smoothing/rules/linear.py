@@ -17,7 +17,7 @@ from pprs.smoothing.rules.registry import Call, rule
 
 @rule(F.linear)
 def linear(call: Call, input: Any, weight: Any, bias: Any = None) -> Any:
-    """``F.linear(input, weight, bias)``."""
+    """`F.linear(input, weight, bias)`."""
     used = call.parameter(weight)
     if used is None or weight.dim() != 2:
         return NotImplemented
@@ -26,7 +26,7 @@ def linear(call: Call, input: Any, weight: Any, bias: Any = None) -> Any:
 
 @rule(torch.mm, Tensor.mm, torch.matmul, Tensor.matmul, Tensor.__matmul__)
 def matmul(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """``left @ right``, by any of its names."""
+    """`left @ right`, by any of its names."""
     if kwargs or len(args) != 2:
         return NotImplemented
     left, right = args
@@ -44,13 +44,13 @@ def matmul(call: Call, *args: Any, **kwargs: Any) -> Any:
 
 @rule(Tensor.__rmatmul__)
 def rmatmul(call: Call, right: Any, left: Any) -> Any:
-    """``left @ right``, called on ``right``."""
+    """`left @ right`, called on `right`."""
     return matmul(call, left, right)
 
 
 @rule(torch.addmm, Tensor.addmm)
 def addmm(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """``beta * offset + alpha * left @ right``."""
+    """`beta * offset + alpha * left @ right`."""
     if len(args) != 3 or set(kwargs) - {"beta", "alpha"}:
         return NotImplemented
     offset, left, right = args
@@ -102,7 +102,7 @@ def _apply(call: Call, inputs: Any, used: Weight, bias: Any) -> Any:
 
 
 def computed_in(inputs: Tensor, weight: Tensor) -> torch.dtype | None:
-    """The type of a product, which autocast may choose; ``None`` if torch refuses to mix these."""
+    """The type of a product, which autocast may choose; `None` if torch refuses to mix these."""
     device = inputs.device.type
     casts = torch.is_autocast_enabled(device) and inputs.is_floating_point()
     if casts and torch.float64 not in {inputs.dtype, weight.dtype}:
@@ -111,7 +111,7 @@ def computed_in(inputs: Tensor, weight: Tensor) -> torch.dtype | None:
 
 
 def plus(product: Tensor, bias: Tensor, weight: str | None = None) -> Tensor:
-    """A product and a bias of any shape that torch takes: from ``()`` to that of the product."""
+    """A product and a bias of any shape that torch takes: from `()` to that of the product."""
     of = "" if weight is None else f" of parameter {weight!r}"
     if not _fits(bias, product.dtype):
         raise RuntimeError(

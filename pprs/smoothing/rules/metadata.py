@@ -44,7 +44,7 @@ def of_autograd(call: Call, tensor: Tensor, *args: Any) -> Any:
 
 @rule(*_getters("data"))
 def data(call: Call, tensor: Tensor, *args: Any) -> Any:
-    """``.data``: as ``.detach()``, whose changes are noticed."""
+    """`.data`: as `.detach()`, whose changes are noticed."""
     return call.perturbed(tensor).detach()
 
 

@@ -31,7 +31,7 @@ class Call:
     mode: TorchFunctionMode
 
     def parameter(self, argument: object) -> Weight | None:
-        """The perturbed parameter that an argument is, if it is one: its ``name``, its shape."""
+        """The perturbed parameter that an argument is, if it is one: its `name`, its shape."""
         return self.current.weight(argument)
 
     def perturbed(self, argument: Any) -> Any:
@@ -59,15 +59,15 @@ def rule(*functions: Any, any_call: bool = False) -> Callable[[R], R]:
     r"""Register what becomes of torch functions that receive a perturbed parameter.
 
     The function below it is called in their place, once for all perturbations, with a
-    :class:`Call` and then the arguments, where a parameter is still the parameter. It returns what
-    the function would give at one perturbation, or ``NotImplemented``: then the function is called
+    `Call` and then the arguments, where a parameter is still the parameter. It returns what
+    the function would give at one perturbation, or `NotImplemented`: then the function is called
     as without a rule, at perturbed parameters. In a rule nothing is caught: parameters are handed
-    on by :meth:`Call.inside`, to functions that have rules themselves, or as tensors, by
-    :meth:`Call.perturbed`. One that is used otherwise is refused, since its noise would be missing.
+    on by `Call.inside`, to functions that have rules themselves, or as tensors, by
+    `Call.perturbed`. One that is used otherwise is refused, since its noise would be missing.
 
     Args:
-        functions: torch's, operators of ``torch.library``, or Python functions under
-            ``torch.overrides.wrap_torch_function``. A rule that one had before is replaced.
+        functions: torch's, operators of `torch.library`, or Python functions under
+            `torch.overrides.wrap_torch_function`. A rule that one had before is replaced.
         any_call: also for calls that receive no parameter, but maybe what came of one.
 
     Raises:
