@@ -217,6 +217,13 @@ def scaled():
     stepped(model, lambda: scaler.scale(model(X).sum()))
 
 
+def cycled():
+    model = Net()
+    optimizer = pprs.AGD(model.parameters(), 0.1, momentum="nesterov")
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=5)
+    optimizer.step()
+
+
 def frozen_mode():
     model = Net(lambda net, x: net.b(net.a(x)) * (2 if net.training else torch.sigmoid(x)))
     piped(model, example=(X,)).eval()
@@ -272,6 +279,8 @@ CASES = {
         noise="example",
         batch=(Y[:, None],),
     ),
+    "has no shape yet": lambda: smoothed(lambda net: net(X).sum(), nn.LazyLinear(3)),
+    "as OneCycleLR and CyclicLR do": cycled,
     "PPRS does not go with a GradScaler": scaled,
     "does not take sparse gradients": sparse,
     "but share their memory": lambda: smoothed(lambda net: net(X).sum(), one_in_two()),

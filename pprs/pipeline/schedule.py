@@ -106,8 +106,13 @@ def check_schedule(
     """
     schedule, stages = _named(name), grid.ranks * each
     what, whole = ("samples", samples) if samples is not None else ("batch", batch)
+    carried = "perturbations" if what == "samples" else "examples"
+    if whole is not None and whole % grid.replicas:
+        raise ValueError(
+            f"{grid.replicas} replicas share the {carried} of a step evenly, so {what} must be a "
+            f"multiple of {grid.replicas}: got {what}={whole}"
+        )
     if whole is not None and (microbatches < 1 or whole % microbatches):
-        carried = "perturbations" if what == "samples" else "examples"
         raise ValueError(
             f"each microbatch carries {what}/microbatches {carried}, so microbatches must "
             f"divide {what}={whole}: got {microbatches}, possible are "
@@ -115,9 +120,8 @@ def check_schedule(
         )
     if microbatches % grid.replicas:
         raise ValueError(
-            f"{grid.replicas} replicas share the microbatches, so their number must be a multiple "
-            f"of {grid.replicas}{f' and divide {what}={whole}' if whole else ''}: got "
-            f"{microbatches}"
+            f"{grid.replicas} replicas share the microbatches evenly, so microbatches must be a "
+            f"multiple of {grid.replicas}: got {microbatches}"
         )
     shared = microbatches // grid.replicas
     if schedule.placement == "single" and shared == 1:

@@ -12,12 +12,14 @@ from pprs.smoothing._checks import (
     check_model,
     check_normalisation,
     check_scalar,
+    check_shaped,
     check_unused,
     warn_of_zeros,
 )
 from pprs.smoothing._compiled import available as compiled
 from pprs.smoothing._cost import always
 from pprs.smoothing._draws import Lanes, Target
+from pprs.smoothing._hooks import StepGradients, hooks_held
 from pprs.smoothing._lanes import owned
 from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._perturbation import (
@@ -48,6 +50,7 @@ __all__ = [
     "Scale",
     "Schedule",
     "Sigma",
+    "StepGradients",
     "Target",
     "Unused",
     "always",
@@ -59,12 +62,14 @@ __all__ = [
     "check_model",
     "check_normalisation",
     "check_scalar",
+    "check_shaped",
     "check_unused",
     "compiled",
     "default",
     "derive_seed",
     "fresh_seed",
     "has_run",
+    "hooks_held",
     "is_first",
     "losses_at",
     "owned",

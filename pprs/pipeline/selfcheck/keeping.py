@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from pprs.smoothing import hooks_held
+
 Restore = Callable[[], object]
 
 _OF_EVERY_MODULE = vars(nn.Module()).keys() - {"training", "_buffers"}
@@ -107,21 +109,17 @@ def seeded(seed: int) -> None:
 
 @contextmanager
 def gradients_kept(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Inside the block there are no gradients, nor hooks that take steps once they are there."""
-    kept = []
+    """Inside the block there are no gradients, nor hooks that look at them or take steps."""
+    parameters = list(parameters)
+    kept = [parameter.grad for parameter in parameters]
     for parameter in parameters:
-        hooks = parameter._post_accumulate_grad_hooks
-        kept.append((parameter, parameter.grad, hooks, dict(hooks or {})))
         parameter.grad = None
-        if hooks:  # emptied in place, as autograd holds it, too
-            hooks.clear()
     try:
-        yield
+        with hooks_held(parameters):
+            yield
     finally:
-        for parameter, gradient, hooks, called in kept:
+        for parameter, gradient in zip(parameters, kept, strict=True):
             parameter.grad = gradient
-            if hooks is not None:
-                hooks.update(called)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -1,0 +1,67 @@
+"""Gradients of a step that is taken in parts: hooks of parameters see them whole, as in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+class StepGradients:
+    """The ``.grad`` of parameters, while the parts of a step are added up in it.
+
+    Args:
+        parameters: all that the step may reach.
+        accumulate: whether what is in ``.grad`` is added in the end.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], *, accumulate: bool = False) -> None:
+        self._earlier = {parameter: parameter.grad for parameter in parameters}
+        self._accumulate = accumulate
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside the block they are empty first, and no hook runs; put back after an error."""
+        try:
+            for parameter in self._earlier:
+                parameter.grad = None
+            with hooks_held(self._earlier):
+                yield
+        except BaseException:
+            for parameter, earlier in self._earlier.items():
+                parameter.grad = earlier
+            raise
+
+    @torch.no_grad()
+    def close(self) -> None:
+        """Run the hooks on the gradients of the step, and add what was there."""
+        for parameter, earlier in reversed(self._earlier.items()):
+            earlier = earlier if self._accumulate else None
+            if parameter.grad is None:
+                parameter.grad = earlier
+                continue
+            for hook in list((parameter._backward_hooks or {}).values()):
+                changed = hook(parameter.grad)
+                parameter.grad = parameter.grad if changed is None else changed
+            if earlier is not None:
+                parameter.grad = earlier + parameter.grad
+            for hook in list((parameter._post_accumulate_grad_hooks or {}).values()):
+                hook(parameter)
+
+
+@contextmanager
+def hooks_held(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Inside the block, no hook of a parameter runs: of its gradient, or once that is there."""
+    held = []
+    for parameter in parameters:
+        for hooks in (parameter._backward_hooks, parameter._post_accumulate_grad_hooks):
+            if hooks:
+                held.append((hooks, dict(hooks)))
+                hooks.clear()  # in place, as autograd holds it, too
+    try:
+        yield
+    finally:
+        for hooks, called in held:
+            hooks.update(called)
