@@ -80,8 +80,8 @@ class AGD(Optimizer):
             What the closure returned, or ``None``.
 
         Raises:
-            RuntimeError: while evaluating, for sparse gradients, or if a scheduler of the learning rate
-                has replaced ``momentum="nesterov"``.
+            RuntimeError: while evaluating, for sparse gradients, or if a scheduler has
+                replaced ``momentum="nesterov"``.
         """
         return self._step(closure)
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from torch.func import vmap
+from torch import Tensor, nn
 
 from pprs.pipeline.draws import kept
+from pprs.pipeline.keeping import Kept
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.relay import relay
@@ -25,7 +25,7 @@ from pprs.pipeline.schedule import Schedule
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.trace import Recorder
 from pprs.pipeline.tuning import best_microbatches
-from pprs.smoothing import Perturbation
+from pprs.smoothing import Lanes, Noise, Perturbation, at_perturbed, check_scalar
 
 if TYPE_CHECKING:
     from pprs.pipeline.halved_stage import HalvedStage
@@ -276,7 +276,11 @@ class Engine:
         else:
             parts = y.reshape(-1, size, *y.shape[1:])
             some = torch.randn(2, size, *result.shape[2:], device=self.device).to(result.dtype)
-            check_divisible(self.loss, some, parts, self._divisible, others=self.watchful)
+            kept = Kept([], self.loss)
+            try:
+                check_divisible(self.loss, some, parts, self._divisible, others=self.watchful)
+            finally:
+                kept.restore()
 
     def _lane_loss(self, outputs: Any, targets: Tensor) -> Tensor:
         if self._over_labels is None or self._total is None:
@@ -291,17 +295,26 @@ class Engine:
         restored = self.local[self.stages - 1].restored
 
         def loss(target: Tensor, *tensors: Tensor) -> Tensor:
-            return self._lane_loss(restored(tensors), target)
+            return check_scalar(self._lane_loss(restored(tensors), target))
 
+        rows = [self.perturbation.spread(x) for x in (targets[0], *parts)]
         try:
-            losses: Tensor = vmap(loss)(*map(self.perturbation.spread, (targets[0], *parts)))
-            return losses.mean()
+            return self._together(loss, rows) if len(rows[0]) > 1 else loss(*(x[0] for x in rows))
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)
             raise RuntimeError(
                 f"the loss failed on outputs of shape {shapes} and targets of shape "
                 f"{tuple(targets.shape[2:])}: {error}"
             ) from error
+
+    def _together(self, loss: Callable[..., Tensor], rows: list[Tensor]) -> Tensor:
+        """The mean over all lanes; what the loss keeps must not go on from one to the next."""
+        lanes = Lanes(Noise(0, 0), len(rows[0]), False)
+        holder = self.loss if isinstance(self.loss, nn.Module) else nn.Module()
+        losses: Tensor = at_perturbed(
+            loss, [], lanes, *rows, model=holder, watched=False, closure=self.loss
+        )
+        return losses.mean()
 
 
 @contextmanager

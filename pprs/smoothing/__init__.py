@@ -32,6 +32,7 @@ from pprs.smoothing._perturbation import (
     Sigma,
     default,
 )
+from pprs.smoothing._reach import places
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
 from pprs.smoothing._watch import has_run, is_first
@@ -73,6 +74,7 @@ __all__ = [
     "is_first",
     "losses_at",
     "owned",
+    "places",
     "repeat",
     "smooth",
     "warn_of_zeros",

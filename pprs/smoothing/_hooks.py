@@ -37,8 +37,8 @@ class StepGradients:
     @torch.no_grad()
     def close(self) -> None:
         """Run the hooks on the gradients of the step, and add what was there."""
-        for parameter, earlier in reversed(self._earlier.items()):
-            earlier = earlier if self._accumulate else None
+        for parameter, there in reversed(self._earlier.items()):
+            earlier = there if self._accumulate else None
             if parameter.grad is None:
                 parameter.grad = earlier
                 continue

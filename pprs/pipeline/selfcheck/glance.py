@@ -22,11 +22,13 @@ class Right:
     Args:
         gradients: sketches of them, by name.
         loss: of the examples.
+        eps: the rounding of the coarsest type in which they are computed.
         evaluating: whether in evaluation mode, instead of that in which the model was built.
     """
 
     gradients: Sketches
     loss: float
+    eps: float
     evaluating: bool = False
 
 
@@ -77,9 +79,10 @@ def glance(both: Both, *, gradients: bool = False) -> Seen | None:
         names = own.sketches.keys() | cut.sketches.keys()
         sizes += [off(cut.sketches.get(n), own.sketches.get(n)) for n in names]
     largest = max(sizes, default=0.0)
-    if not largest <= math.sqrt(both.precision(own)) / 2:
+    eps = both.precision(own)
+    if not largest <= math.sqrt(eps) / 2:
         return None
-    return Seen(largest, Right(own.sketches, own.loss) if still else _in_evaluation(both))
+    return Seen(largest, Right(own.sketches, own.loss, eps) if still else _in_evaluation(both))
 
 
 def _in_evaluation(both: Both) -> Right | None:
@@ -89,7 +92,7 @@ def _in_evaluation(both: Both) -> Right | None:
     own = both.look("own", (False,), backward=True)
     if own.drawn or not _unchanged(both, own):
         return None
-    return Right(own.sketches, own.loss, evaluating=True)
+    return Right(own.sketches, own.loss, both.precision(own), evaluating=True)
 
 
 def _outputs(own: Ran, cut: Ran) -> list[float]:

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.grid import Grid
+from pprs.pipeline.keeping import Kept, drawn, generator_states, gradients_kept
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import fitting
 from pprs.pipeline.selfcheck import words
 from pprs.pipeline.selfcheck.both import plain_loss
 from pprs.pipeline.selfcheck.comparing import TIMES, Results, apart, confirmed, nudged, precision
 from pprs.pipeline.selfcheck.glance import Right
-from pprs.pipeline.selfcheck.keeping import Kept, drawn, generator_states, gradients_kept
 from pprs.pipeline.selfcheck.passes import Passes
 from pprs.pipeline.selfcheck.sketch import Sketches, off, sketch
 
@@ -87,7 +87,7 @@ class Order:
         held = [t for s in engine.local.values() for t in (*s.parameters(), *s.buffers())]
         own = precision([*held, *self._inputs], engine.device)
         self._eps = max(copies.told(own))
-        self._kept = Kept(engine.local.values())
+        self._kept = Kept(engine.local.values(), engine.loss)
         self._chance = False  # whether a pass draws random numbers
         self._evaluating = True
         self._off: dict[str, float] = {}  # how far the engine's gradients are from the model's
@@ -105,6 +105,7 @@ class Order:
             How far its gradients are from those of the model at most, or ``None`` in doubt.
         """
         self._evaluating = right.evaluating
+        self._eps = max(self._eps, right.eps)
         with gradients_kept(self._parameters.values()), self._still():
             found = self._stepped(sketches=True)
         self._evaluating = True
@@ -154,6 +155,8 @@ class Order:
         """
         with gradients_kept(self._parameters.values()), self._still():
             found, right = self._stepped(), self._passed()
+            between = precision([], self._engine.device, self._passes.types)
+            self._eps = max(self._copies.told(max(self._eps, between)))
             sizes = {name: apart(found.get(name), right[name]) for name in right}
             bound = math.sqrt(self._eps)
             suspect = {name: size for name, size in sizes.items() if size > bound}

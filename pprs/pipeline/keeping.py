@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from pprs.smoothing import hooks_held
+from pprs.smoothing import hooks_held, places
 
 Restore = Callable[[], object]
 
+_SMALL = 1 << 16  # numbers of a tensor
 _OF_EVERY_MODULE = vars(nn.Module()).keys() - {"training", "_buffers"}
 
 
@@ -25,14 +26,18 @@ class Kept:
 
     Args:
         modules: with all that is in them.
+        function: what it is, or refers to, is kept too, but for large tensors of no module.
     """
 
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
+    def __init__(
+        self, modules: Iterable[nn.Module], function: Callable[..., Any] | None = None
+    ) -> None:
         self._seen: dict[int, Any] = {}
         self._restores: list[Restore] = []
         for module in modules:
-            for part in module.modules():
-                self._keep_module(part)
+            self._keep_modules(module)
+        if function is not None:
+            self._keep_function(function)
         self._states = generator_states()
 
     def restore(self) -> None:
@@ -40,6 +45,24 @@ class Kept:
         for restore in self._restores:
             restore()
         _set_generators(self._states)
+
+    def _keep_function(self, function: Callable[..., Any]) -> None:
+        if isinstance(function, partial):
+            for bound in (*function.args, *function.keywords.values()):
+                self._keep_modules(bound)
+        for place, value in places(function):
+            if isinstance(value, nn.Module):
+                self._keep_modules(value)
+            elif place.name == "self":
+                self._keep(getattr(value, "__dict__", None), 2)
+            else:
+                self._restores.append(partial(place.write, value))
+                if not isinstance(value, Tensor) or value.numel() <= _SMALL:
+                    self._keep(value, 0)
+
+    def _keep_modules(self, module: Any) -> None:
+        for part in module.modules() if isinstance(module, nn.Module) else ():
+            self._keep_module(part)
 
     def _keep_module(self, module: nn.Module) -> None:
         if id(module) in self._seen:
