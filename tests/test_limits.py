@@ -197,6 +197,15 @@ def changed_since():
     piped(pieces)
 
 
+def replaced_after_use():
+    def forward(net, x):
+        scaled = net.a(x) * net.mean
+        net.mean = net.mean + x.detach().mean(0)
+        return net.b(scaled)
+
+    piped(Net(forward), example=(X,), sigma=0.0, samples=1)
+
+
 def rechecked():
     with warnings.catch_warnings(action="ignore"):  # torch's: at first it runs without gradients
         piped(layers(Checkpointed(3, 3)), recompute=True, sigma=0.0, samples=1)
@@ -337,6 +346,7 @@ CASES = {
     "passes from one stage to the next": lambda: piped(
         nn.Sequential(Parts(), nn.Linear(6, 3)), schedule="looped-bfs", cut=["1"]
     ),
+    "that the backward pass needs was changed in place": replaced_after_use,
     "which recompute=True runs twice": lambda: piped(layers(Counter()), recompute=True),
     "each of which would change a copy of its own": in_two_places,
     "use_reentrant=True, which recompute=True cannot run again": rechecked,

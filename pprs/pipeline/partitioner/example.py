@@ -93,13 +93,9 @@ class Example:
 
 @contextmanager
 def left_alone(module: nn.Module, inputs: Sequence[Tensor]) -> Iterator[None]:
-    """Run a module without gradients in here, with random numbers and tensors as they were."""
-    places: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
-    for part in module.modules():
-        for place in (part._buffers, vars(part)):
-            own = {name: value for name, value in place.items() if isinstance(value, Tensor)}
-            places.append((place, own))
-    tensors = [tensor for _, own in places for tensor in own.values()]
+    """Run a module without gradients in here, with random numbers and attributes as they were."""
+    places = [(p, dict(p)) for part in module.modules() for p in (part._buffers, vars(part))]
+    tensors = [x for _, own in places for x in own.values() if isinstance(x, Tensor)]
     values = [tensor.clone() for tensor in tensors]
     devices = {x.device.index for x in inputs if x.is_cuda}
     try:
@@ -108,6 +104,8 @@ def left_alone(module: nn.Module, inputs: Sequence[Tensor]) -> Iterator[None]:
             yield
     finally:
         for place, own in places:
+            for name in place.keys() - own.keys():
+                del place[name]
             place.update(own)
         for tensor, value in zip(tensors, values, strict=True):
             tensor.data.copy_(value)
