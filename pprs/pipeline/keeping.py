@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from pprs.smoothing import hooks_held, places
+from pprs.smoothing import Place, hooks_held, places
 
 Restore = Callable[[], object]
 
@@ -56,7 +56,7 @@ class Kept:
             elif place.name == "self":
                 self._keep(getattr(value, "__dict__", None), 2)
             else:
-                self._restores.append(partial(place.write, value))
+                self._restores.append(partial(_put_back, place, value))
                 if not isinstance(value, Tensor) or value.numel() <= _SMALL:
                     self._keep(value, 0)
 
@@ -188,6 +188,11 @@ _GENERATORS: list[tuple[type, Callable[[Any], Any], Callable[[Any, Any], object]
     (np.random.RandomState, lambda g: g.get_state(), lambda g, state: g.set_state(state)),
     (np.random.BitGenerator, lambda g: g.state, lambda g, state: setattr(g, "state", state)),
 ]
+
+
+def _put_back(place: Place, value: Any) -> None:
+    if place.read() is not value:
+        place.write(value)
 
 
 def _refill(value: Any, items: Any) -> None:

@@ -32,7 +32,7 @@ from pprs.smoothing._perturbation import (
     Sigma,
     default,
 )
-from pprs.smoothing._reach import places
+from pprs.smoothing._reach import Place, places
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
 from pprs.smoothing._watch import has_run, is_first
@@ -46,6 +46,7 @@ __all__ = [
     "Noise",
     "NoiseKind",
     "Perturbation",
+    "Place",
     "Refusal",
     "Role",
     "Scale",
