@@ -190,6 +190,11 @@ def padded_later():
     pipeline.step(X, torch.tensor([1, 2, 0, 1]))
 
 
+def penalised():
+    network = layers()
+    piped(network, lambda s, y: F.cross_entropy(s, y) + network[0].weight.square().sum())
+
+
 def changed_since():
     model = Net()
     pieces = chain(model, X)
@@ -341,6 +346,7 @@ CASES = {
     ),
     "weighs labels unequally": padded_later,
     "is no parameter of the network": lambda: piped(layers(), lambda s, y: (SCALE * s).sum()),
+    "which only its layer perturbs": penalised,
     "the pipeline would not train your model": changed_since,
     "something reaches a later stage otherwise": sharing_memory,
     "passes from one stage to the next": lambda: piped(

@@ -6,7 +6,7 @@ import logging
 import statistics
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.pipeline.draws import kept
+from pprs.pipeline.halves import leaves
 from pprs.pipeline.keeping import Kept
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
 from pprs.pipeline.microbatches import Microbatches
@@ -75,6 +76,7 @@ class Engine:
     _ready: OrderedDict[Any, _SetUp] = field(default_factory=OrderedDict)
     _running: Any = None
     _total: Tensor | None = None  # labels that count in the whole batch, for an example of it
+    _checked: bool = False  # that the loss uses no parameters itself
     _divisible: set[int] = field(default_factory=set)  # labels that the loss weighs as others
 
     def __post_init__(self) -> None:
@@ -299,13 +301,32 @@ class Engine:
 
         rows = [self.perturbation.spread(x) for x in (targets[0], *parts)]
         try:
-            return self._together(loss, rows) if len(rows[0]) > 1 else loss(*(x[0] for x in rows))
+            mean = self._together(loss, rows) if len(rows[0]) > 1 else loss(*(x[0] for x in rows))
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)
             raise RuntimeError(
                 f"the loss failed on outputs of shape {shapes} and targets of shape "
                 f"{tuple(targets.shape[2:])}: {error}"
             ) from error
+        self._check_perturbed(mean, parts)
+        return mean
+
+    def _check_perturbed(self, loss: Tensor, outputs: Sequence[Tensor]) -> None:
+        """Refuse, once, a loss that uses parameters past their stage, which perturbs them."""
+        stage = self.local[self.stages - 1]
+        sigmas = self.perturbation.sigmas(stage.names, stage.step)
+        if self._checked or not any(sigmas.values()):
+            return
+        self._checked = True
+        held = [named for own in self.local.values() for named in own.trainable().items()]
+        names = {id(parameter): name for name, parameter in held if sigmas[name] > 0}
+        for leaf in leaves([loss], outputs):
+            if id(leaf) in names:
+                raise RuntimeError(
+                    f"the loss uses parameter {names[id(leaf)]!r} itself, which only its layer "
+                    f"perturbs: let a layer compute that term, or, if it is a weight decay, the "
+                    f"optimizer"
+                )
 
     def _together(self, loss: Callable[..., Tensor], rows: list[Tensor]) -> Tensor:
         """The mean over all lanes; what the loss keeps must not go on from one to the next."""
