@@ -205,17 +205,23 @@ def run(first, last, path):
         try:
             found = pipelined_case(number)
         except Exception as error:
-            if not everywhere(number):
-                raise  # ends the others, too, who may be waiting for this rank
             told = isinstance(error, RuntimeError | ValueError)
             found = f"{'refused' if told else f'WRONG {type(error).__name__}'}: {error}"
+            if not everywhere(number):
+                note(path, number, f"{found} (by one rank)")
+                raise  # ends the others, too, who may be waiting for this rank
         every = [None] * dist.get_world_size()
         dist.all_gather_object(every, found)
         if dist.get_rank() == 0:
             each = " | ".join(dict.fromkeys(every))
             worst = next((f for f in every if f.startswith("WRONG")), each)
-            with Path(path).open("a") as file:
-                print(number, worst.replace("\n", " "), file=file)
+            note(path, number, worst)
+
+
+def note(path, number, found):
+    """Write what was found of a case."""
+    with Path(path).open("a") as file:
+        print(number, found.replace("\n", " "), file=file)
 
 
 def everywhere(number):

@@ -109,3 +109,12 @@ def test_a_loss_of_a_coarser_type_than_the_model_is_no_difference(dropping):
         pipe = pipeline(model, loss)
         pipe.step((X + number).double(), Y.double())
         assert "equal to" in pipe.checked
+
+
+def test_a_loss_that_is_no_mean_is_named_with_a_layer_that_has_thawed_too():
+    model = network()
+    model[2].requires_grad_(False)
+    pipe = pipeline(model, lambda o, y: F.mse_loss(o, y, reduction="sum"))
+    model[2].requires_grad_(True)
+    with pytest.raises(RuntimeError, match="needs a loss that is a mean over examples"):
+        pipe.step(X, Y)

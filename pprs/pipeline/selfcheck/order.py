@@ -80,6 +80,8 @@ class Order:
         self._copies, self._divided = copies, divided
         self._inputs = inputs
         self._y = y.to(engine.device) if engine.stages - 1 in engine.local else y
+        for stage in engine.local.values():
+            stage.admit()  # or each time that they are put back they forget it
         chains = {number: stage.chain for number, stage in engine.local.items()}
         self._passes = Passes(chains, copies.owners, engine.device, engine.group)
         self._stage_of = {n: i for i, s in engine.local.items() for n in s.trainable()}
