@@ -53,6 +53,18 @@ def test_examples_that_refer_to_each_other_are_compared_together():
     assert "with yours on 8 examples" in pipeline.checked
 
 
+@pytest.mark.parametrize("samples", [1, 4])
+def test_a_loss_of_more_examples_than_a_few_is_compared_on_all(samples):
+    def worst(outputs, targets):
+        return F.cross_entropy(outputs, targets, reduction="none").topk(4).values.mean()
+
+    network = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3))
+    options = dict(schedule="looped-bfs", samples=samples, sigma=0.1, seed=0)
+    pipeline = Pipeline(network, worst, **options)
+    pipeline.step(X, Y)
+    assert "with yours on 8 examples" in pipeline.checked
+
+
 @pytest.mark.filterwarnings("ignore:The tensor attribute")  # torch.export's
 def test_a_state_of_a_batch_that_a_trace_loses_is_found():
     model = Recurrent()
