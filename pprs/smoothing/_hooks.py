@@ -57,11 +57,16 @@ def hooks_held(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     held = []
     for parameter in parameters:
         for hooks in (parameter._backward_hooks, parameter._post_accumulate_grad_hooks):
-            if hooks:
-                held.append((hooks, dict(hooks)))
-                hooks.clear()  # in place, as autograd holds it, too
+            held += [(hooks, key, hook) for key, hook in (hooks or {}).items()]
+    for hooks, key, _ in held:
+        hooks[key] = _nothing  # in place, as autograd holds them, too
     try:
         yield
     finally:
-        for hooks, called in held:
-            hooks.update(called)
+        for hooks, key, hook in held:
+            if key in hooks:  # not removed meanwhile
+                hooks[key] = hook
+
+
+def _nothing(_: object) -> None:
+    """A hook that does nothing."""

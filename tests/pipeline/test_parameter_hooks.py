@@ -92,3 +92,19 @@ def test_pprs_runs_hooks_once_on_the_mean_gradient(backward):
     F.mse_loss(plain(X), Y).backward()
     assert same(model, plain)
     assert len(seen) == 1
+
+
+def test_a_hook_that_the_closure_removes_is_gone():
+    model, _ = two_alike()
+    seen = []
+    handle = model[0].weight.register_hook(seen.append)
+    optimizer = pprs.PPRS(model, 0.0, sigma=0.1, samples=2)
+
+    def closure():
+        handle.remove()
+        return F.mse_loss(model(X), Y)
+
+    optimizer.step(closure)
+    optimizer.step(closure)
+    assert seen == []
+    assert not model[0].weight._backward_hooks
