@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def one_step(pipeline, plain, case, chosen, turn):
     try:
         tolerance = TOLERANCE[case.target.dtype]
         if turn.autocast:
-            wide, _ = reference(batch, options, step, autocast=False)
+            other = replace(batch, model=copy.deepcopy(batch.model))  # whose state may move on
+            wide, _ = reference(other, options, step, autocast=False)
         grads, right = reference(batch, options, step, autocast=turn.autocast)
     except (RuntimeError, ValueError) as error:
         return f"it took a step, but plain torch does not: {error}"
