@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,10 +55,11 @@ class StepGradients:
 @contextmanager
 def hooks_held(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """Inside the block, no hook of a parameter runs: of its gradient, or once that is there."""
-    held = []
+    held: list[tuple[dict[int, Any], int, Any]] = []
     for parameter in parameters:
         for hooks in (parameter._backward_hooks, parameter._post_accumulate_grad_hooks):
-            held += [(hooks, key, hook) for key, hook in (hooks or {}).items()]
+            if hooks:
+                held += [(hooks, key, hook) for key, hook in hooks.items()]
     for hooks, key, _ in held:
         hooks[key] = _nothing  # in place, as autograd holds them, too
     try:
