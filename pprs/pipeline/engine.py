@@ -7,7 +7,7 @@ import statistics
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -278,11 +278,9 @@ class Engine:
         else:
             parts = y.reshape(-1, size, *y.shape[1:])
             some = torch.randn(2, size, *result.shape[2:], device=self.device).to(result.dtype)
-            kept = Kept([], self.loss)
-            try:
+            with ExitStack() as stack:
+                stack.callback(Kept([], self.loss).restore)
                 check_divisible(self.loss, some, parts, self._divisible, others=self.watchful)
-            finally:
-                kept.restore()
 
     def _lane_loss(self, outputs: Any, targets: Tensor) -> Tensor:
         if self._over_labels is None or self._total is None:
@@ -324,8 +322,7 @@ class Engine:
             if id(leaf) in names:
                 raise RuntimeError(
                     f"the loss uses parameter {names[id(leaf)]!r} itself, which only its layer "
-                    f"perturbs: let a layer compute that term, or, if it is a weight decay, the "
-                    f"optimizer"
+                    f"perturbs: let a layer compute that term, or the optimizer a weight decay"
                 )
 
     def _together(self, loss: Callable[..., Tensor], rows: list[Tensor]) -> Tensor:
