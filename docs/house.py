@@ -1,6 +1,6 @@
 """Writes the map of the folders into CONTRIBUTING.md, from their own words and their imports.
 
-``python docs/house.py`` writes it, ``python docs/house.py --check`` fails where it is out of date,
+`python docs/house.py` writes it, `python docs/house.py --check` fails where it is out of date,
 and both where packages import each other in a circle.
 """
 
@@ -46,15 +46,15 @@ def house(root: Path) -> Iterator[str]:
 
 
 def _lines(folder: Path, depth: int) -> Iterator[str]:
-    yield f"{'  ' * depth + folder.name + '/':<20} {_told(folder)}".rstrip()
-    inner = {path.name: path for path in sorted(folder.iterdir(), reverse=True) if _told(path)}
+    yield f"{'  ' * depth + folder.name + '/':<20} {_summary(folder)}".rstrip()
+    inner = {path.name: path for path in sorted(folder.iterdir(), reverse=True) if _summary(path)}
     needs = {name: sorted(_imported(path) & inner.keys() - {name}) for name, path in inner.items()}
     # What others import comes first in that order, and last here.
     for name in reversed(list(TopologicalSorter(needs).static_order())):
         yield from _lines(inner[name], depth + 1)
 
 
-def _told(folder: Path) -> str:
+def _summary(folder: Path) -> str:
     """The first line of a package's docstring, or the title of a folder's page."""
     package, page = folder / "__init__.py", folder / "README.md"
     if package.is_file():

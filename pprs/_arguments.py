@@ -7,21 +7,21 @@ import numbers
 
 
 def positive(**values: float) -> None:
-    """Raise ``ValueError`` unless every value, given by its name, is a finite number above 0."""
+    """Raise `ValueError` unless every value, given by its name, is a finite number above 0."""
     for name, value in values.items():
         if not (_real(value) and value > 0):
             raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
 
 
 def non_negative(**values: float) -> None:
-    """Raise ``ValueError`` unless every value is a finite number of at least 0."""
+    """Raise `ValueError` unless every value is a finite number of at least 0."""
     for name, value in values.items():
         if not (_real(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
 
 
 def counts(**values: int) -> None:
-    """Raise ``ValueError`` unless every value is an integer of at least 1 that a float can hold."""
+    """Raise `ValueError` unless every value is an integer of at least 1 that a float can hold."""
     for name, value in values.items():
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not (whole and value >= 1):
@@ -31,7 +31,7 @@ def counts(**values: int) -> None:
 
 
 def finite(what: str, value: float, **inputs: float) -> float:
-    """A result, unless it left the range of floating-point numbers: then ``ValueError``."""
+    """A result, unless it left the range of floating-point numbers: then `ValueError`."""
     if not math.isfinite(value):
         given = ", ".join(f"{name}={number!r}" for name, number in inputs.items())
         raise ValueError(f"{what} exceeds the largest floating-point number for {given}")

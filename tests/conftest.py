@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True, scope="session")
 def _warm():
-    """The library's processes start warm; tests of starting itself take ``cold``."""
+    """The library's processes start warm; tests of starting itself take `cold`."""
     with warm.starting(warm.Context()):
         yield
 

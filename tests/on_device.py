@@ -1,10 +1,10 @@
-"""Tests on another device: ``--device cuda`` makes all tensors there, unless a test says where."""
+"""Tests on another device: `--device cuda` makes all tensors there, unless a test says where."""
 
 from torch.utils._device import DeviceContext, _device_constructors
 
 
 class OnDevice(DeviceContext):
-    """As ``torch.device`` as a context, and what a CPU's generator draws is brought there."""
+    """As `torch.device` as a context, and what a CPU's generator draws is brought there."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})

@@ -49,7 +49,7 @@ LINES = {"train": 200, "compare": 250}
 WORK = {
     "pprs.training.train": "launch",
     "pprs.compare.experiment": "launch",
-    "pprs.cli.simulate": "sweep",
+    "pprs.theory.simulation": "sweep",
 }
 FRAMES = dict.fromkeys(map(ord, "│╭╮╰╯─"))
 

@@ -1,5 +1,6 @@
 """What the pages say exists, exists."""
 
+import doctest
 import json
 import re
 from functools import reduce
@@ -47,6 +48,11 @@ def test_links_and_pictures_lead_to_files(page):
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_what_a_page_says_that_python_prints_it_prints(page):
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
 def test_what_contributors_are_sent_to_a_file_for_is_there():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     sent = [
@@ -57,6 +63,23 @@ def test_what_contributors_are_sent_to_a_file_for_is_there():
     assert len(sent) >= 15
     for file, name in sent:
         assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), (file, name)
+
+
+def test_the_glossary_says_where_its_names_are_defined():
+    page = (ROOT / "docs" / "glossary.md").read_text()
+    rows = re.findall(r"^\| .+ \| `(\w+)` \| .+ \| \[.+\]\((.+)\) \|$", page, re.MULTILINE)
+    assert len(rows) >= 40
+    for name, file in rows:
+        assert re.search(rf"\b{name}\b", (ROOT / "docs" / file).read_text()), (name, file)
+
+
+def test_docstrings_are_markdown_and_not_restructured_text():
+    marked = re.compile(r"[^`]``[^`]|:(func|class|meth|attr|mod):`")
+    for file in (
+        f for room in ("pprs", "experiments", "benchmarks") for f in (ROOT / room).rglob("*.py")
+    ):
+        if "smoothing" not in file.parts:
+            assert not marked.search(file.read_text()), file
 
 
 def test_the_names_that_are_called_public_are():

@@ -6,8 +6,16 @@ import sys
 import pytest
 
 import pprs
-from pprs import optim, smoothing
+from pprs import optim, pipeline, smoothing, theory
 from pprs.cli import main
+
+RENAMED = [
+    (smoothing, "NoiseLaw", "NoiseKind"),
+    (pipeline, "Grid", "Mesh"),
+    (theory, "Choice", "PPRSSettings"),
+    (theory, "Method", "Procedure"),
+    (theory, "Run", "Trajectory"),
+]
 
 WITHOUT_TORCH = """
 import sys
@@ -37,10 +45,11 @@ def test_another_name_is_an_error_as_in_any_module():
 
 
 def test_a_name_that_has_changed_still_works_with_a_warning():
-    with pytest.warns(FutureWarning, match="NoiseLaw is now called NoiseKind"):
-        assert smoothing.NoiseLaw is smoothing.NoiseKind
-    with pytest.raises(AttributeError, match="'pprs.smoothing' has no attribute 'Noisy'"):
-        _ = smoothing.Noisy
+    for room, old, new in RENAMED:
+        with pytest.warns(FutureWarning, match=f"{room.__name__}.{old} is now called {new}"):
+            assert getattr(room, old) is getattr(room, new)
+        with pytest.raises(AttributeError, match=f"'{room.__name__}' has no attribute 'Noisy'"):
+            _ = room.Noisy
 
 
 @pytest.mark.dist

@@ -58,7 +58,7 @@ def starting(how):
 
 
 class Started:
-    """A process of ``python -m *arguments`` (or a script), with a session of its own."""
+    """A process of `python -m *arguments` (or a script), with a session of its own."""
 
     def __init__(self, *arguments, cwd=None, env=None):
         self._folder = tempfile.TemporaryDirectory()

@@ -1,7 +1,7 @@
 """All that is to be known of a machine with one CUDA device, in a few minutes.
 
-``python -m benchmarks.gpu.main --folder gpu`` runs the tests of smoothing there, trains one stage
-over NCCL, times gradients, and writes ``gpu.json`` and ``gpu.md``.
+`python -m benchmarks.gpu.main --folder gpu` runs the tests of smoothing there, trains one stage
+over NCCL, times gradients, and writes `gpu.json` and `gpu.md`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def bench_gpu(config: GpuBench) -> None:
-    """Write ``gpu.json`` and ``gpu.md``, after each part what is known by then."""
+    """Write `gpu.json` and `gpu.md`, after each part what is known by then."""
     config.folder.mkdir(parents=True, exist_ok=True)
     device, begun = torch.device(config.device), time.perf_counter()
     found: dict[str, Any] = {"machine": _machine(device), "gradients": [], "draws": []}
@@ -147,7 +147,7 @@ def _draws(device: torch.device) -> Iterator[dict[str, Any]]:
 
 
 def report(found: Mapping[str, Any]) -> str:
-    """The table of ``gpu.md``."""
+    """The table of `gpu.md`."""
     machine = found["machine"]
     lines = [f"## {machine['device']}, torch {machine['torch']}, Python {machine['python']}", ""]
     if "tests" in found:

@@ -67,7 +67,7 @@ class Transformer(nn.Module):
         self.classifier = nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores ``(m, 10)`` of sequences ``(m, length, width)``."""
+        """Scores `(m, 10)` of sequences `(m, length, width)`."""
         scores: Tensor = self.classifier(self.encoder(x).mean(1))
         return scores
 
@@ -90,12 +90,12 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(convolution, nn.GroupNorm(8, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features, with ``stride`` times fewer rows and columns."""
+        """Features, with `stride` times fewer rows and columns."""
         return F.relu(self.body(x) + self.shortcut(x))
 
 
 def resnet(width: int = 16) -> nn.Sequential:
-    """ResNet-18 for 32×32 images with group normalisation and ``width`` channels to begin with."""
+    """ResNet-18 for 32×32 images with group normalisation and `width` channels to begin with."""
     widths = [width, 2 * width, 4 * width, 8 * width]
     stem = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.GroupNorm(8, width), nn.ReLU()]
     blocks = []

@@ -57,7 +57,7 @@ Way = Callable[[], None]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it from a command line, and give the code that the process ends with."""
+    """Run it from a command line; returns its exit code."""
     return configured("benchmarks.gradient.main", GradientBench, bench_gradient, arguments)
 
 
@@ -86,7 +86,7 @@ def bench_gradient(config: GradientBench) -> list[dict[str, Any]]:
 
 
 def ways(case: Case, device: torch.device) -> dict[str, Way]:
-    """The ways to a gradient; each leaves it in the parameters' ``.grad``."""
+    """The ways to a gradient; each leaves it in the parameters' `.grad`."""
     torch.manual_seed(0)
     network = case.network().to(device)
     x, y = case.data(device)

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from pprs.smoothing import _compiled
 
-# The profiler reports its own start and stop on the terminal unless told not to.
+# The profiler reports its own start and stop on the terminal unless that is switched off.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 _PRODUCTS = ("mm", "bmm", "conv", "dot_product_attention")

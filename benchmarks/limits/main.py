@@ -11,11 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pprs.cli.simulate import SimulateConfig, draw, simulate
+from pprs.cli.simulate import draw
 from pprs.theory.bounds import Bound, finite_sum_example
 from pprs.theory.clock import Clock
-from pprs.theory.methods import PPRS, Method, SubgradientDescent, run
-from pprs.theory.problems import Problem, non_smooth
+from pprs.theory.methods import PPRS, Procedure, SubgradientDescent, run
+from pprs.theory.problems import Problem, lipschitz_problem, problem_of
+from pprs.theory.simulation import simulate
 from pprs.theory.worst_case import NonSmooth
 
 HERE = Path(__file__).parent
@@ -27,21 +28,16 @@ GRID = np.unique(np.geomspace(1, 1000, 61).round().astype(int))
 
 def sweeps() -> dict[str, Any]:
     """Times against depth on (8), and on (1)."""
-    lipschitz = simulate(
-        SimulateConfig(
-            methods=("subgradient", "pprs", "randomized-smoothing", "pipedream"),
-            depths=DEPTHS,
-            seeds=2,
-            limit=500_000,
-        )
-    )
+    problem = problem_of("non-smooth")
+    lipschitz = simulate(problem, [*problem.methods], DEPTHS, seeds=2, limit=500_000)
     draw(lipschitz, IMAGES / "limits-lipschitz.png")
-    smooth = simulate(SimulateConfig(function="smooth", depths=DEPTHS))
+    problem = problem_of("smooth")
+    smooth = simulate(problem, problem.default, DEPTHS)
     draw(smooth, IMAGES / "limits-smooth.png")
     return {"lipschitz": lipschitz.as_json(), "smooth": smooth.as_json()}
 
 
-def steps(problem: Problem, method: Method) -> float:
+def steps(problem: Problem, method: Procedure) -> float:
     found = run(method, Clock(problem.objective), 200_000, stop=problem.minimum + problem.epsilon)
     return len(found.times) if found.values[-1] <= problem.minimum + problem.epsilon else math.inf
 
@@ -52,7 +48,7 @@ def phase(ratio: float, coordinates: int) -> dict[str, Any]:
     The objective is the mean of m copies of (8): no example helps another, and noise per example
     is n m draws. So one node and n m samples have the same points.
     """
-    problem = non_smooth(ratio, 1, coordinates)
+    problem = lipschitz_problem(ratio, 1, coordinates)
     dimension = NonSmooth(1.0, 1.0, 1, coordinates).dimension
     smoothed = []
     for batch in BATCHES:

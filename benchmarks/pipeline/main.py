@@ -75,7 +75,7 @@ class PipelineBench:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it from a command line, and give the code that the process ends with."""
+    """Run it from a command line; returns its exit code."""
     return launched("benchmarks.pipeline.main", PipelineBench, bench_pipeline, arguments)
 
 

@@ -26,7 +26,7 @@ Worker: TypeAlias = Callable[[Size, Any, Path], list[Row]]
 
 
 def measured(worker: Worker, processes: int, size: Size, setting: float) -> list[Row]:
-    """What a worker finds in so many processes of one thread each."""
+    """The results of a worker in several processes of one thread each."""
     with TemporaryDirectory() as folder:
         # All runs on the CPU, also where there are GPUs.
         with mock.patch.dict(os.environ, CUDA_VISIBLE_DEVICES=""):
@@ -97,7 +97,7 @@ def speedup(size: Size, repeats: int, folder: Path) -> list[Row]:
 
 
 def choice(size: Size, repeats: int, folder: Path) -> list[Row]:
-    """The microbatches that ``"auto"`` chooses against the best of all that are possible."""
+    """The microbatches that `"auto"` chooses against the best of all that are possible."""
     network = size.network(2)
     auto, first_step = _smoothed(size, network, microbatches="auto")
     first_step()

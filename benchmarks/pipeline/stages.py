@@ -48,7 +48,7 @@ class Size:
         )
 
     def network(self, stages: int) -> nn.Sequential:
-        """A ReLU network that can be cut into so many equal stages; the same on all ranks."""
+        """A ReLU network that can be cut into equal stages; the same on all ranks."""
         torch.manual_seed(0)
         return mlp(*[self.width] * (self.layers * stages + 1))
 
@@ -66,7 +66,7 @@ def suitable_width(size: Size, milliseconds: float, rounds: int = 4) -> int:
     Args:
         size: all but the width.
         milliseconds: forward and backward, of a stage in the middle.
-        rounds: how often a guess is corrected; the time is about quadratic in the width.
+        rounds: how often the estimate is corrected; the time is about quadratic in the width.
 
     Returns:
         A multiple of 64.

@@ -18,7 +18,7 @@ commands:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, and give the code that the process ends with."""
+    """Run a command; returns its exit code."""
     commands = {"run": _run, "worker": _worker, "report": _report}
     return dispatch("pprs-study", USAGE, commands, arguments, install="pip install ./experiments")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pprs_experiments.study.accelerated import accelerated_times
 from pprs_experiments.study.cell import Spent
 from pprs_experiments.study.report import sentences, words
 from pprs_experiments.study.report.comparing import (
@@ -20,7 +21,6 @@ from pprs_experiments.study.report.comparing import (
     one_draw,
 )
 from pprs_experiments.study.results import Result, read_results
-from pprs_experiments.study.smooth import accelerated_times
 from pprs_experiments.study.statistics import Unit, iqm
 from pprs_experiments.study.verdicts import verdict
 
@@ -57,7 +57,7 @@ def found_by_luck(luck: float, cells: int) -> dict[str, float]:
 
 
 def slower(among: list[Contest], method: str, rival: str) -> float:
-    """By what factor a method's runs take more wall time than its rival's, median over cells."""
+    """The ratio of a method's wall time to its rival's, median over cells."""
     return statistics.median(
         seconds(contest, method) / seconds(contest, rival)
         for contest in among
@@ -66,7 +66,7 @@ def slower(among: list[Contest], method: str, rival: str) -> float:
 
 
 def seconds(contest: Contest, method: str) -> float:
-    """Of all runs of a method."""
+    """The wall time of all runs of a method."""
     return sum(run.wall_time for run in contest.results[method].runs)
 
 
@@ -140,7 +140,7 @@ def main() -> None:
     for luck in (0.0, 0.3, 0.5, 1.0):
         told = found_by_luck(luck, few_shot)
         print(
-            f"{few_shot} cells, luck of {luck} standard deviations: a difference is told in "
+            f"{few_shot} cells, luck of {luck} standard deviations: a difference is found in "
             f"{told['seed']:.1%} of studies without one, by cells in {told['cell']:.1%}",
             flush=True,
         )

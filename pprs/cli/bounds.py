@@ -1,17 +1,15 @@
-"""`pprs bounds`: what the theory says of every regime, for given constants."""
+"""`pprs bounds`: the bounds of every regime, for given constants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pprs._arguments import positive
 from pprs.cli.run import configured
 from pprs.io.files import check_file, write_json
-from pprs.theory import bounds as theory
-from pprs.theory.bounds import Bound
+from pprs.theory.bounds import RegimeBound, all_bounds
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class BoundsConfig:
     lipschitz: float = 1.0
     """L, of the objective and of every example."""
     smoothness: float = 1.0
-    """β, the constant of the gradient in the smooth regimes."""
+    """β, the constant of the gradient in the β-smooth regimes."""
     radius: float = 1.0
     """R, from the start to a minimiser, in the convex regimes."""
     gap: float = 1.0
@@ -47,110 +45,28 @@ class BoundsConfig:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it, and give the code that it ends with."""
+    """Run the command; returns its exit code."""
     return configured("pprs bounds", BoundsConfig, bounds, arguments)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One bound in the table.
-
-    Args:
-        regime: what is assumed.
-        method: whose time it is, "any" for lower bounds.
-        bound: what is known.
-    """
-
-    regime: str
-    method: str
-    bound: Bound
-
-
-def rows(config: BoundsConfig) -> list[Row]:
-    """All bounds for these constants.
-
-    Raises:
-        ValueError: for a constant out of its range.
-    """
-    parts = (_smooth(config), _smooth_nonconvex(config), _lipschitz(config), _nonconvex(config))
-    return [row for part in parts for row in part]
-
-
-def bounds(config: BoundsConfig) -> list[Row]:
+def bounds(config: BoundsConfig) -> list[RegimeBound]:
     """Show the table, and write it where the settings say."""
     from rich.console import Console
 
-    console, found = Console(), rows(config)
-    _show(found, config, console)
+    constants = {key: value for key, value in asdict(config).items() if key != "json"}
+    console, found = Console(), all_bounds(**constants)
+    _show(found, constants, console)
     if config.json is not None:
-        constants = {key: value for key, value in asdict(config).items() if key != "json"}
         written = {"constants": constants, "bounds": [asdict(row) for row in found]}
         write_json(config.json, written)
         console.print(f"bounds written to {config.json}", markup=False)
     return found
 
 
-def _smooth(c: BoundsConfig) -> Iterator[Row]:
-    given: dict[str, Any] = _chosen(c, "smoothness radius epsilon depth")
-    regime = "convex, smooth" + _mean(c)
-    yield Row(regime, "any", theory.lower_smooth_convex(**given))
-    given["batch"] = c.batch
-    yield Row(regime, "gradient descent", theory.gradient_descent(**given))
-    yield Row(regime, "AGD", theory.accelerated(**given))
-
-
-def _smooth_nonconvex(c: BoundsConfig) -> Iterator[Row]:
-    given: dict[str, Any] = _chosen(c, "smoothness gap epsilon depth")
-    regime = "non-convex, smooth" + _mean(c)
-    yield Row(regime, "any", theory.lower_smooth_nonconvex(**given))
-    given["batch"] = c.batch
-    yield Row(regime, "gradient descent", theory.gradient_descent_nonconvex(**given))
-
-
-def _lipschitz(c: BoundsConfig) -> Iterator[Row]:
-    given: dict[str, Any] = _chosen(c, "lipschitz radius epsilon depth")
-    regime = "convex, Lipschitz" + _mean(c)
-    yield Row(regime, "any", theory.lower_nonsmooth(**given))
-    if c.batch == 1:
-        yield Row(regime, "subgradient", theory.subgradient(**given))
-        yield Row(regime, "PPRS", theory.pprs_convex(**given, dimension=c.dimension))
-        return
-    yield Row(regime, "GPipe", theory.finite_sum_gpipe(**given, batch=c.batch))
-    given |= _chosen(c, "dimension batch")
-    yield Row(regime, "PPRS, noise shared", theory.finite_sum_shared(**given))
-    yield Row(regime, "PPRS, noise per example", theory.finite_sum_example(**given))
-
-
-def _nonconvex(c: BoundsConfig) -> Iterator[Row]:
-    names = "lipschitz gap epsilon goldstein_radius dimension depth batch"
-    given: dict[str, Any] = _chosen(c, names)
-    regime = "non-convex, Lipschitz" + _mean(c)
-    if c.epsilon > c.lipschitz > 0:
-        positive(gap=c.gap, goldstein_radius=c.goldstein_radius)
-        start = Bound(0.0, "no gradient is longer than lipschitz, below epsilon", iterations=0)
-        yield Row(regime, "PPRS", start)
-    elif c.batch == 1:
-        yield Row(regime, "PPRS", theory.pprs_nonconvex(**given))
-    else:
-        shared = theory.pprs_nonconvex(**given, noise="shared")
-        yield Row(regime, "PPRS, noise shared", shared)
-        example = theory.pprs_nonconvex(**given, noise="example")
-        yield Row(regime, "PPRS, noise per example", example)
-
-
-def _mean(config: BoundsConfig) -> str:
-    return "" if config.batch == 1 else f" (m = {config.batch})"
-
-
-def _chosen(config: BoundsConfig, names: str) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in names.split()}
-
-
-def _show(found: list[Row], config: BoundsConfig, console: Any) -> None:
+def _show(found: list[RegimeBound], constants: dict[str, float], console: Any) -> None:
     from rich.table import Table
 
-    constants = ", ".join(f"{k}={v}" for k, v in asdict(config).items() if k != "json")
-    console.print(constants, highlight=False)
+    console.print(", ".join(f"{k}={v}" for k, v in constants.items()), highlight=False)
     table = Table(box=None, title="pipeline time", title_justify="left", pad_edge=False)
     for column in ("", "time", "steps", "samples", "sigma", "lr"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)

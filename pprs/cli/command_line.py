@@ -21,7 +21,7 @@ commands:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, and give the code that the process ends with: see :func:`dispatch`."""
+    """Run a command; returns its exit code, see `dispatch`."""
     return dispatch("pprs", USAGE, _COMMANDS, arguments, install="pip install 'pprs[train]'")
 
 

@@ -12,5 +12,5 @@ from pprs.compare import CompareConfig, compare
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it, and give the code that it ends with."""
+    """Run the command; returns its exit code."""
     return launched("pprs compare", CompareConfig, compare, arguments)

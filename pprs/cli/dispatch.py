@@ -1,4 +1,4 @@
-"""From a command line to the command that it names, and to the code that the process ends with."""
+"""From a command line to a command and its exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TypeAlias
 from pprs import __version__
 
 Command: TypeAlias = Callable[[Sequence[str]], int]
-"""From the words behind its name to the code that the process ends with."""
+"""From the arguments of a command to its exit code."""
 
 _HELP = (["-h"], ["--help"])
 _PYTHON = (3, 11)
@@ -32,21 +32,21 @@ def dispatch(
 
     Args:
         program: its name.
-        usage: what ``--help`` prints, and whoever names no command gets to read.
+        usage: what is printed for `--help`, or where no command is named.
         commands: by name; each imports what it needs when it is run.
         arguments: of the command line, by default those of this process.
         install: what brings a package that is missing.
 
     Returns:
-        0 after success, 1 if the run failed, 2 for wrong arguments, 128 + n after signal n (13 if
-        who reads plain output, such as `head`, has seen enough; 1 in the midst of a table).
+        0 after success, 1 if the run failed, 2 for wrong arguments, 128 + n after signal n; n is 13
+        if the reader closes the output early, as `head` does (within a table the code is 1).
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         try:
             return _dispatch(program, usage, commands, words, install)
         finally:
-            if sys.stdout is not None:  # it is where it was closed before
+            if sys.stdout is not None:  # None if it was closed before
                 sys.stdout.flush()
     except BrokenPipeError:
         if not _nobody_reads():
@@ -55,13 +55,13 @@ def dispatch(
 
 
 def say(message: str, code: int, program: str = "pprs") -> int:
-    """Say on stderr how a command ended, and give the code."""
+    """Say on stderr how a command ended; returns the exit code."""
     print(f"{program}: {message}", file=sys.stderr)
     return code
 
 
 def _nobody_reads() -> bool:
-    """Whether the output is a pipe that is closed; then what is left to write is dropped."""
+    """Whether the reader of the output has closed it; then what is left to write is dropped."""
     if not isinstance(sys.stdout, io.TextIOWrapper):
         return False
     output = select.poll()
@@ -96,7 +96,7 @@ def _dispatch(
 
 
 def _unknown(words: list[str], commands: Mapping[str, Command]) -> str:
-    """What is no command, and the one that may have been meant."""
+    """The message about an unknown command, with the nearest known one."""
     if not words:
         return "no command given"
     near = difflib.get_close_matches(words[0], commands, 1)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 def configured(
     program: str, config: type[T], run: Callable[[T], object], arguments: Sequence[str]
 ) -> int:
-    """Run a command in this process, and give the code that it ends with."""
+    """Run a command in this process; returns its exit code."""
     import tyro
 
     try:
@@ -26,7 +26,7 @@ def configured(
 def launched(
     program: str, config: type[T], run: Callable[[T], object], arguments: Sequence[str]
 ) -> int:
-    """The same where it starts processes, and its options may stand in a TOML file."""
+    """As `configured`, for a command that starts processes and reads a TOML file."""
     import tyro
 
     from pprs.io.settings import path_option, read_settings

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pprs._arguments import counts, positive
 from pprs.cli.run import configured
 from pprs.io.files import check_file, write_json, writing
-from pprs.theory.problems import FunctionName, Problem, non_smooth, smooth
-from pprs.theory.sweep import Fit, Sweep, collected, sweep
+from pprs.theory.problems import FunctionName, MethodName, Problem, problem_of
+from pprs.theory.simulation import Measured, Simulation, simulate
+from pprs.theory.sweep import Fit
 
-_DEEPEST, _LARGEST = 10_000, 1_000_000
-MethodName = Literal["subgradient", "pprs", "randomized-smoothing", "pipedream", "gd", "agd"]
+_DEEPEST = 10_000
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class SimulateConfig:
     """
 
     function: FunctionName = "non-smooth"
-    """Eq. (8), Lipschitz, or Eq. (1), smooth."""
+    """Eq. (8), Lipschitz, or Eq. (1), β-smooth."""
     methods: tuple[MethodName, ...] = ()
     """Which; by default subgradient and pprs on (8), gd and agd on (1)."""
     depths: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -59,106 +58,46 @@ class SimulateConfig:
                 raise ValueError(f"depths go up to {_DEEPEST:,} here, got {depth}")
         if self.ratio is not None:
             positive(ratio=self.ratio)
-        for name in ("pairs", "coordinates"):
-            value = getattr(self, name)
-            if value is not None:
-                counts(**{name: value})
-                if value > _LARGEST:
-                    raise ValueError(f"{name} go up to {_LARGEST:,} here, got {value}")
-        if self.function == "smooth" and self.coordinates is not None:
-            raise ValueError("coordinates are those of the non-smooth function, and this is smooth")
         if len(set(self.methods)) < len(self.methods):
             raise ValueError(f"methods must name each method once, got {self.methods}")
-        self._check_size()
-        unknown = [name for name in self.methods if name not in self.problem().methods]
+        known = self.problem().methods
+        unknown = [name for name in self.methods if name not in known]
         if unknown:
             raise ValueError(
                 f"methods {', '.join(unknown)} do not fit a {self.function} function: choose from "
-                f"{', '.join(self.problem().methods)}"
+                f"{', '.join(known)}"
             )
         check_file(self.json)
         check_file(self.plot, (".png", ".svg", ".pdf"))
 
-    def _check_size(self) -> None:
-        """Refuse what no memory would hold, before it is tried."""
-        ratio = self.ratio or 1.0
-        pairs = self.pairs or math.sqrt(ratio)
-        if self.function == "smooth" and pairs > _LARGEST:
-            raise ValueError(f"ratio={ratio:g} takes more than {_LARGEST:,} pairs of coordinates")
-        rows = 3.5 * ratio  # at most so many perturbations in a step, for d = 1
-        if self.function == "non-smooth" and rows * (self.coordinates or 90) > 1e8:
-            raise ValueError(
-                f"ratio={ratio:g} takes too many perturbations of so many coordinates for one step"
-            )
-
     def problem(self) -> Problem:
         """What is minimised."""
-        if self.function == "smooth":
-            return smooth(1e5 if self.ratio is None else self.ratio, self.pairs)
-        pairs = 3 if self.pairs is None else self.pairs
-        return non_smooth(
-            200.0 if self.ratio is None else self.ratio, pairs, self.coordinates or 90
-        )
-
-    def chosen(self) -> tuple[str, ...]:
-        """The methods."""
-        default = ("subgradient", "pprs") if self.function == "non-smooth" else ("gd", "agd")
-        return self.methods or default
+        return problem_of(self.function, self.ratio, self.pairs, self.coordinates)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it, and give the code that it ends with."""
-    return configured("pprs simulate", SimulateConfig, simulate, arguments)
+    """Run the command; returns its exit code."""
+    return configured("pprs simulate", SimulateConfig, run, arguments)
 
 
-@dataclass(frozen=True)
-class Simulation:
-    """What was measured.
-
-    Args:
-        problem: on what.
-        depths: shape ``(n,)``.
-        lower: the lower bound at each depth.
-        sweeps: the times of each method.
-    """
-
-    problem: Problem
-    depths: tuple[int, ...]
-    lower: tuple[float, ...]
-    sweeps: tuple[Sweep, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything, in types that JSON knows; infinite times are null."""
-        return {
-            "function": self.problem.name,
-            "epsilon": self.problem.epsilon,
-            "depths": self.depths,
-            "lower": self.lower,
-            "methods": {
-                s.method: {
-                    "times": [[t if math.isfinite(t) else None for t in row] for row in s.times],
-                    "fit": None if (fit := s.fit()) is None else asdict(fit),
-                }
-                for s in self.sweeps
-            },
-        }
-
-
-def simulate(config: SimulateConfig) -> Simulation:
+def run(config: SimulateConfig) -> Simulation:
     """Measure, show the table, and write what the settings ask for."""
     from rich.console import Console
     from rich.progress import track
 
     console, problem = Console(), config.problem()
-    depths = tuple(sorted(set(config.depths)))
-    sweeps = []
-    for name in config.chosen():
-        steps = measured(config, problem, name, depths)
-        total = len(depths) * _repetitions(config, problem, name)
-        shown = track(steps, f"{name}", total=total, console=console, transient=True)
-        sweeps.append(collected(name, iter(shown)))
-    lower = tuple(problem.lower(depth) for depth in depths)
-    result = Simulation(problem, depths, lower, tuple(sweeps))
+
+    def watch(name: str, measured: Measured, number: int) -> Iterable[tuple[int, float]]:
+        return track(measured, name, total=number, console=console, transient=True)
+
+    result = simulate(
+        problem,
+        config.methods or problem.default,
+        config.depths,
+        seeds=config.seeds,
+        limit=config.limit,
+        watch=watch,
+    )
     _show(result, console)
     if config.json is not None:
         write_json(config.json, result.as_json())
@@ -167,26 +106,6 @@ def simulate(config: SimulateConfig) -> Simulation:
         draw(result, config.plot)
         console.print(f"drawn in {config.plot}", markup=False)
     return result
-
-
-def measured(
-    config: SimulateConfig, problem: Problem, name: str, depths: tuple[int, ...]
-) -> Iterator[tuple[int, float]]:
-    """A method's times, one after the other."""
-    return sweep(
-        problem.objective,
-        problem.methods[name],
-        depths,
-        epsilon=problem.epsilon,
-        minimum=problem.minimum,
-        limit=config.limit,
-        seeds=_repetitions(config, problem, name),
-    )
-
-
-def _repetitions(config: SimulateConfig, problem: Problem, name: str) -> int:
-    method = problem.methods[name](config.depths[0])
-    return config.seeds if method.random else 1
 
 
 def describe(fit: Fit | None) -> str:

@@ -1,4 +1,4 @@
-"""`pprs trace`: what the time of a recorded pipeline run went into."""
+"""`pprs trace`: the shares of time of a recorded pipeline run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pprs.pipeline.trace.timeline import Timeline
 
 @dataclass(frozen=True)
 class TraceConfig:
-    """What the time of a recorded pipeline run went into, by stage and rank.
+    """Shares of the time of a recorded pipeline run, by stage and rank.
 
     A step lasts from the start of its first operation to the end of its last, over all ranks. The
     first step of a file warms up and is left out, unless it is asked for or there is no other.
@@ -40,7 +40,7 @@ class TraceConfig:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it, and give the code that it ends with."""
+    """Run the command; returns its exit code."""
     return configured("pprs trace", TraceConfig, trace, arguments)
 
 

@@ -22,7 +22,7 @@ _LENGTHS = {"--steps": "epochs", "--epochs": "steps"}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it, and give the code that it ends with."""
+    """Run the command; returns its exit code."""
     try:
         train(parse(arguments))
     except ValueError as error:
@@ -37,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
 def parse(arguments: Sequence[str]) -> TrainConfig:
     """The settings that a command line asks for.
 
-    ``--config FILE`` and ``--resume RUN`` name a file of defaults; the flags beside them win.
+    `--config FILE` and `--resume RUN` name a file of defaults; the flags beside them win.
 
     Args:
-        arguments: those after ``pprs train``.
+        arguments: those after `pprs train`.
 
     Raises:
         ValueError: for settings that are wrong or do not fit each other.

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 from pprs.io.files import check_file
 from pprs.io.folder import check_name
 from pprs.io.settings import MOST_SAMPLES
-from pprs.pipeline import Grid, Microbatches, ScheduleName
+from pprs.pipeline import Mesh, Microbatches, ScheduleName
 from pprs.pipeline.schedule import ranks_for
 from pprs.smoothing import NoiseKind, Perturbation, Scale
 from pprs.theory import pipeline_time
@@ -111,7 +111,7 @@ class CompareConfig:
 
     @property
     def perturbation(self) -> Perturbation:
-        """Of the perturbations, where they are averaged."""
+        """The law of the perturbations of the methods that average."""
         return Perturbation(self.sigma, self.samples, self.noise, self.antithetic, self.scale)
 
     @property
@@ -131,7 +131,7 @@ class CompareConfig:
             self.perturbation,
             "perturbations",
             self.schedule,
-            Grid(self.replicas, ranks),
+            Mesh(self.replicas, ranks),
             self.stages // ranks,
             self.microbatches,
         )

@@ -12,7 +12,7 @@ CLASSES, PIXELS = 10, 64
 
 
 def digits() -> Images:
-    """All scans, of shape ``(n, 1, 8, 8)``; none are set apart for testing."""
+    """All scans, of shape `(n, 1, 8, 8)`; none are set apart for testing."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -23,7 +23,7 @@ def digits() -> Images:
 def few_shot_digits(
     shots: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
 ) -> tuple[Examples, Examples]:
-    """Draw ``shots`` labelled images per class for training; all others are for testing.
+    """Draw `shots` labelled images per class for training; all others are for testing.
 
     Images are vectors of pixels, shifted and scaled to mean 0 and variance 1 over the training
     images.
@@ -34,7 +34,7 @@ def few_shot_digits(
         dtype: of the images.
 
     Returns:
-        The training and the test examples, ``x`` of shape ``(n, 64)``.
+        The training and the test examples, `x` of shape `(n, 64)`.
     """
     source = digits()
     train, test = (source.as_numbers(part, dtype) for part in source.train.split(shots, generator))

@@ -16,8 +16,8 @@ class Examples:
     """Inputs and the classes that they belong to.
 
     Args:
-        x: inputs, shape ``(n, ...)``.
-        y: labels, shape ``(n,)``, from 0 to ``classes - 1``.
+        x: inputs, shape `(n, ...)`.
+        y: labels, shape `(n,)`, from 0 to `classes - 1`.
         classes: how many there are.
     """
 
@@ -32,10 +32,10 @@ class Examples:
         return Examples(self.x[index], self.y[index], self.classes)
 
     def split(self, first: int, generator: torch.Generator) -> tuple[Examples, Examples]:
-        """Draw ``first`` examples of every class for the first part; the second has the rest.
+        """Draw `first` examples of every class for the first part; the second has the rest.
 
         Raises:
-            ValueError: if a class has no more than ``first`` examples.
+            ValueError: if a class has no more than `first` examples.
         """
         sizes = self.y.bincount(minlength=self.classes)
         smallest = int(sizes.min())
@@ -51,10 +51,10 @@ class Examples:
         return self[by_class[rank < first]], self[by_class[rank >= first]]
 
     def drawn(self, number: int, generator: torch.Generator) -> Examples:
-        """So many of the examples; all of them, in a drawn order, where there are fewer.
+        """Draw a number of the examples; all, in a drawn order, where there are fewer.
 
         Raises:
-            ValueError: if ``number`` is not at least 1.
+            ValueError: if `number` is not at least 1.
         """
         counts(number=number)
         return self[torch.randperm(len(self), generator=generator)[:number]]
@@ -76,5 +76,5 @@ class Examples:
         return Examples(self.x[kept], number[self.y[kept]], len(classes))
 
     def flattened(self) -> Examples:
-        """The same examples with inputs of shape ``(n, features)``."""
+        """The same examples with inputs of shape `(n, features)`."""
         return Examples(self.x.flatten(1), self.y, self.classes)

@@ -9,8 +9,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs.compare.config import CompareConfig, MethodName
-from pprs.compare.run import Run, examples
-from pprs.compare.search import Choice, Trial, candidates, choose, try_candidates
+from pprs.compare.run import TrainingRun, examples
+from pprs.compare.search import ChosenStepSize, Trial, candidates, choose, try_candidates
 from pprs.io.folder import claim
 from pprs.pipeline import joined, launch
 
@@ -25,7 +25,7 @@ def compare(config: CompareConfig) -> None:
         config: the settings.
 
     Raises:
-        ValueError: if the data set has too few examples, nothing can be written to ``config.out``,
+        ValueError: if the data set has too few examples, nothing can be written to `config.out`,
             or torchrun started another number of processes than they need.
         LaunchError: if a rank fails.
     """
@@ -56,7 +56,7 @@ def _experiment(config: CompareConfig, alone: dist.ProcessGroup, reporter: Repor
 
 def _search(
     config: CompareConfig, alone: dist.ProcessGroup, reporter: Reporter | None
-) -> dict[MethodName, Choice]:
+) -> dict[MethodName, ChosenStepSize]:
     rank, world = dist.get_rank(), dist.get_world_size()
     mine: list[Trial] = []
     for trial in try_candidates(candidates(config)[rank::world], alone):
@@ -72,7 +72,7 @@ def _search(
     return choices
 
 
-def _train(run: Run, reporter: Reporter | None) -> None:
+def _train(run: TrainingRun, reporter: Reporter | None) -> None:
     weights: dict[str, Tensor] = {}
     for point in run.execute(*examples(run.config, run.seed), weights=weights):
         if reporter:
@@ -84,14 +84,17 @@ def _train(run: Run, reporter: Reporter | None) -> None:
         reporter.weights(run, {name: value for share in shares for name, value in share.items()})
 
 
-def _runs(config: CompareConfig, choices: dict[MethodName, Choice]) -> list[Run]:
+def _runs(config: CompareConfig, choices: dict[MethodName, ChosenStepSize]) -> list[TrainingRun]:
     return [
-        Run(config, method, choices[method].lr, seed)
+        TrainingRun(config, method, choices[method].lr, seed)
         for method in config.methods
         for seed in range(config.seeds)
     ]
 
 
 def _work(config: CompareConfig) -> int:
-    runs = [*candidates(config), *_runs(config, {m: Choice(0.0, {}) for m in config.methods})]
+    runs = [
+        *candidates(config),
+        *_runs(config, {m: ChosenStepSize(0.0, {}) for m in config.methods}),
+    ]
     return sum(run.steps * run.step_time for run in runs)

@@ -15,9 +15,9 @@ class Images:
     """Images as bytes, which take a quarter of the memory of floating-point numbers.
 
     Args:
-        train: the part to draw training examples from, ``x`` of shape ``(n, c, h, w)`` and type
+        train: the part to draw training examples from, `x` of shape `(n, c, h, w)` and type
             uint8.
-        test: the part for testing; ``None`` where the data set has none: then what is not drawn
+        test: the part for testing; `None` where the data set has none: then what is not drawn
             for training and validation is for testing.
         brightest: the largest value that a pixel can have.
     """

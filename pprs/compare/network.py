@@ -20,7 +20,7 @@ def relu_network(
     dtype: torch.dtype = torch.float32,
     flatten: bool = False,
 ) -> nn.Sequential:
-    """A chain of ``depth`` linear layers, all but the last followed by a ReLU, no normalisation.
+    """A chain of `depth` linear layers, all but the last followed by a ReLU, no normalisation.
 
     Weights are drawn as He et al. (2015) propose for ReLU layers, biases are zero.
 
@@ -31,7 +31,7 @@ def relu_network(
         depth: number of linear layers, at least 2.
         generator: draws the weights.
         dtype: of the parameters.
-        flatten: take images ``(m, c, h, w)``, whose pixels are the input features.
+        flatten: take images `(m, c, h, w)`, whose pixels are the input features.
 
     Raises:
         ValueError: for less depth.

@@ -18,9 +18,9 @@ from torch import Tensor
 from pprs.compare.config import CompareConfig, MethodName
 from pprs.compare.methods import METHODS
 from pprs.compare.plot import plot_curves
-from pprs.compare.run import Point, Run
-from pprs.compare.search import Choice, Trial
-from pprs.compare.summary import as_data, heading, result_table, rows, search_table
+from pprs.compare.run import Point, TrainingRun
+from pprs.compare.search import ChosenStepSize, Trial
+from pprs.compare.summary import as_data, heading, result_table, search_table, summaries
 from pprs.io.folder import Log, to_json
 from pprs.io.settings import as_toml
 
@@ -39,7 +39,7 @@ class Reporter:
         self.console = Console()
         self._log = Log(folder / "metrics.jsonl")
         self._curves: dict[MethodName, list[list[Point]]] = {m: [] for m in config.methods}
-        self._choices: dict[MethodName, Choice] = {}
+        self._choices: dict[MethodName, ChosenStepSize] = {}
         self._start = time.perf_counter()
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -69,11 +69,13 @@ class Reporter:
         self._log.close()
 
     def trial(self, trial: Trial, share: int) -> None:
-        """A candidate of the search has ended; ``share`` processes each end one at a time."""
+        """A candidate of the search has ended; `share` processes each end one at a time."""
         run = trial.run
         self._advance(f"step size search: {_name(run)}", run.steps * run.step_time * share)
 
-    def choices(self, trials: Sequence[Trial], choices: Mapping[MethodName, Choice]) -> None:
+    def choices(
+        self, trials: Sequence[Trial], choices: Mapping[MethodName, ChosenStepSize]
+    ) -> None:
         """The search has ended."""
         for trial in trials:
             self._write("search", trial.run, trial.point)
@@ -84,7 +86,7 @@ class Reporter:
             )
             self.console.print(search_table(self.config, choices))
 
-    def point(self, run: Run, point: Point) -> None:
+    def point(self, run: TrainingRun, point: Point) -> None:
         """A run was measured."""
         self._write("train", run, point)
         curves = self._curves[run.method]
@@ -94,7 +96,7 @@ class Reporter:
         curves[run.seed].append(point)
         self._advance(f"{_name(run)}, seed {run.seed}", point.pipeline_time - before)
 
-    def weights(self, run: Run, weights: dict[str, Tensor]) -> None:
+    def weights(self, run: TrainingRun, weights: dict[str, Tensor]) -> None:
         """A run has ended."""
         save_file(weights, self.folder / "weights" / f"{run.method}-seed{run.seed}.safetensors")
 
@@ -102,7 +104,7 @@ class Reporter:
         """Everything has ended: write the summary and the curves, show the table."""
         self._progress.stop()
         wall = time.perf_counter() - self._start
-        result = rows(self._choices, self._curves)
+        result = summaries(self._choices, self._curves)
         summary = as_data(self.config, self._choices, result, wall)
         (self.folder / "summary.json").write_text(to_json(summary, indent=2) + "\n")
         plot_curves(self.config, self._curves, self.folder / "curves.png")
@@ -113,7 +115,7 @@ class Reporter:
             highlight=False,
         )
 
-    def _write(self, phase: str, run: Run, point: Point) -> None:
+    def _write(self, phase: str, run: TrainingRun, point: Point) -> None:
         values: dict[str, Any] = asdict(point)
         held = "held_out" if phase == "search" else "test"
         values |= {f"{held}_{name}": values.pop(name) for name in ("loss", "accuracy")}
@@ -124,5 +126,5 @@ class Reporter:
         self._progress.update(self._bar, description=what, advance=work)
 
 
-def _name(run: Run) -> str:
+def _name(run: TrainingRun) -> str:
     return f"{METHODS[run.method].label}, step size {run.lr:g}"

@@ -13,8 +13,9 @@ from torch import Tensor
 from pprs.compare.config import CompareConfig, MethodName
 from pprs.compare.digits import CLASSES, PIXELS, few_shot_digits
 from pprs.compare.examples import Examples
-from pprs.compare.methods import METHODS, evaluating
+from pprs.compare.methods import METHODS
 from pprs.compare.network import relu_network
+from pprs.optim.registry import evaluating
 from pprs.pipeline import Pipeline, device
 from pprs.smoothing import Perturbation, derive_seed
 from pprs.theory import pipeline_time
@@ -23,7 +24,7 @@ from pprs.training.losses import LOSSES
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured in a run after ``step`` steps."""
+    """What is measured in a run after `step` steps."""
 
     step: int
     pipeline_time: int
@@ -34,7 +35,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A method with a step size on the examples, initial weights and noise of a seed."""
 
     config: CompareConfig
@@ -83,9 +84,7 @@ class Run:
         """
         pipeline = self._pipeline(group)
         method = METHODS[self.method]
-        optimizer = method.optimizer(
-            pipeline.named_parameters().items(), self.lr, self.config.momentum
-        )
+        optimizer = method.make(pipeline.named_parameters().items(), self.lr, self.config.momentum)
         done, wall_time = 0, 0.0
         for logged in self.logged_steps:
             start = time.perf_counter()

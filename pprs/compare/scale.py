@@ -1,4 +1,4 @@
-"""What makes pixels have mean 0 and variance 1, and what that makes of their range."""
+"""The standardisation of pixels to mean 0 and variance 1, and their range after it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pprs.compare.examples import Examples
 
 
 class Scale(nn.Module):
-    """Pixels from 0 to 1 become ``(pixel - mean) / deviation``, each channel its own way.
+    """Pixels from 0 to 1 become `(pixel - mean) / deviation`, each channel its own way.
 
-    ``nn.Sequential(scale, network)`` takes pixels, as attacks of other packages want it.
+    `nn.Sequential(scale, network)` takes pixels, as attacks of other packages want it.
 
     Args:
-        mean: shape ``(c, 1, 1)``.
-        deviation: shape ``(c, 1, 1)``, above 0.
+        mean: shape `(c, 1, 1)`.
+        deviation: shape `(c, 1, 1)`, above 0.
     """
 
     mean: Tensor
@@ -28,7 +28,7 @@ class Scale(nn.Module):
 
     @classmethod
     def of(cls, images: Tensor) -> Scale:
-        """The scale by which images ``(n, c, h, w)`` have mean 0 and variance 1.
+        """The scale by which images `(n, c, h, w)` have mean 0 and variance 1.
 
         Raises:
             ValueError: if all pixels of a channel are alike.
@@ -43,7 +43,7 @@ class Scale(nn.Module):
         return cls(mean[:, None, None], deviation[:, None, None])
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Standardised images ``(n, c, h, w)``, of pixels from 0 to 1."""
+        """Standardised images `(n, c, h, w)`, of pixels from 0 to 1."""
         return (pixels - self.mean) / self.deviation
 
     def applied(self, examples: Examples) -> Examples:
@@ -52,11 +52,11 @@ class Scale(nn.Module):
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
-        """What pixels of 0 and of 1 become, ``(c, 1, 1)`` each: no image leaves this range."""
+        """What pixels of 0 and of 1 become, `(c, 1, 1)` each: no image leaves this range."""
         return self.forward(self.mean.new_zeros(())), self.forward(self.mean.new_ones(()))
 
     def radius(self, epsilon: float) -> Tensor:
-        r"""What a change of a pixel by $\varepsilon$ (8/255, say) becomes, shape ``(c, 1, 1)``.
+        r"""What a change of a pixel by $\varepsilon$ (8/255, say) becomes, shape `(c, 1, 1)`.
 
         Raises:
             ValueError: if it is negative.

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from pprs.compare.config import CompareConfig, MethodName
 from pprs.compare.examples import Examples
 from pprs.compare.methods import METHODS
-from pprs.compare.run import Point, Run, examples
+from pprs.compare.run import Point, TrainingRun, examples
 from pprs.smoothing import derive_seed
 
 
@@ -21,22 +21,22 @@ from pprs.smoothing import derive_seed
 class Trial:
     """A run of the search, and what it reached on the held-out images."""
 
-    run: Run
+    run: TrainingRun
     point: Point
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenStepSize:
     """The step size chosen for a method, and the mean held-out accuracy of every one tried."""
 
     lr: float
     accuracy: Mapping[float, float]
 
 
-def candidates(config: CompareConfig) -> list[Run]:
+def candidates(config: CompareConfig) -> list[TrainingRun]:
     """The runs of the search; none for a method with a single step size."""
     return [
-        Run(config, method, lr, seed)
+        TrainingRun(config, method, lr, seed)
         for method in config.methods
         for seed in range(config.seeds)
         for lr in grid(config, method)
@@ -49,7 +49,7 @@ def grid(config: CompareConfig, method: MethodName) -> tuple[float, ...]:
     return config.lr or METHODS[method].lr
 
 
-def try_candidates(runs: Sequence[Run], group: dist.ProcessGroup) -> Iterator[Trial]:
+def try_candidates(runs: Sequence[TrainingRun], group: dist.ProcessGroup) -> Iterator[Trial]:
     """Train each candidate in this process alone.
 
     The candidates do not depend on each other, so the processes share them out instead of running
@@ -73,7 +73,7 @@ def hold_out(config: CompareConfig, seed: int) -> tuple[Examples, Examples]:
     return train.split(config.shots - max(1, config.shots * 2 // 5), generator)
 
 
-def choose(config: CompareConfig, trials: Sequence[Trial]) -> dict[MethodName, Choice]:
+def choose(config: CompareConfig, trials: Sequence[Trial]) -> dict[MethodName, ChosenStepSize]:
     """For each method the step size of the highest mean held-out accuracy.
 
     Step sizes with a loss that is not finite are out; of equals, the one with the lower mean
@@ -85,10 +85,10 @@ def choose(config: CompareConfig, trials: Sequence[Trial]) -> dict[MethodName, C
     return {method: _choose(config, method, trials) for method in config.methods}
 
 
-def _choose(config: CompareConfig, method: MethodName, trials: Sequence[Trial]) -> Choice:
+def _choose(config: CompareConfig, method: MethodName, trials: Sequence[Trial]) -> ChosenStepSize:
     tried = grid(config, method)
     if len(tried) == 1:
-        return Choice(tried[0], {})
+        return ChosenStepSize(tried[0], {})
     points = {
         lr: [t.point for t in trials if (t.run.method, t.run.lr) == (method, lr)] for lr in tried
     }
@@ -100,4 +100,4 @@ def _choose(config: CompareConfig, method: MethodName, trials: Sequence[Trial]) 
             f"{METHODS[method].label} diverged with every step size tried "
             f"({', '.join(map(str, tried))}): give smaller ones with lr"
         )
-    return Choice(max(converged, key=lambda lr: (accuracy[lr], -loss[lr])), accuracy)
+    return ChosenStepSize(max(converged, key=lambda lr: (accuracy[lr], -loss[lr])), accuracy)

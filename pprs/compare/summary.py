@@ -1,4 +1,4 @@
-"""What a run comes to: one row per method, as data and as a table."""
+"""The summary of a run: one row per method, as data and as a table."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich.table import Table
 from pprs.compare.config import CompareConfig, MethodName
 from pprs.compare.methods import METHODS
 from pprs.compare.run import Point
-from pprs.compare.search import Choice, grid
+from pprs.compare.search import ChosenStepSize, grid
 from pprs.io.settings import as_toml
 
 Curves = Mapping[MethodName, Sequence[Sequence[Point]]]  # method -> seed -> points
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodSummary:
     """A method's result: means over seeds; the spread is the standard deviation over seeds."""
 
     method: MethodName
@@ -36,15 +36,17 @@ class Row:
     test_accuracies: list[float]
 
 
-def rows(choices: Mapping[MethodName, Choice], curves: Curves) -> list[Row]:
+def summaries(choices: Mapping[MethodName, ChosenStepSize], curves: Curves) -> list[MethodSummary]:
     """A row per method, from the last point of each seed."""
-    return [_row(method, choices[method], of_seeds) for method, of_seeds in curves.items()]
+    return [_summary(method, choices[method], of_seeds) for method, of_seeds in curves.items()]
 
 
-def _row(method: MethodName, choice: Choice, of_seeds: Sequence[Sequence[Point]]) -> Row:
+def _summary(
+    method: MethodName, choice: ChosenStepSize, of_seeds: Sequence[Sequence[Point]]
+) -> MethodSummary:
     last = [points[-1] for points in of_seeds]
     accuracies = [point.accuracy for point in last]
-    return Row(
+    return MethodSummary(
         method=method,
         label=METHODS[method].label,
         lr=choice.lr,
@@ -59,7 +61,10 @@ def _row(method: MethodName, choice: Choice, of_seeds: Sequence[Sequence[Point]]
 
 
 def as_data(
-    config: CompareConfig, choices: Mapping[MethodName, Choice], result: Sequence[Row], wall: float
+    config: CompareConfig,
+    choices: Mapping[MethodName, ChosenStepSize],
+    result: Sequence[MethodSummary],
+    wall: float,
 ) -> dict[str, Any]:
     """What `summary.json` holds."""
     return {
@@ -76,7 +81,7 @@ def as_data(
     }
 
 
-def search_table(config: CompareConfig, choices: Mapping[MethodName, Choice]) -> Table:
+def search_table(config: CompareConfig, choices: Mapping[MethodName, ChosenStepSize]) -> Table:
     """The accuracy of each step size on the held-out images, the chosen one in brackets."""
     table = Table(box=box.SIMPLE, padding=(0, 0))
     table.add_column("method")
@@ -101,7 +106,7 @@ def heading(config: CompareConfig) -> str:
     )
 
 
-def result_table(result: Sequence[Row]) -> Table:
+def result_table(result: Sequence[MethodSummary]) -> Table:
     """The table that a run ends with."""
     table = Table(box=box.SIMPLE, padding=(0, 0))
     for name in (

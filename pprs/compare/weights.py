@@ -19,10 +19,10 @@ def drawn(
 
     Args:
         build: makes the network from linear layers, convolutions and layers whose
-            ``reset_parameters`` draws nothing.
+            `reset_parameters` draws nothing.
         generator: draws the weights.
         dtype: of the parameters.
-        follows: what comes after the layers: with ``"relu"`` weights are larger by a factor of
+        follows: what comes after the layers: with `"relu"` weights are larger by a factor of
             √2, since half of their outputs are lost.
     """
     with torch.device("meta"):  # the layers' own initialisation draws nothing there

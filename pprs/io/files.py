@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def writing(file: Path) -> Iterator[None]:
-    """Raise ``ValueError`` if a file cannot be written inside the block."""
+    """Raise `ValueError` if a file cannot be written inside the block."""
     try:
         yield
     except OSError as error:
@@ -28,7 +28,7 @@ def write_json(file: Path, value: object) -> None:
 
 
 def check_file(file: Path | None, suffixes: tuple[str, ...] = ()) -> None:
-    """Raise ``ValueError`` if a file cannot be written, before any work is lost."""
+    """Raise `ValueError` if a file cannot be written, before any work is lost."""
     if file is None:
         return
     with writing(file):

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def claim(out: Path, name: str) -> Path:
-    """Make the folder ``out/name``, or the next free of ``name-2``, ``name-3``, …
+    """Make the folder `out/name`, or the next free of `name-2`, `name-3`, …
 
     Raises:
         ValueError: if nothing can be written there; no folder is left behind.
@@ -29,7 +29,7 @@ def claim(out: Path, name: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise ``ValueError`` unless it can name a folder in another one."""
+    """Raise `ValueError` unless it can name a folder in another one."""
     # Room for a number behind it, within the 255 bytes of a name.
     fits = len(os.fsencode(name)) <= 240 and "\0" not in name
     if not fits or name == ".." or not name or Path(name).name != name:
@@ -64,7 +64,7 @@ class Log:
         self._file = path.open("a", buffering=1)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append a record; numbers that are not finite become ``null``."""
+        """Append a record; numbers that are not finite become `null`."""
         self._file.write(to_json(record) + "\n")
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Log:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Strict JSON: what is not finite becomes ``null``, since JSON has no word for it."""
+    """Strict JSON: what is not finite becomes `null`, since JSON has no word for it."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Lines beside a command's result: what it does now, and warnings."""
+"""Messages beside a command's result: progress and warnings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def progress(sentence: str) -> None:
 
 
 def warn(sentence: str) -> None:
-    """Say on stderr what is allowed, and most likely not meant."""
+    """Warn on stderr of something that is allowed but most likely not meant."""
     if os.environ.get("RANK", "0") == "0":
         print(f"pprs: warning: {sentence}", file=sys.stderr, flush=True)

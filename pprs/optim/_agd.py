@@ -25,12 +25,12 @@ class AGD(Optimizer):
     $$ y_{t+1} = x_t - \eta\, G_t, \qquad x_{t+1} = (1 + \mu_t)\, y_{t+1} - \mu_t\, y_t. $$
 
     While training, the parameters hold $x_t$. The result of the method is $y_t$: evaluate and save
-    inside :meth:`evaluating`, or between :meth:`eval` and :meth:`train`.
+    inside `evaluating`, or between `eval` and `train`.
 
     Args:
         params: parameters, named parameters or param groups, as for any torch optimizer.
         lr: step size $\eta \ge 0$.
-        momentum: a constant $\mu \ge 0$ (0 is gradient descent), or ``"nesterov"`` for
+        momentum: a constant $\mu \ge 0$ (0 is gradient descent), or `"nesterov"` for
             $\mu_t = (\lambda_t - 1)/\lambda_{t+1}$ with $\lambda_0 = 0$ and
             $\lambda_t = (1 + \sqrt{1 + 4\lambda_{t-1}^2})/2$ (Lemma 1). Since $\mu_0 = -1$, the
             first step of that sequence returns $x_1 = x_0$, as the source has it.
@@ -38,8 +38,8 @@ class AGD(Optimizer):
             or one by one, which needs less memory.
 
     Raises:
-        ValueError: for an empty parameter list, parameters that share their memory, or an ``lr`` or
-            ``momentum`` out of range.
+        ValueError: for an empty parameter list, parameters that share their memory, or an `lr` or
+            `momentum` out of range.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class AGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step from the gradients in ``.grad``; parameters without one stay.
+        """Take one step from the gradients in `.grad`; parameters without one stay.
 
         Args:
             closure: recomputes the loss and the gradients, as for any torch optimizer.
 
         Returns:
-            What the closure returned, or ``None``.
+            What the closure returned, or `None`.
 
         Raises:
             RuntimeError: while evaluating, for sparse gradients, or if a scheduler has
-                replaced ``momentum="nesterov"``.
+                replaced `momentum="nesterov"`.
         """
         return self._step(closure)
 

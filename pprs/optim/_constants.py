@@ -1,4 +1,4 @@
-"""Guesses of the constants that the theory asks for, from a short trial run."""
+"""Estimates of the constants of the theory, from a short trial run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pprs.smoothing import check_model, check_scalar
 
 @dataclass(frozen=True)
 class Constants:
-    r"""What :func:`pprs.theory.choose` needs to know of an objective.
+    r"""What `pprs.theory.choose` needs to know of an objective.
 
     Args:
         lipschitz: L, in units of the loss per unit of the parameters.
@@ -31,7 +31,7 @@ class Constants:
 def estimate_constants(
     closure: Callable[[], Tensor], model: nn.Module, *, steps: int = 200, lr: float = 0.01
 ) -> Constants:
-    r"""Guess L and R from ``steps`` steps of Adam, which are undone afterwards.
+    r"""Estimate L and R from `steps` steps of Adam, which are undone afterwards.
 
     L is the largest norm of a gradient on the way, R the distance from the start to the point of
     lowest loss. Both are what was seen, not bounds: the true L may be larger away from the path,
@@ -40,7 +40,7 @@ def estimate_constants(
 
     Args:
         closure: computes the loss, a scalar; it must always see the same batch.
-        model: whose trainable parameters are meant. They, their ``.grad`` and the buffers are what
+        model: whose trainable parameters are meant. They, their `.grad` and the buffers are what
             they were afterwards, also after an error.
         steps: length of the trial, at least 1.
         lr: Adam's step size, above 0.

@@ -46,25 +46,25 @@ class PPRS(AGD):
     r"""Algorithm 1: a Nesterov step from the mean of K gradients at Gaussian perturbations.
 
     $G_t = \frac1K \sum_k \nabla f(x_t + \sigma X_k)$ with $X_k \sim N(0, I_d)$, then the update of
-    :class:`AGD`. Evaluate and save inside :meth:`~AGD.evaluating`.
+    `AGD`. Evaluate and save inside `evaluating`.
 
     Args:
         model: whose trainable parameters are perturbed and updated.
         lr: step size $\eta \ge 0$.
-        momentum: $\mu \ge 0$, or ``"nesterov"``, as for :class:`AGD`.
+        momentum: $\mu \ge 0$, or `"nesterov"`, as for `AGD`.
         perturbation: all that is said of $\sigma X_k$, instead of the next five; or sigma.
         sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units: a
             number; a function of the step, for annealing; or a dictionary from names of modules or
             parameters to these, and then each of its entries is a param group. The value stands in
-            ``param_groups[i]["sigma"]`` and, unless it is a function, may be changed between steps.
+            `param_groups[i]["sigma"]` and, unless it is a function, may be changed between steps.
         samples: number $K \ge 1$ of perturbations per step.
-        noise: ``"shared"`` by the whole batch, as in the source, or ``"example"``, see
-            :func:`pprs.smooth`.
+        noise: `"shared"` by the whole batch, as in the source, or `"example"`, see
+            `pprs.smooth`.
         antithetic: draw perturbations in pairs X, -X.
-        scale: ``"filter"`` multiplies sigma by the norm of each filter.
-        seed: makes the run repeatable; ``None`` draws one from the operating system.
-        foreach: as for :class:`AGD`.
-        unused: whether closures may leave parameters unused, see :func:`pprs.smooth`.
+        scale: `"filter"` multiplies sigma by the norm of each filter.
+        seed: makes the run repeatable; `None` draws one from the operating system.
+        foreach: as for `AGD`.
+        unused: whether closures may leave parameters unused, see `pprs.smooth`.
 
     Raises:
         ValueError: for arguments out of range, or a model without trainable parameters.
@@ -133,8 +133,8 @@ class PPRS(AGD):
         """Add parameters of the model, such as a layer that is trained from now on.
 
         Args:
-            param_group: ``"params"`` and, where they differ from the constructor's, ``"lr"``,
-                ``"momentum"`` and ``"sigma"`` (a number or a function of the group's own steps).
+            param_group: `"params"` and, where they differ from the constructor's, `"lr"`,
+                `"momentum"` and `"sigma"` (a number or a function of the group's own steps).
 
         Raises:
             ValueError: for parameters that are not the model's, values out of range, or another
@@ -171,7 +171,7 @@ class PPRS(AGD):
         return settings[0] if settings else 0.0
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, from a ``state_dict()`` of a ``PPRS``.
+        """As torch's, from a `state_dict()` of a `PPRS`.
 
         Raises:
             ValueError: if it is another optimizer's.
@@ -195,19 +195,19 @@ class PPRS(AGD):
         """Draw K perturbations, average the K gradients, and take one step.
 
         Args:
-            closure: either returns the loss, ``lambda: F.cross_entropy(model(x), y)``, and then all
+            closure: either returns the loss, `lambda: F.cross_entropy(model(x), y)`, and then all
                 perturbations run together under vmap; or is torch's usual closure, which clears
-                the gradients, calls ``backward()`` and returns the loss, and then runs K times.
-            batch: tensors ``(m, ...)`` that the closure is called with; needed with
-                ``noise="example"``, where the closure gets one example at a time.
+                the gradients, calls `backward()` and returns the loss, and then runs K times.
+            batch: tensors `(m, ...)` that the closure is called with; needed with
+                `noise="example"`, where the closure gets one example at a time.
 
         Returns:
-            The mean of the losses, a scalar without graph. ``.grad`` holds $G_t$.
+            The mean of the losses, a scalar without graph. `.grad` holds $G_t$.
 
         Raises:
             ValueError: without a closure, or if its loss is not a scalar tensor.
             RuntimeError: while evaluating, for a loss that is not finite or was scaled by a
-                ``GradScaler``, or BatchNorm in training mode. After any error parameters and
+                `GradScaler`, or BatchNorm in training mode. After any error parameters and
                 gradients are what they were.
         """
         refuse_scaled(self)
@@ -222,7 +222,7 @@ class PPRS(AGD):
         return loss
 
     def _gradient(self, closure: Closure, batch: Batch | None) -> Tensor:
-        """Leave the mean gradient in ``.grad``; return the mean loss."""
+        """Leave the mean gradient in `.grad`; return the mean loss."""
         parameters = check_model(self.model)
         perturbation, sigmas = self._perturbation(parameters)
         group = self.param_groups[0]

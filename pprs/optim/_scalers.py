@@ -19,7 +19,7 @@ _WAY_OUT = (
 
 
 def refuse_scaled(optimizer: Optimizer) -> None:
-    """Raise ``RuntimeError`` in a step that a scaler takes, which leaves the scale behind."""
+    """Raise `RuntimeError` in a step that a scaler takes, which leaves the scale behind."""
     if optimizer.__dict__.pop("grad_scale", None) is not None:
         optimizer.__dict__.pop("found_inf", None)
         raise RuntimeError(_WAY_OUT)
@@ -27,7 +27,7 @@ def refuse_scaled(optimizer: Optimizer) -> None:
 
 @contextmanager
 def scalers_refused() -> Iterator[None]:
-    """Inside the block a scaler that is enabled raises ``RuntimeError`` instead of scaling."""
+    """Inside the block a scaler that is enabled raises `RuntimeError` instead of scaling."""
     with _lock:  # steps in other threads may begin and end at any time
         if not _stepping:
             _torchs.append(GradScaler.scale)

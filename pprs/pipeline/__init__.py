@@ -1,5 +1,8 @@
 """Where it runs: a network cut into stages over several processes."""
 
+from typing import TYPE_CHECKING
+
+from pprs._renamed import renamed
 from pprs.pipeline.checkpoint import (
     CheckpointError,
     Checkpoints,
@@ -10,7 +13,6 @@ from pprs.pipeline.checkpoint import (
     save_run,
 )
 from pprs.pipeline.finite import NotFiniteError
-from pprs.pipeline.grid import Grid
 from pprs.pipeline.launcher import (
     LaunchError,
     LaunchInterrupted,
@@ -22,6 +24,7 @@ from pprs.pipeline.launcher import (
     launch,
     restarts,
 )
+from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.partitioner import (
     Balance,
@@ -46,10 +49,10 @@ __all__ = [
     "CheckpointError",
     "Checkpoints",
     "Cost",
-    "Grid",
     "LaunchError",
     "LaunchInterrupted",
     "Memory",
+    "Mesh",
     "Microbatches",
     "NotFiniteError",
     "Pipeline",
@@ -77,3 +80,6 @@ __all__ = [
     "stages_each",
     "trace_graph",
 ]
+
+if not TYPE_CHECKING:  # which would take any name for one of these
+    __getattr__ = renamed(__name__, {"Grid": "Mesh"})

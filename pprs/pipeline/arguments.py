@@ -1,4 +1,4 @@
-"""What a user passes to a pipeline, checked before anything starts."""
+"""Checks of the arguments of a pipeline, before anything starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pprs.smoothing import Perturbation, check_apart, check_normalisation, check
 
 
 def check_started() -> None:
-    """Raise ``RuntimeError`` without a process group."""
+    """Raise `RuntimeError` without a process group."""
     if not dist.is_initialized():
         raise RuntimeError(
             "a Pipeline needs torch.distributed's process group: call "
@@ -23,10 +23,10 @@ def check_started() -> None:
 
 
 def check_types(arguments: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for an argument of a pipeline that is of a wrong kind.
+    """Raise `ValueError` for an argument of a pipeline that is of a wrong kind.
 
     Args:
-        arguments: by their names; what is not known here is not looked at.
+        arguments: by name; names without a check are passed over.
     """
     for name, value in arguments.items():
         if name in _KINDS and not _KINDS[name][0](value):
@@ -34,12 +34,16 @@ def check_types(arguments: Mapping[str, Any]) -> None:
 
 
 def check_layers(network: nn.Module) -> None:
-    """Raise ``RuntimeError`` for layers that mix what a step keeps apart: BatchNorm in training."""
+    """Raise `RuntimeError` for layers that mix what a step keeps apart: BatchNorm in training."""
     check_normalisation(network)
 
 
 def trainable(parameters: Mapping[str, nn.Parameter]) -> list[str]:
-    """The names of the trainable ones; ``ValueError`` for none, for two that are one, lazy ones."""
+    """The names of the trainable parameters.
+
+    Raises:
+        ValueError: if there are none, two share their memory, or one has no shape yet.
+    """
     check_shaped(parameters)
     names = [name for name, p in parameters.items() if p.requires_grad]
     check_apart((name, parameters[name]) for name in names)
@@ -65,19 +69,19 @@ def checked_device(device: torch.device | str) -> torch.device:
 
 
 def check_batch(inputs: Sequence[Any], y: Any, *, last: bool) -> None:
-    """Raise ``ValueError`` for what is no batch: tensors with an example in each row.
+    """Raise `ValueError` unless inputs and targets are tensors with one row for each example.
 
     Args:
         inputs: of the network.
         y: the targets.
-        last: whether they are read here.
+        last: whether this process holds the last stage, which reads the targets.
     """
     named = _named(inputs)
     _check_rows(named | {"y": y} if last else named)
 
 
 def check_inputs(inputs: Sequence[Any]) -> None:
-    """Raise ``ValueError`` for what a network takes no outputs from."""
+    """Raise `ValueError` unless inputs are tensors with one row for each example."""
     _check_rows(_named(inputs))
 
 
@@ -106,7 +110,7 @@ def _check_rows(named: Mapping[str, Any]) -> None:
 
 
 def fingerprint(network: nn.Module) -> list[str]:
-    """What tells initial parameters apart, but not machines that add in another order."""
+    """A number for each parameter that another seed changes, but the order of a sum does not."""
     return [
         "not there" if p.is_meta else f"{p.detach().abs().sum(dtype=torch.float64).item():.6g}"
         for p in network.parameters()

@@ -1,4 +1,4 @@
-"""All ranks must take a step alike, with the same batch: find the one that does not."""
+"""Check that all ranks take a step with the same settings and the same batch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LIMIT = 1 << 14  # numbers of a tensor that are looked at, spread over all of i
 
 @dataclass(frozen=True)
 class Call:
-    """What a rank is asked to do, and with what.
+    """A collective call, with what this rank passes to it.
 
     Args:
         settings: what must be the same on all ranks, by name.
-        own: stands for what may differ, but matters to the others when it changes.
-        x: the inputs, where a stage reads them, or its labels belong to them.
-        y: the targets, likewise.
+        own: a number for what may differ between ranks; the others must learn when it changes.
+        x: the inputs, on the ranks with the first and the last stage.
+        y: the targets, on the same ranks.
     """
 
     settings: Mapping[str, object]
@@ -35,15 +35,15 @@ class Call:
     y: Any = None
 
     def agreed(self, what: str, device: torch.device, group: dist.ProcessGroup | None) -> Any:
-        """What all ranks bring, a number for each; a collective call, of one small message.
+        """Compare settings and batches of all ranks; a collective call, of one small message.
 
         Args:
-            what: is called, for errors.
+            what: name of the call, for errors.
             device: where the ranks compute.
             group: the ranks.
 
         Raises:
-            ValueError: on all ranks alike, if settings differ, or two ranks read other batches.
+            ValueError: on all ranks alike, if settings differ, or two ranks read different batches.
         """
         mine = [_number(self.settings), self.own]
         size = dist.get_world_size(group)
@@ -68,7 +68,7 @@ def agreed_step(
     device: torch.device,
     group: dist.ProcessGroup | None,
 ) -> object:
-    """What tells this kind of step apart, the same on all ranks; a collective call.
+    """A key of the kind of step that this is, the same on all ranks; a collective call.
 
     Args:
         inputs: of the step.
@@ -100,7 +100,7 @@ def agreed_inputs(
     device: torch.device,
     group: dist.ProcessGroup | None,
 ) -> None:
-    """The same for a pass forward only."""
+    """As `agreed_step`, for a forward pass alone."""
     Call(_surroundings(device, stages), 0, read).agreed("the pipeline", device, group)
 
 
@@ -128,7 +128,7 @@ def _check_batches(what: str, ranks: Sequence[int], rows: Sequence[Sequence[int]
 
 
 def _checksum(tensors: Sequence[Any]) -> int:
-    """A number that tells batches apart, also those with the same examples in another order."""
+    """A checksum of tensors, shapes and types; another order of the examples changes it."""
     found = [x for x in tensors if isinstance(x, Tensor)]
     if not found:
         return _UNREAD

@@ -16,7 +16,7 @@ def clip(
     """Scale gradients down to a norm over all ranks, which is returned; a collective call.
 
     Raises:
-        ValueError: if ``max_norm`` is not above 0.
+        ValueError: if `max_norm` is not above 0.
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, got {max_norm!r}")

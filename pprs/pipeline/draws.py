@@ -1,4 +1,4 @@
-"""What layers draw at random, dropout above all, as a function of where and when they do.
+"""Random numbers of layers, dropout above all, as a function of layer, step and microbatch.
 
 Otherwise it would depend on the schedule and on how the network is cut, and would leave the
 generators of the ranks in different states: a data loader that shuffles with torch's own would then
@@ -31,7 +31,7 @@ class Draws:
         first: the number of the first in the whole network.
 
     Attributes:
-        seed: names the run; ``None`` seeds nothing.
+        seed: names the run; `None` seeds nothing.
     """
 
     def __init__(self, pieces: Chain, first: int) -> None:
@@ -42,7 +42,7 @@ class Draws:
     @property
     def kinds(self) -> set[str]:
         """The generators that are drawn from, and torch's."""
-        return every() if self._drawing else {_TORCH}
+        return all_kinds() if self._drawing else {_TORCH}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -84,7 +84,7 @@ class Draws:
 
 
 @contextmanager
-def kept(kinds: set[str], device: torch.device) -> Iterator[None]:
+def generators_kept(kinds: set[str], device: torch.device) -> Iterator[None]:
     """Leave generators as they were before the block."""
     before = {kind: _GENERATORS[kind][0](device) for kind in kinds}
     try:
@@ -94,7 +94,7 @@ def kept(kinds: set[str], device: torch.device) -> Iterator[None]:
             _GENERATORS[kind][1](state, device)
 
 
-def every() -> set[str]:
+def all_kinds() -> set[str]:
     """All kinds of generators that are known."""
     return set(_GENERATORS)
 
@@ -103,8 +103,8 @@ def _others() -> bytes:
     return pickle.dumps((random.getstate(), np.random.get_state()))
 
 
-def peek() -> int:
-    """A number that tells states of torch's generator apart; nothing is drawn."""
+def torch_state_hash() -> int:
+    """A hash of the state of torch's generator; nothing is drawn."""
     return derive_seed(torch.get_rng_state().numpy().tobytes().hex())
 
 

@@ -16,20 +16,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pprs.pipeline.draws import kept
-from pprs.pipeline.halves import leaves
-from pprs.pipeline.keeping import Kept
+from pprs.pipeline.draws import generators_kept
+from pprs.pipeline.forward_pass import forward_pass
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
 from pprs.pipeline.microbatches import Microbatches
-from pprs.pipeline.relay import relay
 from pprs.pipeline.schedule import Schedule
+from pprs.pipeline.snapshot import Snapshot
+from pprs.pipeline.split_backward import leaves
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.trace import Recorder
 from pprs.pipeline.tuning import best_microbatches
 from pprs.smoothing import Lanes, Noise, Perturbation, at_perturbed, check_scalar
 
 if TYPE_CHECKING:
-    from pprs.pipeline.halved_stage import HalvedStage
+    from pprs.pipeline.split_backward_stage import SplitBackwardStage
 
 _TRIALS = 3  # steps for each number of microbatches that is tried, after a first one
 _SHAPES = 8  # of batches, for which what was set up is kept
@@ -39,16 +39,16 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass
 class _SetUp:
-    """Torch's schedule for batches of one kind, and its stages."""
+    """Torch's schedule and stages for batches of one kind."""
 
     schedule: Any
-    stages: list[HalvedStage]
+    stages: list[SplitBackwardStage]
     result: Tensor | None  # like what the last stage gives, if it is here
 
 
 @dataclass
 class Engine:
-    """One process's part of a copy of the pipeline.
+    """The stages of one process, run by torch's schedule.
 
     Args:
         stages: of a copy.
@@ -104,14 +104,14 @@ class Engine:
         agreed: object,
         recorder: Recorder | None = None,
     ) -> Tensor | None:
-        """Leave the mean gradient of this copy's microbatches in ``.grad``; a collective call.
+        """Leave the mean gradient of this copy's microbatches in `.grad`; a collective call.
 
         Args:
             divided: how the work is.
             number: of microbatches of all copies.
             inputs: of the whole batch.
             y: the targets.
-            agreed: tells apart, on all ranks alike, what runs and with what kinds of tensors.
+            agreed: a key of what runs, with what kinds of tensors; the same on all ranks.
             recorder: of what is done when.
 
         Returns:
@@ -121,7 +121,7 @@ class Engine:
             stage.zero_grad()  # torch's schedules divide all that is in it
         losses: list[Tensor] = []
         last = self.stages - 1 in self.local
-        own = number // divided.grid.replicas
+        own = number // divided.mesh.replicas
 
         def laid_out(batch: Tensor) -> Tensor:
             # A view: what is cut into microbatches shares its memory.
@@ -137,7 +137,7 @@ class Engine:
                 order = divided.order(number, len(inputs[0]))
                 self._ready[key] = self._set_up(order, own, seen, recorder)
             self._turn_to(key)
-            with kept(self._drawn_from(), self.device), _without_torchs_table():
+            with generators_kept(self._drawn_from(), self.device), _without_torchs_table():
                 if last:
                     result = self._ready[key].result
                     self._look_at_labels(divided, number, y.to(self.device), result)
@@ -157,7 +157,7 @@ class Engine:
     def tuned(
         self, divided: Microbatches, inputs: Tensors, y: Tensor, agreed: object
     ) -> Microbatches:
-        """The same with the number of microbatches that is fastest; a collective call."""
+        """As `run`, with the fastest number of microbatches; a collective call."""
 
         def seconds(number: int) -> float:
             spent = [self._seconds(divided, number, inputs, y, agreed) for _ in range(1 + _TRIALS)]
@@ -193,7 +193,7 @@ class Engine:
             return outputs
 
         stages = {number: partial(tried, number) for number in self.local}
-        relay(stages, self.owners, inputs, self.device, self.group)
+        forward_pass(stages, self.owners, inputs, self.device, self.group)
         self._check_buffers()
         return seen
 
@@ -238,14 +238,14 @@ class Engine:
 
     def _stage(
         self, number: int, takes: Tensors, gives: Tensors, recorder: Recorder | None
-    ) -> HalvedStage:
-        from pprs.pipeline.halved_stage import HalvedStage
+    ) -> SplitBackwardStage:
+        from pprs.pipeline.split_backward_stage import SplitBackwardStage
         from pprs.pipeline.trace.timed_stage import TimedStage
 
         where = (self.local[number], number, self.stages, self.device)
         kinds: dict[str, Any] = {"input_args": takes, "output_args": gives, "group": self.group}
         if recorder is None:
-            return HalvedStage(*where, **kinds)
+            return SplitBackwardStage(*where, **kinds)
         return TimedStage(*where, recorder=recorder, **kinds)
 
     def _turn_to(self, key: object) -> None:
@@ -268,7 +268,7 @@ class Engine:
     def _look_at_labels(
         self, divided: Microbatches, number: int, y: Tensor, result: Tensor | None
     ) -> None:
-        """Labels that do not count must be the same to a batch and to its parts."""
+        """Check that ignored labels weigh alike in a batch and in its microbatches."""
         self._total = None
         size = divided.examples_at_once(number, len(y))
         if size == len(y) or not are_labels(y) or result is None:
@@ -279,7 +279,7 @@ class Engine:
             parts = y.reshape(-1, size, *y.shape[1:])
             some = torch.randn(2, size, *result.shape[2:], device=self.device).to(result.dtype)
             with ExitStack() as stack:
-                stack.callback(Kept([], self.loss).restore)
+                stack.callback(Snapshot([], self.loss).restore)
                 check_divisible(self.loss, some, parts, self._divisible, others=self.watchful)
 
     def _lane_loss(self, outputs: Any, targets: Tensor) -> Tensor:

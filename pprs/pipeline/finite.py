@@ -1,4 +1,4 @@
-"""A loss that is not finite, and why."""
+"""The check that losses are finite."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pprs.pipeline.labels import IGNORED, are_labels
 
 
 class NotFiniteError(RuntimeError):
-    """A loss is infinite or no number; the message says in which step and microbatch."""
+    """A loss is infinite or NaN; the message says in which step and microbatch."""
 
 
 def check_finite(losses: Tensor, y: Tensor, first: int, step: int, parts: int | None) -> None:
-    """Raise :class:`NotFiniteError` if the loss of a microbatch is infinite or no number.
+    """Raise `NotFiniteError` if the loss of a microbatch is infinite or NaN.
 
     Args:
         losses: of consecutive microbatches.

@@ -1,7 +1,7 @@
-"""Losses that are means over labels: over those that count, not over examples.
+"""Losses that are means over the labels that count, not over examples.
 
-The mean of the microbatches' means is another one where they have other numbers of labels that
-count: so a microbatch's sum is divided by what all of them have.
+Microbatches may have different numbers of labels that count, and then the mean of their means is
+not the mean over the batch: so each microbatch's sum is divided by the number in the whole batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-IGNORED = -100  # what torch's losses leave out, unless told otherwise
+IGNORED = -100  # what torch's losses leave out, unless another is given
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -39,7 +39,7 @@ class OverLabels:
 
     @classmethod
     def of(cls, loss: Any) -> OverLabels | None:
-        """What is known of a loss: torch's cross entropies, or one with an ``over_labels``."""
+        """What is known of a loss: torch's cross entropies, or one with an `over_labels`."""
         given = getattr(loss, "over_labels", None)
         if isinstance(given, OverLabels):
             return given
@@ -57,7 +57,7 @@ class OverLabels:
         return cls(summed, options.get("ignore_index", IGNORED), options.get("weight"))
 
     def count(self, targets: Tensor) -> Tensor:
-        """By how much the sum over these targets is divided, a scalar."""
+        """The divisor of the sum over these targets, a scalar."""
         counted = targets != self.ignored
         if self.weight is None:
             return counted.sum()
@@ -72,17 +72,17 @@ def are_labels(targets: Tensor) -> bool:
 def check_divisible(
     loss: Loss, outputs: Tensor, parts: Tensor, seen: set[int], *, others: bool
 ) -> None:
-    """Refuse a loss that weighs labels unequally, where parts of a batch have other numbers.
+    """Refuse a mean over labels where the parts of a batch have different numbers of labels.
 
     Args:
         loss: of a batch, not one that is known.
-        outputs: any, shape ``(2, examples, ...)``.
-        parts: the targets, shape ``(parts, examples, ...)``.
+        outputs: any, shape `(2, examples, ...)`.
+        parts: the targets, shape `(parts, examples, ...)`.
         seen: labels that it was seen to weigh as others; gets another one.
         others: whether to look at others than -100.
 
     Raises:
-        ValueError: if the loss is a mean over other numbers of labels in each part.
+        ValueError: if the parts have different numbers of labels, and the loss is a mean over them.
     """
     label, (most, fewest) = _most_uneven(parts, seen, others=others)
     if label is None:

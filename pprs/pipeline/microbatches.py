@@ -1,4 +1,4 @@
-"""What the microbatches of a step carry, and how many there are."""
+"""How the work of a step is divided into microbatches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor
 
-from pprs.pipeline.grid import Grid
+from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.schedule import (
     Schedule,
     check_pairs,
@@ -23,16 +23,16 @@ Split: TypeAlias = Literal["perturbations", "examples"]
 
 @dataclass(frozen=True)
 class Microbatches:
-    """How the work of a step is divided into what travels through the pipelines.
+    """The division of a step into microbatches, by perturbations or by examples.
 
     Args:
         perturbation: what is averaged.
-        split: ``"perturbations"``: a microbatch carries some of the K perturbations, each of the
-            whole batch. ``"examples"``: some of the examples, at K perturbations of its own.
+        split: `"perturbations"`: a microbatch carries some of the K perturbations, each of the
+            whole batch. `"examples"`: some of the examples, at K perturbations of its own.
         schedule: its name.
-        grid: the processes.
+        mesh: the processes.
         each: stages of a process.
-        number: the number M asked for, or ``None`` for the smallest that gives every stage one.
+        number: the number M asked for, or `None` for the smallest that gives every stage one.
 
     Raises:
         ValueError: if the numbers do not fit each other.
@@ -41,7 +41,7 @@ class Microbatches:
     perturbation: Perturbation
     split: Split
     schedule: str
-    grid: Grid
+    mesh: Mesh
     each: int
     number: int | None = None
 
@@ -54,10 +54,10 @@ class Microbatches:
         if self.split == "perturbations":
             self.chosen(batch=1)
         elif self.number is not None:
-            check_schedule(self.schedule, self.grid, self.each, self.number)
+            check_schedule(self.schedule, self.mesh, self.each, self.number)
 
     def chosen(self, batch: int) -> int:
-        """The number for a batch of so many examples.
+        """The number of microbatches for a batch of this many examples.
 
         Examples are divided into equal parts: the largest number up to the one asked for that does
         so and fits the schedule.
@@ -67,8 +67,8 @@ class Microbatches:
         """
         wanted = self.number
         if wanted is None:
-            stages = self.grid.ranks * self.each
-            wanted = default_microbatches(self._pieces(batch), stages, self.grid.replicas)
+            stages = self.mesh.ranks * self.each
+            wanted = default_microbatches(self._pieces(batch), stages, self.mesh.replicas)
         if self.split == "examples":
             some = [m for m in self.possible(batch) if m <= wanted]
             wanted = some[-1] if some else default_microbatches(batch, wanted)
@@ -76,41 +76,41 @@ class Microbatches:
         return wanted
 
     def possible(self, batch: int) -> list[int]:
-        """All numbers that would do for a batch of so many examples."""
-        return fitting(self.schedule, self.grid, self.each, self._pieces(batch))
+        """All numbers of microbatches that fit a batch of this many examples."""
+        return fitting(self.schedule, self.mesh, self.each, self._pieces(batch))
 
     def order(self, number: int, batch: int) -> Schedule:
-        """The order in which so many run.
+        """The schedule of this many microbatches.
 
         Raises:
             ValueError: if they do not fit.
         """
         divided = self.split == "perturbations"
         things = {"samples": self.perturbation.samples} if divided else {"batch": batch}
-        order = check_schedule(self.schedule, self.grid, self.each, number, **things)
+        order = check_schedule(self.schedule, self.mesh, self.each, number, **things)
         if divided:
             check_pairs(self.perturbation, number)
         return order
 
     def slots(self, number: int) -> int:
-        r"""How often a process computes for a stage and a microbatch, or waits as long, in a step.
+        r"""The length of a step, in passes of one stage and microbatch.
 
         $(v - 1) \max(m, p) + m + p - 1$ for m microbatches of a copy on p processes with v stages
         each, if all take the same time and nothing else does.
         """
-        own, ranks = number // self.grid.replicas, self.grid.ranks
+        own, ranks = number // self.mesh.replicas, self.mesh.ranks
         return (self.each - 1) * max(own, ranks) + own + ranks - 1
 
     def laid_out(self, batch: Tensor, number: int, replica: int) -> Tensor:
-        """What a copy runs: shape ``(microbatches, perturbations, examples, ...)``, a view."""
-        own = number // self.grid.replicas
+        """What a copy runs: shape `(microbatches, perturbations, examples, ...)`, a view."""
+        own = number // self.mesh.replicas
         if self.split == "perturbations":
             return batch.expand(own, self.perturbation.samples // number, *batch.shape)
         parts = batch.reshape(number, -1, *batch.shape[1:])[replica * own : (replica + 1) * own]
         return parts[:, None].expand(-1, self.perturbation.samples, *parts.shape[1:])
 
     def examples_at_once(self, number: int, batch: int) -> int:
-        """Of how many examples a loss is computed, with so many microbatches of a batch."""
+        """The number of examples of a loss, for this number of microbatches of a batch."""
         if self.perturbation.noise == "example":
             return 1
         return batch // number if self.split == "examples" else batch

@@ -1,4 +1,4 @@
-"""A network over several processes, whose step leaves the smoothed gradient in ``.grad``."""
+"""A network over several processes, whose step leaves the smoothed gradient in `.grad`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pprs.pipeline.batches import agreed_inputs, agreed_step
 from pprs.pipeline.clipping import clip
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite
-from pprs.pipeline.grid import Grid
-from pprs.pipeline.launcher import check_same, report
+from pprs.pipeline.forward_pass import forward_pass
+from pprs.pipeline.launcher import check_same, report_progress
+from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.modes import Modes
 from pprs.pipeline.partitioner import Balance, Memory, chain, cut_chain, full_names
-from pprs.pipeline.relay import relay
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
-from pprs.pipeline.selfcheck import Copies, SelfCheck
+from pprs.pipeline.selfcheck import Replicas, SelfCheck
 from pprs.pipeline.stage import stages_of
 from pprs.pipeline.trace import Recorder, Timeline, gather
 from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, StepGradients, default
@@ -32,53 +32,53 @@ Tensors: TypeAlias = tuple[Tensor, ...]
 class Pipeline:
     r"""The stages of a network that one process of the default process group holds.
 
-    Every process builds the same ``network`` and passes the same arguments; each keeps its own
-    consecutive pieces. Any optimizer over :meth:`named_parameters` can follow :meth:`step`: with
-    :class:`pprs.AGD` it is Algorithm 1. For a fixed seed, split and number of microbatches the
+    Every process builds the same `network` and passes the same arguments; each keeps its own
+    consecutive pieces. Any optimizer over `named_parameters` can follow `step`: with
+    `pprs.AGD` it is Algorithm 1. For a fixed seed, split and number of microbatches the
     result does not depend on the number of stages and replicas, nor on the schedule.
 
     Args:
-        network: layers that run one after the other, an ``nn.Sequential``; the result of
-            :func:`chain`; or, with an example, any model that ``torch.export`` traces.
-        loss: maps the outputs ``(m, ...)`` and the targets ``(m, ...)`` of one batch to a scalar;
+        network: layers that run one after the other, an `nn.Sequential`; the result of
+            `chain`; or, with an example, any model that `torch.export` traces.
+        loss: maps the outputs `(m, ...)` and the targets `(m, ...)` of one batch to a scalar;
             of a network that gives a tuple or a dictionary of tensors, these.
         perturbation: all that is said of the perturbations, instead of the next five.
         sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
             number, a function of the step, or a dictionary from names to these, as for
-            :func:`pprs.smooth`.
+            `pprs.smooth`.
         samples: number K of perturbations per step.
-        noise: ``"shared"`` by the whole batch, or ``"example"``, which is right for losses that
+        noise: `"shared"` by the whole batch, or `"example"`, which is right for losses that
             are means over examples.
         antithetic: draw perturbations in pairs X, -X; a microbatch holds whole pairs.
-        scale: ``"filter"`` multiplies sigma by the norm of each filter.
-        split: what the microbatches divide. ``"perturbations"``: each carries some of the K, of the
-            whole batch. ``"examples"``: each carries some of the examples, at K perturbations of
+        scale: `"filter"` multiplies sigma by the norm of each filter.
+        split: what the microbatches divide. `"perturbations"`: each carries some of the K, of the
+            whole batch. `"examples"`: each carries some of the examples, at K perturbations of
             its own, so that the loss must be a mean over examples; without noise this is the usual
             minibatch of a pipeline.
         microbatches: pieces that travel through the pipelines, by default the smallest number that
-            gives every stage one. It divides ``samples``; of examples, the largest number up to
-            this one is taken that divides the batch. ``"auto"``: the first step measures which
+            gives every stage one. It divides `samples`; of examples, the largest number up to
+            this one is taken that divides the batch. `"auto"`: the first step measures which
             number is fastest.
-        schedule: ``"gpipe"``, ``"1f1b"``, ``"looped-bfs"``, ``"interleaved-1f1b"``,
-            ``"interleaved-zero-bubble"``, ``"zb-v"`` or ``"dualpipe-v"``.
+        schedule: `"gpipe"`, `"1f1b"`, `"looped-bfs"`, `"interleaved-1f1b"`,
+            `"interleaved-zero-bubble"`, `"zb-v"` or `"dualpipe-v"`.
         stages_per_rank: stages that each process holds: any number for the looped and interleaved
             schedules (2 by default), 2 for the V-shaped ones, 1 for the others.
         replicas: copies of the pipeline, which share the microbatches. Processes
-            ``0 .. ranks - 1`` are the first copy's, and so on.
+            `0 .. ranks - 1` are the first copy's, and so on.
         seed: keys the noise; must be the same in all processes, so several need one.
-        example: what the network takes, as for :func:`chain`; needed if it is no ``nn.Sequential``.
-        balance: ``"parameters"``: cut so that the largest number of parameters of a stage is
-            least; ``"time"``: so that the longest time forward and backward is, which the first
+        example: what the network takes, as for `chain`; needed if it is no `nn.Sequential`.
+        balance: what is minimised: `"parameters"`, the largest number of parameters of a stage;
+            `"time"`, the longest time of a stage, forward and backward, which the first
             process measures on the example.
         cut: the layers with which the second and every later stage begins, by name or number,
             instead.
-        memory: what a stage may keep in memory, with ``balance="time"``.
+        memory: what a stage may keep in memory, with `balance="time"`.
         recompute: keep only the inputs of a stage for the backward pass and run it again then:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
-        check: compare outputs and gradients with those of ``network`` before the first step, on a
+        check: compare outputs and gradients with those of `network` before the first step, on a
             few examples, and refuse to train if they differ; costs a few passes of these.
-        record: the number of steps, the last ones, whose :meth:`timeline` is kept; 0 records
+        record: the number of steps, the last ones, whose `timeline` is kept; 0 records
             nothing, and costs nothing.
         device: where this process computes.
         group: the processes; all by default.
@@ -120,8 +120,8 @@ class Pipeline:
         arguments.check_types(locals())
         perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
-        self.grid = Grid.of(dist.get_world_size(group), replicas)
-        self.stages = self.grid.ranks * each
+        self.mesh = Mesh.of(dist.get_world_size(group), replicas)
+        self.stages = self.mesh.ranks * each
         arguments.check_layers(network)
         whole = chain(network, *example, stages=self.stages)
         names = arguments.trainable(full_names(whole))
@@ -130,7 +130,7 @@ class Pipeline:
             raise ValueError(f"{world} processes must draw the noise of one seed: pass seed=")
         self._tune = microbatches == "auto"  # decided in the first step
         number = None if microbatches == "auto" else microbatches
-        self._divided = Microbatches(perturbation, split, schedule, self.grid, each, number)
+        self._divided = Microbatches(perturbation, split, schedule, self.mesh, each, number)
         self._number: int | None = None  # in the last step
         placement = SCHEDULES[schedule]
         if recompute:
@@ -152,8 +152,8 @@ class Pipeline:
         self.device = arguments.checked_device(device)
         self._finite, self._schedule = finite, schedule
         self._everyone, self._failed = group, False
-        self._group, self._across = self.grid.groups(group)
-        self.replica, rank = divmod(dist.get_rank(group), self.grid.ranks)
+        self._group, self._across = self.mesh.groups(group)
+        self.replica, rank = divmod(dist.get_rank(group), self.mesh.ranks)
         pieces = cut_chain(
             whole,
             self.stages,
@@ -163,11 +163,11 @@ class Pipeline:
             memory=memory,
             group=group,
         )
-        own = placement.stages_of(rank, self.grid.ranks, each)
+        own = placement.stages_of(rank, self.mesh.ranks, each)
         local = stages_of(whole, pieces, own, perturbation, names, seed, recompute=recompute)
         self.local = {number: stage.to(self.device) for number, stage in local.items()}
         self._modes = Modes(self.local.values(), whole)
-        self.owners = placement.owners(self.grid.ranks, each)
+        self.owners = placement.owners(self.mesh.ranks, each)
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None
         )
@@ -183,7 +183,7 @@ class Pipeline:
             everyone=group,
             watchful=check,
         )
-        copies = Copies(self.grid, self.owners, self._across, group)
+        copies = Replicas(self.mesh, self.owners, self._across, group)
         self._check = SelfCheck(whole, self._engine, copies) if check else None
         self.checked = ""  # what the first step compared
 
@@ -213,7 +213,7 @@ class Pipeline:
 
     @property
     def microbatches(self) -> int | None:
-        """Into how many a step is divided; ``None`` if the first one will find out."""
+        """The number of microbatches of a step; `None` before a first step that measures it."""
         if self._tune or self._divided.split == "examples":
             return self._number
         return self._divided.chosen(batch=1)
@@ -229,33 +229,33 @@ class Pipeline:
     def step(self, x: Tensor | Tensors, y: Tensor, *, accumulate: bool = False) -> Tensor | None:
         r"""Run K perturbations of a batch forward and backward; draw fresh noise each time.
 
-        Leaves $G_t = \frac1K \sum_k \nabla f(\theta + \sigma X_k)$ in the ``.grad`` of this
+        Leaves $G_t = \frac1K \sum_k \nabla f(\theta + \sigma X_k)$ in the `.grad` of this
         process's parameters, replacing what was there. A collective call: all processes must make
         it.
 
         Args:
-            x: the inputs, shape ``(m, ...)``, or a tuple of them if the network takes several. The
+            x: the inputs, shape `(m, ...)`, or a tuple of them if the network takes several. The
                 ranks with the first and the last stage pass the same batch, which is compared;
                 those between anything of its shape. Another shape or type than before builds the
                 engine anew; what it builds is kept for the last few.
-            y: the targets, shape ``(m, ...)``; read by the last stage. The rank with the first one
-                may pass ``None``: then they are not compared.
-            accumulate: add to what is in ``.grad`` instead, with fresh noise. Divide the sum, or
+            y: the targets, shape `(m, ...)`; read by the last stage. The rank with the first one
+                may pass `None`: then they are not compared.
+            accumulate: add to what is in `.grad` instead, with fresh noise. Divide the sum, or
                 the step size, by the number of batches.
 
         Returns:
-            The mean of the K losses, a scalar without graph, on the last stage; ``None`` elsewhere.
+            The mean of the K losses, a scalar without graph, on the last stage; `None` elsewhere.
 
         Raises:
-            NotFiniteError: on the last stage, if a loss is not finite, unless ``finite=False``.
+            NotFiniteError: on the last stage, if a loss is not finite, unless `finite=False`.
             ValueError: on all ranks alike, if they pass different batches, or call it under
                 different precision or gradient modes.
-            RuntimeError: under ``torch.no_grad()``, or after a step of several ranks has failed.
-            UnlikeError: in the first step, in all processes, for another model than the network.
+            RuntimeError: under `torch.no_grad()`, or after a step of several ranks has failed.
+            UnlikeError: in the first step, on all ranks, if the pipeline is not the network.
         """
         inputs = x if isinstance(x, tuple) else (x,)
         arguments.check_batch(inputs, y, last=self.is_last)
-        report(list(self.local), self.steps)
+        report_progress(list(self.local), self.steps)
         if self._failed:
             raise RuntimeError(
                 "a step has failed on this rank, and what the others sent since is lost: start "
@@ -277,12 +277,12 @@ class Pipeline:
             parts = self._number if self._divided.split == "examples" else None
             check_finite(losses, y, self.replica * len(losses), self.steps, parts)
         self.steps += 1
-        self.grid.average(parameters, loss, self._across)
+        self.mesh.average(parameters, loss, self._across)
         gradients.close()
         return loss
 
     def _losses(self, inputs: Tensors, y: Tensor, agreed: object) -> Tensor | None:
-        """Leave the gradient of this copy in ``.grad``; the losses of its microbatches."""
+        """Leave the gradient of this copy in `.grad`; the losses of its microbatches."""
         inputs = tuple(x.detach() for x in inputs)  # the gradients are the parameters' only
         if self._tune:
             self._divided = self._engine.tuned(self._divided, inputs, y, agreed)
@@ -303,7 +303,7 @@ class Pipeline:
             The norm before, the same in all processes.
 
         Raises:
-            ValueError: if ``max_norm`` is not above 0.
+            ValueError: if `max_norm` is not above 0.
         """
         gradients = [p.grad for p in self.named_parameters().values() if p.grad is not None]
         return clip(gradients, max_norm, self.device, self._group)
@@ -312,7 +312,7 @@ class Pipeline:
         """The outputs at the unperturbed parameters, on the last stage; a collective call.
 
         Args:
-            x: as for :meth:`step`; read by the first stage, and compared with what the rank with
+            x: as for `step`; read by the first stage, and compared with what the rank with
                 the last one passes, unless that is an empty tuple. Any m will do.
 
         Raises:
@@ -325,13 +325,13 @@ class Pipeline:
         read = inputs if self.is_first or self.is_last else ()
         agreed_inputs(read, self.local, self.device, self._group)
         with torch.no_grad():
-            return relay(stages, self.owners, inputs, self.device, self._group)
+            return forward_pass(stages, self.owners, inputs, self.device, self._group)
 
     def timeline(self) -> Timeline | None:
         """What all processes of this copy did in the recorded steps; a collective call.
 
         Returns:
-            The timeline, on the first process of the copy; ``None`` elsewhere.
+            The timeline, on the first process of the copy; `None` elsewhere.
 
         Raises:
             RuntimeError: if nothing was to be recorded.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def recomputed(run: Callable[..., Any], inputs: Sequence[Tensor], held: Sequence[Tensor]) -> Any:
-    """``run(*inputs)``, of which nothing but the inputs is kept for the backward pass.
+    """`run(*inputs)`, of which nothing but the inputs is kept for the backward pass.
 
     Args:
         run: gives a tensor or a tuple of tensors, the same at each call but for what torch's

@@ -1,4 +1,4 @@
-"""The orders in which a pipeline runs its microbatches, by name, and who holds which stage."""
+"""The schedules of a pipeline by name, and the processes of their stages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from pprs.pipeline.grid import Grid
+from pprs.pipeline.mesh import Mesh
 from pprs.smoothing import Perturbation
 
 ScheduleName: TypeAlias = Literal[
@@ -23,16 +23,16 @@ Placement: TypeAlias = Literal["single", "loop", "v"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """An order, by name.
+    """A schedule.
 
     Args:
-        torchs: the name of torch's class for it.
-        placement: ``"single"``: a process holds one stage; ``"loop"``: stages go round the
-            processes, several times; ``"v"``: a process holds two, stages go there and back.
+        class_name: of torch's class for it.
+        placement: `"single"`: a process holds one stage; `"loop"`: stages go round the
+            processes, several times; `"v"`: a process holds two, stages go there and back.
         splits: whether it splits a backward into those of inputs and weights.
     """
 
-    torchs: str
+    class_name: str
     placement: Placement
     splits: bool = False
 
@@ -41,10 +41,10 @@ class Schedule:
         """Torch's class for it, which takes seconds to import."""
         from torch.distributed import pipelining
 
-        return getattr(pipelining, self.torchs)
+        return getattr(pipelining, self.class_name)
 
     def stages_of(self, rank: int, ranks: int, each: int) -> list[int]:
-        """The stages that a process holds, ``each`` of them."""
+        """The stages that a process holds, `each` of them."""
         if self.placement == "v":
             return [rank, 2 * ranks - 1 - rank]
         return [rank + ranks * turn for turn in range(each)]
@@ -84,7 +84,7 @@ def stages_each(name: str, each: int | None = None) -> int:
 
 def check_schedule(
     name: str,
-    grid: Grid,
+    mesh: Mesh,
     each: int,
     microbatches: int,
     *,
@@ -95,7 +95,7 @@ def check_schedule(
 
     Args:
         name: of the schedule.
-        grid: the processes.
+        mesh: the processes.
         each: stages of a process.
         microbatches: pieces that travel through the pipelines.
         samples: perturbations per step, if the microbatches divide these.
@@ -104,13 +104,13 @@ def check_schedule(
     Raises:
         ValueError: with the numbers and the way out, if they do not fit.
     """
-    schedule, stages = _named(name), grid.ranks * each
+    schedule, stages = _named(name), mesh.ranks * each
     what, whole = ("samples", samples) if samples is not None else ("batch", batch)
     carried = "perturbations" if what == "samples" else "examples"
-    if whole is not None and whole % grid.replicas:
+    if whole is not None and whole % mesh.replicas:
         raise ValueError(
-            f"{grid.replicas} replicas share the {carried} of a step evenly, so {what} must be a "
-            f"multiple of {grid.replicas}: got {what}={whole}"
+            f"{mesh.replicas} replicas share the {carried} of a step evenly, so {what} must be a "
+            f"multiple of {mesh.replicas}: got {what}={whole}"
         )
     if whole is not None and (microbatches < 1 or whole % microbatches):
         raise ValueError(
@@ -118,24 +118,24 @@ def check_schedule(
             f"divide {what}={whole}: got {microbatches}, possible are "
             f"{', '.join(map(str, _divisors(whole)))}"
         )
-    if microbatches % grid.replicas:
+    if microbatches % mesh.replicas:
         raise ValueError(
-            f"{grid.replicas} replicas share the microbatches evenly, so microbatches must be a "
-            f"multiple of {grid.replicas}: got {microbatches}"
+            f"{mesh.replicas} replicas share the microbatches evenly, so microbatches must be a "
+            f"multiple of {mesh.replicas}: got {microbatches}"
         )
-    shared = microbatches // grid.replicas
+    shared = microbatches // mesh.replicas
     if schedule.placement == "single" and shared == 1:
         return SCHEDULES["gpipe"]  # one forward, one backward: 1f1b is this one
-    problem = _misfit(name, grid.ranks, stages, shared)
+    problem = _misfit(name, mesh.ranks, stages, shared)
     if problem:
-        copies = f" in each of {grid.replicas} replicas" if grid.replicas > 1 else ""
-        way_out = f"take {stages * grid.replicas} or another multiple of it"
+        copies = f" in each of {mesh.replicas} replicas" if mesh.replicas > 1 else ""
+        way_out = f"take {stages * mesh.replicas} or another multiple of it"
         if whole:
             others = [
                 str(m)
                 for m in _divisors(whole)
-                if m % grid.replicas == 0
-                and not _misfit(name, grid.ranks, stages, m // grid.replicas)
+                if m % mesh.replicas == 0
+                and not _misfit(name, mesh.ranks, stages, m // mesh.replicas)
             ]
             fits = f"{', '.join(others)} would fit" if others else f"none fits: change {what}"
             way_out = f"of the divisors of {what}={whole}, {fits}"
@@ -146,20 +146,20 @@ def check_schedule(
     return schedule
 
 
-def fitting(name: str, grid: Grid, each: int, pieces: int) -> list[int]:
-    """The numbers of microbatches, increasing, that divide so many pieces and fit the schedule."""
-    single, stages = _named(name).placement == "single", grid.ranks * each
-    shared = [m for m in _divisors(pieces) if m % grid.replicas == 0]
+def fitting(name: str, mesh: Mesh, each: int, pieces: int) -> list[int]:
+    """The numbers of microbatches, increasing, that divide the pieces and fit the schedule."""
+    single, stages = _named(name).placement == "single", mesh.ranks * each
+    shared = [m for m in _divisors(pieces) if m % mesh.replicas == 0]
     return [
         m
         for m in shared
-        if (single and m == grid.replicas)  # then it runs as gpipe
-        or not _misfit(name, grid.ranks, stages, m // grid.replicas)
+        if (single and m == mesh.replicas)  # then it runs as gpipe
+        or not _misfit(name, mesh.ranks, stages, m // mesh.replicas)
     ]
 
 
 def ranks_for(name: str, stages: int, each: int | None = None) -> int:
-    """The processes of a copy that has so many stages.
+    """The number of processes of a pipeline with this many stages.
 
     Raises:
         ValueError: if its stages cannot be shared out evenly.
@@ -174,7 +174,7 @@ def ranks_for(name: str, stages: int, each: int | None = None) -> int:
 
 
 def check_recompute(name: str) -> None:
-    """Raise ``ValueError`` for a schedule whose stages cannot be run again for their backward."""
+    """Raise `ValueError` for a schedule whose stages cannot be run again for their backward."""
     if _named(name).splits:
         raise ValueError(
             f"schedule {name} computes the two halves of a backward apart, which recompute=True "
@@ -196,7 +196,7 @@ def default_microbatches(pieces: int, stages: int, replicas: int = 1) -> int:
 
 
 def check_pairs(perturbation: Perturbation, microbatches: int) -> None:
-    """Raise ``ValueError`` if a microbatch would tear an antithetic pair apart."""
+    """Raise `ValueError` if a microbatch would hold half of an antithetic pair."""
     each = perturbation.samples // microbatches
     if perturbation.antithetic and each % 2:
         raise ValueError(
@@ -214,7 +214,7 @@ def _named(name: str) -> Schedule:
 
 
 def _misfit(name: str, ranks: int, stages: int, microbatches: int) -> str | None:
-    """What a schedule needs, if it does not have it; the engine checks these late or never."""
+    """What a schedule lacks, if anything; torch checks these late or never."""
     if name in {"1f1b", "dualpipe-v"} and microbatches < stages:
         return "at least as many microbatches as stages"
     rounds = max(1, microbatches // ranks)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pprs.pipeline.draws import Draws, every, kept, peek
+from pprs.pipeline.draws import Draws, all_kinds, generators_kept, torch_state_hash
 from pprs.pipeline.partitioner import Chain, full_names
-from pprs.pipeline.passing import Given, for_loss, for_next
 from pprs.pipeline.recompute import recomputed
+from pprs.pipeline.stage_outputs import OutputSpec, for_loss, for_next
 from pprs.pipeline.untouched import untouched
 from pprs.smoothing import (
     Lanes,
@@ -41,11 +41,11 @@ class PerturbedStage(nn.Module):
         seed: names the run.
         number: of the stage, from 0, whose inputs are the batches.
         first: the number of its first layer in the whole network.
-        last: whether the network ends with it, and may give what it likes.
+        last: whether it is the last stage, whose output may be of any structure.
         recompute: keep only the inputs for the backward pass, and run again then.
 
     Attributes:
-        draws: seeds what its layers draw themselves; ``None`` leaves the generators to them.
+        draws: seeds what its layers draw themselves; `None` leaves the generators to them.
         shared: the buffers that another stage has, too.
         changed: the buffers that a forward pass changes, once it was tried.
     """
@@ -71,7 +71,7 @@ class PerturbedStage(nn.Module):
         self.last = last
         self.recompute = recompute
         self.step = 0  # keys the noise; the pipeline counts it
-        self._given: Given | None = None
+        self._spec: OutputSpec | None = None
         # Whether the layers change their inputs in place, as was seen in each mode.
         self._writes: dict[bool, bool] = {}
         self.draws = Draws(chain, first)
@@ -83,12 +83,12 @@ class PerturbedStage(nn.Module):
         """Run one microbatch.
 
         Args:
-            inputs: shape ``(perturbations, batch, ...)`` each, of the first stage with another 1 in
+            inputs: shape `(perturbations, batch, ...)` each, of the first stage with another 1 in
                 front.
-            microbatch: its index, shape ``(1,)``.
+            microbatch: its index, shape `(1,)`.
 
         Returns:
-            What the layers give, shape ``(perturbations, batch, ...)`` each.
+            What the layers give, shape `(perturbations, batch, ...)` each.
         """
         if self.number == 0:
             inputs = tuple(x[0].detach() for x in inputs)
@@ -108,19 +108,23 @@ class PerturbedStage(nn.Module):
             ) from error
 
     def tried(self, *inputs: Tensor, microbatch: Tensor) -> tuple[Tensor, ...]:
-        """What :meth:`forward` gives, without a trace in the layers and the generators.
+        """What `forward` gives; layers and generators are left as they were.
 
         It finds out for later calls what the layers draw, and whether they change their inputs.
         """
         self.admit()
         device = inputs[0].device
-        with kept(every(), device), self.draws.watching(), untouched(self.chain) as changed:
+        with (
+            generators_kept(all_kinds(), device),
+            self.draws.watching(),
+            untouched(self.chain) as changed,
+        ):
             outputs = self.forward(*inputs, microbatch=microbatch)
         self.changed = changed
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
     def admit(self) -> None:
-        """Parameters that were frozen when the pipeline was built may need a gradient now."""
+        """Add parameters that were frozen when the pipeline was built and need a gradient now."""
         self.names += [name for name in self.trainable() if name not in self.names]
 
     def _run(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -170,14 +174,14 @@ class PerturbedStage(nn.Module):
     def _layers(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         output = self.unperturbed(*inputs)
         if self.last:
-            output, self._given = for_loss(output)
+            output, self._spec = for_loss(output)
         tensors: tuple[Tensor, ...] = output
         return tensors
 
     def restored(self, tensors: Sequence[Tensor]) -> Any:
         """What the network gives, of the tensors that the last stage made of it."""
-        assert self._given is not None
-        return self._given.filled(tensors)
+        assert self._spec is not None
+        return self._spec.filled(tensors)
 
     def kinds(self) -> list[tuple[bool, torch.dtype]]:
         """Which of its parameters need a gradient, and their types."""
@@ -233,9 +237,9 @@ def stages_of(
         names: of all trainable parameters of the network.
         seed: of the run; without one the noise has one of the operating system. What layers draw
             also depends on torch's generator as it is now.
-        recompute: as for :class:`PerturbedStage`.
+        recompute: as for `PerturbedStage`.
     """
-    draws = derive_seed(peek(), "no seed" if seed is None else seed)
+    draws = derive_seed(torch_state_hash(), "no seed" if seed is None else seed)
     seed = fresh_seed() if seed is None else seed
     stages = {}
     for number in own:

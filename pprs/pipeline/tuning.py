@@ -13,7 +13,7 @@ def best_microbatches(
     r"""The number of microbatches whose step is fastest.
 
     A microbatch of r rows takes $t(r) = a + b r$ on a stage, so with M of N rows altogether a step
-    takes ``slots(M)`` times $a + b N / M$. The fewest and the most are measured, a and b fitted,
+    takes `slots(M)` times $a + b N / M$. The fewest and the most are measured, a and b fitted,
     and the number that they predict as best is measured, too, until it has been already.
 
     Args:
@@ -40,7 +40,7 @@ def fit(slots: Callable[[int], int], measured: Mapping[int, float]) -> tuple[flo
     """The a and b N of least squares of relative errors, each at least 0.
 
     Args:
-        slots: as for :func:`best_microbatches`.
+        slots: as for `best_microbatches`.
         measured: seconds of a step by the number of microbatches, at least two.
     """
     numbers = np.array(list(measured), dtype=np.float64)

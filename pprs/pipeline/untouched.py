@@ -1,4 +1,4 @@
-"""Run modules to see what they give, and leave no trace in them."""
+"""Run modules to see their outputs, and leave their state as it was."""
 
 from __future__ import annotations
 

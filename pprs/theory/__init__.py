@@ -1,8 +1,12 @@
 """Why it works: the unit-time pipeline model and its limits. No deep-learning code in here."""
 
+from typing import TYPE_CHECKING
+
+from pprs._renamed import renamed
 from pprs.theory import bounds
-from pprs.theory.choose import Choice, choose
+from pprs.theory.choose import PPRSSettings, choose
 from pprs.theory.clock import Clock
+from pprs.theory.clock_table import clock_table
 from pprs.theory.graph import Graph, Node
 from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
@@ -12,13 +16,13 @@ from pprs.theory.methods import (
     Accelerated,
     GPipe,
     GradientDescent,
-    Method,
     Oracle,
     PipeDream,
+    Procedure,
     RandomizedSmoothing,
-    Run,
     Sequential,
     SubgradientDescent,
+    Trajectory,
     run,
 )
 from pprs.theory.objective import Component, Identity, Objective
@@ -30,7 +34,6 @@ from pprs.theory.zero_chain import Growth, fastest_growth, growth_of
 __all__ = [
     "PPRS",
     "Accelerated",
-    "Choice",
     "Clock",
     "Component",
     "GPipe",
@@ -40,23 +43,25 @@ __all__ = [
     "Held",
     "Identity",
     "Machine",
-    "Method",
     "ModelError",
     "Node",
     "NonSmooth",
     "Objective",
     "Operation",
     "Oracle",
+    "PPRSSettings",
     "PipeDream",
+    "Procedure",
     "RandomizedSmoothing",
-    "Run",
     "Schedule",
     "Sequential",
     "SmoothConvex",
     "SmoothNonconvex",
     "SubgradientDescent",
+    "Trajectory",
     "bounds",
     "choose",
+    "clock_table",
     "data_parallel",
     "fastest_growth",
     "growth_of",
@@ -66,3 +71,8 @@ __all__ = [
     "run",
     "timetable",
 ]
+
+if not TYPE_CHECKING:  # which would take any name for one of these
+    __getattr__ = renamed(
+        __name__, {"Choice": "PPRSSettings", "Method": "Procedure", "Run": "Trajectory"}
+    )

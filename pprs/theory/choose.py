@@ -10,7 +10,7 @@ from pprs.theory.bounds._steps import Noise
 
 
 @dataclass(frozen=True)
-class Choice:
+class PPRSSettings:
     r"""Settings of PPRS, and the pipeline time they take.
 
     Args:
@@ -18,7 +18,7 @@ class Choice:
         samples: number of perturbations in a step, of each example.
         sigma: standard deviation $\gamma$ of the perturbations.
         lr: step size $\eta$.
-        momentum: ``"nesterov"`` for convex objectives, 0 (gradient descent) for others.
+        momentum: `"nesterov"` for convex objectives, 0 (gradient descent) for others.
         time: pipeline time; one forward or one backward pass of one node takes 1.
         equation: which bound proves it.
     """
@@ -50,20 +50,20 @@ def choose(
     convex: bool = True,
     gap: float | None = None,
     goldstein_radius: float | None = None,
-) -> Choice:
+) -> PPRSSettings:
     r"""Settings with which PPRS reaches a precision in expectation, and their time.
 
     For a convex objective the precision is $\mathbb{E} f(\theta_T) - f(\theta^*)$, by Eq. (13).
     Without convexity it is the norm of a Goldstein gradient at the best step, by Eq. (22).
 
     Args:
-        epsilon: precision $\varepsilon > 0$, at most ``lipschitz`` without convexity.
+        epsilon: precision $\varepsilon > 0$, at most `lipschitz` without convexity.
         dimension: number $d \ge 1$ of parameters.
         depth: number $\Delta$ of nodes of the chain, at least 1.
         lipschitz: constant $L > 0$ of the objective, of each example where there are several.
         radius: distance $R > 0$ of the start to a minimizer; convex objectives need it.
         batch: number m of examples whose mean is the objective.
-        noise: ``"shared"`` for perturbations that all examples share, ``"example"`` for
+        noise: `"shared"` for perturbations that all examples share, `"example"` for
             perturbations of each example's own.
         convex: whether the objective is convex.
         gap: $D > 0$, how far the start lies above the minimum; others need it.
@@ -98,7 +98,7 @@ def choose(
             batch=batch,
             noise=noise,
         )
-    return Choice(**{**asdict(bound), "momentum": bound.momentum or 0.0})
+    return PPRSSettings(**{**asdict(bound), "momentum": bound.momentum or 0.0})
 
 
 def _given(convex: bool, **value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""The pipeline model in a hurry: gradients all at once, and times from the timetable."""
+"""The pipeline model, fast: gradients computed together, and times from the timetable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pprs.theory.root import Root
 
 
 class Clock(Root):
-    r"""Gives the gradients and the times of :class:`~pprs.theory.Machine`, without its steps.
+    r"""Gives the gradients and the times of `Machine`, without its steps.
 
     The points of one call are evaluated as one array, and the makespan of their passes is added.
     Calls may overlap where the passes of two calls cannot meet at a node: on chains of nodes of
@@ -28,7 +28,7 @@ class Clock(Root):
         objective: what is minimised.
         graph: whose times count, if not the objective's: how the objective is composed does not
             change its gradient, and one function is evaluated faster than a long chain.
-        start: $\theta_0$, shape ``(d,)``; zeros by default.
+        start: $\theta_0$, shape `(d,)`; zeros by default.
         seed: of the random vectors.
     """
 
@@ -49,7 +49,7 @@ class Clock(Root):
     def gradients(
         self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
     ) -> list[Held]:
-        """As :meth:`Machine.gradients`.
+        """As `Machine.gradients`.
 
         Raises:
             ModelError: if passes could meet those of an earlier call.

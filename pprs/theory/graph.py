@@ -76,7 +76,7 @@ class Graph:
         backward: float | Sequence[float] = 1.0,
         latency: float | Sequence[float] = 0.0,
     ) -> Graph:
-        r"""$\Delta$ nodes, ``"f1"`` (the root) to ``"fΔ"``, one after the other.
+        r"""$\Delta$ nodes, `"f1"` (the root) to `"fΔ"`, one after the other.
 
         Args:
             depth: number $\Delta$ of nodes, at least 1.
@@ -93,9 +93,9 @@ class Graph:
 
     @classmethod
     def from_networkx(cls, graph: Any) -> Graph:
-        """From a ``networkx.DiGraph``.
+        """From a `networkx.DiGraph`.
 
-        Attributes ``forward`` and ``backward`` of a node (1 by default) are its times, ``latency``
+        Attributes `forward` and `backward` of a node (1 by default) are its times, `latency`
         of an edge (0 by default) its latency. Names become strings.
         """
         import networkx as nx

@@ -1,4 +1,4 @@
-"""Vectors in the memories of nodes, and what the model says of using them elsewhere."""
+"""Vectors in the memories of nodes, and where the model allows to use them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Held:
     """A vector in a node's memory. Sums and multiples of vectors of one node take no time.
 
     Args:
-        value: shape ``(p,)``.
+        value: shape `(p,)`.
         node: whose memory it is in.
         ready: since when.
         made: by passes of which kind of that node, if it was: only what a node has made itself can

@@ -16,7 +16,7 @@ from pprs.theory.root import Root
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass of one node, from ``start`` to ``end``."""
+    """A pass of one node, from `start` to `end`."""
 
     node: str
     kind: Kind
@@ -36,7 +36,7 @@ class Machine(Root):
 
     Args:
         objective: the graph and its functions. The root holds the parameters.
-        start: $\theta_0$, shape ``(d,)``, held by the root at time 0; zeros by default.
+        start: $\theta_0$, shape `(d,)`, held by the root at time 0; zeros by default.
         seed: of the random vectors.
     """
 
@@ -86,7 +86,7 @@ class Machine(Root):
             after: not before.
 
         Raises:
-            ModelError: as for :meth:`forward`.
+            ModelError: as for `forward`.
         """
         self._check_inputs(node, inputs)
         component = self.objective.components[node]

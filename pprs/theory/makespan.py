@@ -10,16 +10,16 @@ import numpy as np
 from pprs._arguments import finite
 from pprs.theory.graph import Graph
 from pprs.theory.objective import Array
-from pprs.theory.orders import Ints, Kind, Links, Operations, Order, Schedule, order
+from pprs.theory.orders import Ints, Kind, Links, OperationOrder, Operations, Schedule, order
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What a device does from ``start`` to ``end``.
+    """What a device does from `start` to `end`.
 
     Args:
         node: the node it works for.
-        kind: ``"F"`` forward, ``"B"`` backward (of zero-bubble: its input part), ``"W"`` weight
+        kind: `"F"` forward, `"B"` backward (of zero-bubble: its input part), `"W"` weight
             part of a backward.
         sample: which of the K passes, from 0.
         start: pipeline time.
@@ -37,7 +37,7 @@ def pipeline_time(samples: int, depth: int) -> int:
     r"""Time of K forward and backward passes through a chain of $\Delta$ unit-time nodes.
 
     $2(K + \Delta - 1)$, as in Eq. (14): the passes follow each other one unit apart. (The line
-    above that equation has a slip in the sign of $\Delta$; see ``docs/errata.md``.)
+    above that equation has a slip in the sign of $\Delta$; see `docs/errata.md`.)
 
     Args:
         samples: number K of passes, at least 1.
@@ -69,26 +69,26 @@ def makespan(
     children, each for the latency of the edge besides. A device does one thing at a time, in the
     order of its schedule:
 
-    - ``"gpipe"``: all forwards, then all backwards (Huang et al. 2019).
-    - ``"1f1b"``: as many forwards as the height h of the node, the number of nodes on its longest
+    - `"gpipe"`: all forwards, then all backwards (Huang et al. 2019).
+    - `"1f1b"`: as many forwards as the height h of the node, the number of nodes on its longest
       path to a leaf, then one backward and one forward in turn (PipeDream-Flush, Narayanan et al.
       2021).
-    - ``"zero-bubble"``: as 1f1b, but parents wait only for the input part of a backward; the
+    - `"zero-bubble"`: as 1f1b, but parents wait only for the input part of a backward; the
       weight part comes $\Delta - h$ backwards later (ZB-H1, Qi et al. 2023). With forwards, input
       parts and weight parts of time 1, the makespan of a chain is
       $3K + \Delta - 1 + \max(0, \Delta - K)$, where 1f1b takes $3(K + \Delta - 1)$. With unequal
       nodes it can exceed that of 1f1b.
-    - ``"interleaved"``: node i of a chain is on device i modulo ``devices``, so that a device has
-      $v = \Delta / \text{devices}$ nodes; each round of ``devices`` samples goes through all of
+    - `"interleaved"`: node i of a chain is on device i modulo `devices`, so that a device has
+      $v = \Delta / \text{devices}$ nodes; each round of `devices` samples goes through all of
       them before the next (Megatron-LM, Narayanan et al. 2021). For unit times, the makespan on p
       devices is $2(vK + p - 1)$; gpipe with p nodes of v times the cost takes $2v(K + p - 1)$.
 
     In all but the last, every node has a device of its own. On chains of unit times gpipe and 1f1b
-    take ``pipeline_time``.
+    take `pipeline_time`.
 
     Args:
         graph: times and latencies, in any one unit.
-        samples: number K of passes, at least 1; for interleaved, a multiple of ``devices``.
+        samples: number K of passes, at least 1; for interleaved, a multiple of `devices`.
         schedule: order of the operations of a device.
         devices: for interleaved only: number of devices, a divisor of the depth.
         weight_share: for zero-bubble only: part of a backward that no parent waits for, 0 to 1.
@@ -120,12 +120,12 @@ def timetable(
     devices: int | None = None,
     weight_share: float = 0.5,
 ) -> list[Operation]:
-    """All operations whose last end is the ``makespan`` of the same arguments, by their start.
+    """All operations whose last end is the `makespan` of the same arguments, by their start.
 
     Those of one device are in the order in which it does them.
 
     Raises:
-        ValueError: as ``makespan``.
+        ValueError: as `makespan`.
 
     Example:
         >>> [f"{o.node} {o.kind} {o.start:g}-{o.end:g}" for o in timetable(Graph.chain(2), 1)]
@@ -149,7 +149,7 @@ class _Batch:
     start: Array
     end: Array
 
-    def operations(self, plan: Order) -> Iterator[Operation]:
+    def operations(self, plan: OperationOrder) -> Iterator[Operation]:
         numbers = plan.numbers(self.each, self.wave, self.devices)
         chunks, samples = plan.chunks(self.each, numbers), plan.samples(self.each, numbers)
         places = range(self.devices.start, self.devices.stop)
@@ -160,10 +160,10 @@ class _Batch:
             yield Operation(name, self.each.kind, int(sample), float(start), float(end))
 
 
-def _timed(plan: Order, free: Array) -> Iterator[_Batch]:
+def _timed(plan: OperationOrder, free: Array) -> Iterator[_Batch]:
     """All operations, wave by wave: each starts once nothing is left to wait for.
 
-    ``free`` holds since when each device has nothing to do, and is kept up to date.
+    `free` holds since when each device has nothing to do, and is kept up to date.
     """
     ends = {each.kind: _Ends(each.links, len(free)) for each in plan.kinds if each.links}
     for wave in plan.waves:

@@ -1,8 +1,8 @@
 r"""Optimisation methods as procedures of the pipeline model.
 
-Each is an object with a ``name``, whether it is ``random``, and ``iterates(oracle)``, which yields
+Each is an object with a `name`, whether it is `random`, and `iterates(oracle)`, which yields
 $y_1, y_2, \dots$ with the pipeline time at which the root holds them. The oracle is a
-:class:`~pprs.theory.Machine`, which runs and checks every step, or a :class:`~pprs.theory.Clock`,
+`Machine`, which runs and checks every step, or a `Clock`,
 which is faster.
 """
 
@@ -26,7 +26,7 @@ Momentum: TypeAlias = float | Literal["nesterov"]
 
 
 class Oracle(Protocol):
-    """What procedures ask: see :class:`~pprs.theory.Machine`."""
+    """What procedures ask: see `Machine`."""
 
     objective: Objective
     start: Held
@@ -40,7 +40,7 @@ class Oracle(Protocol):
         """Gradients at points, each of its example."""
 
 
-class Method(Protocol):
+class Procedure(Protocol):
     """A procedure."""
 
     @property
@@ -56,13 +56,13 @@ class Method(Protocol):
 
 
 @dataclass(frozen=True)
-class Run:
+class Trajectory:
     """What a procedure reached, and when.
 
     Args:
-        times: pipeline times of the answers, shape ``(T,)``.
+        times: pipeline times of the answers, shape `(T,)`.
         values: the objective there.
-        last: the last answer, shape ``(d,)``.
+        last: the last answer, shape `(d,)`.
     """
 
     times: Array
@@ -75,8 +75,8 @@ class Run:
         return float(self.times[near[0]]) if len(near) else math.inf
 
 
-def run(method: Method, oracle: Oracle, iterations: int, stop: float = -math.inf) -> Run:
-    """Run a procedure for so many answers, or until the objective is at most ``stop``.
+def run(method: Procedure, oracle: Oracle, iterations: int, stop: float = -math.inf) -> Trajectory:
+    """Run a procedure for a number of answers, or until the objective is at most `stop`.
 
     Where the start is good enough, it is the only answer, at time 0.
     """
@@ -85,13 +85,13 @@ def run(method: Method, oracle: Oracle, iterations: int, stop: float = -math.inf
     point = oracle.start
     first = float(oracle.objective.value(point.value))
     if first <= stop:
-        return Run(np.zeros(1), np.array([first]), point.value)
+        return Trajectory(np.zeros(1), np.array([first]), point.value)
     for point in islice(method.iterates(oracle), iterations):
         times.append(point.ready)
         values.append(float(oracle.objective.value(point.value)))
         if values[-1] <= stop:
             break
-    return Run(np.array(times), np.array(values), point.value)
+    return Trajectory(np.array(times), np.array(values), point.value)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class GradientDescent:
         positive(lr=self.lr)
 
     def iterates(self, oracle: Oracle) -> Iterator[Held]:
-        """See :class:`Method`."""
+        """See `Procedure`."""
         point = oracle.start
         while True:
             point -= self.lr * self._gradient(oracle, point)
@@ -154,7 +154,7 @@ class Accelerated:
 
     Args:
         lr: step size $\eta > 0$.
-        momentum: $\mu$ in $[0, 1]$, or ``"nesterov"`` for the sequence of Lemma 1.
+        momentum: $\mu$ in $[0, 1]$, or `"nesterov"` for the sequence of Lemma 1.
     """
 
     lr: float
@@ -167,7 +167,7 @@ class Accelerated:
         _check_momentum(self.momentum)
 
     def iterates(self, oracle: Oracle) -> Iterator[Held]:
-        """See :class:`Method`."""
+        """See `Procedure`."""
         point = answer = oracle.start
         for momentum in momenta(self.momentum):
             following = point - self.lr * self._gradient(oracle, point)
@@ -186,7 +186,7 @@ class PPRS(Accelerated):
     Args:
         sigma: $\gamma \ge 0$, the perturbations' standard deviation.
         samples: number K of perturbations, at least 1.
-        noise: ``"shared"``: a perturbation is shared by all examples; ``"example"``: each example
+        noise: `"shared"`: a perturbation is shared by all examples; `"example"`: each example
             has its own.
     """
 
@@ -242,7 +242,7 @@ class RandomizedSmoothing:
         counts(samples=self.samples)
 
     def iterates(self, oracle: Oracle) -> Iterator[Held]:
-        """See :class:`Method`."""
+        """See `Procedure`."""
         answer = mirror = oracle.start
         total = 0.0 * oracle.start
         scale = self.radius * oracle.objective.dimension**-0.25
@@ -264,7 +264,7 @@ class RandomizedSmoothing:
 class PipeDream:
     r"""Asynchronous descent with delayed gradients, as PipeDream's: the pipeline never drains.
 
-    A pass starts every ``period``, at the newest parameters; gradients are applied as they arrive.
+    A pass starts every `period`, at the newest parameters; gradients are applied as they arrive.
     On a chain of unit nodes they are $\tau = \Delta - 1$ steps old. For convex functions
     $\langle g_{t-\tau}, \theta_t - \theta_{t-\tau} \rangle$ adds at most $\eta \tau L^2$ to every
     step of the subgradient method's proof, so that $\eta = R/(L\sqrt{T(2\tau + 1)})$ reaches
@@ -284,7 +284,7 @@ class PipeDream:
         positive(lr=self.lr, period=self.period)
 
     def iterates(self, oracle: Oracle) -> Iterator[Held]:
-        """See :class:`Method`."""
+        """See `Procedure`."""
         point, under_way, passes = oracle.start, deque[Held](), 0
         while True:
             example = passes % oracle.objective.examples
@@ -296,7 +296,7 @@ class PipeDream:
 
 
 def momenta(momentum: Momentum) -> Iterator[float]:
-    r"""$\mu_0, \mu_1, \dots$; for ``"nesterov"``, $\mu_t = (\lambda_t - 1) / \lambda_{t+1}$."""
+    r"""$\mu_0, \mu_1, \dots$; for `"nesterov"`, $\mu_t = (\lambda_t - 1) / \lambda_{t+1}$."""
     weight = 0.0
     while True:
         after = next_lambda(weight)

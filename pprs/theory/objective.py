@@ -19,10 +19,10 @@ class Component(Protocol):
     """The function of one node. Leading dimensions, if any, are separate inputs."""
 
     def forward(self, *inputs: Array, example: int) -> Array:
-        """The output ``(..., p)`` for the parents' outputs (the root's: the parameters)."""
+        """The output `(..., p)` for the parents' outputs (the root's: the parameters)."""
 
     def backward(self, gradient: Array, *inputs: Array, example: int) -> tuple[Array, ...]:
-        """The product of a gradient ``(..., p)`` with the Jacobian by each input."""
+        """The product of a gradient `(..., p)` with the Jacobian by each input."""
 
 
 class Identity:
@@ -43,11 +43,11 @@ class Objective:
 
     Args:
         graph: says whose outputs a node takes.
-        components: the function of each node; those of the leaves have outputs ``(..., 1)``.
+        components: the function of each node; those of the leaves have outputs `(..., 1)`.
         dimension: number d of parameters.
         examples: number m of examples.
         branches: for graphs with copies of a network, the nodes that an example goes through, one
-            set for each branch; example j goes through branch ``j % len(branches)``. By default,
+            set for each branch; example j goes through branch `j % len(branches)`. By default,
             all examples go through all nodes.
 
     Raises:
@@ -78,7 +78,7 @@ class Objective:
         return tuple(name for name in self.graph.order if name in branch)
 
     def checked_start(self, start: Array | None) -> Array:
-        """Where a procedure starts, shape ``(d,)``: zeros unless given.
+        """Where a procedure starts, shape `(d,)`: zeros unless given.
 
         Raises:
             ValueError: for another shape.
@@ -89,12 +89,12 @@ class Objective:
         return value
 
     def value(self, theta: Array) -> Array:
-        """The objective at parameters ``(..., d)``, shape ``(...)``."""
+        """The objective at parameters `(..., d)`, shape `(...)`."""
         total = sum(self._value(theta, example) for example in range(self.examples))
         return np.asarray(total) / self.examples
 
     def gradient(self, theta: Array, example: int | None = None) -> Array:
-        """The gradient at parameters ``(..., d)``, of one example or (by default) of the mean."""
+        """The gradient at parameters `(..., d)`, of one example or (by default) of the mean."""
         if example is not None:
             return self._gradient(theta, example)
         total = sum(self._gradient(theta, example) for example in range(self.examples))

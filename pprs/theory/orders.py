@@ -34,7 +34,7 @@ class Links:
         first: index of the first link of each device and, last, the number of links.
         source: the device whose operation of the same kind is waited for.
         lag: how many waves earlier that operation is, at least 1.
-        latency: ``(chunks, links)``, time under way; $-\infty$ where nothing is waited for.
+        latency: `(chunks, links)`, time under way; $-\infty$ where nothing is waited for.
     """
 
     first: Ints
@@ -50,11 +50,11 @@ class Operations:
     Args:
         kind: forward, backward (of zero-bubble: its input part) or weight part.
         slope: 1 or -1; operation i of a device of rank x is in wave
-            ``step * i - slope * x - shift``.
+            `step * i - slope * x - shift`.
         shift: a multiple of the order's step.
-        names: ``(chunks, devices)``, the node of each operation.
-        costs: ``(chunks, devices)``, its time.
-        links: what it waits for besides its own device; ``None`` for nothing.
+        names: `(chunks, devices)`, the node of each operation.
+        costs: `(chunks, devices)`, its time.
+        links: what it waits for besides its own device; `None` for nothing.
     """
 
     kind: Kind
@@ -66,14 +66,14 @@ class Operations:
 
 
 @dataclass(frozen=True)
-class Order:
+class OperationOrder:
     """What every device does one after the other.
 
-    Operation i of a device is on chunk ``i // devices % chunks``, the piece of the graph that the
+    Operation i of a device is on chunk `i // devices % chunks`, the piece of the graph that the
     device then works on.
 
     Args:
-        ranks: of the devices; grouped by remainder modulo ``step``, and ascending in a group.
+        ranks: of the devices; grouped by remainder modulo `step`, and ascending in a group.
         step: waves from one operation of a device to its next of the same kind.
         count: operations of each kind on each device.
         kinds: the kinds of operations, in the order of a round.
@@ -132,8 +132,8 @@ class Order:
 
 def order(
     graph: Graph, samples: int, schedule: Schedule, devices: int | None, weight_share: float
-) -> Order:
-    """The order of a schedule on a graph; see ``makespan`` for arguments and errors."""
+) -> OperationOrder:
+    """The order of a schedule on a graph; see `makespan` for arguments and errors."""
     counts(samples=samples)
     if schedule not in get_args(Schedule):
         known = ", ".join(get_args(Schedule))
@@ -150,7 +150,9 @@ def order(
     return _one_each(graph, samples, schedule, weight_share)
 
 
-def _one_each(graph: Graph, samples: int, schedule: Schedule, weight_share: float) -> Order:
+def _one_each(
+    graph: Graph, samples: int, schedule: Schedule, weight_share: float
+) -> OperationOrder:
     # A node of height h is in round q at wave 2q + h, after its children (of smaller height). Its
     # warm-up is h, so its forward k is at wave 2k - h, after its parents.
     heights = _heights(graph)
@@ -170,7 +172,7 @@ def _one_each(graph: Graph, samples: int, schedule: Schedule, weight_share: floa
     weight = Operations("W", 1, -2 * graph.depth, [names], weights)
     split = (weight,) if schedule == "zero-bubble" else ()
     ranks = tuple(heights[name] for name in names)
-    return Order(ranks, 2, samples, (backward, *split, forward))
+    return OperationOrder(ranks, 2, samples, (backward, *split, forward))
 
 
 def _heights(graph: Graph) -> dict[str, int]:
@@ -212,7 +214,7 @@ def _shared(graph: Graph, samples: int, devices: int | None) -> int:
     return devices
 
 
-def _interleaved(graph: Graph, samples: int, devices: int) -> Order:
+def _interleaved(graph: Graph, samples: int, devices: int) -> OperationOrder:
     # Device x is in round q at wave q - x. Then every operation waits for one of the wave before:
     # on the neighbour or, from chunk to chunk, at the other end of the devices.
     chunks = graph.depth // devices
@@ -231,4 +233,4 @@ def _interleaved(graph: Graph, samples: int, devices: int) -> Order:
     up = Links(first, (ranks + 1) % devices, lag, after[::-1])  # backwards: last chunk first
     forward = Operations("F", -1, warmup, names, forwards, down)
     backward = Operations("B", 1, 0, names[::-1], backwards[::-1], up)
-    return Order(tuple(range(devices)), 1, chunks * samples, (backward, forward))
+    return OperationOrder(tuple(range(devices)), 1, chunks * samples, (backward, forward))

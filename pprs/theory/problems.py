@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from pprs._arguments import counts
 from pprs.theory import methods
 from pprs.theory.bounds import lower_nonsmooth, lower_smooth_convex, subgradient
 from pprs.theory.choose import choose
@@ -15,11 +16,17 @@ from pprs.theory.sweep import MethodAt
 from pprs.theory.worst_case import NonSmooth, SmoothConvex
 
 FunctionName: TypeAlias = Literal["non-smooth", "smooth"]
+MethodName: TypeAlias = Literal[
+    "subgradient", "pprs", "randomized-smoothing", "pipedream", "gd", "agd"
+]
+
+_LARGEST = 1_000_000  # pairs or coordinates
+_ENTRIES = 1e8  # of all perturbations of a step
 
 
 @dataclass(frozen=True)
 class Problem:
-    r"""A function, a precision, and who is to reach it.
+    r"""A function, a precision, and the methods that are to reach it.
 
     Args:
         name: with the equation's number.
@@ -28,6 +35,7 @@ class Problem:
         epsilon: the precision.
         lower: the lower bound on the time at each depth.
         methods: by name.
+        default: names of those that are run unless others are asked for.
     """
 
     name: str
@@ -36,9 +44,48 @@ class Problem:
     epsilon: float
     lower: Callable[[int], float]
     methods: Mapping[str, MethodAt]
+    default: tuple[str, ...]
 
 
-def non_smooth(ratio: float, pairs: int, coordinates: int) -> Problem:
+def problem_of(
+    function: FunctionName,
+    ratio: float | None = None,
+    pairs: int | None = None,
+    coordinates: int | None = None,
+) -> Problem:
+    r"""The problem of a function, whose size is checked before memory is asked for.
+
+    Args:
+        function: `"non-smooth"`, Eq. (8), or `"smooth"`, Eq. (1).
+        ratio: above 0; by default 200 and 100,000.
+        pairs: k; by default 3, and that for which Eq. (5) says most.
+        coordinates: l of Eq. (8), 90 by default.
+
+    Raises:
+        ValueError: for sizes out of range, or that no memory would hold.
+    """
+    for name, value in {"pairs": pairs, "coordinates": coordinates}.items():
+        if value is not None:
+            counts(**{name: value})
+            if value > _LARGEST:
+                raise ValueError(f"{name} go up to {_LARGEST:,} here, got {value}")
+    if function == "smooth":
+        if coordinates is not None:
+            raise ValueError("coordinates are those of the non-smooth function, and this is smooth")
+        ratio = 1e5 if ratio is None else ratio
+        if (pairs or math.sqrt(ratio)) > _LARGEST:
+            raise ValueError(f"ratio={ratio:g} takes more than {_LARGEST:,} pairs of coordinates")
+        return beta_smooth_problem(ratio, pairs)
+    ratio, coordinates = 200.0 if ratio is None else ratio, coordinates or 90
+    rows = 3.5 * ratio  # the most perturbations of a step: those for d = 1
+    if rows * coordinates > _ENTRIES:
+        raise ValueError(
+            f"ratio={ratio:g} takes too many perturbations of that many coordinates for one step"
+        )
+    return lipschitz_problem(ratio, 3 if pairs is None else pairs, coordinates)
+
+
+def lipschitz_problem(ratio: float, pairs: int, coordinates: int) -> Problem:
     r"""Eq. (8) with L = R = 1 and $\varepsilon$ = 1 / ratio.
 
     Args:
@@ -67,10 +114,11 @@ def non_smooth(ratio: float, pairs: int, coordinates: int) -> Problem:
             # The step for gradients that are Δ - 1 steps old: 2Δ - 1 times as many of them.
             "pipedream": lambda d: methods.PipeDream(1 / math.sqrt(steps * (2 * d - 1))),
         },
+        default=("subgradient", "pprs"),
     )
 
 
-def smooth(ratio: float, pairs: int | None = None) -> Problem:
+def beta_smooth_problem(ratio: float, pairs: int | None = None) -> Problem:
     r"""Eq. (1) with $\beta$ = R = 1 and $\varepsilon$ = 1 / ratio.
 
     Args:
@@ -92,4 +140,5 @@ def smooth(ratio: float, pairs: int | None = None) -> Problem:
             "gd": lambda _: methods.GradientDescent(1.0),
             "agd": lambda _: methods.Accelerated(1.0),
         },
+        default=("gd", "agd"),
     )

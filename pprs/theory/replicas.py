@@ -19,15 +19,15 @@ class Whole:
     """A function of all parameters, in one node.
 
     Args:
-        value: of parameters ``(..., d)`` and the number of an example, shape ``(...)``.
-        gradient: the same, shape ``(..., d)``.
+        value: of parameters `(..., d)` and the number of an example, shape `(...)`.
+        gradient: the same, shape `(..., d)`.
     """
 
     value: Function
     gradient: Function
 
     def forward(self, *inputs: Array, example: int) -> Array:
-        """The value, shape ``(..., 1)``."""
+        """The value, shape `(..., 1)`."""
         found = np.asarray(self.value(inputs[0], example))
         _check_shape("value", found, inputs[0].shape[:-1], inputs[0])
         return found[..., None]
@@ -53,8 +53,8 @@ def on_chain(
     r"""A function on the last of $\Delta$ nodes; the others pass the parameters on.
 
     Args:
-        value: of parameters ``(..., d)`` and the number of an example, shape ``(...)``.
-        gradient: the same, shape ``(..., d)``.
+        value: of parameters `(..., d)` and the number of an example, shape `(...)`.
+        gradient: the same, shape `(..., d)`.
         dimension: d.
         depth: $\Delta$.
         examples: m; the objective is the mean over them.

@@ -15,7 +15,7 @@ class Root:
     Args:
         objective: what is minimised.
         graph: whose times count.
-        start: $\theta_0$, shape ``(d,)``, held by the root at time 0; zeros by default.
+        start: $\theta_0$, shape `(d,)`, held by the root at time 0; zeros by default.
         seed: of the random vectors.
     """
 

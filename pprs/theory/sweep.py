@@ -3,7 +3,7 @@ r"""Measured times to a precision over depths, and how they grow with $\Delta$."
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,10 +12,10 @@ import numpy as np
 from pprs._arguments import counts, positive
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
-from pprs.theory.methods import Method, run
+from pprs.theory.methods import Procedure, run
 from pprs.theory.objective import Array, Objective
 
-MethodAt: TypeAlias = Callable[[int], Method]
+MethodAt: TypeAlias = Callable[[int], Procedure]
 """The method for a depth: settings may depend on it."""
 
 
@@ -46,8 +46,8 @@ class Sweep:
 
     Args:
         method: its name.
-        depths: shape ``(n,)``.
-        times: of every seed, shape ``(n, seeds)``; infinite where the precision was not reached.
+        depths: shape `(n,)`.
+        times: of every seed, shape `(n, seeds)`; infinite where the precision was not reached.
     """
 
     method: str
@@ -56,11 +56,11 @@ class Sweep:
 
     @property
     def median(self) -> Array:
-        """Over the seeds, shape ``(n,)``."""
+        """Over the seeds, shape `(n,)`."""
         return np.asarray(np.median(self.times, axis=1))
 
     def fit(self) -> Fit | None:
-        """How the times grow; ``None`` for fewer than three depths, or if some are infinite or 0.
+        """How the times grow; `None` for fewer than three depths, or if some are infinite or 0.
 
         A time is 0 where the start is near enough.
         """
@@ -114,7 +114,7 @@ def sweep(
             yield depth, found.time_to(epsilon, minimum)
 
 
-def collected(method: str, measured: Iterator[tuple[int, float]]) -> Sweep:
+def collected(method: str, measured: Iterable[tuple[int, float]]) -> Sweep:
     """A sweep's results, by depth."""
     by_depth: dict[int, list[float]] = {}
     for depth, time in measured:

@@ -10,7 +10,7 @@ import numpy as np
 from pprs._arguments import positive
 from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
-from pprs.theory.methods import Method
+from pprs.theory.methods import Procedure
 from pprs.theory.objective import Objective
 
 
@@ -28,15 +28,15 @@ class Growth:
 
 
 def growth_of(
-    method: Method, objective: Objective, until: float, among: int | None = None
+    method: Procedure, objective: Objective, until: float, among: int | None = None
 ) -> Growth:
-    """How a method's answers grow, run step by step on a :class:`~pprs.theory.Machine`.
+    """How a method's answers grow, run step by step on a `Machine`.
 
     Args:
         method: the procedure.
         objective: what it minimises.
         until: pipeline time at which to end.
-        among: count the first so many coordinates only; all by default.
+        among: count only this many first coordinates; all by default.
     """
     positive(until=until)
     seen = []
@@ -61,7 +61,7 @@ def fastest_growth(
         objective: on a chain of at least two nodes.
         until: pipeline time at which to end.
         lr: what gradients are multiplied by; no matter for the count, unless terms cancel.
-        among: count the first so many coordinates only, as the 2k + 1 of (8); all by default.
+        among: count only this many first coordinates, as the 2k + 1 of (8); all by default.
     """
     positive(until=until, lr=lr)
     machine, graph = Machine(objective), objective.graph

@@ -1,4 +1,4 @@
-"""All that can be known to be wrong before a process starts or a folder is made."""
+"""Checks of a run before a process starts or a folder is made."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pprs.pipeline import Chain, CheckpointError, chain, full_names
 from pprs.pipeline.checkpoint import check_fits, check_plain, read_manifest
 from pprs.pipeline.partitioner import cut_chain
 from pprs.pipeline.schedule import check_recompute
-from pprs.training.blame import failing_layer, shown
 from pprs.training.check_loss import check_labels, check_loss, warn_of_loss
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
+from pprs.training.dry_run import dry_run
 from pprs.training.evaluation import has_accuracy
+from pprs.training.failing_layer import failing_layer, shown
 from pprs.training.learning import Learning
-from pprs.training.rehearsal import rehearse
 from pprs.training.resume import checkpoint_of
 from pprs.training.seeded import check_seeded
 from pprs.training.task import Task
-from pprs.training.telling import check_takes, failing, place_of, told
+from pprs.training.user_errors import check_signature, in_one_line, user_code, user_line
 
 
 def check(config: TrainConfig) -> Path | None:
@@ -54,7 +54,7 @@ def check(config: TrainConfig) -> Path | None:
     check_plain(f"the state of decay={config.decay}", learning.state())
     whole = _pieces(config, task)
     cut = _cut(config, whole)
-    rehearse(config, task, whole, cut)
+    dry_run(config, task, whole, cut)
     learning.try_step()
     if config.resume is None:
         return None
@@ -78,7 +78,7 @@ def _try(config: TrainConfig, task: Task, examples: Examples, what: str) -> tupl
     batch = examples.example()
     shapes = ", ".join(shown(x) for x in batch.inputs)
     returned = _run(task, examples, batch, what)
-    with failing("the model's .logits failed"):
+    with user_code("the model's .logits failed"):
         outputs = getattr(returned, "logits", returned)
     if not isinstance(outputs, Tensor):
         raise ValueError(
@@ -103,13 +103,13 @@ def _run(task: Task, examples: Examples, batch: Batch, what: str) -> object:
     positional = () if keywords else arguments
     of = f"the inputs of {what}, {', '.join(map(str, keywords)) or len(positional)}"
     said = f"the model failed on two examples of {what}, {', '.join(map(shown, batch.inputs))}"
-    check_takes("the model's forward", task.model.forward, positional, keywords, called=of)
+    check_signature("the model's forward", task.model.forward, positional, keywords, called=of)
 
     def run() -> object:
         return task.model(*positional, **keywords)
 
     try:
-        with failing(said), torch.no_grad():
+        with user_code(said), torch.no_grad():
             return run()
     except ValueError as error:
         layer, reason = failing_layer(task.model, run)
@@ -117,8 +117,8 @@ def _run(task: Task, examples: Examples, batch: Batch, what: str) -> object:
             raise
         cause = error.__cause__
         assert cause is not None
-        place = place_of(cause)
-        end = (f" ({place})" if place else "") if reason else f": {told(cause)}"
+        place = user_line(cause)
+        end = (f" ({place})" if place else "") if reason else f": {in_one_line(cause)}"
         raise ValueError(f"{said}: {layer}{end}") from cause
 
 

@@ -1,4 +1,4 @@
-"""Whether labels fit the model's outputs, and a loss both."""
+"""Checks that labels and loss fit the model's outputs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.func import vmap
 
 from pprs.io.notices import warn
-from pprs.training.blame import shown
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
+from pprs.training.failing_layer import shown
 from pprs.training.labels import IGNORED, are_integers, copies, outside
 from pprs.training.learning import LABELLED, Loss
 from pprs.training.task import Task
-from pprs.training.telling import failing
+from pprs.training.user_errors import user_code
 
 # Two means of float32 numbers that should be equal.
 _CLOSE = 1e-3
@@ -22,14 +22,14 @@ _CLOSE = 1e-3
 def check_labels(
     config: TrainConfig, examples: Examples, outputs: Tensor, batch: Batch, what: str
 ) -> None:
-    """Raise ``ValueError`` for targets that are no classes of the outputs, where they must be.
+    """Raise `ValueError` for targets that are no classes of the outputs, where they must be.
 
     Args:
         config: the settings.
         examples: all of them.
         outputs: for a batch.
         batch: of them.
-        what: the examples are called.
+        what: name of the examples, for errors.
     """
     target = batch.target
     if config.loss not in LABELLED:
@@ -63,25 +63,25 @@ def check_labels(
 
 
 def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor) -> None:
-    """Raise ``ValueError`` unless a loss gives a finite scalar with a gradient, under vmap too."""
+    """Raise `ValueError` unless a loss gives a finite scalar with a gradient, under vmap too."""
     of = f"the loss, {config.loss}, of outputs {shown(outputs)} and targets {shown(target)}"
     if config.loss == "mse" and outputs.shape != target.shape:
         raise ValueError(f"{of} needs two of one shape")
     scores = outputs.detach().requires_grad_()
-    with failing(f"{of} failed"):
+    with user_code(f"{of} failed"):
         value = loss(scores, target)
     if not isinstance(value, Tensor) or value.dim() != 0 or not value.is_floating_point():
         got = shown(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise ValueError(f"{of} must be a scalar tensor, got {got}")
     gradient = None
     if value.requires_grad:
-        with failing(f"the gradient of {of} failed"):
+        with user_code(f"the gradient of {of} failed"):
             (gradient,) = torch.autograd.grad(value, scores, allow_unused=True)
     if gradient is None:
         raise ValueError(f"{of} has no gradient: it must be computed from them by torch functions")
     if not value.isfinite():
         raise ValueError(f"{of} must be finite, got {value.item()}")
-    with failing(f"{of} failed under torch.func.vmap, which runs all perturbations at once"):
+    with user_code(f"{of} failed under torch.func.vmap, which runs all perturbations at once"):
         vmap(loss)(scores[None], target[None])
 
 

@@ -10,14 +10,14 @@ from typing import Literal
 from pprs.io.files import check_file
 from pprs.io.folder import check_name
 from pprs.io.settings import MOST_SAMPLES
-from pprs.pipeline import Grid, ScheduleName
+from pprs.optim.registry import OPTIMIZERS
+from pprs.pipeline import Mesh, ScheduleName
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.partitioner import Balance
 from pprs.pipeline.schedule import ranks_for
 from pprs.smoothing import DEFAULT_SIGMA, NoiseKind, Perturbation, Scale
 
 LOSSES = ("cross-entropy", "hinge", "mse")
-OPTIMIZERS = ("agd", "sgd", "adam", "adamw")
 DECAYS = ("constant", "cosine", "linear")
 
 
@@ -44,11 +44,11 @@ class TrainConfig:
     lr: float = 0.01
     """Step size."""
     momentum: float | Literal["nesterov"] = 0.9
-    """Of agd and sgd; agd also takes "nesterov", the sequence of the convex theory."""
+    """Momentum of agd and sgd; agd also takes "nesterov", the sequence of the convex theory."""
     weight_decay: float = 0.0
-    """Of sgd, adam and adamw."""
+    """Weight decay of sgd, adam and adamw."""
     decay: str = "constant"
-    """Course of the step size: "constant", "cosine", "linear" (both to 0), or a function of the
+    """Schedule of the step size: "constant", "cosine", "linear" (both to 0), or a function of the
     optimizer that returns a torch LRScheduler, as module:function."""
     warmup: int = 0
     """Steps in which the step size rises, before it decays."""
@@ -147,7 +147,7 @@ class TrainConfig:
 
     @property
     def perturbation(self) -> Perturbation:
-        """Of the perturbations."""
+        """The law of the perturbations."""
         how = self.samples, self.noise, self.antithetic
         if self.sigma is None and self.samples > 1:
             return Perturbation.filter(DEFAULT_SIGMA, *how)
@@ -164,16 +164,16 @@ class TrainConfig:
         return self.replicas * ranks_for(self.schedule, self.stages)
 
     def microbatches_of(self, batch: int) -> int:
-        """Into how many a batch of so many examples is divided.
+        """The number of microbatches of a batch of this many examples.
 
         Raises:
             ValueError: if none fits the schedule and the replicas.
         """
         number = None if self.microbatches == "auto" else self.microbatches
         ranks = ranks_for(self.schedule, self.stages)
-        grid, each = Grid(self.replicas, ranks), self.stages // ranks
+        mesh, each = Mesh(self.replicas, ranks), self.stages // ranks
         return Microbatches(
-            self.perturbation, self.divided, self.schedule, grid, each, number
+            self.perturbation, self.divided, self.schedule, mesh, each, number
         ).chosen(batch)
 
     def _check_ranges(self) -> None:
@@ -208,12 +208,16 @@ class TrainConfig:
         if self.shift_labels and self.loss != "cross-entropy":
             raise ValueError(f"shift_labels is for cross-entropy, got {self.loss}")
         if self.momentum == "nesterov":
-            if self.optimizer != "agd":
-                raise ValueError(f'momentum="nesterov" is for agd, got {self.optimizer}')
+            able = [name for name, known in OPTIMIZERS.items() if known.sequence]
+            if self.optimizer not in able:
+                raise ValueError(
+                    f'momentum="nesterov" is for {", ".join(able)}, got {self.optimizer}'
+                )
         elif not 0 <= self.momentum < math.inf:
             raise ValueError(f'momentum must be at least 0 or "nesterov", got {self.momentum}')
-        if self.weight_decay and self.optimizer not in ("sgd", "adam", "adamw"):
-            raise ValueError(f"weight_decay is for sgd, adam and adamw, got {self.optimizer}")
+        able = [name for name, known in OPTIMIZERS.items() if "weight_decay" in known.options]
+        if self.weight_decay and self.optimizer not in able:
+            raise ValueError(f"weight_decay is for {', '.join(able)}, got {self.optimizer}")
         if self.warmup and self.decay not in DECAYS:
             raise ValueError(f"warmup is for {', '.join(DECAYS)}: let {self.decay} do it itself")
 
@@ -222,7 +226,8 @@ class TrainConfig:
         ranks_for(self.schedule, self.stages)
         if self.samples > MOST_SAMPLES:
             raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {self.samples}")
-        if self.samples > 1 and self.sigma is None and self.optimizer in ("agd", "sgd"):
+        known = OPTIMIZERS.get(self.optimizer)
+        if self.samples > 1 and self.sigma is None and known and not known.adaptive:
             raise ValueError(
                 f"samples={self.samples} before {self.optimizer} needs a sigma, since none was "
                 f"near the best in most tasks: pass one, or an optimizer such as adam, before "

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 
 from pprs.smoothing import derive_seed
 from pprs.training.labels import are_integers, shifted
-from pprs.training.telling import failing
+from pprs.training.user_errors import user_code
 
 _ARRAYS = Tensor | np.ndarray
 _WRAP_TENSORS = ": wrap them, torch.utils.data.TensorDataset(x, y)"
@@ -30,11 +30,11 @@ _WANTED = "a data set with __len__ and __getitem__, or a pair (training, validat
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples side by side.
+    """A batch: examples stacked along the first dimension.
 
     Args:
-        inputs: what the model takes, shape ``(m, ...)`` each.
-        target: what the loss takes, shape ``(m, ...)``.
+        inputs: what the model takes, shape `(m, ...)` each.
+        target: what the loss takes, shape `(m, ...)`.
     """
 
     inputs: tuple[Tensor, ...]
@@ -44,12 +44,12 @@ class Batch:
 class Examples:
     """Examples of which batches are made, by number.
 
-    An example is ``(x, y)``, ``(x1, x2, ..., y)``, or a mapping with the key ``"labels"`` whose
+    An example is `(x, y)`, `(x1, x2, ..., y)`, or a mapping with the key `"labels"` whose
     other entries are the model's keyword arguments.
 
     Args:
         dataset: has a length of at least 1, and examples by number.
-        what: it is called in errors.
+        what: its name, for errors.
         shift: the label of a token is the next token's.
 
     Raises:
@@ -58,7 +58,7 @@ class Examples:
 
     def __init__(self, dataset: Any, what: str = "data", *, shift: bool = False) -> None:
         self._dataset, self._what, self._shift = dataset, what, shift
-        with failing(f"the length of {what} failed"):
+        with user_code(f"the length of {what} failed"):
             length = len(dataset)
         if not length:
             raise ValueError(f"{what} must have examples, but has none")
@@ -85,10 +85,10 @@ class Examples:
         """The examples of these numbers.
 
         Raises:
-            ValueError: if they cannot stand side by side.
+            ValueError: if they cannot be stacked.
         """
         items = [self._item(number) for number in numbers]
-        with failing(
+        with user_code(
             f"items of {self._what} cannot stand side by side in a batch, give them tensors of one "
             f"shape"
         ):
@@ -133,7 +133,7 @@ class Examples:
         return shifted(target)
 
     def _item(self, number: int) -> Any:
-        with failing(f"item {number} of {self._what} failed"):
+        with user_code(f"item {number} of {self._what} failed"):
             return self._dataset[number]
 
 
@@ -149,7 +149,7 @@ def training_and_validation(
 
     Args:
         returned: by the function.
-        shift: as for :class:`Examples`.
+        shift: as for `Examples`.
 
     Raises:
         ValueError: if that is something else.
@@ -200,10 +200,10 @@ def _parts(splits: Mapping[Any, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchOrder:
     """Which examples each batch of each step has: a function of the seed and the step only.
 
-    Every epoch has another order. A step has ``accumulate`` batches, the last one of an epoch
+    Every epoch has another order. A step has `accumulate` batches, the last one of an epoch
     those that are left; the last batch has the examples that are left.
 
     Args:
@@ -225,7 +225,7 @@ class Order:
 
     @property
     def sizes(self) -> set[int]:
-        """Of all batches."""
+        """The sizes of all batches."""
         return {min(self.batch, self.examples), self.examples % self.batch or self.batch}
 
     def batches(self, step: int) -> list[list[int]]:

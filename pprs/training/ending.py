@@ -1,4 +1,4 @@
-"""How a run ended, as its folder tells."""
+"""How a run ended, read from its folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Interrupted(RuntimeError):
         steps = steps_of(folder)
         # Only a run that has saved on the signal says so.
         last = " after step {}, saved" if ended_by(folder) else "; step {} was saved last"
-        saved = way_on(folder, last, steps)
+        saved = how_to_resume(folder, last, steps)
         if not saved and steps:
             saved = f": nothing was saved, from step 1 to {steps}; {folder} keeps metrics.jsonl"
         super().__init__(
@@ -54,7 +54,7 @@ def claimed(config: TrainConfig, folder: Path | None) -> Iterator[Path]:
         yield folder
     except (KeyboardInterrupt, Interrupted) as error:
         raised = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT, folder)
-        if new and not steps_of(folder) and not way_on(folder):
+        if new and not steps_of(folder) and not how_to_resume(folder):
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):  # another run may have come
                 for path in missing:
@@ -71,13 +71,13 @@ def steps_of(folder: Path) -> int:
         return 0
 
 
-def way_on(folder: Path, saved: str = "\nStep {} was saved", steps: int = 0) -> str:
-    """What was saved, with the step in its place, and how to go on; nothing if nothing was.
+def how_to_resume(folder: Path, saved: str = "\nStep {} was saved", steps: int = 0) -> str:
+    """The step that was saved and the command that goes on from it; nothing if none was.
 
     Args:
         folder: of the run.
-        saved: how it is said.
-        steps: how many were done.
+        saved: how it is said, with a place for the step.
+        steps: the number done.
     """
     with suppress(CheckpointError):
         checkpoint = saved_last(folder, contents=False)

@@ -33,7 +33,7 @@ def evaluate(
         seed: of what the examples draw.
 
     Returns:
-        ``{"loss": ..., "accuracy": ...}`` on the last stage, ``None`` elsewhere.
+        `{"loss": ..., "accuracy": ...}` on the last stage, `None` elsewhere.
     """
     sums = _Sums()
     pipeline.eval()

@@ -26,7 +26,7 @@ def outside(labels: Tensor, classes: int) -> tuple[int, int] | None:
     """The first example whose label is no class, and the label; nothing if all are right.
 
     Args:
-        labels: shape ``(m, ...)``.
+        labels: shape `(m, ...)`.
         classes: their number.
     """
     wrong = ((labels < 0) | (labels >= classes)) & (labels != IGNORED)
@@ -37,7 +37,7 @@ def outside(labels: Tensor, classes: int) -> tuple[int, int] | None:
 
 
 def shifted(labels: Tensor) -> Tensor:
-    """The label of each token, shape ``(m, tokens)``, is that of the next; the last has none."""
+    """The label of each token, shape `(m, tokens)`, is that of the next; the last has none."""
     none = torch.full_like(labels[:, :1], IGNORED)
     return torch.cat([labels[:, 1:], none], 1)
 

@@ -1,4 +1,4 @@
-"""The optimizer, and the course of its step size."""
+"""The optimizer and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from pprs.optim import AGD
-from pprs.training.config import DECAYS, OPTIMIZERS, TrainConfig
+from pprs.optim.registry import OPTIMIZERS, evaluating
+from pprs.training.config import DECAYS, TrainConfig
 from pprs.training.labels import are_integers
 from pprs.training.load import named
 from pprs.training.losses import hinge
-from pprs.training.telling import check_takes, failing
+from pprs.training.user_errors import check_signature, user_code
 
 T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -32,7 +31,7 @@ _TUNED = ("lr", "momentum", "weight_decay")
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of outputs ``(m, ..., classes)`` and labels ``(m, ...)``: mean over labels."""
+    """Cross entropy of outputs `(m, ..., classes)` and labels `(m, ...)`: mean over labels."""
     return F.cross_entropy(*_tokens(outputs, labels))
 
 
@@ -57,12 +56,12 @@ def loss_function(name: str) -> Loss:
         return known[name]
     function: Loss = named("loss", name)
     called = "(outputs, targets)"
-    check_takes(f"the loss, {name},", function, (None, None), called=called)
+    check_signature(f"the loss, {name},", function, (None, None), called=called)
     return function
 
 
 class Learning:
-    """An optimizer with the course of its step size.
+    """An optimizer with its learning-rate schedule.
 
     Args:
         config: the settings.
@@ -104,16 +103,15 @@ class Learning:
         """
         if self._known:
             return
-        with failing(f"optimizer={self._name} failed to take a step"):
+        with user_code(f"optimizer={self._name} failed to take a step"):
             self.optimizer.step()
 
     def evaluating(self) -> AbstractContextManager[None]:
         """The parameters hold the method's result inside the block: $y_t$ for AGD."""
-        agd = isinstance(self.optimizer, AGD)
-        return self.optimizer.evaluating() if agd else nullcontext()  # type: ignore[attr-defined]
+        return evaluating(self.optimizer)
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load` needs besides the optimizer's state: plain numbers."""
+        """What `load` needs besides the optimizer's state: plain numbers."""
         return {"decay": self._scheduler.state_dict(), "tuned": self._tuned}
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -147,7 +145,7 @@ class Learning:
 
 
 def _course(decay: str, warmup: int, steps: int) -> Callable[[int], float]:
-    """What the step size is multiplied by at a step."""
+    """The factor of the step size at each step."""
 
     # A function, which unlike an object the state of a LambdaLR leaves out.
     def factor(step: int) -> float:
@@ -162,17 +160,11 @@ def _course(decay: str, warmup: int, steps: int) -> Callable[[int], float]:
 
 
 def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
-    lr, decay, momentum = config.lr, config.weight_decay, config.momentum
-    if config.optimizer == "agd":
-        return AGD(groups, lr, momentum)
-    if config.optimizer == "sgd":
-        assert momentum != "nesterov"
-        return torch.optim.SGD(groups, lr, momentum=momentum, weight_decay=decay)
-    if config.optimizer in ("adam", "adamw"):
-        kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-        return kind(groups, lr, weight_decay=decay)
+    if config.optimizer in OPTIMIZERS:
+        settings = {"momentum": config.momentum, "weight_decay": config.weight_decay}
+        return OPTIMIZERS[config.optimizer].make(groups, config.lr, settings)
     called = "(parameters, lr=lr)"
-    made = _made(Optimizer, "optimizer", config.optimizer, called, groups, lr=lr)
+    made = _made(Optimizer, "optimizer", config.optimizer, called, groups, lr=config.lr)
     _check_optimizer(config, made)
     return made
 
@@ -196,7 +188,7 @@ def _check_optimizer(config: TrainConfig, optimizer: Optimizer) -> None:
 
 
 def _together(optimizer: Optimizer) -> str:
-    """What an optimizer does with all parameters together, as far as its name and options tell."""
+    """What an optimizer computes from all parameters together, by its name and options."""
     kind = type(optimizer).__name__
     if re.match("prodigy|dadapt", kind, re.IGNORECASE):
         return "finds its step size from all parameters together"
@@ -217,8 +209,8 @@ def _scheduler(decay: str, optimizer: Optimizer) -> LRScheduler:
 
 def _made(kind: type[T], what: str, name: str, called: str, *args: Any, **options: Any) -> T:
     function = named(what, name)
-    check_takes(f"{what}={name}", function, args, options, called=called)
-    with failing(f"{what}={name} failed"):
+    check_signature(f"{what}={name}", function, args, options, called=called)
+    with user_code(f"{what}={name} failed"):
         made = function(*args, **options)
     if not isinstance(made, kind):
         raise ValueError(

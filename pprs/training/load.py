@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pprs.training.telling import Missing, check_takes, failing
+from pprs.training.user_errors import Missing, check_signature, user_code
 
 
 def named(what: str, name: str) -> Callable[..., Any]:
@@ -25,8 +25,8 @@ def named(what: str, name: str) -> Callable[..., Any]:
 
     Args:
         what: the setting that names it, for errors.
-        name: ``package.module:function``, found in the current folder, too, or
-            ``file.py:function``.
+        name: `package.module:function`, found in the current folder, too, or
+            `file.py:function`.
 
     Raises:
         ValueError: if it is not there, or its module cannot be imported.
@@ -39,11 +39,11 @@ def named(what: str, name: str) -> Callable[..., Any]:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        with failing(f"{what}={name}: importing {place} failed"):
+        with user_code(f"{what}={name}: importing {place} failed"):
             module = _file(Path(place).resolve()) if place.endswith(".py") else _module(place)
     except Missing as error:
         raise ValueError(f"{what}={name}: {error}") from None
-    with failing(f"{what}={name}: {place} failed to give {attribute!r}"):
+    with user_code(f"{what}={name}: {place} failed to give {attribute!r}"):
         function = getattr(module, attribute, None)
     if function is None:
         near = difflib.get_close_matches(attribute, dir(module), n=1)
@@ -64,9 +64,9 @@ def called(what: str, name: str, seed: int) -> Any:
         ValueError: if there is no such function, or it fails.
     """
     function = named(what, name)
-    check_takes(f"{what}={name}", function, called="no arguments")
+    check_signature(f"{what}={name}", function, called="no arguments")
     seed_all(seed)
-    with failing(f"{what}={name} failed"):
+    with user_code(f"{what}={name} failed"):
         return function()
 
 

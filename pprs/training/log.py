@@ -1,4 +1,4 @@
-"""What is seen and kept of a run, in the process that has the losses."""
+"""The log of a run, in the process that has the losses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pprs.training.resume import cut_back, kept_settings
 
 WEIGHTS = "weights.safetensors"
 
-# Without a progress bar, a line comes after so much of the run, or so many seconds.
+# Without a progress bar, a line comes after this part of the run, or this many seconds.
 _LINES, _SECONDS = 20, 60.0
 
 
@@ -38,10 +38,10 @@ class Journal:
 
     Args:
         config: the settings.
-        folder: of the run; what it has of later steps than ``step`` is removed.
+        folder: of the run; what it has of later steps than `step` is removed.
         step: how many were taken before.
         steps: of the whole run.
-        used: what the settings have become, as :func:`~pprs.training.record.as_used` gives it.
+        used: what the settings have become, as `as_used` gives it.
     """
 
     def __init__(

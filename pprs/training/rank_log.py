@@ -9,7 +9,7 @@ from types import TracebackType
 
 import torch.distributed as dist
 
-from pprs.training.telling import place_of
+from pprs.training.user_errors import user_line
 
 
 def log_of(folder: Path, rank: int | None) -> Path:
@@ -43,7 +43,7 @@ class RankLog:
             with suppress(OSError), log.open("a") as file:
                 file.write("".join(traceback.format_exception(error)) + "\n")
                 error.add_note(f"its stack is in {log}")
-        place = place_of(error)
+        place = user_line(error)
         if type(error) is RuntimeError and place and place not in str(error):
             # The terminal shows only this sentence, which so leads to the user's own line.
             error.args = (f"{str(error).strip().partition(chr(10))[0]} ({place})",)

@@ -1,4 +1,4 @@
-"""What a run has used, for whoever cites or repeats it: what defaults became, and versions."""
+"""The record of a run, to cite or repeat it: settings with their defaults, and versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def as_used(config: TrainConfig, task: Task, microbatches: int | None) -> dict[s
     Args:
         config: the settings.
         task: what is trained.
-        microbatches: of a whole batch; ``None`` before the first step, if that is to find out.
+        microbatches: of a whole batch; `None` before the first step, if that is to find out.
 
     Returns:
         What a TOML file can hold.

@@ -1,4 +1,4 @@
-"""Where an interrupted run is, and what it goes on from."""
+"""The folder of an interrupted run, and the checkpoint that it goes on from."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def saved_last(folder: Path, *, contents: bool = True) -> Path | None:
 
     Args:
         folder: of the run.
-        contents: as for :func:`~pprs.pipeline.checkpoint.newest`.
+        contents: as for `newest`.
 
     Raises:
         CheckpointError: if all are damaged.
@@ -83,7 +83,7 @@ def abandoned(config: TrainConfig) -> Path | None:
 
 
 def kept_settings(config: TrainConfig) -> dict[str, Any]:
-    """What the ``config.toml`` of a run holds."""
+    """What the `config.toml` of a run holds."""
     return as_toml(replace(config, resume=None))
 
 

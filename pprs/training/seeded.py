@@ -1,4 +1,4 @@
-"""Whether a seed reaches all that is random in a user's data."""
+"""The check that a seed determines all that is random in a user's data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pprs.training.load import called, seed_all
 
 
 def check_seeded(config: TrainConfig, examples: Examples) -> None:
-    """Raise ``ValueError`` if each process would read other examples under the same numbers.
+    """Raise `ValueError` if each process would read other examples under the same numbers.
 
     Data that draw from a generator of their own are right if that is seeded: all processes read
     the same items in the same order.

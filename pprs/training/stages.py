@@ -1,4 +1,4 @@
-"""The pipeline of a run: its batches, its random numbers, and its weights as a whole."""
+"""The pipeline of a run: its batches, its random numbers, and the weights of the whole model."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Stages:
     Args:
         config: the settings.
         task: what is trained.
-        layout: what :meth:`layout` gave in the run that this one goes on from, or nothing.
+        layout: what `layout` gave in the run that this one goes on from, or nothing.
 
     Attributes:
         pipeline: of the model.
-        microbatches: into how many a whole batch is divided; ``None`` before the first step, if
+        microbatches: into how many a whole batch is divided; `None` before the first step, if
             that is to find out.
     """
 
@@ -84,7 +84,7 @@ class Stages:
         return self._config.microbatches_of(self._task.order.batch)
 
     def gradient(self, step: int) -> float | None:
-        """Leave the gradient of a step's batches in ``.grad``; a collective call.
+        """Leave the gradient of a step's batches in `.grad`; a collective call.
 
         Returns:
             The mean loss, on the last stage; no number where none of the labels counts.
@@ -121,13 +121,13 @@ class Stages:
         return found
 
     def from_logger(self, value: object) -> Any:
-        """What the process that logs passes, in all processes; a collective call."""
+        """Broadcast from the process that logs; a collective call."""
         shared = [value]
         dist.broadcast_object_list(shared, src=self.pipeline.owners[-1])
         return shared[0]
 
     def layout(self) -> dict[str, Any]:
-        """What was measured in order to choose it, as plain numbers; a collective call."""
+        """The cut and the number of microbatches that were measured as best; a collective call."""
         mine = {number: len(stage.chain) for number, stage in self.pipeline.local.items()}
         parts: list[dict[int, int]] = [{} for _ in range(dist.get_world_size())]
         dist.all_gather_object(parts, mine)

@@ -1,4 +1,4 @@
-"""What every process builds from the settings: model, data, loss and order."""
+"""What every process builds from the settings: model, data, loss and order of the examples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from pprs.smoothing import check_normalisation
 from pprs.training.config import TrainConfig
-from pprs.training.data import Examples, Order, training_and_validation
+from pprs.training.data import BatchOrder, Examples, training_and_validation
 from pprs.training.learning import Loss, loss_function
 from pprs.training.load import called
 
@@ -32,7 +32,7 @@ class Task:
     training: Examples
     validation: Examples | None
     loss: Loss
-    order: Order
+    order: BatchOrder
     steps: int
 
     @classmethod
@@ -47,12 +47,12 @@ class Task:
         data = called("data", config.data, config.seed)
         training, validation = training_and_validation(data, shift=config.shift_labels)
         batch = min(config.batch or 32, len(training))
-        order = Order(len(training), batch, config.accumulate, config.seed)
+        order = BatchOrder(len(training), batch, config.accumulate, config.seed)
         steps = config.steps or (config.epochs or 0) * order.steps_per_epoch
         return cls(model, training, validation, loss, order, steps)
 
     def example(self, size: int = 2) -> tuple[Any, ...]:
-        """What the model takes, for so many examples."""
+        """The model's inputs for this many examples."""
         return self.training.arguments(self.training.example(size))
 
 

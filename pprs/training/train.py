@@ -1,4 +1,4 @@
-"""Start the processes of a run, and say how it ended."""
+"""Start the processes of a run, and report how it ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pprs.io.notices import progress
 from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, launch
 from pprs.training.check import check
 from pprs.training.config import TrainConfig
-from pprs.training.ending import Interrupted, claimed, ended_by, way_on
+from pprs.training.ending import Interrupted, claimed, ended_by, how_to_resume
 from pprs.training.rank_log import log_of
 from pprs.training.resume import run_folder
 from pprs.training.run import run_rank
@@ -59,8 +59,10 @@ def _launch(config: TrainConfig, folder: Path, start: Path | None) -> None:
     except LaunchError as error:
         log = log_of(folder, error.rank)
         if not log.exists():
-            raise LaunchError(f"{error}{way_on(folder)}") from None
-        raise LaunchError(f"{error.sentence}; its stack is in {log}{way_on(folder)}") from None
+            raise LaunchError(f"{error}{how_to_resume(folder)}") from None
+        raise LaunchError(
+            f"{error.sentence}; its stack is in {log}{how_to_resume(folder)}"
+        ) from None
     received = ended_by(folder)
     if received is not None:  # the ranks were signalled, not this process
         raise Interrupted(received, folder)

@@ -4,9 +4,10 @@ import pytest
 from cli.refusals import refusal
 
 from pprs.cli import main
-from pprs.cli.bounds import BoundsConfig, rows
+from pprs.cli.bounds import BoundsConfig
 from pprs.theory.bounds import (
     accelerated,
+    all_bounds,
     lower_smooth_convex,
     lower_smooth_nonconvex,
     pprs_convex,
@@ -15,6 +16,10 @@ from pprs.theory.bounds import (
 )
 
 NAMES = {"shared": "shared", "example": "per example"}
+
+
+def rows(config):
+    return all_bounds(**{k: v for k, v in vars(config).items() if k != "json"})
 
 
 def by_method(config):
@@ -34,13 +39,13 @@ def test_every_regime_is_there_with_the_constants_it_depends_on():
     )
     found = by_method(config)
     smooth = dict(smoothness=5.0, radius=2.0, epsilon=0.02, depth=7)
-    assert found["convex, smooth", "any"] == lower_smooth_convex(**smooth)
-    assert found["convex, smooth", "AGD"] == accelerated(**smooth)
+    assert found["convex, β-smooth", "any"] == lower_smooth_convex(**smooth)
+    assert found["convex, β-smooth", "AGD"] == accelerated(**smooth)
     plain = dict(lipschitz=3.0, radius=2.0, epsilon=0.02, depth=7)
     assert found["convex, Lipschitz", "subgradient"] == subgradient(**plain)
     assert found["convex, Lipschitz", "PPRS"] == pprs_convex(**plain, dimension=50)
     smooth = dict(smoothness=5.0, gap=4.0, epsilon=0.02, depth=7)
-    assert found["non-convex, smooth", "any"] == lower_smooth_nonconvex(**smooth)
+    assert found["non-convex, β-smooth", "any"] == lower_smooth_nonconvex(**smooth)
     plain = dict(lipschitz=3.0, gap=4.0, epsilon=0.02, depth=7, dimension=50)
     smoothed = pprs_nonconvex(**plain, goldstein_radius=0.3)
     assert found["non-convex, Lipschitz", "PPRS"] == smoothed
@@ -72,8 +77,8 @@ def test_a_mean_of_examples_is_compared_with_gpipe():
 def test_every_method_passes_all_examples_of_a_mean():
     one, many = by_method(BoundsConfig()), by_method(BoundsConfig(batch=30))
     for method in ("gradient descent", "AGD"):
-        plain = one["convex, smooth", method].time
-        assert many["convex, smooth (m = 30)", method].time == pytest.approx(plain * 49 / 20)
+        plain = one["convex, β-smooth", method].time
+        assert many["convex, β-smooth (m = 30)", method].time == pytest.approx(plain * 49 / 20)
 
 
 @pytest.mark.parametrize("epsilon", [1.5, 10.0])

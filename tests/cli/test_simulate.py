@@ -4,14 +4,14 @@ import pytest
 from cli.refusals import refusal
 
 from pprs.cli import main
-from pprs.cli.simulate import SimulateConfig, describe, simulate
+from pprs.cli.simulate import SimulateConfig, describe, run
 from pprs.theory.sweep import Fit
 
 SMALL = dict(ratio=40.0, pairs=1, coordinates=10, depths=(20, 1, 4))
 
 
 def test_times_grow_as_the_theory_says_on_the_lipschitz_function():
-    found = simulate(SimulateConfig(**SMALL, seeds=2))
+    found = run(SimulateConfig(**SMALL, seeds=2))
     assert found.depths == (1, 4, 20)
     descent, smoothed = found.sweeps
     assert descent.fit().exponent == pytest.approx(1)
@@ -23,7 +23,7 @@ def test_times_grow_as_the_theory_says_on_the_lipschitz_function():
 
 
 def test_accelerated_descent_stays_within_a_constant_of_the_lower_bound():
-    found = simulate(SimulateConfig(function="smooth", ratio=2000.0, depths=(1, 10, 100)))
+    found = run(SimulateConfig(function="smooth", ratio=2000.0, depths=(1, 10, 100)))
     times = {s.method: s.median for s in found.sweeps}
     ratios = times["agd"] / found.lower
     assert (ratios >= 1).all()

@@ -2,7 +2,7 @@ import pytest
 import torch.distributed as dist
 
 from pprs.compare import CompareConfig
-from pprs.compare.run import Run, examples
+from pprs.compare.run import TrainingRun, examples
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -14,7 +14,7 @@ def process():
 
 def run(method, **options):
     small = dict(depth=4, width=8, samples=4, budget=56, points=2, stages=1, seeds=1)
-    return Run(CompareConfig(**(small | options)), method, 0.01, 0)
+    return TrainingRun(CompareConfig(**(small | options)), method, 0.01, 0)
 
 
 def losses(method, **options):

@@ -5,12 +5,12 @@ import torch
 
 from pprs.cli import main
 from pprs.compare import CompareConfig
-from pprs.compare.run import Point, Run, examples
+from pprs.compare.run import Point, TrainingRun, examples
 from pprs.compare.search import Trial, candidates, choose, hold_out
 
 
 def trial(method, lr, accuracy, loss=0.1, seed=0):
-    return Trial(Run(config(), method, lr, seed), Point(1, 1, 0.0, 0.0, loss, accuracy))
+    return Trial(TrainingRun(config(), method, lr, seed), Point(1, 1, 0.0, 0.0, loss, accuracy))
 
 
 def config(**options):

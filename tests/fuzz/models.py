@@ -27,7 +27,7 @@ class Case:
 
     Args:
         model: in training mode.
-        inputs: the arguments of its forward, ``(ROWS, ...)`` each.
+        inputs: the arguments of its forward, `(ROWS, ...)` each.
         target: what the loss compares with.
         traits: what is special about the model.
     """

@@ -30,7 +30,7 @@ def drawn(number, chosen):
 
 
 def pipelined_case(number):
-    """``"equal"``, ``"ran"`` (chance forbids to compare), ``"refused: ..."`` or what is wrong."""
+    """`"equal"`, `"ran"` (chance forbids to compare), `"refused: ..."` or what is wrong."""
     chosen = settings(number, dist.get_world_size())
     case = drawn(number, chosen)
     plain = copy.deepcopy(case.model)
@@ -111,7 +111,7 @@ def reference(batch: Case, options, step, *, autocast):
 
 
 def literal(part: Case, parameters, options, step, microbatch):
-    """The mean loss of a microbatch, whose gradients are left in ``.grad``."""
+    """The mean loss of a microbatch, whose gradients are left in `.grad`."""
     if "samples" not in options:
         part.model.zero_grad()
         loss = part.plain()
@@ -140,7 +140,7 @@ def different(pipeline, plain, loss, right, tolerance):
     wanted = {n: p.grad for n, p in parameters.items()}
     every = [None] * dist.get_world_size()
     dist.all_gather_object(every, {n: p.grad for n, p in pipeline.named_parameters().items()})
-    off, ranks = {}, pipeline.grid.ranks
+    off, ranks = {}, pipeline.mesh.ranks
     for first in range(0, len(every), ranks):
         parts = every[first : first + ranks]  # of one copy of the pipeline
         names = [name for part in parts for name in part]

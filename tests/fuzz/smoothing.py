@@ -32,7 +32,7 @@ def state_of(model):
 
 
 def smoothed_case(number: int) -> str:
-    """``"equal"``, ``"refused: ..."``, or what is wrong, of a random model under a random law."""
+    """`"equal"`, `"refused: ..."`, or what is wrong, of a random model under a random law."""
     r = random.Random(-number)
     without = REFUSED if r.random() < 0.8 else frozenset()
     case, law = draw(number, without), r.choice(list(LAWS))

@@ -10,7 +10,7 @@ from pprs.pipeline import launch
 
 
 def on_ranks(processes, work, *arguments):
-    """What ``work(*arguments)`` returned on each of so many ranks."""
+    """What `work(*arguments)` returned on each rank."""
     with tempfile.TemporaryDirectory() as folder:
         launch(_write, processes, folder, work, arguments)
         return [pickle.loads(Path(folder, str(i)).read_bytes()) for i in range(processes)]

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from pprs.pipeline import Grid, Microbatches
+from pprs.pipeline import Mesh, Microbatches
 from pprs.smoothing import Perturbation
 from pprs.theory import Graph, makespan
 
 
 def divided(split="examples", samples=4, schedule="gpipe", replicas=1, ranks=2, each=1, **options):
     law = Perturbation(0.1, samples, antithetic=options.pop("antithetic", False))
-    return Microbatches(law, split, schedule, Grid(replicas, ranks), each, **options)
+    return Microbatches(law, split, schedule, Mesh(replicas, ranks), each, **options)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pipeline.ranks import merged, on_ranks
 from torch import nn
 
 from pprs.compare.network import relu_network
-from pprs.pipeline import Grid, LaunchError, Pipeline, launch
+from pprs.pipeline import LaunchError, Mesh, Pipeline, launch
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
@@ -222,4 +222,4 @@ def test_a_loss_that_is_not_finite_ends_with_step_microbatch_and_stage():
 
 def test_settings_that_do_not_fit_the_processes_are_refused():
     with pytest.raises(ValueError, match="replicas must divide the number of processes, 4: got 3"):
-        Grid.of(4, 3)
+        Mesh.of(4, 3)

@@ -1,13 +1,19 @@
 import pytest
-from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe, ScheduleZBVZeroBubble
+from torch.distributed.pipelining import (
+    Schedule1F1B,
+    ScheduleGPipe,
+    ScheduleInterleaved1F1B,
+    ScheduleZBVZeroBubble,
+)
 
-from pprs.pipeline import Grid, stages_each
+from pprs.pipeline import Mesh, stages_each
 from pprs.pipeline.schedule import check_schedule, default_microbatches
+from pprs.theory import Graph, clock_table
 
 
 def checked(name, *, ranks=2, each=None, samples=8, microbatches=4, replicas=1):
     each = stages_each(name, each)
-    return check_schedule(name, Grid(replicas, ranks), each, microbatches, samples=samples)
+    return check_schedule(name, Mesh(replicas, ranks), each, microbatches, samples=samples)
 
 
 def test_names_are_those_of_the_engine():
@@ -22,6 +28,18 @@ def test_stages_lie_in_a_row_in_a_loop_or_in_a_v():
     assert checked("looped-bfs").owners(2, 2) == [0, 1, 0, 1]
     assert checked("interleaved-1f1b").stages_of(1, 2, 3) == [1, 3, 5]
     assert checked("zb-v").owners(2, 2) == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("microbatches", [2, 4, 6])
+def test_the_interleaved_order_of_the_engine_is_that_of_the_theory(microbatches):
+    engine = object.__new__(ScheduleInterleaved1F1B)
+    engine.pp_group_size, engine.n_local_stages = 2, 2
+    engine.number_of_rounds, engine.microbatches_per_round = microbatches // 2, 2
+    engine._n_microbatches = microbatches
+    table = clock_table(Graph.chain(4), microbatches, "interleaved", devices=2)
+    for rank, row in enumerate(table.splitlines()):
+        operations = engine._calculate_single_rank_operations(rank)
+        assert [str(each) for each in operations if each] == row.replace(".", "").split()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pprs.theory.bounds import (
     pprs_gap,
     pprs_nonconvex,
 )
-from pprs.theory.choose import Choice, choose
+from pprs.theory.choose import PPRSSettings, choose
 
 CONVEX = dict(epsilon=0.1, dimension=16, depth=20, lipschitz=2.0, radius=1.5)
 OTHER = dict(epsilon=0.1, dimension=16, depth=20, lipschitz=2.0, gap=3.0, goldstein_radius=0.5)
@@ -62,7 +62,7 @@ def test_chosen_settings_reach_the_precision():
 
 
 def test_a_choice_reads_as_one_line():
-    choice = Choice(12, 3, 0.25, 0.0625, "nesterov", 1234567.0, "Eq. (14)")
+    choice = PPRSSettings(12, 3, 0.25, 0.0625, "nesterov", 1234567.0, "Eq. (14)")
     assert str(choice) == (
         "12 steps of 3 samples, sigma=0.25, lr=0.0625, momentum=nesterov: "
         "time 1.235e+06, by Eq. (14)"

@@ -41,7 +41,7 @@ def in_turn(forwards, backwards, warmup):
 
 
 def with_weights(operations, delay):
-    """After each backward, the weight part ``delay`` backwards late; the rest at the end."""
+    """After each backward, the weight part `delay` backwards late; the rest at the end."""
     result, waiting = [], []
     for kind, name, k in operations:
         result.append((kind, name, k))

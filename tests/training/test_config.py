@@ -4,7 +4,7 @@ from torch import nn
 
 from pprs.smoothing import Perturbation
 from pprs.training import TrainConfig
-from pprs.training.data import Examples, Order
+from pprs.training.data import BatchOrder, Examples
 from pprs.training.learning import cross_entropy
 from pprs.training.record import as_used
 from pprs.training.task import Task
@@ -26,7 +26,7 @@ NAMED = {"model": "a:b", "data": "a:c"}
         ({"optimizer": "lion"}, "optimizer must be one of agd"),
         ({"decay": "step"}, "decay must be one of constant"),
         ({"momentum": "nesterov", "optimizer": "sgd"}, "is for agd, got sgd"),
-        ({"weight_decay": 0.1}, "weight_decay is for sgd, adam and adamw, got agd"),
+        ({"weight_decay": 0.1}, "weight_decay is for sgd, adam, adamw, got agd"),
         ({"warmup": 3, "decay": "a:b"}, "warmup is for constant"),
         ({"samples": 4, "sigma": 0.0}, "sigma=0 makes all samples=4 equal"),
         ({"samples": 4}, "samples=4 before agd needs a sigma"),
@@ -55,7 +55,7 @@ def test_microbatches_divide_perturbations_only_if_there_are_several():
 
 def test_what_was_set_and_what_was_taken_are_told_apart():
     config = TrainConfig(**NAMED, epochs=2, samples=8, optimizer="adam")
-    order = Order(examples=50, batch=32, accumulate=1, seed=0)
+    order = BatchOrder(examples=50, batch=32, accumulate=1, seed=0)
     examples = Examples([(torch.ones(1), 0)])
     task = Task(nn.Linear(1, 1), examples, None, cross_entropy, order, 4)
     used = as_used(config, task, 2)

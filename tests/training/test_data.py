@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from pprs.training.data import Examples, Order, training_and_validation
+from pprs.training.data import BatchOrder, Examples, training_and_validation
 
 
 def test_an_epoch_has_each_example_once_and_steps_do_not_cross_it():
-    order = Order(examples=50, batch=8, accumulate=2, seed=3)
+    order = BatchOrder(examples=50, batch=8, accumulate=2, seed=3)
     assert order.steps_per_epoch == 4
     epochs = [[order.batches(step) for step in range(4 * e, 4 * e + 4)] for e in range(2)]
     for steps in epochs:
@@ -18,17 +18,17 @@ def test_an_epoch_has_each_example_once_and_steps_do_not_cross_it():
 
 def test_the_order_is_a_function_of_the_seed_and_the_step():
     torch.manual_seed(1)
-    first = Order(50, 8, 2, seed=3).batches(5)
+    first = BatchOrder(50, 8, 2, seed=3).batches(5)
     torch.manual_seed(2)
-    assert Order(50, 8, 2, seed=3).batches(5) == first
-    assert Order(50, 8, 2, seed=4).batches(5) != first
+    assert BatchOrder(50, 8, 2, seed=3).batches(5) == first
+    assert BatchOrder(50, 8, 2, seed=4).batches(5) != first
     with torch.device("meta"):
-        assert Order(50, 8, 2, seed=3).batches(5) == first
+        assert BatchOrder(50, 8, 2, seed=3).batches(5) == first
 
 
 @pytest.mark.parametrize(("batch", "sizes"), [(60, {50}), (25, {25}), (49, {49, 1})])
 def test_the_sizes_of_batches_are_known_before(batch, sizes):
-    order = Order(50, batch, 1, seed=0)
+    order = BatchOrder(50, batch, 1, seed=0)
     seen = {len(b) for step in range(order.steps_per_epoch) for b in order.batches(step)}
     assert order.sizes == sizes == seen
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from pprs.training import TrainConfig
-from pprs.training.data import Examples, Order
+from pprs.training.data import BatchOrder, Examples
 from pprs.training.labels import copies
 from pprs.training.learning import cross_entropy
 from pprs.training.stages import Stages
@@ -46,7 +46,7 @@ def stages(x, y, **changes):
     settings = {"model": "a:b", "data": "a:c", "steps": 1, "stages": 1, "batch": 8} | changes
     config = TrainConfig(**settings)
     model, examples = network(), Examples(TensorDataset(x, y), shift=config.shift_labels)
-    order = Order(len(x), config.batch, config.accumulate, config.seed)
+    order = BatchOrder(len(x), config.batch, config.accumulate, config.seed)
     return Stages(config, Task(model, examples, None, cross_entropy, order, 1), {}), model
 
 

@@ -23,7 +23,7 @@ from training.runs import (
 )
 from waiting import wait
 
-from pprs.pipeline.checkpoint import saved
+from pprs.pipeline.checkpoint import directory
 from pprs.training import TrainConfig
 from pprs.training.resume import abandoned, cut_back, kept_settings
 
@@ -94,7 +94,7 @@ def test_other_settings_win_and_more_steps_are_taken(terminated):
     # After the tests above, which need the run as it was.
     run = terminated[0]
     changed = ["--steps", "14", "--lr", "0.04", "--schedule", "zb-v", "--microbatches", "4"]
-    with patch.object(saved, "verify", wraps=saved.verify) as verify:
+    with patch.object(directory, "verify", wraps=directory.verify) as verify:
         trained(run.parents[1], "--resume", "runs/train", *changed)
     assert verify.call_count == 1  # it reads all there is
     records = metrics(run)

@@ -33,10 +33,10 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Goal:
-    """By what a run is judged.
+    """The measure that runs are compared by.
 
     Args:
-        metric: ``"training_loss"``, or one of the problem's metrics.
+        metric: `"training_loss"`, or one of the problem's metrics.
         better: whether higher or lower values are better.
         target: where it is given, what counts is how much was spent until the metric was at least
             as good; less is better.
@@ -52,7 +52,7 @@ class Goal:
         return self.better if self.target is None else "lower"
 
     def value(self, outcome: Outcome, spent: Spent) -> float:
-        """Of a run: infinitely bad where it diverged before, or never reached the target."""
+        """The value of a run; infinitely bad if it diverged, or never reached the target."""
         if self.target is not None:
             reached = [point for point in outcome.history if self.reached(point)]
             return _spent(reached[0], spent) if reached else math.inf
@@ -61,7 +61,7 @@ class Goal:
         return _metric(outcome.last, self.metric)
 
     def score(self, outcome: Outcome, spent: Spent) -> float:
-        """What tuning goes by: finite, and better the closer a run came to its target."""
+        """The score for tuning: finite, and better the closer a run came to its target."""
         value = self.value(outcome, spent)
         if math.isfinite(value):
             return value
@@ -113,7 +113,7 @@ class Cell:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Of the task."""
+        """The settings of the task."""
         return {"task": type(self.task).__name__, **asdict(self.task)}
 
     def budget(self, data_dir: Path | None) -> Budget:
@@ -124,7 +124,7 @@ class Cell:
         return Budget(evaluations=self.steps * price.evaluations)
 
     def digest(self, method: str, *others: object) -> str:
-        """Of all that a result of a method in it depends on, but the code."""
+        """A hash of all that a method's result in this cell depends on, except the code."""
         named = (self.name, self.settings, self.spent, self.steps, self.tuned_by, self.goal, method)
         return hashlib.sha256(repr((*named, *others)).encode()).hexdigest()[:16]
 

@@ -141,7 +141,7 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
         raise StudyInterrupted(received[0])
     if failures := queue.failures():
         raise StudyError(
-            f"{len(failures)} jobs failed; call it again to try them again:\n{_told(failures)}"
+            f"{len(failures)} jobs failed; call it again to try them again:\n{_reasons(failures)}"
         )
     if left := progress.left:
         raise StudyError(f"{len(left)} jobs have no result, since their workers were stopped")
@@ -170,8 +170,8 @@ def run_report(config: ReportConfig) -> Path:
     Raises:
         ValueError: if results cannot be read, or the report cannot be written.
     """
+    from pprs_experiments.study.accelerated import accelerated_times
     from pprs_experiments.study.report import write_report
-    from pprs_experiments.study.smooth import accelerated_times
 
     if not config.results.exists():
         raise ValueError(
@@ -184,7 +184,7 @@ def run_report(config: ReportConfig) -> Path:
     out = config.out or config.results.parent / "report"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        page = write_report(results, out, smooth=accelerated_times())
+        page = write_report(results, out, accelerated=accelerated_times())
     say(f"wrote {page}")
     return page
 
@@ -194,7 +194,7 @@ def _check_folder(data_dir: Path | None) -> None:
         raise ValueError(f"--data-dir must be a folder that holds data sets, got {data_dir}")
 
 
-def _told(failures: Mapping[str, str]) -> str:
+def _reasons(failures: Mapping[str, str]) -> str:
     """Each reason once, with the first job that it holds for."""
     jobs: dict[str, list[str]] = {}
     for key, error in failures.items():

@@ -1,4 +1,4 @@
-r"""What a step costs: pipeline time, and gradient evaluations per example.
+r"""The price of a step: pipeline time, and gradient evaluations per example.
 
 The pipeline is a chain of $\Delta$ nodes. A node takes $t(n) = (r + n) / (r + m)$ for a pass of n
 rows forward, and the same backward: it costs as much as r rows to start a pass at all (to launch
@@ -25,7 +25,7 @@ take as long as 59 to 63 rows more; smaller layers as long as hundreds."""
 
 @dataclass(frozen=True)
 class Price:
-    """What is paid.
+    """A price.
 
     Args:
         time: pipeline time.
@@ -73,13 +73,13 @@ class Cost:
             )
 
     def node(self, rows: int) -> float:
-        """The time that a node takes for a pass of so many rows, one way."""
+        """The time of a node for a pass of some rows, one way."""
         if math.isinf(self.overhead):
             return 1.0
         return (self.overhead + rows) / (self.overhead + self.examples)
 
     def price(self, samples: int = 1, rows: int | None = None) -> Price:
-        """Of one gradient: the mean over K perturbations of a batch.
+        """The price of one gradient, the mean over K perturbations of a batch.
 
         Args:
             samples: number K of perturbations, each a pass of its own.
@@ -89,7 +89,7 @@ class Cost:
         return Price(self.time(samples, rows), samples * rows / self.examples)
 
     def time(self, samples: int, rows: int) -> float:
-        """The pipeline time of K passes of so many rows, divided in the best way.
+        """The pipeline time of K passes of some rows each, divided in the best way.
 
         Raises:
             ValueError: for numbers below 1.
@@ -103,5 +103,5 @@ class Cost:
         return 2 * passes * self.node(math.ceil(rows / pieces))
 
     def streamed(self, rows: int) -> Price:
-        """Of one gradient where the pipeline never drains: forward and backward of one node."""
+        """The price of one gradient where the pipeline never drains: one node, both ways."""
         return Price(2 * self.node(rows), rows / self.examples)

@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap intervals of interquartile means and of growth rates."""
+"""Bootstrap confidence intervals of interquartile means and of growth rates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer: TypeAlias = Literal["yes", "no", "cannot say"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and what it may be.
+    """An estimate with its confidence interval.
 
     Args:
         value: the estimate; NaN where there is none.
@@ -37,7 +37,7 @@ class Interval:
             margin: what difference does not matter, above 0.
 
         Returns:
-            ``"yes"`` if the whole interval is, ``"no"`` if none of it is.
+            `"yes"` if the whole interval is, `"no"` if none of it is.
         """
         positive(margin=margin)
         if value - margin <= self.low and self.high <= value + margin:
@@ -117,7 +117,7 @@ def growth(
         seed: of the bootstrap.
 
     Raises:
-        ValueError: for sizes or times that are not as said, and as :func:`interval`.
+        ValueError: for sizes or times that are not as said, and as `interval`.
 
     Example:
         >>> exponent = growth([1, 2, 4], [[5.0, 5.0], [10.0, 10.0], [20.0, 20.0]])
@@ -153,7 +153,7 @@ def _check(level: float, draws: int) -> None:
 
 
 Statistic: TypeAlias = Callable[[Sequence[Array]], Array]
-"""Of cells, each of shape ``(..., seeds)``."""
+"""A statistic of cells, each of shape `(..., seeds)`."""
 
 
 class _Drawn(NamedTuple):

@@ -13,7 +13,7 @@ from pprs.smoothing import derive_seed
 from pprs_experiments.study.cell import Cell, Goal
 from pprs_experiments.study.methods import METHODS, Hyperparameters
 from pprs_experiments.study.problem import Problem
-from pprs_experiments.study.results import Result, Run, job_key
+from pprs_experiments.study.results import Result, SeedRun, job_key
 from pprs_experiments.study.run import Budget, Outcome, run
 from pprs_experiments.study.tuning import tune
 
@@ -30,7 +30,7 @@ class Effort:
 
     Args:
         trials: hyperparameters that are tried.
-        tuning_seeds: problems that each trial runs on; none of them is among the ``seeds``.
+        tuning_seeds: problems that each trial runs on; none of them is among the `seeds`.
         seeds: problems that the tuned method runs on.
         points: of the history that results keep.
     """
@@ -77,12 +77,12 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """Of all that the result depends on but the code."""
+        """A hash of all that the result depends on, except the code."""
         return self.cell.digest(self.method, METHODS[self.method].space, self.effort)
 
     @property
     def direction(self) -> Direction:
-        """Of tuning."""
+        """Whether tuning maximises or minimises."""
         return "maximize" if self.cell.tuned_by.better_value == "higher" else "minimize"
 
     def compute(self, study: Study, data_dir: Path | None) -> Result:
@@ -131,10 +131,10 @@ class Job:
 
     def _run(
         self, found: Hyperparameters, number: int, budget: Budget, data_dir: Path | None
-    ) -> Run:
+    ) -> SeedRun:
         goal, points = self.cell.goal, self.effort.points
         outcome = self._outcome(found, ("run", number), budget, data_dir, goal, points)
-        return Run.of(number, outcome, goal, self.cell.spent, points)
+        return SeedRun.of(number, outcome, goal, self.cell.spent, points)
 
     def _outcome(
         self,

@@ -16,7 +16,7 @@ from pprs_experiments.study.cost import Cost, Price
 Batch: TypeAlias = tuple[Tensor, ...]
 Measure: TypeAlias = Callable[[], float]
 Factory: TypeAlias = Callable[[int], "Problem"]
-"""A seed to a problem: it draws examples and initial weights, each by a name, see :func:`drawing`.
+"""A seed to a problem: it draws examples and initial weights, each by a name, see `drawing`.
 """
 
 
@@ -43,7 +43,7 @@ class Problem:
     Args:
         model: whose trainable parameters are trained.
         loss: of the tensors of a batch, a scalar; it reaches the parameters through the model.
-        batch: all training examples, tensors of shape ``(m, ...)``; none where the loss takes none,
+        batch: all training examples, tensors of shape `(m, ...)`; none where the loss takes none,
             and then it is not divisible.
         cost: of its gradients; says too whether the loss is a mean over examples, so that parts of
             the batch, and noise for each example, are possible.
@@ -94,7 +94,7 @@ class Problem:
         return self.adversary.attack(batch, generator) if self.adversary else batch
 
     def price(self, samples: int = 1, rows: int | None = None) -> Price:
-        """Of one gradient, as :meth:`Cost.price`, and of the adversary before it."""
+        """The price of one gradient, as `Cost.price`, and of the adversary before it."""
         inner = self.adversary.steps if self.adversary else 0
         return self.cost.price(samples, rows) + self.cost.price(1, rows) * inner
 

@@ -1,4 +1,4 @@
-"""What of a study is finished, in a file and in words."""
+"""The progress of a study: finished results in a file, and a line about the rest."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Progress:
 
 
 def say(message: str) -> None:
-    """At once, where the output goes to a file too."""
+    """Print at once, also into a file."""
     print(message, flush=True)
 
 

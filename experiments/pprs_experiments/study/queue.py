@@ -165,7 +165,7 @@ class Queue:
         return Standing(keys("WAITING"), keys("RUNNING"), keys("COMPLETE"))
 
     def results(self, keys: Iterable[str] | None = None) -> dict[str, Result]:
-        """By key, of those that are done; of all by default."""
+        """The results by key, of jobs that are done; all by default."""
         wanted = None if keys is None else set(keys)
         return {
             key: Result.from_line(trial.user_attrs["result"])
@@ -174,7 +174,7 @@ class Queue:
         }
 
     def failures(self) -> dict[str, str]:
-        """By key, why jobs have failed that did not succeed later."""
+        """The reasons by key, of jobs that failed and did not succeed later."""
         failed = {
             key: trial.user_attrs["error"]
             for key, trial in self._trials("FAIL")

@@ -15,7 +15,7 @@ from pprs_experiments.study.run import Outcome
 
 
 @dataclass(frozen=True)
-class Run:
+class SeedRun:
     """How a method did with the tuned hyperparameters on the problem of one seed.
 
     Args:
@@ -43,8 +43,8 @@ class Run:
     history: tuple[tuple[float, float, float], ...]
 
     @classmethod
-    def of(cls, seed: int, outcome: Outcome, goal: Goal, spent: Spent, kept: int) -> Run:
-        """From an outcome.
+    def of(cls, seed: int, outcome: Outcome, goal: Goal, spent: Spent, kept: int) -> SeedRun:
+        """The result of an outcome.
 
         Args:
             seed: of the run.
@@ -72,7 +72,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a method in a cell.
+    """The result of a method in a cell.
 
     Args:
         cell: its name.
@@ -100,20 +100,20 @@ class Result:
     tuned: float
     trials: int
     seconds: float
-    runs: tuple[Run, ...]
+    runs: tuple[SeedRun, ...]
 
     @property
     def key(self) -> str:
-        """What the job is called that it came of."""
+        """The key of its job."""
         return job_key(self.cell, self.spent, self.method, self.definition)
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Of the goal, of each seed."""
+        """The goal's value for each seed."""
         return tuple(run.value for run in self.runs)
 
     def metric(self, name: str) -> tuple[float, ...]:
-        """Of each seed: ``training_loss``, or one of the metrics."""
+        """The `training_loss`, or another metric, for each seed."""
         if name == "training_loss":
             return tuple(run.training_loss for run in self.runs)
         return tuple(run.metrics[name] for run in self.runs)
@@ -124,7 +124,7 @@ class Result:
 
     @classmethod
     def from_line(cls, line: str) -> Result:
-        """What :meth:`to_line` wrote.
+        """What `to_line` wrote.
 
         Raises:
             ValueError: for anything else.
@@ -143,7 +143,7 @@ class Result:
 
 
 def job_key(cell: str, spent: Spent, method: str, definition: str) -> str:
-    """What a job is called in storage."""
+    """The key of a job in storage."""
     return f"{cell} | {spent} | {method} | {definition}"
 
 
@@ -174,14 +174,14 @@ def write_results(file: Path, results: Iterable[Result]) -> None:
     partial.replace(file)
 
 
-def _run(held: Mapping[str, Any], worst: float) -> Run:
+def _run(held: Mapping[str, Any], worst: float) -> SeedRun:
     """JSON has no infinity: what is not finite was never reached, or diverged."""
     values = {**held, "value": worst if held["value"] is None else held["value"]}
     if held["training_loss"] is None:
         values["training_loss"] = math.inf
     points = held["history"]
     values["history"] = tuple((t, e, math.inf if f is None else f) for t, e, f in points)
-    return Run(**values)
+    return SeedRun(**values)
 
 
 def _rounded(value: Any) -> Any:

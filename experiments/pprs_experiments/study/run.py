@@ -165,7 +165,7 @@ def _measure(problem: Problem, stepper: Stepper, wall_time: float) -> Point:
 def _ended(
     problem: Problem, stepper: Stepper, point: Point, names: Collection[str] | None
 ) -> Point:
-    """With what is measured at the end only."""
+    """Add what is measured at the end only."""
     with stepper.evaluating():
         final = {
             name: metric()

@@ -1,4 +1,4 @@
-"""What the outcomes of many seeds come to: interquartile means and paired differences.
+"""Statistics of the outcomes of many seeds: interquartile means and paired differences.
 
 A cell is one setting of the study; its outcomes are one number for each seed. Numbers may be
 infinite, where something was never reached. They may not be NaN.
@@ -30,10 +30,10 @@ def iqm(values: ArrayLike) -> Array:
     more than a quarter of the values are, and NaN if that holds for both infinities.
 
     Args:
-        values: shape ``(..., n)``, n at least 1.
+        values: shape `(..., n)`, n at least 1.
 
     Returns:
-        Shape ``(...)``.
+        Shape `(...)`.
 
     Raises:
         ValueError: for no values, or NaN.
@@ -51,7 +51,7 @@ def iqm(values: ArrayLike) -> Array:
 
 
 def trimmed(values: Array) -> Array:
-    """As :func:`iqm`, of what is known to be free of NaN."""
+    """As `iqm`, for values without NaN."""
     n = values.shape[-1]
     position = np.arange(n)
     inside = np.minimum(position + 1, 0.75 * n) - np.maximum(position, 0.25 * n)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy import Connection, Engine
 
-HEARTBEAT = 10  # seconds; a job whose worker was not heard of for four of them is lost
+HEARTBEAT = 10  # seconds; a job whose worker sends none for four of them is lost
 _PATIENCE = 2 * HEARTBEAT  # to write to a file: less than what makes a worker a lost one
 
 

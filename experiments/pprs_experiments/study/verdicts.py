@@ -1,4 +1,4 @@
-"""Is a method better than its rival? An exact rank test, corrected for several comparisons."""
+"""Verdicts on methods: an exact signed-rank test, corrected for several comparisons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class RankTest:
-    """What a signed-rank test says.
+    """The result of a signed-rank test.
 
     Args:
         p: two-sided.
@@ -45,7 +45,7 @@ class Verdict:
         difference: the interquartile mean of the paired differences, with its interval.
         p: of the rank test, two-sided.
         corrected: p, corrected for the number of comparisons.
-        balance: of the ranks, see :class:`RankTest`.
+        balance: of the ranks, see `RankTest`.
         wins: units in which the method is better, of cells by the sum of their signed ranks.
         ties: units in which the two are equal.
         losses: units in which the rival is better.
@@ -164,11 +164,11 @@ def verdicts(
         better: which outcomes are better, higher or lower ones.
         alpha: above 0 and below 1.
         draws: of the bootstrap, at least 1.
-        unit: that is drawn by itself, see :func:`rank_test` and :func:`interval`.
+        unit: that is drawn by itself, see `rank_test` and `interval`.
         seed: of the bootstrap.
 
     Raises:
-        ValueError: as :func:`rank_test` and :func:`interval`, or for another ``better``.
+        ValueError: as `rank_test` and `interval`, or for another `better`.
 
     Example:
         >>> made = {"Adam": [[0.1, 0.2, 0.15, 0.3, 0.12, 0.22, 0.18, 0.25]]}
@@ -197,7 +197,7 @@ def verdict(
     unit: Unit = "seed",
     seed: int = 0,
 ) -> Verdict:
-    """The verdict on a comparison that is the only one made; see :func:`verdicts`."""
+    """The verdict on a comparison that is the only one made; see `verdicts`."""
     (found,) = verdicts(
         {"": differences},
         better=better,

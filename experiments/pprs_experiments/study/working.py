@@ -29,10 +29,10 @@ def work(storage: str, name: str, jobs: Mapping[str, Job], data_dir: Path | None
     ends the process at once; what it had under way is free after some heartbeats.
 
     Args:
-        storage: as for :class:`Queue`.
-        name: as for :class:`Queue`.
+        storage: as for `Queue`.
+        name: as for `Queue`.
         jobs: all there may be, by key.
-        data_dir: as for :meth:`Job.compute`.
+        data_dir: as for `Job.compute`.
 
     Raises:
         ValueError: if the storage cannot be opened, or holds jobs of another version.
@@ -56,7 +56,7 @@ def work(storage: str, name: str, jobs: Mapping[str, Job], data_dir: Path | None
 
 
 def _check_known(queue: Queue, jobs: Mapping[str, Job]) -> None:
-    """Raise ``ValueError`` if a job waits that is not among these."""
+    """Raise `ValueError` if a job waits that is not among these."""
     unknown = [key for key in queue.standing().waiting if key not in jobs]
     if unknown:
         raise ValueError(
@@ -74,8 +74,8 @@ def workers(
     Args:
         number: of processes.
         queue: that they work on.
-        jobs: as for :func:`work`.
-        data_dir: as for :func:`work`.
+        jobs: as for `work`.
+        data_dir: as for `work`.
     """
     started: list[BaseProcess] = [
         PROCESSES.Process(

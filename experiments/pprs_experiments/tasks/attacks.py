@@ -27,26 +27,26 @@ def pgd(
     r"""Projected gradient ascent of the loss in the inputs, all of them at most $\varepsilon$ away.
 
     $x_{t+1} = P(x_t + s \varepsilon\, \mathrm{sign} \nabla_x \ell(x_t))$, where P projects on the
-    box of all inputs within ``bounds`` that differ from x by at most $\varepsilon$ in every pixel.
+    box of all inputs within `bounds` that differ from x by at most $\varepsilon$ in every pixel.
     A loss that is convex in the inputs never falls on the way. From Madry et al., Towards deep
     learning models resistant to adversarial attacks, 2018.
 
     The model runs in evaluation mode, and is left in the modes and with the gradients it had.
 
     Args:
-        model: inputs ``(m, ...)`` to outputs ``(m, classes)``.
+        model: inputs `(m, ...)` to outputs `(m, classes)`.
         loss: of outputs and labels, a scalar.
-        x: inputs, shape ``(m, ...)``, within the bounds.
-        y: labels, shape ``(m,)``.
+        x: inputs, shape `(m, ...)`, within the bounds.
+        y: labels, shape `(m,)`.
         epsilon: $\varepsilon$ in the inputs' units, at least 0: a number, or a tensor such as
-            ``Scale.radius`` gives, which broadcasts to the inputs.
+            `Scale.radius` gives, which broadcasts to the inputs.
         steps: how many, at least 1.
         step: s, above 0: the size of a step as a part of $\varepsilon$.
-        bounds: the least and the largest inputs, such as ``Scale.bounds``.
-        generator: draws where to start, uniformly within $\varepsilon$ of x; ``None``: at x.
+        bounds: the least and the largest inputs, such as `Scale.bounds`.
+        generator: draws where to start, uniformly within $\varepsilon$ of x; `None`: at x.
 
     Returns:
-        The last inputs, shape ``(m, ...)``, without a gradient.
+        The last inputs, shape `(m, ...)`, without a gradient.
 
     Raises:
         ValueError: for an argument out of its range, or inputs outside the bounds.

@@ -47,7 +47,7 @@ def few_shot(
         shots: training images per class, at least 1.
         validation: validation images per class, at least 1.
         generator: draws the images. Which ones are for training depends on the shots only, and
-            which are for validation not on ``test``.
+            which are for validation not on `test`.
         dtype: of the images.
         test: the most images for testing, drawn from all of them; by default all.
 

@@ -24,7 +24,7 @@ def read_bytes(file: Path) -> bytes:
 
 
 def check_labels(file: Path, labels: Tensor, classes: int) -> Tensor:
-    """The labels of a file as int64, all below ``classes``.
+    """The labels of a file as int64, all below `classes`.
 
     Raises:
         ValueError: if there is none, or one is larger.

@@ -1,4 +1,4 @@
-"""Losses of every example, for aggregations other than their mean: ``(m, classes)`` to ``(m,)``."""
+"""Losses of every example, for aggregations other than their mean: `(m, classes)` to `(m,)`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PerExampleName: TypeAlias = Literal["hinge", "cross-entropy", "l1"]
 
 
 def hinges(scores: Tensor, labels: Tensor) -> Tensor:
-    """The hinge loss of every example, shape ``(m,)``."""
+    """The hinge loss of every example, shape `(m,)`."""
     return margins(scores, labels) / scores.shape[1]
 
 
 def cross_entropies(scores: Tensor, labels: Tensor) -> Tensor:
-    """The cross-entropy of every example, shape ``(m,)``."""
+    """The cross-entropy of every example, shape `(m,)`."""
     return F.cross_entropy(scores, labels, reduction="none")
 
 
 def distances(outputs: Tensor, labels: Tensor) -> Tensor:
-    r"""The ℓ1 distance of every example's outputs to the label's unit vector, shape ``(m,)``."""
+    r"""The ℓ1 distance of every example's outputs to the label's unit vector, shape `(m,)`."""
     return (outputs - _members(labels, outputs.shape[1]).to(outputs.dtype)).abs().sum(1)
 
 

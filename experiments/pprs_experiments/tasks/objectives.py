@@ -16,15 +16,15 @@ from pprs._arguments import counts
 from pprs.training.losses import Loss
 
 Aggregation: TypeAlias = Callable[[Tensor], Tensor]
-"""Losses of examples ``(m,)`` to a scalar."""
+"""Losses of examples `(m,)` to a scalar."""
 
 
 def objective(per_example: Loss, aggregation: Aggregation) -> Loss:
-    """A loss of outputs ``(m, classes)`` and labels ``(m,)``, for any model and ``pprs.smooth``.
+    """A loss of outputs `(m, classes)` and labels `(m,)`, for any model and `pprs.smooth`.
 
     Args:
-        per_example: outputs and labels to the losses of the examples, shape ``(m,)``.
-        aggregation: ``mean``, ``maximum``, or what ``cvar`` gives.
+        per_example: outputs and labels to the losses of the examples, shape `(m,)`.
+        aggregation: `mean`, `maximum`, or what `cvar` gives.
 
     Example:
         >>> from pprs_experiments.tasks.losses import distances
@@ -36,7 +36,7 @@ def objective(per_example: Loss, aggregation: Aggregation) -> Loss:
 
 
 def mean(losses: Tensor) -> Tensor:
-    """Of all losses."""
+    """The mean of all losses."""
     return losses.mean()
 
 
@@ -78,7 +78,7 @@ def cvar_above(losses: Tensor, threshold: Tensor, alpha: float) -> Tensor:
     conditional value-at-risk, 2000.
 
     Args:
-        losses: shape ``(m,)``.
+        losses: shape `(m,)`.
         threshold: t, a scalar.
         alpha: $\alpha$, above 0 and at most 1.
 
@@ -95,12 +95,12 @@ def worst_group(per_example: Loss, groups: int) -> Loss:
     A group without examples in the batch does not count.
 
     Args:
-        per_example: outputs and labels to the losses of the examples, shape ``(m,)``.
+        per_example: outputs and labels to the losses of the examples, shape `(m,)`.
         groups: how many there are, at least 1.
 
     Returns:
-        A loss of outputs ``(m, classes)`` and targets ``(m, 2)``: labels, and groups from 0 to
-        ``groups - 1``.
+        A loss of outputs `(m, classes)` and targets `(m, 2)`: labels, and groups from 0 to
+        `groups - 1`.
 
     Raises:
         ValueError: for another number of groups; the loss, for targets of another shape.
@@ -126,11 +126,11 @@ def worst_group(per_example: Loss, groups: int) -> Loss:
 
 
 def group_means(losses: Tensor, group: Tensor, groups: int) -> Tensor:
-    r"""The mean loss of every group, shape ``(groups,)``; $-\infty$ of one without examples.
+    r"""The mean loss of every group, shape `(groups,)`; $-\infty$ of one without examples.
 
     Args:
-        losses: shape ``(m,)``.
-        group: of each example, shape ``(m,)``.
+        losses: shape `(m,)`.
+        group: of each example, shape `(m,)`.
         groups: how many there are.
     """
     member = group[:, None] == torch.arange(groups, device=group.device)

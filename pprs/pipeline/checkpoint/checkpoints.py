@@ -15,9 +15,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs._arguments import counts, positive
-from pprs.pipeline.checkpoint.peers import CheckpointError, Peers, check_plain
-from pprs.pipeline.checkpoint.saved import begin, finish, intact, newest
-from pprs.pipeline.checkpoint.shards import (
+from pprs.pipeline.checkpoint.collectives import CheckpointError, Collectives, check_plain
+from pprs.pipeline.checkpoint.directory import begin, finish, intact, newest
+from pprs.pipeline.checkpoint.storage import (
     Manifest,
     check_fits,
     read_manifest,
@@ -29,19 +29,19 @@ from pprs.pipeline.checkpoint.shards import (
 class Checkpoints:
     """The checkpoints of a run, in a folder that all its ranks see.
 
-    A checkpoint is a folder ``<number>-step-<step>``. The number counts the saves, so that after
+    A checkpoint is a folder `<number>-step-<step>`. The number counts the saves, so that after
     going back to an older checkpoint the newest is still the one written last. It is written under
     another name and renamed when every rank's part is on the disk. The checksums find damage; they
     are no signature.
 
-    Every rank makes one, and ``due``, ``save``, ``close``, ``latest``, ``load`` and ``read`` are
+    Every rank makes one, and `due`, `save`, `close`, `latest`, `load` and `read` are
     collective calls. As a context manager it closes after success; a rank that fails leaves at
     once, since the others may never come.
 
     Args:
         folder: made at the first save.
-        every: save each so many steps, at least 1.
-        minutes: save when so many minutes, above 0, have passed since the last save.
+        every: number of steps between saves, at least 1.
+        minutes: time between saves, above 0.
         keep: how many of the newest complete checkpoints stay, at least 1.
         group: the ranks; all by default.
 
@@ -75,19 +75,19 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self.every, self.minutes, self.keep = every, minutes, keep
         # Two groups: what the writing thread says must not mix with what the caller's thread says.
-        self._peers, self._writers = Peers(group), Peers(group)
+        self._collectives, self._writers = Collectives(group), Collectives(group)
         self._last = monotonic()
         self._pending: _Background | None = None
 
     def due(self, step: int) -> bool:
-        """Whether to save after ``step`` steps; the same on all ranks, by the clock of rank 0."""
+        """Whether to save after `step` steps; the same on all ranks, by the clock of rank 0."""
         if step < 1:
             return False
         if self.every is not None and step % self.every == 0:
             return True
         if self.minutes is None:
             return False
-        return self._peers.decision(monotonic() - self._last >= 60 * self.minutes)
+        return self._collectives.decision(monotonic() - self._last >= 60 * self.minutes)
 
     def save(self, step: int, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Copy the tensors, and write them while the caller goes on.
@@ -97,7 +97,7 @@ class Checkpoints:
         Args:
             step: the number of steps done, at least 0.
             tensors: what belongs to this rank only, by full names; may be empty.
-            numbers: what JSON can say. A key that several ranks pass has the same value on all.
+            numbers: JSON values. A key that several ranks pass has the same value on all.
 
         Raises:
             CheckpointError: if the save before this one failed; then this one is not begun.
@@ -139,7 +139,7 @@ class Checkpoints:
             self.close()
 
     def latest(self, *, contents: bool = True) -> Path | None:
-        """The newest intact checkpoint, or ``None`` where there is none at all.
+        """The newest intact checkpoint, or `None` where there is none at all.
 
         Damaged ones are left out with a warning.
 
@@ -150,7 +150,7 @@ class Checkpoints:
         Raises:
             CheckpointError: if there are checkpoints, but all are damaged.
         """
-        name = self._peers.first(lambda: newest(self.folder, contents=contents))
+        name = self._collectives.first(lambda: newest(self.folder, contents=contents))
         return None if name is None else self.folder / name
 
     def load(
@@ -190,7 +190,7 @@ class Checkpoints:
     def read(
         self, path: Path, wanted: Callable[[str], bool]
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The tensors of a checkpoint whose names ``wanted`` accepts, new and on the CPU.
+        """The tensors of a checkpoint whose names `wanted` accepts, new and on the CPU.
 
         For what does not exist yet, such as the state of a new optimizer.
 
@@ -198,7 +198,7 @@ class Checkpoints:
             The tensors by name, and the numbers.
 
         Raises:
-            CheckpointError: as :meth:`load`.
+            CheckpointError: as `load`.
         """
         return self._read(Path(path), lambda manifest: [n for n in manifest.tensors if wanted(n)])
 
@@ -213,9 +213,9 @@ class Checkpoints:
             return manifest.numbers
 
         try:
-            numbers: dict[str, Any] = self._peers.together(work)[self._peers.rank]
+            numbers: dict[str, Any] = self._collectives.together(work)[self._collectives.rank]
         except CheckpointError as error:
-            other = self._peers.first(lambda: intact(path))
+            other = self._collectives.first(lambda: intact(path))
             raise CheckpointError(f"{error}. {other}") from None
         return read, numbers
 

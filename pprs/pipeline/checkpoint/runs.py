@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pprs.pipeline.checkpoint.checkpoints import Checkpoints
-from pprs.pipeline.checkpoint.peers import CheckpointError
+from pprs.pipeline.checkpoint.collectives import CheckpointError
 from pprs.pipeline.checkpoint.state import belongs_to, load_optimizer_state, optimizer_state
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def save_run(
     Args:
         checkpoints: where to.
         pipeline: whose steps count.
-        optimizer: over ``pipeline.named_parameters()``.
+        optimizer: over `pipeline.named_parameters()`.
         numbers: what else to keep, of types that JSON knows; the same in all processes.
     """
     tensors, scalars = optimizer_state(optimizer, _parameters(pipeline))
@@ -53,7 +53,7 @@ def resume_run(
         path: of the checkpoint; the newest by default.
 
     Returns:
-        The numbers that were passed to :func:`save_run`.
+        The numbers that were passed to `save_run`.
 
     Raises:
         CheckpointError: if there is none, or it is damaged.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from pprs.pipeline.checkpoint.peers import check_plain
+from pprs.pipeline.checkpoint.collectives import check_plain
 
 _DTYPES = {"bool": torch.bool, "int": torch.int64, "float": torch.float64}
 # Says for each parameter in which group it was, and that its state was saved, be it empty.
@@ -20,7 +20,7 @@ _NAMES = ("params", "param_names")
 def optimizer_state(
     optimizer: Optimizer, names: Mapping[str, nn.Parameter], prefix: str = "optimizer."
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimizer's state by name, as :meth:`pprs.pipeline.Checkpoints.save` takes it.
+    """An optimizer's state by name, as `pprs.pipeline.Checkpoints.save` takes it.
 
     Args:
         optimizer: any whose state is tensors and numbers by parameter, as most of torch's. On
@@ -29,8 +29,8 @@ def optimizer_state(
         prefix: of the tensors' names.
 
     Returns:
-        The tensors, not copied: ``prefix + parameter + "." + key``, where a Python number is a
-        tensor without dimensions and its type follows the key (``"count:int"``). And the numbers:
+        The tensors, not copied: `prefix + parameter + "." + key`, where a Python number is a
+        tensor without dimensions and its type follows the key (`"count:int"`). And the numbers:
         the hyperparameters of each group, which are the same on all ranks.
 
     Raises:
@@ -62,7 +62,7 @@ def optimizer_state(
 
 
 def belongs_to(names: Collection[str], prefix: str = "optimizer.") -> Callable[[str], bool]:
-    """Which tensors are optimizer state of some parameters: for :meth:`Checkpoints.read`."""
+    """Which tensors are optimizer state of some parameters: for `Checkpoints.read`."""
     return lambda name: (
         name.startswith(prefix) and name.removeprefix(prefix).rpartition(".")[0] in names
     )
@@ -75,13 +75,13 @@ def load_optimizer_state(
     numbers: Mapping[str, Any],
     prefix: str = "optimizer.",
 ) -> None:
-    """Give an optimizer what :func:`optimizer_state` took from one, on these ranks or others.
+    """Give an optimizer what `optimizer_state` took from one, on these ranks or others.
 
     Args:
         optimizer: of the same type, with the same param groups; what it was before is lost.
         names: all its parameters, by their names in the whole network.
         tensors: with the state of these parameters; others are left alone.
-        numbers: the second result of :func:`optimizer_state`.
+        numbers: the second result of `optimizer_state`.
         prefix: of the tensors' names.
 
     Raises:

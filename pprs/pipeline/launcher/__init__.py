@@ -4,7 +4,7 @@ from pprs.pipeline.launcher.agreement import check_same
 from pprs.pipeline.launcher.environment import check_world, device, joined, restarts
 from pprs.pipeline.launcher.failure import LaunchError
 from pprs.pipeline.launcher.launch import LaunchInterrupted, launch
-from pprs.pipeline.launcher.progress import report, whereabouts
+from pprs.pipeline.launcher.progress import last_progress, report_progress
 from pprs.pipeline.launcher.stopping import Stopping
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "check_world",
     "device",
     "joined",
+    "last_progress",
     "launch",
-    "report",
+    "report_progress",
     "restarts",
-    "whereabouts",
 ]

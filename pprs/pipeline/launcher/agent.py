@@ -1,4 +1,4 @@
-"""The processes of this machine, in the hands of torch's elastic agent."""
+"""The processes of this machine, run by torch's elastic agent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from pprs.pipeline.launcher.failure import Failure, first
-from pprs.pipeline.launcher.progress import FOLDER, read_whereabouts
+from pprs.pipeline.launcher.progress import FOLDER, read_progress
 from pprs.pipeline.launcher.rank import Work, start
 from pprs.pipeline.launcher.script import pickling
 
@@ -69,7 +69,7 @@ class Agent(SimpleElasticAgent):
         self._stopping = False
 
     def end(self) -> None:
-        """Leave no process behind, whatever has happened."""
+        """End all processes, whatever has happened."""
         with _blocked():
             self._kill()
 
@@ -122,7 +122,7 @@ class Agent(SimpleElasticAgent):
             Failure(
                 rank,
                 len(self._processes),
-                read_whereabouts(self._folder, rank),
+                read_progress(self._folder, rank),
                 ProcessFailure(rank, self._pid(rank), code, str(self._error_file(rank))),
             )
             for rank, process in self._processes.items()

@@ -1,4 +1,4 @@
-"""All ranks must be started with the same settings: find the one that was not."""
+"""Check that all ranks were started with the same settings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def check_same(
     group: dist.ProcessGroup | None = None,
     wanted: str = "all ranks must be started with the same settings",
 ) -> None:
-    """Refuse to go on, on all ranks alike, if any rank has other settings; a collective call.
+    """Raise `ValueError` on all ranks if any has different settings; a collective call.
 
     Args:
-        settings: values by name, compared by their ``repr``.
+        settings: values by name, compared by their `repr`.
         group: the ranks that are to agree, by default all.
-        wanted: what should have been, for the error.
+        wanted: what all should have, for the error.
 
     Raises:
         ValueError: if two ranks differ; it names the first setting that does.

@@ -1,4 +1,4 @@
-"""What a launcher told this process through its environment, and what that means."""
+"""The environment variables by which a launcher describes this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNSET = "if no launcher started this process, unset RANK WORLD_SIZE MASTER_ADDR 
 
 
 def check_world(processes: int) -> None:
-    """Raise ``ValueError`` unless the launcher that has started this process fits.
+    """Raise `ValueError` unless the launcher that has started this process fits.
 
     Args:
         processes: how many it should have started.
@@ -56,7 +56,7 @@ def restarts() -> int:
 
 
 def attempt() -> str:
-    """What this attempt calls its part of the store: what earlier ones left must not be read.
+    """The prefix of this attempt's keys in the store: those of earlier attempts must not be read.
 
     The agents of several machines count their restarts each for itself, so there it says nothing.
     """

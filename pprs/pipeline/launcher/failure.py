@@ -1,4 +1,4 @@
-"""Which rank failed by itself, and how to say so."""
+"""The rank whose failure came first, and the message about it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LaunchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Failure:
-    """How a process ended that should not have.
+    """A process that has failed.
 
     Args:
         rank: its rank.
@@ -72,7 +72,7 @@ class Failure:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Least for the one that failed by itself.
+        """A sort key, least for the failure that came first.
 
         A rank that was killed, or left without a word, did so by itself. An exception may only
         say that the connection to such a rank was lost; of those the first counts.
@@ -88,11 +88,11 @@ class Failure:
 
 
 def first_line(said: str) -> str:
-    """Of a message of several lines what comes first; the stack has the rest."""
+    """The first line of a message; the stack has the rest."""
     lines = [line.strip() for line in said.strip().splitlines() if line.strip()] or [""]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def first(failures: Sequence[Failure]) -> Failure:
-    """The one that failed by itself; the others only lost their connection to it."""
+    """The failure that came first; other ranks only lost their connection to that one."""
     return min(failures, key=lambda failure: failure.order)

@@ -19,14 +19,14 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
 from pprs.pipeline.launcher.environment import attempt, launcher_has_store, store_address
-from pprs.pipeline.launcher.patience import Patience
-from pprs.pipeline.launcher.progress import FOLDER, read_whereabouts, whereabouts
+from pprs.pipeline.launcher.progress import FOLDER, last_progress, read_progress
+from pprs.pipeline.launcher.stall_detector import StallDetector
 
 _LEFT = "left"
 
 
 class SilentRank(RuntimeError):
-    """Nothing has been heard of a rank; the message is the whole sentence."""
+    """A rank has sent no heartbeat; the message is the whole sentence."""
 
 
 class Heartbeat:
@@ -37,7 +37,7 @@ class Heartbeat:
     itself waits if the store's machine is the one that is gone, and the launcher.
 
     Args:
-        silence: seconds after which a rank of which nothing is heard is given up.
+        silence: seconds without a heartbeat after which a rank counts as failed.
         grace: seconds to leave by itself if the launcher dies.
     """
 
@@ -74,9 +74,9 @@ class Heartbeat:
             keys = [str(rank) for rank in range(self._world)]
             for key in keys:
                 store.compare_set(key, "", "0")  # so that reading waits for no one
-            patience = Patience(self._silence, time.monotonic())
+            detector = StallDetector(self._silence, time.monotonic())
             while not self._closing.wait(self._period):
-                self._round(store, keys, patience)
+                self._round(store, keys, detector)
             if self._finished:
                 self._leave(store, keys)
         except RuntimeError:
@@ -90,13 +90,13 @@ class Heartbeat:
         client = TCPStore(host, port, None, False, timeout, wait_for_workers=False)
         return PrefixStore(f"{attempt()}/heartbeat", client)
 
-    def _round(self, store: Store, keys: list[str], patience: Patience) -> None:
+    def _round(self, store: Store, keys: list[str], detector: StallDetector) -> None:
         self._rounds += 1
-        store.set(str(self._rank), f"{self._rounds} {whereabouts()}")
+        store.set(str(self._rank), f"{self._rounds} {last_progress()}")
         self._last = {rank: said.decode() for rank, said in enumerate(store.multi_get(keys))}
         watched = self._last.items()
         others = {rank: said for rank, said in watched if rank != self._rank and said != _LEFT}
-        for rank in patience.look(others, time.monotonic()):
+        for rank in detector.stalled(others, time.monotonic()):
             self._give_up(self._name(rank))
 
     def _leave(self, store: Store, keys: list[str]) -> None:
@@ -109,7 +109,7 @@ class Heartbeat:
             time.sleep(0.02)
 
     def _watch(self) -> None:
-        patience = Patience(self._silence, time.monotonic())
+        detector = StallDetector(self._silence, time.monotonic())
         launcher = multiprocessing.parent_process()
         while launcher or not self._closing.is_set():
             if launcher is None:
@@ -118,19 +118,19 @@ class Heartbeat:
                 self._leave_alone()
             if self._closing.is_set():
                 continue
-            if patience.look({0: self._rounds}, time.monotonic()):
+            if detector.stalled({0: self._rounds}, time.monotonic()):
                 self._give_up("the launcher" if launcher_has_store() else self._name(0))
 
     def _name(self, rank: int) -> str:
         if folder := os.environ.get(FOLDER):  # newer than what the rank said last
-            where = read_whereabouts(Path(folder), rank)
+            where = read_progress(Path(folder), rank)
         else:
             where = self._last.get(rank, "").partition(" ")[2]
         return f"rank {rank} ({where})" if where else f"rank {rank}"
 
     def _give_up(self, who: str) -> NoReturn:
         try:
-            raise SilentRank(f"{who} has not been heard of for {self._silence:g} s")
+            raise SilentRank(f"{who} has sent no heartbeat for {self._silence:g} s")
         except SilentRank as error:
             get_error_handler().record_exception(error)
             if FOLDER not in os.environ:  # no launcher of ours will say it
@@ -138,7 +138,7 @@ class Heartbeat:
         os._exit(1)
 
     def _leave_alone(self) -> NoReturn:
-        """The launcher has died and can stop nobody: leave as if it had asked to."""
+        """Leave as after a signal: the launcher has died and can stop nobody."""
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(self._grace)
         os._exit(1)

@@ -41,7 +41,7 @@ def launch(
     grace: float = 5.0,
     silence: float = 60.0,
 ) -> None:
-    """Run ``worker(*args)`` in so many processes, inside torch.distributed's process group.
+    """Run `worker(*args)` in a number of processes, inside torch.distributed's process group.
 
     Started by hand, this starts the processes on this machine and returns when all have ended.
     Started by torchrun, this process is one of them already; then torchrun's own options tell how
@@ -52,7 +52,7 @@ def launch(
         processes: their number, at least 1.
         args: what can be pickled.
         max_restarts: how often all ranks start again after one has failed; each time is told on
-            stderr. The worker sees the count in ``restarts()``.
+            stderr. The worker sees the count in `restarts()`.
         grace: seconds in which the ranks may leave by themselves after a signal to this process;
             then they are killed. A second signal kills at once. After one of them has failed the
             others have these seconds, too, but 5 at most.

@@ -16,7 +16,7 @@ def keep_freed_memory() -> bool:
     get every page anew from the system can cost a third of a step on a CPU.
 
     Returns:
-        Whether this allocator can be told; only glibc's can.
+        Whether this allocator has the setting; only glibc's has.
     """
     allocator = ctypes.CDLL(None)
     if not hasattr(allocator, "mallopt") or not hasattr(allocator, "gnu_get_libc_version"):

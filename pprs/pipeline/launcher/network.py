@@ -14,7 +14,7 @@ _SIOCGIFADDR = 0x8915
 
 
 def choose_interface() -> None:
-    """Tell gloo the interface that leads to ``MASTER_ADDR``, unless GLOO_SOCKET_IFNAME is set.
+    """Tell gloo the interface that leads to `MASTER_ADDR`, unless GLOO_SOCKET_IFNAME is set.
 
     By itself gloo takes the one of this machine's host name, which in containers and on many
     distributions is not one that the others reach.
@@ -24,7 +24,7 @@ def choose_interface() -> None:
 
 
 def _interface(host: str, port: int) -> str | None:
-    """The interface from which a host is reached, or None where that cannot be told."""
+    """The interface from which a host is reached, or None if that cannot be found."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind) as asking:

@@ -1,4 +1,4 @@
-"""Where a process is: the stages that it runs and its step, for messages about it."""
+"""The stages and the step that a process is at, for messages about it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-# Names the folder in which the launcher wants to read where the ranks are.
-FOLDER = "PPRS_WHEREABOUTS"
+# The environment variable with the folder from which the launcher reads the ranks' progress.
+FOLDER = "PPRS_PROGRESS_FOLDER"
 
 
 class _Here:
@@ -16,7 +16,7 @@ class _Here:
     file: int | None = None
 
 
-def report(stages: Sequence[int], step: int) -> None:
+def report_progress(stages: Sequence[int], step: int) -> None:
     """Say which stages this process runs and which step begins; costs a few microseconds.
 
     Args:
@@ -28,16 +28,16 @@ def report(stages: Sequence[int], step: int) -> None:
         if _Here.file is None:
             path = Path(os.environ[FOLDER], os.environ["RANK"])
             _Here.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.pwrite(_Here.file, f"{whereabouts()}\n".encode(), 0)
+        os.pwrite(_Here.file, f"{last_progress()}\n".encode(), 0)
 
 
-def whereabouts() -> str:
-    """What was reported last, such as ``"stages 0 and 3, step 7"``; nothing if nothing was.
+def last_progress() -> str:
+    """What was reported last, such as `"stages 0 and 3, step 7"`; nothing if nothing was.
 
-    >>> report([0, 3], 7)
-    >>> whereabouts()
+    >>> report_progress([0, 3], 7)
+    >>> last_progress()
     'stages 0 and 3, step 7'
-    >>> report([], 0)
+    >>> report_progress([], 0)
     """
     if not _Here.stages:
         return ""
@@ -46,7 +46,7 @@ def whereabouts() -> str:
     return f"{which}, step {_Here.step}"
 
 
-def read_whereabouts(folder: Path, rank: int) -> str:
+def read_progress(folder: Path, rank: int) -> str:
     """What a rank has reported last, read by the launcher."""
     path = folder / str(rank)
     # A shorter report leaves the end of a longer one behind its line.

@@ -1,4 +1,4 @@
-"""What a rank does around its work: it joins the others, shows that it lives, and leaves."""
+"""A rank around its worker: it joins the process group, sends heartbeats, and leaves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pprs.pipeline.launcher.failure import LaunchError, first_line
 from pprs.pipeline.launcher.heartbeat import Heartbeat
 from pprs.pipeline.launcher.memory import keep_freed_memory
 from pprs.pipeline.launcher.network import choose_interface
-from pprs.pipeline.launcher.progress import FOLDER, report, whereabouts
+from pprs.pipeline.launcher.progress import FOLDER, last_progress, report_progress
 
 # How long the ranks wait for each other to start; machines of a cluster differ by minutes.
 MEETING_SECONDS = 300.0
@@ -41,12 +41,12 @@ _LOST = ("Connection closed by peer", "Connection reset by peer")
 
 @dataclass(frozen=True)
 class Work:
-    """What a rank is to do.
+    """The worker of a rank, and how it is watched.
 
     Args:
         worker: the function that it runs.
         args: its arguments.
-        silence: seconds after which another rank of which nothing is heard is given up.
+        silence: seconds without a heartbeat after which another rank counts as failed.
         grace: seconds to leave by itself when all must end.
     """
 
@@ -97,7 +97,7 @@ def join(work: Work) -> None:
         LaunchError: if the ranks cannot meet, or the worker fails. The process can still tell,
             and when it ends it does not wait for the others.
     """
-    report((), 0)  # what this process has run before is no part of it
+    report_progress((), 0)  # what this process has run before is no part of it
     try:
         work.run()
     except KeyboardInterrupt:
@@ -109,7 +109,7 @@ def join(work: Work) -> None:
             raise
         # Torch would wait here for sends and receives whose other side may never come.
         atexit.register(_leave, 1)
-        where = f" ({whereabouts()})" if whereabouts() else ""
+        where = f" ({last_progress()})" if last_progress() else ""
         rank, why = int(os.environ["RANK"]), first_line(f"{type(error).__name__}: {error}")
         if any(words in why for words in _LOST):
             raise LaunchError(
@@ -132,7 +132,7 @@ def _meet(backend: str) -> None:
 
 
 def _say_that_it_waits() -> None:
-    """An old shell may hold what a launcher has set: then nobody else will come."""
+    """Say what rank 0 waits for: variables that an old shell holds may have no launcher."""
     if by_torchrun() or FOLDER in os.environ or os.environ["RANK"] != "0":
         return
     host, port = store_address()

@@ -1,4 +1,4 @@
-"""What Python asks of a script that starts processes, each of which imports it anew."""
+"""Checks of a script that starts processes, each of which imports it anew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from multiprocessing import process
 from typing import Any
 
-# How a process leaves in which the script came back to launch(); no signal and no shell has it.
+# Exit code of a process in which the script came back to launch(); no signal and no shell has it.
 CAME_BACK = 74
 
 GUARD = (
@@ -44,7 +44,7 @@ def check_script(worker: Callable[..., Any]) -> None:
 
 @contextmanager
 def pickling() -> Iterator[None]:
-    """Raise ``ValueError`` if what a process gets cannot be pickled."""
+    """Raise `ValueError` if what a process gets cannot be pickled."""
     try:
         yield
     except (pickle.PicklingError, AttributeError, TypeError) as error:

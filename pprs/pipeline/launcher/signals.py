@@ -12,7 +12,7 @@ from types import FrameType
 def handled(
     handler: Callable[[int, FrameType | None], None], signals: Iterable[signal.Signals]
 ) -> Iterator[None]:
-    """Inside, a function is called for signals; for SIGHUP only if that is not ignored."""
+    """Inside the block, a function handles signals; SIGHUP only if that was not ignored."""
     # nohup lets a process ignore SIGHUP, so that it goes on when its terminal is closed.
     ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
     before = {each: signal.signal(each, handler) for each in set(signals) - ignored}

@@ -16,10 +16,10 @@ _ASK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopping:
-    """Inside, SIGINT, SIGTERM and SIGHUP do not end this process but are noted.
+    """Inside the block, SIGINT, SIGTERM and SIGHUP are noted and do not end this process.
 
     They reach the ranks one by one, at any moment. What all ranks do together, such as saving a
-    checkpoint, they must do at the same step, so they ask whether any of them has been signalled::
+    checkpoint, they must do at the same step, so they ask whether any of them has been signalled:
 
         with Stopping() as stopping:
             while step < steps:
@@ -40,7 +40,7 @@ class Stopping:
             group: the ranks that are to agree, by default all.
 
         Returns:
-            the signal, that of the highest number if there are several, or ``None``.
+            the signal, that of the highest number if there are several, or `None`.
         """
         number = self._noted or 0
         if dist.is_initialized():

@@ -1,4 +1,4 @@
-"""Where a chain is cut: by hand, by parameters, or by measured time."""
+"""Where a chain is cut: by hand, or balanced by parameters or measured time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cut_chain(
         example: what the network takes; needed to measure times.
         balance: what is to be equal among the stages.
         cut: the first layer of each stage but the first, by name or number, instead.
-        memory: what a stage may keep; with ``balance="time"``.
+        memory: what a stage may keep; with `balance="time"`.
         group: the processes; all by default.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From any model to a chain of layers that can be cut."""
+"""Any model as a chain of pieces that can be cut."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Chain(nn.Sequential):
 
     Attributes:
         fixed: whether it computes what the model does in the mode only in which it was traced.
-        largest: of a traced model, how finely it was cut, as for :func:`chain`.
-        origin: the model it was cut from; ``None`` for what :func:`chain` has not made.
+        largest: of a traced model, how finely it was cut, as for `chain`.
+        origin: the model it was cut from; `None` for what `chain` has not made.
         before: while it is set, called with the number of each piece before that runs.
     """
 
@@ -74,23 +74,23 @@ def chain(
 ) -> Chain:
     """Cut a model into consecutive pieces that share its parameters.
 
-    An ``nn.Sequential`` gives its layers, those of nested ones too, and needs no example; with one,
+    An `nn.Sequential` gives its layers, those of nested ones too, and needs no example; with one,
     layers stay together between which other things than tensors side by side pass. Every other
-    model is traced by ``torch.export.export`` and cut wherever a single result is alive
+    model is traced by `torch.export.export` and cut wherever a single result is alive
     between two functions that receive parameters: between the halves of a transformer's layers,
     between the blocks of a residual network. What depends on inputs only (masks, positions) each
     piece computes anew; the inputs that it needs travel along, after that result.
 
     The pieces give what the model gives. Every piece calls its parameters and buffers as the
-    model does, so ``piece.state_dict()`` is part of the model's. The sizes of the example hold
+    model does, so `piece.state_dict()` is part of the model's. The sizes of the example hold
     for good, except that of the batch, the first dimension of the first input and of all others
-    of that size; ``x.shape[0]`` in a forward leaves it free, ``len(x)`` does not. Dropout follows
-    ``train()`` and ``eval()`` of the pieces; any other difference between the modes is the one in
+    of that size; `x.shape[0]` in a forward leaves it free, `len(x)` does not. Dropout follows
+    `train()` and `eval()` of the pieces; any other difference between the modes is the one in
     which the model was traced. Parameters that the output does not depend on are in no piece.
 
     Args:
         model: to be cut, unless it is a chain already; a model's output object counts as its
-            ``.logits``.
+            `.logits`.
         example: tensors, the arguments of its forward; the last may be a mapping of keyword
             arguments. The pieces take those that are tensors, in this order.
         largest: a piece with more functions that receive parameters than this, at least 1, is cut
@@ -98,7 +98,7 @@ def chain(
         stages: a traced model that has fewer places to cut than these need is cut finer.
 
     Returns:
-        The pieces, an ``nn.Sequential``.
+        The pieces, an `nn.Sequential`.
 
     Raises:
         ValueError: if torch cannot trace the model, with what torch said.

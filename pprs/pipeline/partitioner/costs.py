@@ -1,4 +1,4 @@
-"""What each piece of a model costs: time and memory, measured."""
+"""The measured time and memory of each piece of a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pprs.pipeline.partitioner.values import called
 
 @dataclass(frozen=True)
 class Cost:
-    """What a piece of a model costs for one batch.
+    """The time and memory of a piece of a model for one batch.
 
     Args:
         forward: seconds.
@@ -45,14 +45,14 @@ def measure(
 
     Args:
         pieces: a chain, or modules that each take the tensors that the one before gives.
-        example: as for :func:`pprs.pipeline.partitioner.chain.chain`.
+        example: as for `pprs.pipeline.partitioner.chain.chain`.
         repeats: how often each piece runs after a first time, at least 1; its times are medians.
 
     Returns:
         The cost of each piece, in order.
 
     Raises:
-        ValueError: for ``repeats`` below 1.
+        ValueError: for `repeats` below 1.
 
     Example:
         >>> costs = measure([nn.Linear(3, 4, dtype=torch.float64)], torch.ones(2, 3).double())

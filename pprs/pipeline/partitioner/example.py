@@ -16,7 +16,7 @@ from pprs.pipeline.partitioner.values import described
 
 
 class Example:
-    """What a model is traced on.
+    """The example on which a model is traced.
 
     Args:
         model: of any kind.
@@ -25,9 +25,9 @@ class Example:
 
     Attributes:
         inputs: all tensors.
-        free: which of their dimensions are, for ``torch.export``.
+        free: which of their dimensions are, for `torch.export`.
         adapter: takes these, and gives a tuple of tensors.
-        outputs: how these lay in what the model gave, last: their numbers in place of them.
+        outputs: structure of the model's last output, with numbers in place of its tensors.
         assigned: buffers, and tensors that are none, that the forward replaced while it was
             traced, as they were.
     """

@@ -1,4 +1,4 @@
-"""The graph of a model, as torch.export sees it, in the functions that models call."""
+"""The graph that torch.export records of a model, in the functions that the model calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Traced:
     """A model's graph.
 
     Args:
-        graph: its placeholders are the inputs; its ``get_attr`` nodes are called as in ``held``.
+        graph: its placeholders are the inputs; its `get_attr` nodes are called as in `held`.
         held: parameters and buffers by their names in the model, constants, and bodies of graphs.
         transient: names of what no checkpoint has: constants, and buffers that are not persistent.
         device: where the example was.
@@ -41,7 +41,7 @@ class Traced:
 
 
 def trace(example: Example) -> Traced:
-    """Trace a model with ``torch.export.export``, its batch free.
+    """Trace a model with `torch.export.export`, its batch free.
 
     Raises:
         ValueError: if torch cannot trace it, with what torch said.
@@ -115,7 +115,7 @@ def _to_attribute(graph: fx.Graph, node: fx.Node, name: str) -> None:
 
 
 def _body(module: fx.GraphModule, device: torch.device) -> fx.GraphModule:
-    """A part of the graph that ran under another setting, such as ``torch.no_grad``."""
+    """A part of the graph that ran under another setting, such as `torch.no_grad`."""
     _clean(module.graph)
     held: dict[str, Any] = {}
     for node in module.graph.find_nodes(op="get_attr"):

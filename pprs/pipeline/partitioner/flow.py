@@ -1,4 +1,4 @@
-"""What is alive between the calls of a model's graph."""
+"""The tensors that are live between the calls of a model's graph."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pprs.pipeline.partitioner.functions import writes
 
 @dataclass(frozen=True)
 class Flow:
-    """Which tensors are alive between the calls of a graph.
+    """The tensors that are live between the calls of a graph.
 
     Only what depends on parameters (or chance) is in the sequence of calls. All else, such as a
     mask made from the inputs, is computed anew by each piece that needs it, from the inputs, which

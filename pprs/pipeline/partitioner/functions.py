@@ -53,7 +53,7 @@ def _here(graph: fx.Graph) -> fx.Node | None:
 
 
 def operation(node: fx.Node) -> str:
-    """The name of the ATen operation that a node calls, ``""`` if none."""
+    """The name of the ATen operation that a node calls, `""` if none."""
     target = node.target
     return target._schema.name.split("::")[1] if isinstance(target, OpOverload) else ""
 
@@ -146,7 +146,7 @@ def mark_mode(graph: fx.Graph, training: bool) -> None:
 
 
 def _by_mode(graph: fx.Graph, node: fx.Node, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """Let what drops values follow ``train()`` and ``eval()`` of the piece."""
+    """Let what drops values follow `train()` and `eval()` of the piece."""
     if "other" in node.meta:
         other = node.meta["other"]
         args, kwargs = _chosen(graph, (args, kwargs), other, node.meta["training"])

@@ -1,4 +1,4 @@
-"""The layers of an ``nn.Sequential`` as pieces, each called as the container would call it."""
+"""The layers of an `nn.Sequential` as pieces, each called as the container would call it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _flat(model: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 def _whole(
     model: nn.Module, layers: Sequence[tuple[str, nn.Module]], example: Sequence[Tensor]
 ) -> list[bool]:
-    """For each layer, whether what it gives is tensors side by side."""
+    """Whether the output of each layer is tensors side by side."""
     passes: list[bool] = []
     value: Any = tuple(x.clone() for x in example) if len(example) > 1 else example[0].clone()
     with left_alone(model, example):

@@ -1,4 +1,4 @@
-"""What a trace would lose of a model's Python: kept whole in the graph, or told."""
+"""What a trace would lose of a model's Python: kept whole in the graph, or listed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FUNCTIONS: dict[str, Callable[..., list[Tensor]]] = {}
 
 @contextmanager
 def watched(model: nn.Module, assigned: dict[tuple[nn.Module, str], Tensor]) -> Iterator[list[str]]:
-    """Trace a model in here: its ``autograd.Function``s become operations of the graph.
+    """Trace a model in here: its `autograd.Function`s become operations of the graph.
 
     A checkpoint that calls backward anew computes the same without: it is left out.
 

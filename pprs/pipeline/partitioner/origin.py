@@ -1,4 +1,4 @@
-"""What a chain was cut from, to be run beside it."""
+"""The model that a chain was cut from, to be run beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Origin:
 
     Args:
         model: the user's.
-        tensors: its positional arguments in the example from which it was traced; ``None`` if it
+        tensors: its positional arguments in the example from which it was traced; `None` if it
             was not.
         options: its keyword arguments in the example; all but tensors are fixed.
     """
@@ -32,7 +32,7 @@ class Origin:
             del self._options[key]
 
     def __call__(self, *tensors: Tensor) -> Any:
-        """What the model gives, or its ``.logits``."""
+        """What the model gives, or its `.logits`."""
         if self._positional is None:
             return self.model(*tensors)
         named = dict(zip(self._keys, tensors[self._positional :], strict=True))

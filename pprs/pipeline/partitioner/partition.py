@@ -29,7 +29,7 @@ class Memory:
         optimizer: bytes of the optimizer's state for each byte of parameters, at least 0: 1 for a
             momentum, 2 for Adam.
         in_flight: microbatches whose activations a stage keeps, at least 0: a number for all
-            stages, or one for each. Under ``"gpipe"`` all microbatches; under ``"1f1b"`` as many
+            stages, or one for each. Under `"gpipe"` all microbatches; under `"1f1b"` as many
             as there are stages from this one on.
     """
 
@@ -50,7 +50,7 @@ class Memory:
         """The microbatches in flight of each stage.
 
         Raises:
-            ValueError: if ``in_flight`` has another number of them.
+            ValueError: if `in_flight` has another number of them.
         """
         if isinstance(self.in_flight, int | float):
             return [self.in_flight] * stages
@@ -75,15 +75,15 @@ def partition(
     memory: Memory | None = None,
     ties: Iterable[Set[int]] = (),
 ) -> list[range]:
-    """Cut a chain into ``stages`` consecutive, non-empty pieces whose largest cost is least.
+    """Cut a chain into consecutive, non-empty pieces so that the largest cost is minimal.
 
-    Dynamic programming over the last cut, in time of order ``stages`` times the square of the
+    Dynamic programming over the last cut, in time of order `stages` times the square of the
     number of layers.
 
     Args:
         costs: the cost of each layer, at least 0, any unit; or what was measured, whose cost is
             the time of a forward and a backward pass.
-        stages: number of pieces, between 1 and ``len(costs)``.
+        stages: number of pieces, between 1 and `len(costs)`.
         memory: what a stage may keep; needs measured costs.
         ties: layers, by their indices, that must be in one piece.
 
@@ -141,7 +141,7 @@ def partition_at(
     Args:
         layers: the names of the layers, in order.
         cut: the first layer of each stage but the first, in order: its name, the name of a module
-            that begins with it, or its index, between 1 and ``len(layers) - 1``.
+            that begins with it, or its index, between 1 and `len(layers) - 1`.
         ties: layers, by their indices, that must be in one piece.
 
     Returns:
@@ -177,7 +177,7 @@ def partition_at(
 
 
 def places(layers: int, ties: Iterable[Set[int]]) -> int:
-    """How many places there are to cut so many layers, of which some must be in one piece."""
+    """The number of places to cut a chain of layers, of which some must be in one piece."""
     return int(_open(layers, ties).sum()) - 2
 
 
@@ -229,7 +229,7 @@ def _needed(costs: Sequence[Cost], memory: Memory, stages: int) -> list[_Matrix]
 
 
 def _least(pieces: Sequence[_Matrix]) -> tuple[float, list[range]]:
-    """The least largest cost over all cuts, and the cut.
+    """The least bottleneck over all cuts, and the cut.
 
     Args:
         pieces: for each stage, the cost of a piece from layer (row) to layer (column).

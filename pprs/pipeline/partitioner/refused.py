@@ -1,4 +1,4 @@
-"""What cannot be cut without becoming another model, refused by its name."""
+"""Models that tracing would change, refused with the name of the module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WRAPPERS = {
 
 
 def check_wrapped(model: nn.Module) -> None:
-    """Raise ``ValueError`` for a model inside something that runs it its own way."""
+    """Raise `ValueError` for a model inside something that runs it its own way."""
     for place, kinds in _WRAPPERS.items():
         module = sys.modules.get(place)  # importing them takes seconds
         for kind in kinds:
@@ -30,7 +30,7 @@ def check_wrapped(model: nn.Module) -> None:
 
 
 def check_backward_hooks(model: nn.Module) -> None:
-    """Raise ``ValueError`` for backward hooks on modules, which no trace has."""
+    """Raise `ValueError` for backward hooks on modules, which no trace has."""
     for name, module in model.named_modules():
         if module._backward_hooks or module._backward_pre_hooks:
             raise ValueError(

@@ -121,7 +121,7 @@ def _expected(node: fx.Node) -> tuple[int | None, ...]:
 
 
 def _checked(tensor: Tensor, name: str, expected: tuple[int | None, ...]) -> Tensor:
-    """An input, or ``ValueError`` where the traced graph would compute something else with it."""
+    """An input, or `ValueError` where the traced graph would compute something else with it."""
     fits = tensor.dim() == len(expected) and all(
         size in (None, seen) for size, seen in zip(expected, tensor.shape, strict=True)
     )

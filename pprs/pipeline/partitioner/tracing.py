@@ -24,16 +24,16 @@ _CALLS = ("call_module", "call_function", "call_method")
 def trace_graph(model: nn.Module, *inputs: Tensor, latency: float = 0.0, repeats: int = 5) -> Graph:
     """The computation graph of a network: who takes whose output, and what each call costs.
 
-    One node for each call of a module of ``torch.nn``, of a function or of a method that the output
-    needs and that depends on inputs or parameters, named as ``torch.fx`` names it. The root is the
-    input, a node without costs; several inputs are one root, ``"inputs"``. It counts for the depth.
+    One node for each call of a module of `torch.nn`, of a function or of a method that the output
+    needs and that depends on inputs or parameters, named as `torch.fx` names it. The root is the
+    input, a node without costs; several inputs are one root, `"inputs"`. It counts for the depth.
 
     Each node runs by itself on the inputs that it has in the network. Its backward gives the
     gradients by its floating-point inputs and its module's trainable parameters; it costs 0 where
     there is none. The network, its gradients and the random numbers are left as they are.
 
     Args:
-        model: a network that ``torch.fx.symbolic_trace`` can trace; in training mode or not.
+        model: a network that `torch.fx.symbolic_trace` can trace; in training mode or not.
         inputs: the arguments of its forward.
         latency: of every edge, in seconds, at least 0.
         repeats: how often each node runs, at least 1; its time is the median.

@@ -1,4 +1,4 @@
-"""What passes from a layer to the next: tensors side by side, or words for anything else."""
+"""The values between layers: tensors side by side, or a description of anything else."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import Tensor, fx, nn
 
 
 def side_by_side(output: Any) -> tuple[Tensor, ...] | None:
-    """The tensors of a tensor, or of a tuple of several; ``None`` if it is anything else."""
+    """The tensors of a tensor, or of a tuple of several; `None` if it is anything else."""
     parts = output if type(output) is tuple and len(output) > 1 else (output,)
     return parts if all(isinstance(part, Tensor) for part in parts) else None
 
 
 def called(piece: nn.Module, value: Any) -> Any:
-    """What a piece makes of what the one before it gives: a tuple is several arguments.
+    """Call a piece with the output of the one before it: a tuple is several arguments.
 
-    A layer of an ``nn.Sequential`` takes it as one, as it does there.
+    A layer of an `nn.Sequential` takes it as one, as it does there.
     """
     one = isinstance(piece, fx.GraphModule) and piece.meta.get("takes") == "one"
     return piece(*value) if isinstance(value, tuple) and not one else piece(value)

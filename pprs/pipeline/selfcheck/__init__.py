@@ -1,7 +1,7 @@
 """Before training: does the pipeline compute what the user's own model computes?"""
 
 from pprs.pipeline.selfcheck.check import SelfCheck
-from pprs.pipeline.selfcheck.order import Copies
-from pprs.pipeline.selfcheck.whole import UnlikeError
+from pprs.pipeline.selfcheck.model_check import UnlikeError
+from pprs.pipeline.selfcheck.schedule_check import Replicas
 
-__all__ = ["Copies", "SelfCheck", "UnlikeError"]
+__all__ = ["Replicas", "SelfCheck", "UnlikeError"]

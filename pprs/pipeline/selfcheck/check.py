@@ -1,4 +1,4 @@
-"""What is compared in the first step of a pipeline, and what was found."""
+"""The comparison of a pipeline with its model, in the first step."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch import Tensor
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.partitioner import Chain
-from pprs.pipeline.selfcheck.both import Both
-from pprs.pipeline.selfcheck.glance import Right, Seen, glance
-from pprs.pipeline.selfcheck.order import Copies, Order, few
+from pprs.pipeline.selfcheck.model_check import UnlikeError, compare
+from pprs.pipeline.selfcheck.pair import Pair
+from pprs.pipeline.selfcheck.quick_check import Agreement, Reference, quick_check
+from pprs.pipeline.selfcheck.schedule_check import Replicas, ScheduleCheck, few
 from pprs.pipeline.selfcheck.sketch import Sketches
-from pprs.pipeline.selfcheck.whole import UnlikeError, compare
 
 Tensors = tuple[Tensor, ...]
-Look = Callable[[Both], Seen | None]
+Look = Callable[[Pair], Agreement | None]
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What one process finds for all.
+class _Findings:
+    """What one process has found, which all get.
 
     Args:
         wrong: in a sentence.
-        apart: how far results are apart at most.
+        apart: the largest relative difference of results.
         unknown: why it could not compare.
         failed: whether that is since the model did not run.
         right: the gradients of the model.
@@ -41,7 +41,7 @@ class _Found:
     apart: float = 0.0
     unknown: str | None = None
     failed: bool = False
-    right: Right | None = None
+    right: Reference | None = None
     rounded: Sequence[Sketches] = ()
     state: Sketches = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ class SelfCheck:
     """Compares a pipeline with the user's own model, on a few examples of its first batch.
 
     Args:
-        whole: all pieces, which the first process keeps until :meth:`compare` is done.
+        whole: all pieces, which the first process keeps until `compare` is done.
         engine: of this process.
         copies: all processes.
 
@@ -58,11 +58,11 @@ class SelfCheck:
         said: what was compared and at which cost, once all is done.
     """
 
-    def __init__(self, whole: Chain, engine: Engine, copies: Copies) -> None:
+    def __init__(self, whole: Chain, engine: Engine, copies: Replicas) -> None:
         self._engine, self._copies = engine, copies
         known = whole.origin is not None and dist.get_rank(copies.everyone) == 0
-        self._both = Both(whole, engine.loss) if known else None
-        self._found = _Found()
+        self._pair = Pair(whole, engine.loss) if known else None
+        self._found = _Findings()
         self._rows, self._seconds = 0, 0.0
         self.said = ""
 
@@ -92,38 +92,40 @@ class SelfCheck:
                 wrong = order.unlike(right, self._found.rounded, self._found.state)
             if wrong:
                 raise UnlikeError(wrong)
-        self._both = None
+        self._pair = None
         self._seconds = time.perf_counter() - start
         self.said = self._sentence(apart)
 
     def _look(
         self, divided: Microbatches, size: tuple[int, int], inputs: Tensors, y: Any
-    ) -> tuple[Order, Tensors, Tensor]:
+    ) -> tuple[ScheduleCheck, Tensors, Tensor]:
         """Look at the first so many microbatches and examples; a collective call.
 
         Returns:
-            The schedule, which has not run yet, and the examples.
+            The check of the schedule, which has not run yet, and the examples.
         """
         number, self._rows = size
         inputs = tuple(x[: self._rows] for x in inputs)
         last = self._copies.owners[-1]
         held = dist.get_rank(self._copies.everyone) == last
-        y = self._told(y[: self._rows].cpu() if held else None, last)
-        order = Order(self._engine, self._copies, divided, number, inputs, y)
-        self._found = self._cut(glance, inputs, y)
+        y = self._broadcast(y[: self._rows].cpu() if held else None, last)
+        order = ScheduleCheck(self._engine, self._copies, divided, number, inputs, y)
+        self._found = self._cut(quick_check, inputs, y)
         return order, inputs, y
 
-    def _cut(self, look: Look, inputs: Tensors, y: Tensor, right: Right | None = None) -> _Found:
+    def _cut(
+        self, look: Look, inputs: Tensors, y: Tensor, right: Reference | None = None
+    ) -> _Findings:
         """What the first process finds of the pieces; a collective call."""
         mine = None
         if dist.get_rank(self._copies.everyone) == 0:
-            mine = _compared(self._both, look, inputs, y, right)
-        found: _Found = self._told(mine, 0)
+            mine = _compared(self._pair, look, inputs, y, right)
+        found: _Findings = self._broadcast(mine, 0)
         if found.wrong:
             raise UnlikeError(found.wrong)
         return found
 
-    def _told(self, value: object, source: int) -> Any:
+    def _broadcast(self, value: object, source: int) -> Any:
         shared = [value]
         dist.broadcast_object_list(shared, group=self._copies.everyone, group_src=source)
         return shared[0]
@@ -139,29 +141,29 @@ class SelfCheck:
         )
 
 
-def _exactly(both: Both) -> Seen:
-    return Seen(compare(both))
+def _exactly(pair: Pair) -> Agreement:
+    return Agreement(compare(pair))
 
 
 def _compared(
-    both: Both | None, look: Look, inputs: Tensors, y: Tensor, right: Right | None
-) -> _Found:
-    if both is None:
-        return _Found(unknown="it is a chain of which nothing tells what it was cut from")
-    if not both.here:
-        return _Found(
+    pair: Pair | None, look: Look, inputs: Tensors, y: Tensor, right: Reference | None
+) -> _Findings:
+    if pair is None:
+        return _Findings(unknown="it is a chain of unknown origin")
+    if not pair.here:
+        return _Findings(
             unknown="not all of it is in the memory of the first process, and it is not compared "
             "layer by layer"
         )
     try:
-        with both.on(inputs, y):
-            seen = look(both) or _exactly(both)
+        with pair.on(inputs, y):
+            seen = look(pair) or _exactly(pair)
             if right is None:
-                return _Found(apart=seen.apart, right=seen.right)
-            rounded = both.roundings(right.evaluating)
-            return _Found(apart=seen.apart, rounded=rounded, state=both.state())
+                return _Findings(apart=seen.apart, right=seen.right)
+            rounded = pair.roundings(right.evaluating)
+            return _Findings(apart=seen.apart, rounded=rounded, state=pair.state())
     except UnlikeError as error:
-        return _Found(wrong=str(error))
+        return _Findings(wrong=str(error))
     except Exception as error:  # whatever a user's code raises; the step will say it, too
         reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
-        return _Found(unknown=f"it does not run in one process: {reason}", failed=True)
+        return _Findings(unknown=f"it does not run in one process: {reason}", failed=True)

@@ -1,4 +1,4 @@
-"""A few numbers that tell gradients apart, so that none has to be kept or sent."""
+"""Sketches of gradients: a few sums to compare, so that no gradient has to be kept or sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 
-from pprs.pipeline.selfcheck.comparing import dense, wide
+from pprs.pipeline.selfcheck.rounding import dense, wide
 
 Sketches = dict[str, Tensor]
 
@@ -36,8 +36,8 @@ def sketch(tensor: Tensor) -> Tensor:
     return total.double().cpu() / math.sqrt(_NUMBERS)
 
 
-def off(found: Tensor | None, right: Tensor | None) -> float:
-    """How far two gradients are apart, relative to the larger one; a missing one counts as 0."""
+def sketched_difference(found: Tensor | None, right: Tensor | None) -> float:
+    """The relative difference of two gradients, by their sketches; a missing one counts as 0."""
     a = torch.zeros(_NUMBERS, dtype=torch.float64) if found is None else found
     b = torch.zeros_like(a) if right is None else right
     distance = float(torch.linalg.vector_norm(a - b))

@@ -1,4 +1,4 @@
-"""Where the time of a pipeline's steps goes: recorded, compared with the ideal, drawn."""
+"""The time of a pipeline's steps: recorded, compared with the ideal, drawn."""
 
 from pprs.pipeline.trace.gantt import draw
 from pprs.pipeline.trace.recorder import Recorder, gather

@@ -27,7 +27,7 @@ class Reading:
 
 
 def compare(group: dist.ProcessGroup | None = None, device: torch.device | str = "cpu") -> Reading:
-    """Compare the clock of this process, ``time.perf_counter``, with rank 0's; a collective call.
+    """Compare the clock of this process, `time.perf_counter`, with rank 0's; a collective call.
 
     Rank 0 answers each rank's messages with its time, which lies between when the message was sent
     and when the answer came; the fastest of 30 round trips counts.

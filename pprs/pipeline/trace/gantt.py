@@ -78,7 +78,7 @@ def gantt(timeline: Timeline, step: int | None = None) -> Figure:
 
 
 def draw(timeline: Timeline, file: Path | str, step: int | None = None) -> None:
-    """Draw a step into a file: PNG, SVG or PDF, by its suffix; see :func:`gantt`."""
+    """Draw a step into a file: PNG, SVG or PDF, by its suffix; see `gantt`."""
     gantt(timeline, step).savefig(file, dpi=150)
 
 

@@ -1,4 +1,4 @@
-"""What the stages of a pipeline do when, noted."""
+"""A recorder of the operations of a pipeline's stages, with their times."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class _Mark:
 
 
 class Recorder:
-    """Keeps what the stages of one process do; creating it is a collective call.
+    """Records the operations of one process's stages; creating it is a collective call.
 
-    Pass it to every stage of the process, a :class:`~pprs.pipeline.trace.timed_stage.TimedStage`,
-    and the loss through :meth:`timed_loss`;
-    :func:`gather` puts the timelines of all processes together. Only training steps are recorded,
+    Pass it to every stage of the process, a `TimedStage`,
+    and the loss through `timed_loss`;
+    `gather` puts the timelines of all processes together. Only training steps are recorded,
     not evaluations.
 
     On CUDA nothing is synchronised while it records: times are those of events in the stream.
@@ -127,7 +127,7 @@ def gather(recorder: Recorder, schedule: str) -> Timeline | None:
         schedule: its name, for the reader.
 
     Returns:
-        The timeline, from 0 at its first event, on rank 0 of the group; ``None`` elsewhere.
+        The timeline, from 0 at its first event, on rank 0 of the group; `None` elsewhere.
 
     Raises:
         ValueError: if nothing was recorded.

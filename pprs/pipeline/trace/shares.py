@@ -1,4 +1,4 @@
-"""What the time of a pipeline's steps went into, and what the same order could take."""
+"""The shares of a step's time, and the time that its operations need in their order."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def shares(timeline: Timeline, steps: Sequence[int] | None = None) -> Shares:
         steps: which; all but the first, which warms up, or the only one by default.
 
     Returns:
-        Shares of all those steps together. For the schedules that ``pprs.theory.makespan`` knows,
-        ``ideal`` is its value on a chain of the medians without latency.
+        Shares of all those steps together. For the schedules that `pprs.theory.makespan` knows,
+        `ideal` is its value on a chain of the medians without latency.
 
     Raises:
         ValueError: for a step that is not in the timeline, lacks an operation, or takes no time.

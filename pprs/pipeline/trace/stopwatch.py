@@ -1,4 +1,4 @@
-"""The time of what a device does, without waiting for it."""
+"""The time at which a device does something, without waiting for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stopwatch(Protocol):
         """Wait for the device, so that all stamps taken have a time."""
 
     def seconds(self, stamp: Stamp) -> float:
-        """The time of a stamp on ``time.perf_counter``'s clock."""
+        """The time of a stamp on `time.perf_counter`'s clock."""
 
 
 def stopwatch(device: torch.device) -> Stopwatch:

@@ -1,4 +1,4 @@
-"""A stage of a pipeline that notes what it does when."""
+"""A stage of a pipeline that tells a recorder its operations."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pprs.pipeline.halved_stage import HalvedStage
+from pprs.pipeline.split_backward_stage import SplitBackwardStage
 from pprs.pipeline.trace.recorder import Recorder
 from pprs.pipeline.trace.timeline import EventKind
 
 
-class TimedStage(HalvedStage):
+class TimedStage(SplitBackwardStage):
     """A stage of torch's pipelines that tells a recorder what it does.
 
-    A ``"wait"`` is derived: from when the process had nothing else to do, after it had asked for an
+    A `"wait"` is derived: from when the process had nothing else to do, after it had asked for an
     input, to when it began to compute with it. It includes what the engine sends or waits for in
     the same breath.
 
@@ -26,7 +26,7 @@ class TimedStage(HalvedStage):
         num_stages: how many there are.
         device: where it computes.
         recorder: of this process.
-        options: the engine's, as for ``torch.distributed.pipelining.PipelineStage``.
+        options: the engine's, as for `torch.distributed.pipelining.PipelineStage`.
     """
 
     def __init__(

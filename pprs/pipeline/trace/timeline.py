@@ -1,4 +1,4 @@
-"""What every process of a pipeline did when, as a file that trace viewers open."""
+"""The operations of all processes with their times, as a file that trace viewers open."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _FORMAT = "pprs timeline 1"
 
 @dataclass(frozen=True)
 class Event:
-    """What a rank did from ``start`` to ``end``.
+    """An operation of a rank, or a wait, from `start` to `end`.
 
     Args:
         rank: the process, from 0.
         stage: the stage that it worked for, from 0.
-        kind: ``"F"`` forward, on the last stage with the loss; ``"B"`` backward; ``"I"`` and
-            ``"W"`` its input and weight parts, where a schedule splits it; ``"wait"`` idle until an
+        kind: `"F"` forward, on the last stage with the loss; `"B"` backward; `"I"` and
+            `"W"` its input and weight parts, where a schedule splits it; `"wait"` idle until an
             input arrived. Stage 0 has no input to differentiate by: its I is empty.
         microbatch: which, from 0.
         step: of the run, from 0.
         start: seconds on the one clock of the timeline.
-        end: the same, at least ``start``.
+        end: the same, at least `start`.
 
     Raises:
         ValueError: for a field of the wrong type or outside its range.
@@ -150,7 +150,7 @@ class Timeline:
 
     @classmethod
     def load(cls, file: Path | str) -> Timeline:
-        """Read what ``save`` has written.
+        """Read what `save` has written.
 
         Raises:
             ValueError: with the reason, if the file cannot be read or is no such file.

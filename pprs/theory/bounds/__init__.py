@@ -1,5 +1,34 @@
-"""How long procedures take in the unit-time model: lower bounds, and rates of methods."""
+r"""How long procedures take in the unit-time model: lower bounds, and rates of methods.
 
+All arguments go by name, and mean the same in every function; what one takes otherwise, its own
+docstring says.
+
+Args:
+    lipschitz: constant $L > 0$ of the objective, of each example where it is a mean of several.
+    smoothness: constant $\beta > 0$ of the gradient.
+    radius: distance $R > 0$ of the start to a minimizer.
+    gap: $D > 0$, how far the start lies above the minimum; 0 as well where it is not divided by.
+    epsilon: precision $\varepsilon > 0$ in function value.
+    goldstein_radius: $r > 0$, how far from $\theta_t$ gradients count.
+    dimension: number $d \ge 1$ of parameters.
+    depth: number $\Delta \ge 1$ of nodes of the chain.
+    batch: number $m \ge 1$ of examples whose mean is the objective; each is a pass of its own.
+    iterations: number $T \ge 1$ of steps.
+    samples: number $K \ge 1$ of perturbations in a step.
+    sigma: standard deviation $\gamma > 0$ of the perturbations.
+    time: pipeline time $t \ge 0$; one forward or one backward pass of one node takes 1.
+    printed: the equation as the source has it, slips included; by default the form that is proved.
+
+Raises:
+    ValueError: by all, for an argument out of its range, and for a number of steps or a time that
+        is no floating-point number.
+"""
+
+from pprs.theory.bounds._beta_smooth import (
+    accelerated,
+    gradient_descent,
+    gradient_descent_nonconvex,
+)
 from pprs.theory.bounds._convex import pprs_convex, pprs_gap, subgradient, time_bound_14
 from pprs.theory.bounds._finite_sums import (
     finite_sum_example,
@@ -25,14 +54,16 @@ from pprs.theory.bounds._nonconvex import (
     tail_bounds,
     time_scale_23,
 )
+from pprs.theory.bounds._regimes import RegimeBound, all_bounds
 from pprs.theory.bounds._result import Bound
-from pprs.theory.bounds._smooth import accelerated, gradient_descent, gradient_descent_nonconvex
 from pprs.theory.bounds._steps import Noise
 
 __all__ = [
     "Bound",
     "Noise",
+    "RegimeBound",
     "accelerated",
+    "all_bounds",
     "coordinates",
     "finite_sum_example",
     "finite_sum_gpipe",

@@ -21,18 +21,8 @@ def subgradient(
     $f - f(\theta^*) \le LR/\sqrt T$ at the best, and at the mean, of the T points where a
     subgradient is taken (Bubeck, 2015, Theorem 3.2).
 
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples whose mean is the objective; each is a pass of its own.
-
     Returns:
         $T = \lceil (LR/\varepsilon)^2 \rceil$ and its time $2T(m + \Delta - 1)$.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(depth=depth, batch=batch)
@@ -58,21 +48,12 @@ def pprs_gap(
 ) -> float:
     r"""Bound on $\mathbb{E} f(\theta_T) - f(\theta^*)$ for PPRS on a convex objective, Eq. (12).
 
-    :func:`lemma1` with $\beta = L/\gamma$ and noise $L/\sqrt K$, and $L\gamma\sqrt d$ for the
+    `lemma1` with $\beta = L/\gamma$ and noise $L/\sqrt K$, and $L\gamma\sqrt d$ for the
     smoothing. The minimizer $\theta^*$ of f need not be one of the smoothed objective, so this
     takes the lemma for any point x.
 
     Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to $\theta^*$.
-        dimension: number $d \ge 1$ of parameters.
-        iterations: number $T \ge 1$ of steps.
-        sigma: standard deviation $\gamma > 0$ of the perturbations.
-        samples: number $K \ge 1$ of perturbations in a step.
         printed: with Eq. (11) for Lemma 1, as the source has it.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     positive(lipschitz=lipschitz, radius=radius, sigma=sigma)
     counts(dimension=dimension, iterations=iterations, samples=samples)
@@ -92,22 +73,12 @@ def pprs_convex(
     r"""PPRS on a Lipschitz convex objective, with the settings of Eq. (13).
 
     $\gamma = Rd^{-1/4}/(T+1)$ and $K = \lceil (T+1)/\sqrt d \rceil$ turn Eq. (12) into
-    $\frac72 LRd^{1/4}/(T+1)$. With the form of :func:`lemma1` that is proved, this holds for
+    $\frac72 LRd^{1/4}/(T+1)$. With the form of `lemma1` that is proved, this holds for
     $T \ge 8$; before that, the T here is at most one larger than with the printed one.
-
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        dimension: number $d \ge 1$ of parameters.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
 
     Returns:
         The smallest such T and its time $2T(K + \Delta - 1)$; $T = 0$ for
         $\varepsilon \ge LR$, which the start fulfils.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
 
     Example:
         >>> bound = pprs_convex(lipschitz=1.0, radius=1.0, epsilon=0.1, dimension=16, depth=20)
@@ -134,7 +105,7 @@ def time_bound_14(
     depth: int,
     printed: bool = False,
 ) -> float:
-    r"""The right side of Eq. (14), an upper bound on the time of :func:`pprs_convex`.
+    r"""The right side of Eq. (14), an upper bound on the time of `pprs_convex`.
 
     With $a = \frac72 \frac{LR}{\varepsilon} d^{1/4}$, $T < a$ and $T + 1 < a + 1$, the time is
     below $2a(a+1)/\sqrt d + 2a\Delta$:
@@ -144,17 +115,6 @@ def time_bound_14(
 
     The source leaves out the term in the middle, as if $T(T+1)$ were at most $a^2$. For
     $a \le 8$, where one more step may be needed, $a + 1$ takes the place of a.
-
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        dimension: number $d \ge 1$ of parameters.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        printed: as the source has it.
-
-    Raises:
-        ValueError: for an argument out of its range, or a time that is no floating-point number.
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(dimension=dimension, depth=depth)

@@ -13,18 +13,7 @@ from pprs.theory.bounds._steps import Noise, perturbations
 def finite_sum_gpipe(
     *, lipschitz: float, radius: float, epsilon: float, depth: int, batch: int
 ) -> Bound:
-    r"""The subgradient method with the m examples in a pipeline: :func:`subgradient`.
-
-    Args:
-        lipschitz: constant $L > 0$ of each example.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples, at least 1.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
-    """
+    r"""The subgradient method with the m examples in a pipeline: `subgradient`."""
     return subgradient(
         lipschitz=lipschitz, radius=radius, epsilon=epsilon, depth=depth, batch=batch
     )
@@ -35,18 +24,7 @@ def finite_sum_shared(
 ) -> Bound:
     r"""PPRS whose K perturbations all examples share: $2T(Km + \Delta - 1)$.
 
-    The settings are those of :func:`pprs_convex`; a step passes $Km$ rows.
-
-    Args:
-        lipschitz: constant $L > 0$ of each example.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        dimension: number $d \ge 1$ of parameters.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples, at least 1.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
+    The settings are those of `pprs_convex`; a step passes $Km$ rows.
     """
     return convex_bound(
         lipschitz=lipschitz,
@@ -68,17 +46,6 @@ def finite_sum_example(
     objective's gradient, with variance of at most $L^2/(nm)$. So
     $n = \lceil (T+1)/(m\sqrt d) \rceil$ does for Eq. (13), and a step passes $nm$ rows, fewer than
     $(T+1)/\sqrt d + m$.
-
-    Args:
-        lipschitz: constant $L > 0$ of each example.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        dimension: number $d \ge 1$ of parameters.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples, at least 1.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
     """
     return convex_bound(
         lipschitz=lipschitz,
@@ -101,7 +68,7 @@ def time_bound_finite_sum(
     batch: int,
     noise: Noise,
 ) -> float:
-    r"""An upper bound on the time of :func:`finite_sum_shared` and :func:`finite_sum_example`.
+    r"""An upper bound on the time of `finite_sum_shared` and `finite_sum_example`.
 
     With noise of each example and $q = LR/\varepsilon$ it is
 
@@ -109,19 +76,10 @@ def time_bound_finite_sum(
        \le \tfrac{49}{2} q^2 + 7 q d^{1/4} (m + \Delta). $$
 
     Shared noise multiplies the first two terms by m. Where $a = \frac72 q d^{1/4}$ is at most 8,
-    $a + 1$ takes the place of a, as in :func:`time_bound_14`.
+    $a + 1$ takes the place of a, as in `time_bound_14`.
 
     Args:
-        lipschitz: constant $L > 0$ of each example.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        dimension: number $d \ge 1$ of parameters.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples, at least 1.
-        noise: ``"shared"`` or ``"example"``.
-
-    Raises:
-        ValueError: for an argument out of its range, or a time that is no floating-point number.
+        noise: `"shared"` or `"example"`.
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(dimension=dimension, depth=depth)

@@ -15,10 +15,6 @@ _CARMON = 12 * 152
 def coordinates(*, time: float, depth: int) -> tuple[int, float]:
     r"""How many coordinates of the worst-case functions can be non-zero, Eq. (3).
 
-    Args:
-        time: pipeline time t, at least 0.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-
     Returns:
         The number $\lfloor (t-1)/(\Delta-1) \rfloor + 1$ ($\lfloor t \rfloor$ for one node), and
         the simpler $2(t-1)/\Delta + 1$, which is at least as large. Both are 0 for $t < 1$, where
@@ -36,21 +32,12 @@ def coordinates(*, time: float, depth: int) -> tuple[int, float]:
 
 
 def gap_smooth_convex(*, smoothness: float, radius: float, time: float, depth: int) -> float:
-    r"""The precision that no procedure beats at a time, for smooth convex objectives, Eq. (5).
+    r"""The precision that no procedure beats at a time, $\beta$-smooth and convex, Eq. (5).
 
     $3\beta R^2 / (32 (k_t + 1)^2)$ with $k_t = 2(t-1)/\Delta + 1$, or 0 for $t < 1$.
 
-    Args:
-        smoothness: constant $\beta > 0$ of the gradient.
-        radius: distance $R > 0$ of the start to a minimizer.
-        time: pipeline time t, at least 0.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-
     Returns:
         A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of high enough dimension.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     positive(smoothness=smoothness, radius=radius)
     _, reached = coordinates(time=time, depth=depth)
@@ -60,18 +47,9 @@ def gap_smooth_convex(*, smoothness: float, radius: float, time: float, depth: i
 
 
 def lower_smooth_convex(*, smoothness: float, radius: float, epsilon: float, depth: int) -> Bound:
-    r"""Time that every procedure needs for smooth convex objectives, from Eq. (5).
+    r"""Time that every procedure needs for $\beta$-smooth convex objectives, from Eq. (5).
 
-    The first t at which :func:`gap_smooth_convex` is at most $\varepsilon$.
-
-    Args:
-        smoothness: constant $\beta > 0$ of the gradient.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-
-    Raises:
-        ValueError: for an argument out of its range, or a time that is no floating-point number.
+    The first t at which `gap_smooth_convex` is at most $\varepsilon$.
 
     Example:
         >>> round(lower_smooth_convex(smoothness=1.0, radius=1.0, epsilon=1e-4, depth=10).time)
@@ -95,17 +73,11 @@ def lower_smooth_nonconvex(
     coordinates, and Eq. (6) an odd number; Eq. (7) leaves the rounding out and so claims more.
 
     Args:
-        smoothness: constant $\beta > 0$ of the gradient.
-        gap: $D > 0$, how far the start lies above the minimum.
         epsilon: norm $\varepsilon > 0$ of the gradient.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
         printed: Eq. (7) as the source has it, without rounding.
 
     Returns:
         The bound; its time is 0 where n would be below 1 and nothing can be said.
-
-    Raises:
-        ValueError: for an argument out of its range, or a time that is no floating-point number.
     """
     positive(smoothness=smoothness, gap=gap, epsilon=epsilon)
     counts(depth=depth)
@@ -127,17 +99,8 @@ def gap_nonsmooth(*, lipschitz: float, radius: float, time: float, depth: int) -
 
     $\frac{RL}{36} \sqrt{(1 + t/\Delta)^{-2} + (1 + t)^{-1}}$.
 
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to a minimizer.
-        time: pipeline time t, at least 0.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-
     Returns:
         A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of high enough dimension.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     positive(lipschitz=lipschitz, radius=radius)
     non_negative(time=time)
@@ -148,15 +111,6 @@ def gap_nonsmooth(*, lipschitz: float, radius: float, time: float, depth: int) -
 
 def lower_nonsmooth(*, lipschitz: float, radius: float, epsilon: float, depth: int) -> Bound:
     r"""Time that every procedure needs for Lipschitz convex objectives: Eq. (10), inverted.
-
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-
-    Raises:
-        ValueError: for an argument out of its range, or a time that is no floating-point number.
 
     Example:
         >>> round(lower_nonsmooth(lipschitz=1.0, radius=1.0, epsilon=1e-3, depth=10).time)

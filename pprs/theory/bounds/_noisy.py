@@ -27,14 +27,10 @@ def lemma1(
     but for $t = 2$ and an x that is no minimizer: there it is $2/9$, and a linear f reaches $1/4$.
 
     Args:
-        smoothness: constant $\beta > 0$ of the gradient.
         radius: distance $R > 0$ of the start to x.
         noise: $\sigma \ge 0$, with $\mathbb{E}\|g - \nabla f\|^2 \le \sigma^2$.
         step: number $t \ge 1$ of gradients; the sum takes time of order t.
         printed: Eq. (11) as the source has it.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     positive(smoothness=smoothness, radius=radius)
     non_negative(noise=noise)
@@ -53,16 +49,10 @@ def lemma2(*, smoothness: float, gap: float, noise: float, iterations: int) -> f
     Eq. (16) to (18) do, and needs no convexity, although the lemma asks for it.
 
     Args:
-        smoothness: constant $\beta > 0$ of the gradient.
-        gap: $D \ge 0$, how far the start lies above the minimum.
         noise: $\sigma \ge 0$, with $\mathbb{E}\|g - \nabla f\|^2 \le \sigma^2$.
-        iterations: number $T \ge 1$ of gradients.
 
     Returns:
         The bound on the squared norm.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     positive(smoothness=smoothness)
     non_negative(gap=gap, noise=noise)

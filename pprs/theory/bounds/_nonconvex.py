@@ -16,9 +16,6 @@ def tail(a: float, dimension: int) -> float:
     Args:
         a: at least 0.
         dimension: number $d \ge 1$ of coordinates.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     from scipy.stats import chi2
 
@@ -35,9 +32,6 @@ def tail_bounds(a: float, dimension: int) -> tuple[float, float]:
     Args:
         a: at least 1.
         dimension: number $d \ge 1$ of coordinates.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     positive(a=a)
     if a < 1:
@@ -60,22 +54,11 @@ def smoothed_gradient_bound(
 ) -> float:
     r"""Bound on $\min_{t<T} \mathbb{E}\|\nabla f^\gamma(\theta_t)\|^2$ for PPRS, Eq. (19).
 
-    :func:`lemma2` with $\beta = L/\gamma$, noise $L/\sqrt K$ and a gap of $D + 2\gamma L\sqrt d$:
+    `lemma2` with $\beta = L/\gamma$, noise $L/\sqrt K$ and a gap of $D + 2\gamma L\sqrt d$:
     smoothing moves both the start's value and the minimum by at most $\gamma L\sqrt d$.
-
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        gap: $D \ge 0$, how far the start lies above the minimum.
-        sigma: standard deviation $\gamma > 0$ of the perturbations.
-        samples: number $K \ge 1$ of perturbations in a step.
-        iterations: number $T \ge 1$ of steps.
-        dimension: number $d \ge 1$ of parameters.
 
     Returns:
         The bound on the squared norm.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     positive(lipschitz=lipschitz, sigma=sigma)
     non_negative(gap=gap)
@@ -96,11 +79,7 @@ def goldstein_norm(*, smoothed: float, lipschitz: float, probability: float) -> 
 
     Args:
         smoothed: norm of the smoothed objective's gradient, at least 0.
-        lipschitz: constant $L > 0$ of the objective.
         probability: $p_a$ of a longer perturbation, in [0, 1).
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
     non_negative(smoothed=smoothed, probability=probability)
     positive(lipschitz=lipschitz)
@@ -122,15 +101,6 @@ def goldstein_bound(
     r"""Bound on $\min_{t<T} \mathbb{E}\|v_t\|$ for Goldstein subgradients $v_t$, Eq. (22).
 
     With the exact tail $p_a$ for $a = r/(\gamma\sqrt d)$.
-
-    Args:
-        lipschitz: constant $L > 0$ of the objective.
-        gap: $D \ge 0$, how far the start lies above the minimum.
-        sigma: standard deviation $\gamma > 0$ of the perturbations.
-        samples: number $K \ge 1$ of perturbations in a step.
-        iterations: number $T \ge 1$ of steps.
-        dimension: number $d \ge 1$ of parameters.
-        goldstein_radius: $r > 0$, how far from $\theta_t$ gradients count.
 
     Raises:
         ValueError: for an argument out of its range, or an r so small that no perturbation is
@@ -172,21 +142,12 @@ def pprs_nonconvex(
     $\varepsilon \le L$.
 
     Args:
-        lipschitz: constant $L > 0$ of the objective, or of each example.
-        gap: $D > 0$, how far the start lies above the minimum.
         epsilon: norm $0 < \varepsilon \le L$ of the Goldstein gradient.
-        goldstein_radius: $r > 0$, how far from $\theta_t$ gradients count.
-        dimension: number $d \ge 1$ of parameters.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples whose mean is the objective.
         noise: perturbations that the examples share, or each example's own; then
             $\lceil K/m \rceil$ of them do.
 
     Returns:
         The settings and their time, $2T(K + \Delta - 1)$ for one example.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
     """
     positive(lipschitz=lipschitz, gap=gap, epsilon=epsilon, goldstein_radius=goldstein_radius)
     counts(dimension=dimension, depth=depth)
@@ -212,7 +173,7 @@ def time_scale_23(
     depth: int,
     printed: bool = False,
 ) -> float:
-    r"""What the O of Eq. (23) holds; the time of :func:`pprs_nonconvex` is below 3700 times it.
+    r"""What the O of Eq. (23) holds; the time of `pprs_nonconvex` is below 3700 times it.
 
     $$ \frac{L(D + rL)}{r\varepsilon^2} \Big(\frac{L^2}{\varepsilon^2} + \Delta\Big)
        \sqrt{d + \log\frac{L}{\varepsilon}}. $$
@@ -221,16 +182,7 @@ def time_scale_23(
     smoothing adds: no constant makes up for it as $D \to 0$.
 
     Args:
-        lipschitz: constant $L > 0$ of the objective.
-        gap: $D > 0$, how far the start lies above the minimum.
         epsilon: norm $0 < \varepsilon \le L$ of the Goldstein gradient.
-        goldstein_radius: $r > 0$, how far from $\theta_t$ gradients count.
-        dimension: number $d \ge 1$ of parameters.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        printed: as the source has it.
-
-    Raises:
-        ValueError: for an argument out of its range, or a result that is no floating-point number.
     """
     positive(lipschitz=lipschitz, gap=gap, epsilon=epsilon, goldstein_radius=goldstein_radius)
     counts(dimension=dimension, depth=depth)

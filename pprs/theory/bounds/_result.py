@@ -1,4 +1,4 @@
-"""What a bound says."""
+"""A bound with the settings that reach it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Bound:
     Args:
         time: pipeline time; one forward or one backward pass of one node takes 1.
         equation: where it comes from.
-        iterations: number T of steps; ``None`` for lower bounds.
-        samples: number K of perturbations in a step, of each example; ``None`` without smoothing.
+        iterations: number T of steps; `None` for lower bounds.
+        samples: number K of perturbations in a step, of each example; `None` without smoothing.
         sigma: standard deviation $\gamma$ of the perturbations.
         lr: step size $\eta$.
-        momentum: ``"nesterov"`` for the sequence of Lemma 1, a number, or ``None`` for none.
+        momentum: `"nesterov"` for the sequence of Lemma 1, a number, or `None` for none.
     """
 
     time: float

@@ -11,12 +11,12 @@ Noise: TypeAlias = Literal["shared", "example"]
 
 
 def whole(what: str, value: float, **inputs: float) -> int:
-    """The smallest integer of at least ``value``, or ``ValueError`` where that overflowed."""
+    """The smallest integer of at least `value`, or `ValueError` where that overflowed."""
     return math.ceil(finite(what, value, **inputs))
 
 
 def chain_time(iterations: int, rows: int, depth: int) -> float:
-    r"""Time of T steps of forward and backward passes of so many rows: $2T(rows + \Delta - 1)$."""
+    r"""Time of T steps of forward and backward passes of rows: $2T(rows + \Delta - 1)$."""
     try:
         return float(2 * iterations * (rows + depth - 1))
     except OverflowError:

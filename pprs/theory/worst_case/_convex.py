@@ -1,4 +1,4 @@
-"""The hardest smooth convex function: a path of springs, pulled at one end."""
+"""The hardest β-smooth convex function: a path of springs, pulled at one end."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class SmoothConvex(Split):
 
     @property
     def minimiser(self) -> Array:
-        r"""$\theta^*_i = c (1 - \frac{i}{2k+2})$ for $i \leq 2k + 1$, else 0; shape ``(d,)``."""
+        r"""$\theta^*_i = c (1 - \frac{i}{2k+2})$ for $i \leq 2k + 1$, else 0; shape `(d,)`."""
         n = self.coordinates
         theta = np.zeros(self.dimension)
         theta[:n] = self.scale * (1 - np.arange(1, n + 1) / (n + 1))

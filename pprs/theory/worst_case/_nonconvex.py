@@ -1,4 +1,4 @@
-"""The hardest smooth function to find a stationary point of: a staircase seen step by step."""
+"""The hardest β-smooth function to find a stationary point of: a staircase, seen step by step."""
 
 from __future__ import annotations
 

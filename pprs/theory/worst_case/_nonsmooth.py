@@ -24,11 +24,11 @@ class NonSmooth(Split):
     $\alpha$ open; with this one $\|\theta^*\| = R$. From Scaman, Bach, Bubeck, Massoulié, Lee,
     Optimal algorithms for non-smooth distributed optimization in networks, 2018, Theorem 2.
 
-    Where there is a choice, ``gradient`` gives the subgradient that tells least: 0 for
+    Where there is a choice, `gradient` gives the subgradient that tells least: 0 for
     $|\cdot|$ at 0, and the first coordinate that attains the maximum.
 
     Args:
-        lipschitz: L, above 0; holds within ``lipschitz_radius`` of 0.
+        lipschitz: L, above 0; holds within `lipschitz_radius` of 0.
         radius: R, the norm of the minimiser, above 0.
         pairs: k, at least 1.
         coordinates: l, the number of coordinates in the maximum, at least 1.
@@ -82,7 +82,7 @@ class NonSmooth(Split):
     @property
     def minimiser(self) -> Array:
         r"""$\theta^*_1 = \frac{\gamma}{\alpha\sqrt{2k}}$, then 2k times $\frac{\gamma}{2k\alpha}$,
-        then l times $-\frac{\delta}{l\alpha}$; shape ``(d,)``.
+        then l times $-\frac{\delta}{l\alpha}$; shape `(d,)`.
         """
         step, k = self._kink / self.curvature, self.pairs
         theta = np.full(self.dimension, step / (2 * k))

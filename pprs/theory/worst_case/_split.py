@@ -30,26 +30,26 @@ class Split(ABC):
 
     @abstractmethod
     def _half(self, theta: Array, half: Half) -> Array:
-        """The value ``(...)`` of one half at ``(..., d)``."""
+        """The value `(...)` of one half at `(..., d)`."""
 
     @abstractmethod
     def _half_gradient(self, theta: Array, half: Half) -> Array:
-        """The gradient ``(..., d)`` of one half at ``(..., d)``."""
+        """The gradient `(..., d)` of one half at `(..., d)`."""
 
     def value(self, theta: Array) -> Array:
-        """The function at ``(..., d)``, shape ``(...)``."""
+        """The function at `(..., d)`, shape `(...)`."""
         theta = self._points(theta)
         return np.asarray(self._half(theta, 0) + self._half(theta, 1))
 
     def gradient(self, theta: Array) -> Array:
-        """A (sub)gradient at ``(..., d)``, shape ``(..., d)``."""
+        """A (sub)gradient at `(..., d)`, shape `(..., d)`."""
         theta = self._points(theta)
         return self._half_gradient(theta, 0) + self._half_gradient(theta, 1)
 
     def chain(self, depth: int) -> Objective:
         r"""The same function, composed along $\Delta$ nodes.
 
-        The first node hands on its input and its half, ``(..., d + 1)``; the last one adds its
+        The first node hands on its input and its half, `(..., d + 1)`; the last one adds its
         own half; those between hand on what they get. A single node computes both halves.
 
         Args:

@@ -209,5 +209,5 @@ def test_a_report_of_nothing_says_what_to_do(tmp_path):
 
 
 def test_a_reason_that_many_jobs_share_is_told_once():
-    told = command._told({"a": "no data", "b": "no data", "c": "other"})
+    told = command._reasons({"a": "no data", "b": "no data", "c": "other"})
     assert told == "  a and 1 others: no data\n  c: other"

@@ -15,7 +15,7 @@ def numbered(folder):
 
 
 def saved(folder, *steps, keep=10, **tensors):
-    """A folder with a checkpoint of each step, whose tensor ``x`` is the step three times."""
+    """A folder with a checkpoint of each step, whose tensor `x` is the step three times."""
     with Checkpoints(folder, keep=keep) as checkpoints:
         for step in steps:
             tensors["x"] = torch.full((3,), float(step))

@@ -18,13 +18,13 @@ from pipeline.checkpoint.folders import half_a_file, loaded, numbered, saved
 
 from pprs.pipeline.checkpoint import checkpoints as checkpoint
 from pprs.pipeline.checkpoint.checkpoints import CheckpointError, Checkpoints
-from pprs.pipeline.checkpoint.shards import verify
+from pprs.pipeline.checkpoint.storage import verify
 
 # --- killed at any moment
 
 
 def in_a_child(work):
-    """The exit status of ``work`` in a copy of this process."""
+    """The exit status of `work` in a copy of this process."""
     pid = os.fork()
     if pid == 0:
         try:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pipeline.checkpoint.folders import flip, loaded, saved
 
-from pprs.pipeline.checkpoint import shards
+from pprs.pipeline.checkpoint import storage
 from pprs.pipeline.checkpoint.checkpoints import CheckpointError
 
 
@@ -67,7 +67,7 @@ def outside(folder):
     path = folder / "manifest.json"
     (folder.parent / "rank-0.safetensors").write_bytes((folder / "rank-0.safetensors").read_bytes())
     whole = json.loads(path.read_text().replace("rank-0", "../rank-0"))
-    whole["sha256"] = shards._sum(whole["body"])
+    whole["sha256"] = storage._sum(whole["body"])
     path.write_text(json.dumps(whole))
     return path
 

@@ -126,7 +126,7 @@ def launched(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(launched):
-    """``(optimizer, ranks, ranks that wrote the checkpoint)``: all tensors, half way and last."""
+    """`(optimizer, ranks, ranks that wrote the checkpoint)`: all tensors, half way and last."""
     merged = {}
     for rank in range(max(SIZES)):
         seen = pickle.loads((launched[0] / "resume" / f"{rank}.pickle").read_bytes())

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import pprs
 from pprs.compare.network import relu_network
 from pprs.pipeline import Pipeline, launch
-from pprs.pipeline.launcher import joined, report
+from pprs.pipeline.launcher import joined, report_progress
 from pprs.training.losses import hinge
 
 
@@ -41,7 +41,7 @@ def fails(folder):
 
 def stops(folder):
     dist.barrier()
-    report([dist.get_rank()], 7)
+    report_progress([dist.get_rank()], 7)
     if dist.get_rank() == 0:
         Path(folder, "stopped").touch()
         os.kill(os.getpid(), signal.SIGSTOP)

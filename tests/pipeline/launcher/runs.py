@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from pprs.pipeline import LaunchInterrupted, launch
-from pprs.pipeline.launcher import Stopping, report
+from pprs.pipeline.launcher import Stopping, report_progress
 
 GRACE = 3600  # seconds: no test waits for its end
 MOST = 100_000  # steps, far more than any test lets it take
@@ -21,7 +21,7 @@ def trains(folder):
     with Stopping() as stopping:
         while not (received := stopping.agreed()) and step < MOST:
             step += 1
-            report([rank], step)
+            report_progress([rank], step)
             dist.all_reduce(torch.ones(1))
             if step == 1:
                 Path(folder, f"pid-{rank}").write_text(str(os.getpid()))

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from pprs.pipeline import LaunchError, LaunchInterrupted, launch
-from pprs.pipeline.launcher import check_same, report, restarts
+from pprs.pipeline.launcher import check_same, report_progress, restarts
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
@@ -23,7 +23,7 @@ def fails(hows, folder):
     """In each attempt rank 1 fails in another way; at the end it does not."""
     rank = dist.get_rank()
     Path(folder, f"pid-{restarts()}-{rank}").write_text(str(os.getpid()))
-    report([rank, rank + 2], 7)
+    report_progress([rank, rank + 2], 7)
     dist.barrier()
     how = [*hows, "not at all"][restarts()]
     if rank == 1:
@@ -50,7 +50,7 @@ def differs(folder):
             said.append(str(error))
     Path(folder, f"said-{rank}").write_text("\n".join(said))
     dist.barrier()
-    report([1, 3], 7)
+    report_progress([1, 3], 7)
     if rank == 1:
         raise ArithmeticError("no such step")
     dist.all_reduce(torch.ones(1))
@@ -73,7 +73,7 @@ def test_ranks_start_again_after_a_kill_and_go_on(cold, tmp_path, capfd):
 
 
 def test_a_rank_that_is_stopped_ends_all_when_restarts_are_used_up(tmp_path, capfd):
-    silent = r"rank 1 \(stages 1 and 3, step 7\) has not been heard of for 3 s"
+    silent = r"rank 1 \(stages 1 and 3, step 7\) has sent no heartbeat for 3 s"
     with pytest.raises(LaunchError, match=rf"^{silent}; all ranks were stopped$"):
         launch(
             fails, 2, ["left", "stopped"], str(tmp_path), max_restarts=1, silence=3, grace=1

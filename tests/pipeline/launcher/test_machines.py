@@ -131,4 +131,4 @@ def test_a_first_rank_that_is_stopped_ends_the_others_without_any_launcher(tmp_p
             rank.kill()
         ranks[0].communicate()
     assert ranks[1].returncode == 1
-    assert re.search(r"rank 0 .*has not been heard of for 3 s", said)
+    assert re.search(r"rank 0 .*has sent no heartbeat for 3 s", said)

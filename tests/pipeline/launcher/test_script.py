@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from pprs.pipeline import LaunchError, check_world, launch
-from pprs.pipeline.launcher.progress import report
+from pprs.pipeline.launcher.progress import report_progress
 from pprs.pipeline.launcher.rank import Work
 
 pytestmark = pytest.mark.dist
@@ -122,6 +122,6 @@ def loses_another():
 def test_a_rank_that_has_only_lost_another_leaves_the_reason_to_it(shell):
     shell.setattr("atexit.register", lambda *_: None)  # this process goes on
     shell.setattr(Work, "run", lambda work: work.worker())
-    report([1], 7)  # of an earlier pipeline of this process
+    report_progress([1], 7)  # of an earlier pipeline of this process
     with pytest.raises(LaunchError, match="^rank 0 has lost another, which says why$"):
         launch(loses_another, 2)

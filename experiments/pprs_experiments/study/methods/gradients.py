@@ -1,4 +1,4 @@
-"""What a step goes by: estimates of a gradient, left in the parameters' ``.grad``."""
+"""Estimators of the gradient, which leave it in the parameters' `.grad`."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Gradient(ABC):
 
     @property
     def price(self) -> Price:
-        """Of one estimate."""
+        """The price of one estimate."""
         return self.problem.price()
 
     def take(self, step: int, progress: float) -> Tensor:
-        """Leave the estimate in ``.grad``.
+        """Leave the estimate in `.grad`.
 
         Args:
             step: the number of the estimate, from 0; it keys what is drawn.
@@ -94,7 +94,7 @@ class Minibatch(Plain):
 
     @property
     def price(self) -> Price:
-        """Of one estimate."""
+        """The price of one estimate."""
         return self.problem.price(rows=self.rows)
 
     def _batch(self, step: int) -> Batch:
@@ -126,7 +126,7 @@ class Sharpened(Gradient):
 
     @property
     def price(self) -> Price:
-        """Of one estimate: the second gradient waits for the first."""
+        """The price of one estimate: the second gradient waits for the first."""
         return self.problem.price() + self.problem.cost.price()
 
     def _take(self, batch: Batch, step: int, progress: float) -> Tensor:
@@ -163,7 +163,7 @@ class LowPass(Gradient):
 
     @property
     def price(self) -> Price:
-        """Of one estimate: every example is met once."""
+        """The price of one estimate: every example is met once."""
         cost, inner = self.problem.cost, self.problem.adversary
         time = cost.time(self.parts, math.ceil(self.problem.examples / self.parts))
         return Price(time, 1.0) + cost.price() * (inner.steps if inner else 0)
@@ -214,7 +214,7 @@ class Smoothed(Gradient):
 
     @property
     def price(self) -> Price:
-        """Of one estimate."""
+        """The price of one estimate."""
         return self.problem.price(self.perturbation.samples)
 
     def _take(self, batch: Batch, step: int, progress: float) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
 
 from pprs._arguments import positive
+from pprs.optim.registry import evaluating
 from pprs_experiments.study.cost import Price
 from pprs_experiments.study.methods.gradients import Gradient
 from pprs_experiments.study.problem import Problem
@@ -24,7 +25,7 @@ class LogUniform:
 
     Args:
         low: above 0.
-        high: above ``low``.
+        high: above `low`.
     """
 
     low: float
@@ -65,9 +66,9 @@ Range: TypeAlias = LogUniform | Choice
 
 
 class Update(Protocol):
-    """Takes a step from the gradients in ``.grad``: optimizers of torch, and others.
+    """Takes a step from the gradients in `.grad`: optimizers of torch, and others.
 
-    Where the parameters do not hold the method's result while it runs, it has ``evaluating()``,
+    Where the parameters do not hold the method's result while it runs, it has `evaluating()`,
     inside whose block they do.
     """
 
@@ -105,9 +106,7 @@ class Stepper:
 
     def evaluating(self) -> AbstractContextManager[None]:
         """The model holds the method's result inside the block."""
-        evaluating: Callable[[], AbstractContextManager[None]]
-        evaluating = getattr(self.update, "evaluating", nullcontext)
-        return evaluating()
+        return evaluating(self.update)
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class Method:
 
         Args:
             problem: at its start.
-            hyperparameters: a value for each name of ``space``; it may lie outside of the range.
+            hyperparameters: a value for each name of `space`; it may lie outside of the range.
             seed: of everything that the method draws.
 
         Raises:

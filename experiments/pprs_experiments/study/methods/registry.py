@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch import nn
-
-from pprs.optim import AGD
 from pprs.smoothing import Perturbation
 from pprs_experiments.study.methods.gradients import (
     Gradient,
@@ -26,12 +22,10 @@ from pprs_experiments.study.methods.method import (
     Method,
     Range,
     Stepper,
-    Update,
 )
-from pprs_experiments.study.methods.updates import Delayed, DualAveraging, ScheduleFree, Subgradient
+from pprs_experiments.study.methods.updates import UPDATES, Delayed, DualAveraging
 from pprs_experiments.study.problem import Problem
 
-Updating = Callable[[list[nn.Parameter], Hyperparameters], Update]
 Estimating = Callable[[Problem, Hyperparameters, int], Gradient]
 
 # The middles of these ranges are what a search tries first.
@@ -47,34 +41,6 @@ BATCH = Choice((1 / 2, 1 / 4, 1 / 8))
 
 def _linear(progress: float) -> float:
     return 1 - progress
-
-
-def _gd(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
-    return AGD(parameters, h["lr"], momentum=0)
-
-
-def _agd(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
-    return AGD(parameters, h["lr"], h["momentum"])
-
-
-def _nesterov(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
-    return AGD(parameters, h["lr"], momentum="nesterov")
-
-
-def _sgd(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
-    return torch.optim.SGD(parameters, h["lr"], h["momentum"])
-
-
-def _adam(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
-    return torch.optim.Adam(parameters, h["lr"])
-
-
-def _subgradient(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
-    return Subgradient(parameters, h["lr"])
-
-
-def _schedule_free(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
-    return ScheduleFree(parameters, h["lr"], h["momentum"])
 
 
 def _plain(problem: Problem, h: Hyperparameters, seed: int) -> Gradient:
@@ -97,14 +63,18 @@ def _method(
     name: str,
     label: str,
     estimating: Estimating,
-    updating: Updating,
+    update: str,
     space: Mapping[str, Range],
     *,
     divides: bool = False,
+    **fixed: Any,
 ) -> Method:
+    """An update, by its name and with options that are not searched, of estimated gradients."""
+
     def build(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
         gradient = estimating(problem, h, seed)
-        return Stepper(gradient, updating(list(gradient.parameters.values()), h))
+        parameters = list(gradient.parameters.values())
+        return Stepper(gradient, UPDATES[update].make(parameters, h["lr"], {**fixed, **h}))
 
     return Method(name, label, space, build, divides)
 
@@ -112,7 +82,7 @@ def _method(
 def _smoothed(
     name: str,
     label: str,
-    updating: Updating = _agd,
+    update: str = "agd",
     *,
     fixed: Hyperparameters | None = None,
     schedule: Progress = lambda _: 1.0,
@@ -123,7 +93,7 @@ def _smoothed(
     Args:
         name: of the method.
         label: of the method.
-        updating: makes the update.
+        update: its name.
         fixed: hyperparameters that are not searched.
         schedule: what sigma is multiplied by.
         parts: how else parameters are perturbed, fields of a Perturbation.
@@ -134,18 +104,15 @@ def _smoothed(
         h = held | dict(h)
         return Smoothed(problem, seed, Perturbation(h["sigma"], h["samples"], **parts), schedule)
 
-    def stepping(parameters: list[nn.Parameter], h: Hyperparameters) -> Update:
-        return updating(parameters, held | dict(h))
-
     plain = held.get("momentum") == 0
-    lr = ADAM_LR if updating is _adam else LR if plain else MOMENTUM_LR
+    lr = ADAM_LR if update == "adam" else LR if plain else MOMENTUM_LR
     space: dict[str, Range] = {"lr": lr}
-    if updating is _agd:
+    if update == "agd":
         space["momentum"] = Choice(("nesterov", 0.9))
     space |= {"sigma": SIGMA, "samples": SAMPLES}
     searched = {name: each for name, each in space.items() if name not in held}
     divides = parts.get("noise") == "example"
-    return _method(name, label, estimating, stepping, searched, divides=divides)
+    return _method(name, label, estimating, update, searched, divides=divides, **held)
 
 
 def _randomized_smoothing(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
@@ -163,31 +130,37 @@ def _pipedream(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
 
 
 _RIVALS = (
-    _method("gd", "GD", _plain, _gd, {"lr": LR}),
-    _method("subgradient", "subgradient", _plain, _subgradient, {"lr": LogUniform(0.01, 10.0)}),
-    _method("agd", "AGD", _plain, _agd, {"lr": MOMENTUM_LR, "momentum": Choice((0.5, 0.9, 0.99))}),
-    _method("nesterov", "AGD, λ_t", _plain, _nesterov, {"lr": MOMENTUM_LR}),
+    _method("gd", "GD", _plain, "agd", {"lr": LR}, momentum=0),
+    _method("subgradient", "subgradient", _plain, "subgradient", {"lr": LogUniform(0.01, 10.0)}),
+    _method(
+        "agd",
+        "AGD",
+        _plain,
+        "agd",
+        {"lr": MOMENTUM_LR, "momentum": Choice((0.5, 0.9, 0.99))},
+    ),
+    _method("nesterov", "AGD, λ_t", _plain, "agd", {"lr": MOMENTUM_LR}, momentum="nesterov"),
     _method(
         "sgd",
         "SGD, GPipe",
         _minibatch,
-        _sgd,
+        "sgd",
         {"lr": MOMENTUM_LR, "momentum": MOMENTUM, "batch": BATCH},
         divides=True,
     ),
-    _method("adam", "Adam", _plain, _adam, {"lr": ADAM_LR}),
+    _method("adam", "Adam", _plain, "adam", {"lr": ADAM_LR}),
     _method(
         "sam",
         "SAM",
         _sharpened,
-        _sgd,
+        "sgd",
         {"lr": MOMENTUM_LR, "momentum": MOMENTUM, "rho": LogUniform(0.01, 1.0)},
     ),
     _method(
         "lpf-sgd",
         "LPF-SGD",
         _low_pass,
-        _sgd,
+        "sgd",
         {"lr": MOMENTUM_LR, "momentum": MOMENTUM, "sigma": SIGMA, "parts": Choice((2, 4, 8))},
         divides=True,
     ),
@@ -195,7 +168,7 @@ _RIVALS = (
         "schedule-free",
         "schedule-free SGD",
         _plain,
-        _schedule_free,
+        "schedule-free",
         {"lr": LR, "momentum": Choice((0.9, 0.95, 0.98))},
     ),
     Method(
@@ -218,12 +191,12 @@ _RIVALS = (
     ),
 )
 
-# Each with one draw per step too, so that what averaging adds can be told.
+# Each with one draw per step too, to see what averaging adds.
 _SMOOTHED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "": ("", {}),
     "-annealed": (", annealed", {"schedule": _linear}),
     "-filter": (", filter-scaled", {"scale": "filter"}),
-    "-adam": (", filter-scaled, then Adam", {"scale": "filter", "updating": _adam}),
+    "-adam": (", filter-scaled, then Adam", {"scale": "filter", "update": "adam"}),
 }
 
 # What each part does: the number of draws, and the momentum.
@@ -244,11 +217,11 @@ _DEFAULTS = tuple(
     _smoothed(
         f"default{end}-{sigma}",
         f"σ = {sigma} of a filter's norm, K = 8{words}",
-        updating,
+        update,
         fixed={"sigma": sigma, "samples": 8, "momentum": 0.9},
         scale="filter",
     )
-    for end, words, updating in (("", "", _agd), ("-adam", ", then Adam", _adam))
+    for end, words, update in (("", "", "agd"), ("-adam", ", then Adam", "adam"))
     for sigma in (0.01, 0.02)
 )
 

@@ -1,10 +1,10 @@
-"""How a step is taken, where neither torch nor ``pprs.optim`` has it."""
+"""How a step is taken, where neither torch nor `pprs.optim` has it."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pprs._arguments import counts, non_negative, positive
+from pprs.optim.registry import OPTIMIZERS, KnownOptimizer
+from pprs_experiments.study.methods.method import Update
 
 
 class Subgradient:
@@ -57,8 +59,8 @@ class Delayed:
 class DualAveraging:
     r"""The accelerated method of Duchi, Bartlett and Wainwright (2012), unconstrained.
 
-    As :class:`pprs.theory.RandomizedSmoothing` has it. While training, the parameters hold $y_t$,
-    where the gradients are to be taken with perturbations of :attr:`sigma`; the result is $x_t$.
+    As `pprs.theory.RandomizedSmoothing` has it. While training, the parameters hold $y_t$,
+    where the gradients are to be taken with perturbations of `sigma`; the result is $x_t$.
 
     Args:
         parameters: where to start.
@@ -157,6 +159,14 @@ class ScheduleFree:
             with torch.no_grad():
                 for parameter, value in zip(self.parameters, kept, strict=True):
                     parameter.copy_(value)
+
+
+UPDATES: Mapping[str, KnownOptimizer[Update]] = {
+    **OPTIMIZERS,
+    "subgradient": KnownOptimizer("subgradient descent with falling steps", Subgradient),
+    "schedule-free": KnownOptimizer("schedule-free SGD", ScheduleFree, ("momentum",)),
+}
+"""All that take a step from gradients by a step size and options."""
 
 
 def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:

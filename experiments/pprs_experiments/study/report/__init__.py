@@ -13,14 +13,15 @@ __all__ = ["write_report"]
 def write_report(
     results: Sequence[Result],
     folder: Path,
-    smooth: Sequence[tuple[float, float, float]] = (),
+    accelerated: Sequence[tuple[float, float, float]] = (),
 ) -> Path:
-    """Write the report: ``report.html``, which needs no other file, ``tables.md`` and ``figures``.
+    """Write the report: `report.html`, which needs no other file, `tables.md` and `figures`.
 
     Args:
         results: of the study; methods or cells may be missing.
         folder: where to; made if it is not there. Files of the same names are replaced.
-        smooth: of pipelined AGD on smooth convex functions the depth, its time and the lower bound.
+        accelerated: the depth, the time of pipelined AGD on a β-smooth convex function, and the
+            lower bound on it.
 
     Returns:
         The page.
@@ -33,7 +34,7 @@ def write_report(
     from pprs_experiments.study.report.page import to_html, to_markdown
     from pprs_experiments.study.report.sections import sections
 
-    found = sections(contests(results), smooth)
+    found = sections(contests(results), accelerated)
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     for section in found:

@@ -1,4 +1,4 @@
-"""Who is compared with whom, and what the verdicts are."""
+"""The comparisons of methods with their rivals, and the verdicts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STARTS: tuple[tuple[str, Kind], ...] = (
 
 
 def kind(method: str) -> Kind:
-    """Of a method, by its name: all that does not say that it smooths is a rival."""
+    """The kind of a method, by its name: every method that does not smooth is a rival."""
     return next((found for start, found in _STARTS if method.startswith(start)), "rival")
 
 
@@ -122,12 +122,12 @@ class Comparison:
 
     @classmethod
     def of(cls, contest: Contest, method: Result, rival: Result) -> Comparison:
-        """Of two methods, seed by seed."""
+        """Compare two methods, seed by seed."""
         return cls(contest, method, rival, paired_gains(contest.goal, method, rival))
 
 
 def paired_gains(goal: Goal, method: Result, rival: Result) -> Array:
-    """See :class:`Comparison`; empty where there are too few seeds to pair."""
+    """See `Comparison`; empty where there are too few seeds to pair."""
     ours, theirs = ({run.seed: run.value for run in each.runs} for each in (method, rival))
     seeds = sorted(ours.keys() & theirs.keys())
     if len(seeds) < FEWEST:
@@ -262,7 +262,7 @@ def in_pairs(
     """The verdicts on pairs of methods, each over all cells that ran both.
 
     Args:
-        among: as in :func:`compare`.
+        among: as in `compare`.
         pairs: methods and their rivals.
         draws: of the bootstrap.
 

@@ -9,7 +9,7 @@ from pprs_experiments.study.intervals import Answer, Interval
 from pprs_experiments.study.report.comparing import Contest, Family, compare, kind, named, pprs
 
 MARGIN = 0.01
-"""Of accuracy: one point, which a default may lose."""
+"""The accuracy, one point, that a default may lose."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Default:
 
     @property
     def cells(self) -> int:
-        """In how many it can be judged."""
+        """The number of cells in which it can be judged."""
         return len(self.family.each)
 
     @property
     def estimated(self) -> int:
-        """In how many cells it loses no more than the margin, by the estimate."""
+        """The number of cells in which it loses no more than the margin, by the estimate."""
         return sum(each.difference.value >= -MARGIN for _, each in self.family.each)
 
     def number(self, answer: Answer) -> int:
-        """In how many cells the interval gives an answer."""
+        """The number of cells in which the interval gives an answer."""
         return sum(within(verdict.difference) == answer for _, verdict in self.family.each)
 
     @property

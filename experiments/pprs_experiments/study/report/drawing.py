@@ -64,7 +64,7 @@ def title(figure: Figure, what: str, where: str = "", how: str = "") -> None:
 
 
 def styles(number: int) -> list[dict[str, Any]]:
-    """As many lines that can be told apart without their colours too."""
+    """Styles of lines that differ without their colours, too."""
     count = len(COLOURS)
     return [
         {
@@ -79,7 +79,7 @@ def styles(number: int) -> list[dict[str, Any]]:
 
 
 def legend_outside(axes: Axes) -> None:
-    """To the right of the axes."""
+    """Put the legend to the right of the axes."""
     axes.legend(
         loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=7.5, handlelength=3
     )
@@ -92,7 +92,7 @@ def spreads(values: Sequence[float], factor: float = 30.0) -> bool:
 
 
 def to_picture(figure: Figure, name: str, alt: str, *, long: bool = False) -> Picture:
-    """As SVG, the same for the same figure; texts as such, since outlines are much longer."""
+    """The figure as SVG, always the same; texts stay texts, since outlines are much longer."""
     held = io.BytesIO()
     with mpl.rc_context(
         {"svg.hashsalt": "pprs", "svg.fonttype": "none", "font.sans-serif": _FONTS}

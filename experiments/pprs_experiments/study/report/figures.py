@@ -27,7 +27,7 @@ from pprs_experiments.study.report.drawing import (
 from pprs_experiments.study.report.sweeps import Sweep
 from pprs_experiments.study.report.tables import estimate, ordered, title_of
 from pprs_experiments.study.report.words import BUDGETS, Measure
-from pprs_experiments.study.results import Result, Run
+from pprs_experiments.study.results import Result, SeedRun
 
 _PALE: Mapping[str, Any] = {"color": "#c8c8c8", "lw": 0.8, "zorder": 1}
 _POINTS = 30  # of a curve
@@ -125,8 +125,8 @@ def _medians(result: Result, spent: Spent) -> list[tuple[float, float]]:
     return found or [(math.nan, math.nan)]
 
 
-def _loss(run: Run, at: int, place: float) -> float:
-    """As last measured when so much was spent."""
+def _loss(run: SeedRun, at: int, place: float) -> float:
+    """The last loss measured before a given budget was spent."""
     if run.diverged and place > run.history[-1][at]:
         return math.inf
     return next((point[2] for point in reversed(run.history) if point[at] <= place), math.inf)
@@ -151,7 +151,7 @@ def by_size(sweep: Sweep) -> Figure:
     return figure
 
 
-def smooth(rows: Sequence[tuple[float, float, float]]) -> Figure:
+def accelerated(rows: Sequence[tuple[float, float, float]]) -> Figure:
     """Times of pipelined AGD on smooth convex functions, and the lower bound, against depth."""
     figure, axes = canvas(7, 3.8)
     depths, times, bounds = zip(*sorted(rows), strict=True)

@@ -113,7 +113,7 @@ def _ratios(low: float, high: float) -> list[float]:
 
 
 def _names(axes: Axes, pairs: Sequence[tuple[Comparison, Verdict]]) -> None:
-    """Who is compared, to the right of each row."""
+    """Write the compared methods to the right of each row."""
     one = len({comparison.method.method for comparison, _ in pairs}) == 1
     for row, (comparison, _) in enumerate(pairs):
         method = words.label(comparison.method.method)

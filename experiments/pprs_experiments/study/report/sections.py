@@ -42,13 +42,13 @@ QUESTIONS: Mapping[int, str] = {
 }
 _EXAMPLES = ("examples", "functions", "shots")
 _SWEPT: Mapping[int, Sequence[str] | None] = {1: None, 2: None, 7: _EXAMPLES}  # None: all settings
-Smooth: TypeAlias = Sequence[tuple[float, float, float]]
+DepthTimes: TypeAlias = Sequence[tuple[float, float, float]]
 Block: TypeAlias = str | Table | Picture
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a part of a section.
+    """The heading of a part of a section.
 
     Args:
         text: in words.
@@ -72,24 +72,28 @@ class Section:
     blocks: tuple[Block | Heading, ...]
 
 
-def sections(contests: Sequence[Contest], smooth: Smooth) -> list[Section]:
+def sections(contests: Sequence[Contest], accelerated: DepthTimes) -> list[Section]:
     """One for each question, in order, and those on what was run."""
     answers = [
-        Section(f"{number}. {text}", f"question-{number}", tuple(_answer(number, contests, smooth)))
+        Section(
+            f"{number}. {text}", f"question-{number}", tuple(_answer(number, contests, accelerated))
+        )
         for number, text in QUESTIONS.items()
     ]
     return [*answers, _curves(contests), _ran(contests)]
 
 
-def _answer(number: int, contests: Sequence[Contest], smooth: Smooth) -> Iterator[Block | Heading]:
-    if number == 1 and smooth:
-        yield from sentences.smooth(smooth)
-        yield _picture(figures.smooth(smooth), "question 1, smooth", "Time against depth")
-        yield from tables.smooth(smooth)
+def _answer(
+    number: int, contests: Sequence[Contest], accelerated: DepthTimes
+) -> Iterator[Block | Heading]:
+    if number == 1 and accelerated:
+        yield from sentences.accelerated(accelerated)
+        yield _picture(figures.accelerated(accelerated), "question 1, smooth", "Time against depth")
+        yield from tables.accelerated(accelerated)
     there = [c for c in contests if number in c.questions]
     if number == 5:  # whatever question a candidate ran for, it speaks for itself
         there = [c for c in contests if number in c.questions or _has_default(c)]
-    if not there and not (number == 1 and smooth):
+    if not there and not (number == 1 and accelerated):
         yield sentences.NOTHING
     for spent, budget in BUDGETS.items():
         among = [contest for contest in there if contest.spent == spent]

@@ -1,4 +1,4 @@
-"""What the figures say, in sentences that hold them."""
+"""The findings of the report, in sentences with their figures."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _and(parts: Sequence[str]) -> str:
     return " and ".join(parts)
 
 
-def smooth(rows: Sequence[tuple[float, float, float]]) -> list[str]:
+def accelerated(rows: Sequence[tuple[float, float, float]]) -> list[str]:
     """How the time grows with depth, and how near the lower bound it is."""
     rows = [row for row in rows if math.isfinite(row[1])]
     if not rows:

@@ -53,7 +53,7 @@ class Sweep:
         ]
 
     def exponent(self, method: str) -> Interval | None:
-        """Of the size, in the method's times; ``None`` if there are too few seeds to say."""
+        """The exponent of the size in a method's times; `None` for too few seeds."""
         ran = [(size, each.values) for size, each in self.of(method) if len(each.runs) >= FEWEST]
         usable = [(size, times) for size, times in ran if size > 0 and min(times) > 0]
         if len(usable) < 2:

@@ -25,7 +25,7 @@ class Table:
     Args:
         title: what it shows, with the unit.
         header: of the columns.
-        rows: the entries; those between ``**`` are set in bold.
+        rows: the entries; those between `**` are set in bold.
         long: whether it is for looking things up, and best folded.
     """
 
@@ -35,7 +35,7 @@ class Table:
     long: bool = False
 
     def to_markdown(self) -> str:
-        """With the title above."""
+        """The table in Markdown, under its title."""
         lines = [self.header, ("---",) * len(self.header), *self.rows]
         body = "\n".join("| " + " | ".join(map(escaped, line)) + " |" for line in lines)
         if self.long:
@@ -134,7 +134,7 @@ def family(found: Family, title: str, *, long: bool = False) -> list[Table]:
 
 
 def figures(measure: Measure, verdict: Verdict) -> tuple[str, str, str, str]:
-    """Of a verdict: gain, corrected p, wins, ties and losses, and the word."""
+    """The gain, corrected p, wins, ties, losses and the word of a verdict."""
     word: str = verdict.word
     return (
         words.gains(measure, verdict.difference),
@@ -173,7 +173,7 @@ def defaults(found: Sequence[Default], budget: str) -> list[Table]:
 
 
 def growth(sweep: Sweep) -> list[Table]:
-    """With what power of a setting the times of each method grow."""
+    """The power of a setting with which the times of each method grow."""
     found = [(name, sweep.exponent(name)) for name in ordered(set(sweep.methods))]
     rows = tuple(
         (words.label(name), f"{each.value:.2f} [{each.low:.2f}, {each.high:.2f}]")
@@ -203,7 +203,7 @@ def against_gpipe(sweep: Sweep, found: Mapping[float, tuple[Comparison, Verdict]
     return [Table(title, (*header, "wins/ties/losses", "verdict"), rows)] if rows else []
 
 
-def smooth(rows: Sequence[tuple[float, float, float]]) -> list[Table]:
+def accelerated(rows: Sequence[tuple[float, float, float]]) -> list[Table]:
     """Times of pipelined AGD on smooth convex functions, next to the lower bound."""
     held = tuple(
         (f"{depth:g}", _time(time), f"{bound:,.0f}", f"{time / bound:.3g}")

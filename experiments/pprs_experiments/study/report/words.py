@@ -1,4 +1,4 @@
-"""How figures and names are written: every number of the report goes through here."""
+"""The format of numbers and names: every number of the report goes through here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Measure:
     Args:
         metric: the goal's.
         better: the goal's.
-        spent: what is counted until a target is reached; ``None`` where there is no target.
+        spent: what is counted until a target is reached; `None` where there is no target.
     """
 
     metric: str
@@ -48,7 +48,7 @@ class Measure:
 
     @property
     def name(self) -> str:
-        """With the unit."""
+        """The name of the measure, with its unit."""
         metric = self.metric.replace("_", " ")
         if self.spent is not None:
             return f"{BUDGETS[self.spent]} to the target"
@@ -102,12 +102,12 @@ def probability(p: float) -> str:
 
 
 def label(method: str) -> str:
-    """Of a method: as the registry has it, else its name."""
+    """The label of a method: that of the registry, else its name."""
     return METHODS[method].label if method in METHODS else method
 
 
 def setting_label(setting: str) -> str:
-    """Of a setting of a task, with its symbol if it has one."""
+    """The label of a task's setting, with its symbol if it has one."""
     return _SYMBOLS.get(setting, setting.replace("_", " "))
 
 
@@ -120,7 +120,7 @@ def shortened(names: Iterable[str]) -> tuple[str, dict[str, str]]:
     """What all names have in common, and what else each says.
 
     Args:
-        names: their parts are separated by ``/``.
+        names: their parts are separated by `/`.
 
     Returns:
         The common parts, and for each name the others, at least one.

@@ -30,10 +30,10 @@ class AdversarialTask(FewShotTask):
     The adversary of training raises the loss of every example by projected gradient ascent (PGD)
     from a random start, whatever the objective makes of the losses. Accuracies at the end:
 
-    - ``validation``: on validation images under PGD of 10 steps;
-    - ``clean``: on test images as they are;
-    - ``pgd-20``: on some of them under PGD of 20 steps;
-    - ``square``: on the same under the square attack, which takes no gradients.
+    - `validation`: on validation images under PGD of 10 steps;
+    - `clean`: on test images as they are;
+    - `pgd-20`: on some of them under PGD of 20 steps;
+    - `square`: on the same under the square attack, which takes no gradients.
 
     These ascend the lead of the best wrong score: in single precision cross-entropy has no gradient
     left where scores are far apart, and the hinge none where they are not near.
@@ -51,7 +51,7 @@ class AdversarialTask(FewShotTask):
     queries: int = 300
 
     def problem(self, seed: int, data_dir: Path | None) -> Problem:
-        """As :meth:`pprs_experiments.study.cell.Task.problem`.
+        """As `pprs_experiments.study.cell.Task.problem`.
 
         Raises:
             ValueError: for a setting out of its range, or data that cannot be read.

@@ -20,7 +20,7 @@ from pprs_experiments.tasks.images import ImageName, read_images
 
 @functools.cache
 def source(data: ImageName, data_dir: Path | None) -> Images:
-    """A data set, as :func:`read_images`; a process reads it once."""
+    """A data set, as `read_images`; a process reads it once."""
     return read_images(data, data_dir)
 
 
@@ -44,9 +44,9 @@ def classification(
         loss: of outputs and labels.
         divisible: whether the loss is a mean over examples.
         adversary: changes the training examples before every gradient.
-        measured: the final metrics; by default the accuracies on the ``validation`` and on the
-            ``test`` examples, as they are.
-        overhead: as for :class:`Cost`.
+        measured: the final metrics; by default the accuracies on the `validation` and on the
+            `test` examples, as they are.
+        overhead: as for `Cost`.
     """
     batch = (task.train.x, task.train.y)
 
@@ -66,7 +66,7 @@ def classification(
 
 
 def accuracies(network: nn.Module, task: FewShot) -> dict[str, Measure]:
-    """The accuracies on the ``validation`` and on the ``test`` examples."""
+    """The accuracies on the `validation` and on the `test` examples."""
     return {
         "validation": lambda: accuracy(network, task.validation),
         "test": lambda: accuracy(network, task.test),

@@ -24,7 +24,7 @@ _LEAST_GAP = 1e-6  # far above what solvers leave
 class ConvexTask(ABC):
     r"""A convex function to minimise from 0, in units in which L = 1 and R = 1.
 
-    The metrics are its ``gap``, $f(\theta) - f^*$, and its ``relative gap``,
+    The metrics are its `gap`, $f(\theta) - f^*$, and its `relative gap`,
     $(f(\theta) - f^*) / (f(0) - f^*)$, which is 1 at the start whatever the function.
 
     Args:
@@ -38,7 +38,7 @@ class ConvexTask(ABC):
         """The function of a seed."""
 
     def problem(self, seed: int, data_dir: Path | None) -> Problem:
-        """As :meth:`pprs_experiments.study.cell.Task.problem`.
+        """As `pprs_experiments.study.cell.Task.problem`.
 
         Raises:
             ValueError: for a setting out of its range, data that cannot be read, or a function
@@ -116,12 +116,12 @@ class PenalisedTask(DataTask):
 
 
 def convex(function: Convex, depth: int, *, overhead: float = OVERHEAD) -> Problem:
-    r"""Minimise a convex function from 0; the metric is its ``gap``, $f(\theta) - f^*$.
+    r"""Minimise a convex function from 0; the metric is its `gap`, $f(\theta) - f^*$.
 
     Args:
-        function: of which ``theta`` is where to start.
+        function: of which `theta` is where to start.
         depth: nodes of the pipeline that computes it.
-        overhead: as for :class:`Cost`.
+        overhead: as for `Cost`.
     """
     divisible = isinstance(function, Polyhedral) and function.aggregate == "mean"
 

@@ -27,16 +27,16 @@ NetworkName: TypeAlias = Literal["relu", "convolutional"]
 
 @dataclass(frozen=True)
 class FewShotTask:
-    """Measured at the end: the accuracies on ``validation`` and ``test`` images.
+    """Measured at the end: the accuracies on `validation` and `test` images.
 
-    Of another objective than the mean, ``test worst`` too: that of the worst class.
+    Of another objective than the mean, `test worst` too: that of the worst class.
 
     Args:
         data: a data set.
         shots: training images per class.
         network: its kind; both are made for ReLUs.
         depth: number of its pieces.
-        width: features of the hidden layers of ``"relu"``; filters of the first convolution.
+        width: features of the hidden layers of `"relu"`; filters of the first convolution.
         loss: of an example.
         objective: of all of them.
         validation: validation images per class.
@@ -54,7 +54,7 @@ class FewShotTask:
     test: int = 2000
 
     def problem(self, seed: int, data_dir: Path | None) -> Problem:
-        """As :meth:`pprs_experiments.study.cell.Task.problem`.
+        """As `pprs_experiments.study.cell.Task.problem`.
 
         Raises:
             ValueError: for a setting out of its range, or data that cannot be read.

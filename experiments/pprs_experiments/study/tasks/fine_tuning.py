@@ -30,7 +30,7 @@ _LR = 2e-3
 class FineTuningTask:
     """A seed draws which half of the classes is known; the others are learned, with a new head.
 
-    Measured at the end as for :class:`FewShotTask`.
+    Measured at the end as for `FewShotTask`.
 
     Args:
         data: a data set.
@@ -61,7 +61,7 @@ class FineTuningTask:
     test: int = 2000
 
     def problem(self, seed: int, data_dir: Path | None) -> Problem:
-        """As :meth:`pprs_experiments.study.cell.Task.problem`.
+        """As `pprs_experiments.study.cell.Task.problem`.
 
         Raises:
             ValueError: for a setting out of its range, or data that cannot be read.
@@ -94,7 +94,7 @@ class FineTuningTask:
 
 
 class Transformer(NamedTuple):
-    """The settings of an :func:`image_transformer`."""
+    """The settings of an `image_transformer`."""
 
     patch: int
     width: int
@@ -128,7 +128,7 @@ def pretrained(
 
     Args:
         data: a data set.
-        data_dir: as for :func:`read_images`.
+        data_dir: as for `read_images`.
         classes: some of its classes.
         shape: of the transformer.
         known: images of each class to train on.

@@ -21,7 +21,7 @@ from pprs_experiments.tasks.objectives import (
 
 ObjectiveName: TypeAlias = Literal["mean", "maximum", "cvar", "worst group"]
 WORST_PART = 0.2
-"""Of the losses: what the CVaR is the mean of."""
+"""The fraction of the losses that CVaR averages."""
 
 _AGGREGATIONS: Mapping[str, Aggregation] = {
     "mean": mean,
@@ -31,9 +31,9 @@ _AGGREGATIONS: Mapping[str, Aggregation] = {
 
 
 def named_objective(name: ObjectiveName, loss: PerExampleName, classes: int) -> Loss:
-    """A loss of outputs ``(m, classes)`` and labels ``(m,)``, a scalar; see ``tasks.objectives``.
+    """A loss of outputs `(m, classes)` and labels `(m,)`, a scalar; see `tasks.objectives`.
 
-    The groups of ``"worst group"`` are the classes: the examples of each are one group.
+    The groups of `"worst group"` are the classes: the examples of each are one group.
 
     Args:
         name: the mean, the maximum or the CVaR of the losses of examples, or the largest mean of a

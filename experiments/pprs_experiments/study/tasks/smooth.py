@@ -24,7 +24,7 @@ class Logistic(Convex):
     \|\theta\|^2$.
 
     Args:
-        examples: of two classes, x of shape ``(m, d)``; class 0 has $y = -1$, class 1 has $y = 1$.
+        examples: of two classes, x of shape `(m, d)`; class 0 has $y = -1$, class 1 has $y = 1$.
         l2: $\lambda_2$, above 0.
 
     Raises:
@@ -43,10 +43,10 @@ class Logistic(Convex):
         self.l2 = l2
 
     def forward(self, examples: Tensor | None = None) -> Tensor:
-        """The value at ``theta``.
+        """The value at `theta`.
 
         Args:
-            examples: numbers ``(n,)`` of the examples to take the mean over, all by default.
+            examples: numbers `(n,)` of the examples to take the mean over, all by default.
         """
         # Choosing all examples would copy them all.
         every = examples is None or len(examples) == self.examples
@@ -60,7 +60,7 @@ class Logistic(Convex):
 
     @property
     def lipschitz(self) -> float:
-        """A Lipschitz constant L, within ``reach`` of 0."""
+        """A Lipschitz constant L, within `reach` of 0."""
         return float(self.signed.norm(dim=1).mean()) + self.l2 * self.reach
 
     @property
@@ -70,7 +70,7 @@ class Logistic(Convex):
 
     @torch.no_grad()
     def _solve(self) -> Optimum:
-        """By Newton's method, with steps halved until the value falls enough."""
+        """Solve by Newton's method, with steps halved until the value falls enough."""
         theta, decrease = torch.zeros_like(self.theta), torch.inf
         for _ in range(_STEPS):
             if decrease <= 1e-24:
@@ -79,7 +79,7 @@ class Logistic(Convex):
             step = torch.linalg.solve(hessian, gradient)
             decrease, length = float(gradient @ step), 1.0
             value = self._value(theta, self.signed)
-            # Smaller decreases cannot be told from rounding, and full steps are right by then.
+            # Smaller decreases are within rounding, and full steps are right by then.
             while decrease > 1e-12 and (
                 self._value(theta - length * step, self.signed) > value - length * decrease / 4
             ):

@@ -30,7 +30,7 @@ def square_attacked(
     search, 2020, as the Adversarial Robustness Toolbox has it.
 
     Args:
-        network: standardised images ``(m, c, h, w)`` to outputs ``(m, classes)``.
+        network: standardised images `(m, c, h, w)` to outputs `(m, classes)`.
         examples: standardised images.
         scale: what they were standardised by.
         epsilon: how much a pixel from 0 to 1 may change, above 0.
@@ -38,7 +38,7 @@ def square_attacked(
         seed: draws them.
 
     Returns:
-        Shape ``(m,)``; nothing is attacked that the network is wrong about anyway.
+        Shape `(m,)`; nothing is attacked that the network is wrong about anyway.
 
     Raises:
         ModuleNotFoundError: without the toolbox.

@@ -11,7 +11,7 @@ from pprs_experiments.tasks.convex import Polyhedral, svm
 
 @dataclass(frozen=True, kw_only=True)
 class SvmTask(PenalisedTask):
-    r"""A linear support vector machine, see :func:`pprs_experiments.tasks.convex.svm`.
+    r"""A linear support vector machine, see `pprs_experiments.tasks.convex.svm`.
 
     The maximum of hinges of a9a has its minimum where it starts, or nearly: hundreds of its
     examples cannot be separated.

@@ -15,7 +15,7 @@ def svm(
     r"""A linear support vector machine: hinges $\max(0, 1 - y_i x_i^\top \theta)$.
 
     Args:
-        examples: of two classes, x of shape ``(m, d)``; class 0 has $y = -1$, class 1 has $y = 1$.
+        examples: of two classes, x of shape `(m, d)`; class 0 has $y = -1$, class 1 has $y = 1$.
         aggregate: of the hinges.
         l1: $\lambda_1 \geq 0$, the factor of $\|\theta\|_1$.
         l2: $\lambda_2 \geq 0$, the factor of $\frac12 \|\theta\|^2$.
@@ -42,8 +42,8 @@ def absolute_regression(
     r"""Regression by absolute deviations $|x_i^\top \theta - y_i|$.
 
     Args:
-        x: inputs, shape ``(m, d)``.
-        y: targets, shape ``(m,)``.
+        x: inputs, shape `(m, d)`.
+        y: targets, shape `(m,)`.
         aggregate: of the deviations.
         l1: $\lambda_1 \geq 0$, the factor of $\|\theta\|_1$.
         l2: $\lambda_2 \geq 0$, the factor of $\frac12 \|\theta\|^2$.
@@ -58,8 +58,8 @@ def maximum_of_linear(x: Tensor, y: Tensor) -> Polyhedral:
     r"""The maximum of the linear functions $x_i^\top \theta + y_i$.
 
     Args:
-        x: slopes, shape ``(m, d)``. There is a least value if 0 is in their convex hull.
-        y: offsets, shape ``(m,)``.
+        x: slopes, shape `(m, d)`. There is a least value if 0 is in their convex hull.
+        y: offsets, shape `(m,)`.
 
     Raises:
         ValueError: for shapes that do not fit.

@@ -45,10 +45,10 @@ def read_svm_examples(name: SvmName, data_dir: Path) -> Examples:
 
     Args:
         name: of the data set.
-        data_dir: holds a folder ``libsvm`` with a file of this name.
+        data_dir: holds a folder `libsvm` with a file of this name.
 
     Returns:
-        Examples with x of shape ``(n, features)`` and type float64.
+        Examples with x of shape `(n, features)` and type float64.
 
     Raises:
         ValueError: for another name, or a file that is missing or damaged.

@@ -22,7 +22,7 @@ class Optimum:
 
     Args:
         value: the least value.
-        theta: where it is attained, one such point, shape ``(d,)``.
+        theta: where it is attained, one such point, shape `(d,)`.
     """
 
     value: float
@@ -35,9 +35,9 @@ class Program:
     $t_i \ge s_k a_i^\top \theta + c_{ki}$ for all k, where g is the mean or the maximum of t.
 
     Args:
-        matrix: the rows $a_i$, shape ``(m, d)``.
-        signs: $s_k$, shape ``(k,)``.
-        offsets: $c_{ki}$, shape ``(k, m)``.
+        matrix: the rows $a_i$, shape `(m, d)`.
+        signs: $s_k$, shape `(k,)`.
+        offsets: $c_{ki}$, shape `(k, m)`.
         together: whether g is the maximum.
         l1: $\lambda_1$.
         l2: $\lambda_2$.
@@ -51,7 +51,7 @@ class Program:
     l2: float
 
     def solve(self) -> Optimum:
-        """By SciPy's HiGHS without squares, else by Clarabel.
+        """Solve by SciPy's HiGHS without squares, else by Clarabel.
 
         Raises:
             ValueError: if there is no least value.
@@ -105,7 +105,7 @@ class Program:
         A solver's value is inexact on either side; this one, at its multipliers, is below.
 
         Args:
-            weights: any multipliers $w \ge 0$ of shape ``(k, m)``; scaled to what they sum to: 1
+            weights: any multipliers $w \ge 0$ of shape `(k, m)`; scaled to what they sum to: 1
                 for a maximum, 1/m for each example of a mean.
         """
         weights = weights.clip(0)

@@ -20,9 +20,9 @@ class Polyhedral(Convex):
     \frac{\lambda_2}{2} \|\theta\|^2$, where $g_i$ is the mean or the maximum over m examples.
 
     Args:
-        matrix: an example $a_i$ in each row, shape ``(m, d)``, both at least 1.
-        signs: the slopes $s_k$, shape ``(k,)``.
-        offsets: the offsets $c_{ki}$, shape ``(k, m)``.
+        matrix: an example $a_i$ in each row, shape `(m, d)`, both at least 1.
+        signs: the slopes $s_k$, shape `(k,)`.
+        offsets: the offsets $c_{ki}$, shape `(k, m)`.
         aggregate: g.
         l1: $\lambda_1$, at least 0.
         l2: $\lambda_2$, at least 0.
@@ -66,10 +66,10 @@ class Polyhedral(Convex):
         self.aggregate, self.l1, self.l2 = aggregate, l1, l2
 
     def forward(self, examples: Tensor | None = None) -> Tensor:
-        """The value at ``theta``.
+        """The value at `theta`.
 
         Args:
-            examples: numbers ``(n,)`` of the examples to take the mean over, all by default: a
+            examples: numbers `(n,)` of the examples to take the mean over, all by default: a
                 minibatch.
 
         Raises:
@@ -90,7 +90,7 @@ class Polyhedral(Convex):
 
     @property
     def lipschitz(self) -> float:
-        """A Lipschitz constant L, within ``reach`` of 0.
+        """A Lipschitz constant L, within `reach` of 0.
 
         A gradient of the mean is the examples' matrix times weights of at most 1/m: no longer than
         the mean of the examples' norms, nor the matrix's norm by √m.

@@ -15,8 +15,8 @@ from pprs_experiments.tasks.convex.optimum import Optimum
 class Convex(nn.Module, ABC):
     """A convex function of one parameter vector, in double precision.
 
-    It is a module whose only parameter is ``theta``, 0 at first, and its own closure:
-    ``pprs.smooth(problem, problem, sigma, samples)`` smooths it, ``problem()`` is its value.
+    It is a module whose only parameter is `theta`, 0 at first, and its own closure:
+    `pprs.smooth(problem, problem, sigma, samples)` smooths it, `problem()` is its value.
 
     Args:
         dimension: number d of parameters.
@@ -30,12 +30,12 @@ class Convex(nn.Module, ABC):
 
     @abstractmethod
     def forward(self) -> Tensor:
-        """The value at ``theta``, a scalar."""
+        """The value at `theta`, a scalar."""
 
     @property
     @abstractmethod
     def lipschitz(self) -> float:
-        """A Lipschitz constant L, within ``reach`` of 0."""
+        """A Lipschitz constant L, within `reach` of 0."""
 
     @property
     def reach(self) -> float:

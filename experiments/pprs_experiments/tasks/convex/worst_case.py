@@ -24,13 +24,13 @@ class WorstCase(Convex):
         self.function = function
 
     def forward(self) -> Tensor:
-        """The value at ``theta``."""
+        """The value at `theta`."""
         value: Tensor = _Value.apply(self.theta, self.function)  # type: ignore[no-untyped-call]
         return value
 
     @property
     def lipschitz(self) -> float:
-        """A Lipschitz constant L, within ``reach`` of 0."""
+        """A Lipschitz constant L, within `reach` of 0."""
         return self.function.lipschitz
 
     @property
@@ -43,7 +43,7 @@ class WorstCase(Convex):
 
 
 class _Value(torch.autograd.Function):
-    """The theory's value and subgradient at points ``(..., d)``."""
+    """The theory's value and subgradient at points `(..., d)`."""
 
     @staticmethod
     def forward(theta: Tensor, function: NonSmooth) -> Tensor:

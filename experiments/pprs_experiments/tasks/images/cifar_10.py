@@ -17,16 +17,16 @@ _RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue pixels
 
 
 def cifar_10(folder: Path, images: int = 10_000) -> Images:
-    """Read two of the official training batches: ``data_batch_2`` is held out for testing.
+    """Read two of the official training batches: `data_batch_2` is held out for testing.
 
     The official test batch is not used, so that test accuracies are not those of the literature.
 
     Args:
-        folder: holds ``data_batch_1.bin`` and ``data_batch_2.bin``.
+        folder: holds `data_batch_1.bin` and `data_batch_2.bin`.
         images: in each file, at least 1; the official ones have 10,000.
 
     Returns:
-        Images of shape ``(n, 3, 32, 32)``.
+        Images of shape `(n, 3, 32, 32)`.
 
     Raises:
         ValueError: if a file is missing or damaged.

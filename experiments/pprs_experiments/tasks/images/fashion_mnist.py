@@ -17,11 +17,11 @@ def fashion_mnist(folder: Path) -> Images:
     """Read the official files.
 
     Args:
-        folder: holds ``train-images-idx3-ubyte.gz``, ``train-labels-idx1-ubyte.gz`` and the same
-            two of ``t10k``, the test part.
+        folder: holds `train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz` and the same
+            two of `t10k`, the test part.
 
     Returns:
-        Images of shape ``(n, 1, 28, 28)``.
+        Images of shape `(n, 1, 28, 28)`.
 
     Raises:
         ValueError: if a file is missing or damaged.

@@ -1,4 +1,4 @@
-"""The IDX format, compressed by gzip: a magic number, the sizes, and so many bytes."""
+"""The IDX format, compressed by gzip: a magic number, the sizes, and the bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_idx(file: Path, dimensions: int) -> Tensor:
     """The bytes of a file, in their shape.
 
     Args:
-        file: its name ends in ``.gz``.
+        file: its name ends in `.gz`.
         dimensions: how many it has to have.
 
     Returns:

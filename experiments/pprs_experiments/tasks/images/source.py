@@ -23,8 +23,8 @@ def read_images(name: ImageName, data_dir: Path | None = None) -> Images:
     """A data set of images.
 
     Args:
-        name: ``"digits"`` is bundled with scikit-learn.
-        data_dir: holds the folders ``fashion-mnist`` and ``cifar-10-batches-bin``; digits need
+        name: `"digits"` is bundled with scikit-learn.
+        data_dir: holds the folders `fashion-mnist` and `cifar-10-batches-bin`; digits need
             none.
 
     Raises:

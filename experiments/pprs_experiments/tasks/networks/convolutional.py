@@ -22,7 +22,7 @@ def convolutional_network(
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Sequential:
-    """A chain of ``depth`` pieces: convolutions, each with GroupNorm and a ReLU, and a linear head.
+    """A chain of `depth` pieces: convolutions, each with GroupNorm and a ReLU, and a linear head.
 
     The first convolution and every second after it halve the sides, until one is below 8 pixels;
     all of these but the first double the channels. The head takes the mean of every channel.
@@ -58,7 +58,7 @@ def convolutional_network(
 
 
 class Means(nn.Module):
-    """Images ``(m, c, h, w)`` to the means of their channels, ``(m, c)``."""
+    """Images `(m, c, h, w)` to the means of their channels, `(m, c)`."""
 
     def forward(self, images: Tensor) -> Tensor:
         """The means."""

@@ -21,7 +21,7 @@ def image_transformer(
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Sequential:
-    """A chain of ``2 layers + 2`` pieces: patches, two halves of every layer, and a linear head.
+    """A chain of `2 layers + 2` pieces: patches, two halves of every layer, and a linear head.
 
     A layer's halves, attention and a network of one hidden layer, normalise what they take and
     add their result to it. The head takes the mean over the patches. Weights are drawn with
@@ -63,7 +63,7 @@ def image_transformer(
 
 
 class Patches(Drawn):
-    """Images ``(m, c, h, w)`` to features of their patches, ``(m, patches, width)``.
+    """Images `(m, c, h, w)` to features of their patches, `(m, patches, width)`.
 
     Args:
         channels: c.
@@ -120,7 +120,7 @@ class Attention(nn.Module):
         self.write = nn.Linear(width, width)
 
     def forward(self, features: Tensor) -> Tensor:
-        """New features ``(m, patches, width)``."""
+        """New features `(m, patches, width)`."""
         examples, patches, width = features.shape
         parts = self.read(features).reshape(examples, patches, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
@@ -130,7 +130,7 @@ class Attention(nn.Module):
 
 
 class MeanPatch(nn.Module):
-    """Features ``(m, patches, width)`` to their means over the patches, ``(m, width)``."""
+    """Features `(m, patches, width)` to their means over the patches, `(m, width)`."""
 
     def forward(self, features: Tensor) -> Tensor:
         """The means."""

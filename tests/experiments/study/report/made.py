@@ -3,7 +3,7 @@
 import numpy as np
 
 from pprs_experiments.study.cell import Goal
-from pprs_experiments.study.results import Result, Run
+from pprs_experiments.study.results import Result, SeedRun
 
 ACCURACY = Goal("test", "higher")
 LOSS = Goal("training_loss", "lower")
@@ -33,7 +33,7 @@ def made(
 
 def _run(seed, value):
     history = tuple((10.0 * i, 1.0 * i, 0.5**i + 0.01) for i in range(11))
-    return Run(seed, value, False, 10, 100.0, 10.0, 0.1, 0.011, {"test": value}, history)
+    return SeedRun(seed, value, False, 10, 100.0, 10.0, 0.1, 0.011, {"test": value}, history)
 
 
 def drawn(random, middle, seeds=10, spread=0.02):

@@ -114,9 +114,9 @@ def test_times_are_drawn_against_the_size_but_where_they_are_infinite():
 
 
 def test_the_smooth_case_has_the_times_and_the_bound():
-    found = by_label(figures.smooth([(10, 50.0, 20.0), (1, 5.0, 2.0)]))
+    found = by_label(figures.accelerated([(10, 50.0, 20.0), (1, 5.0, 2.0)]))
     assert found == {"pipelined AGD": [(1, 5), (10, 50)], "lower bound": [(1, 2), (10, 20)]}
-    to_picture(figures.smooth([(1, INF, 2.0)]), "name", "words")
+    to_picture(figures.accelerated([(1, INF, 2.0)]), "name", "words")
 
 
 def test_a_figure_with_all_methods_stays_small():

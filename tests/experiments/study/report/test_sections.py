@@ -19,9 +19,9 @@ def _without_drawing(monkeypatch):
     monkeypatch.setattr("pprs_experiments.study.report.sections.to_picture", to_picture)
 
 
-def answer(number, results, smooth=()):
+def answer(number, results, accelerated=()):
     """The blocks of a question."""
-    found = {each.anchor: each for each in sections(contests(results), smooth)}
+    found = {each.anchor: each for each in sections(contests(results), accelerated)}
     return found[f"question-{number}"].blocks
 
 

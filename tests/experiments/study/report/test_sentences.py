@@ -84,8 +84,8 @@ def test_the_crossing_with_gpipe_is_said():
 
 
 def test_the_power_of_depth_and_the_constant_are_said():
-    power, constant = sentences.smooth([(d, 6.0 * d, 2.0 * d) for d in (1, 10)])
+    power, constant = sentences.accelerated([(d, 6.0 * d, 2.0 * d) for d in (1, 10)])
     assert "Δ to the power 1.000" in power
     assert "3 to 3 times the lower bound" in constant
-    assert sentences.smooth([(1, math.inf, 1.0)]) == []
-    assert len(sentences.smooth([(1, 4.0, 1.0)])) == 1
+    assert sentences.accelerated([(1, math.inf, 1.0)]) == []
+    assert len(sentences.accelerated([(1, 4.0, 1.0)])) == 1

@@ -103,9 +103,9 @@ def test_long_tables_are_folded():
 
 
 def test_a_measured_time_stands_next_to_its_bound():
-    (table,) = tables.smooth([(10, INF, 40.0), (1, 20.0, 4.0)])
+    (table,) = tables.accelerated([(10, INF, 40.0), (1, 20.0, 4.0)])
     assert table.rows == (("1", "20", "4", "5"), ("10", "never", "40", "inf"))
-    assert tables.smooth([]) == []
+    assert tables.accelerated([]) == []
 
 
 def test_goals_that_differ_have_tables_of_their_own():

@@ -1,4 +1,4 @@
-"""Whether the engine leaves the gradients that one plain pass through the stages leaves."""
+"""The check of a schedule: are its gradients those of one plain pass through the stages?"""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs.pipeline.engine import Engine
-from pprs.pipeline.grid import Grid
-from pprs.pipeline.keeping import Kept, drawn, generator_states, gradients_kept
+from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import fitting
-from pprs.pipeline.selfcheck import words
-from pprs.pipeline.selfcheck.both import plain_loss
-from pprs.pipeline.selfcheck.comparing import TIMES, Results, apart, confirmed, nudged, precision
-from pprs.pipeline.selfcheck.glance import Right
-from pprs.pipeline.selfcheck.passes import Passes
-from pprs.pipeline.selfcheck.sketch import Sketches, off, sketch
+from pprs.pipeline.selfcheck import messages
+from pprs.pipeline.selfcheck.pair import plain_loss
+from pprs.pipeline.selfcheck.plain_pass import PlainPass
+from pprs.pipeline.selfcheck.quick_check import Reference
+from pprs.pipeline.selfcheck.rounding import (
+    TIMES,
+    Results,
+    confirmed,
+    nudged,
+    precision,
+    relative_difference,
+)
+from pprs.pipeline.selfcheck.sketch import Sketches, sketch, sketched_difference
+from pprs.pipeline.snapshot import Snapshot, drawn, generator_states, gradients_kept
 
 Tensors = tuple[Tensor, ...]
 
@@ -32,36 +39,36 @@ _LOSS = "the loss"
 
 
 @dataclass
-class Copies:
-    """The processes of a pipeline.
+class Replicas:
+    """The replicas of a pipeline.
 
     Args:
-        grid: all of them.
+        mesh: all of them.
         owners: the process of each stage, in its copy.
-        across: the like of this process in all copies.
+        across: the processes with the same stages in all replicas.
         everyone: the processes of all copies.
     """
 
-    grid: Grid
+    mesh: Mesh
     owners: list[int]
     across: dist.ProcessGroup | None
     everyone: dist.ProcessGroup | None
 
-    def told(self, value: object) -> list[Any]:
-        """What each process says; a collective call."""
+    def gathered(self, value: object) -> list[Any]:
+        """All-gather a value."""
         said: list[Any] = [None] * dist.get_world_size(self.everyone)
         dist.all_gather_object(said, value, group=self.everyone)
         return said
 
 
-class Order:
-    """An engine's step beside a plain pass, of a few examples, without noise or dropout.
+class ScheduleCheck:
+    """Compares an engine's step with a plain pass, on a few examples, without noise or dropout.
 
     Args:
         engine: of this process.
         copies: all processes.
         divided: how the work of a step is divided.
-        number: of microbatches, as :func:`few` has it.
+        number: of microbatches, as `few` has it.
         inputs: of a few examples.
         y: the targets, read on the last stage.
     """
@@ -69,7 +76,7 @@ class Order:
     def __init__(
         self,
         engine: Engine,
-        copies: Copies,
+        copies: Replicas,
         divided: Microbatches,
         number: int,
         inputs: Tensors,
@@ -83,13 +90,13 @@ class Order:
         for stage in engine.local.values():
             stage.admit()  # or each time that they are put back they forget it
         chains = {number: stage.chain for number, stage in engine.local.items()}
-        self._passes = Passes(chains, copies.owners, engine.device, engine.group)
+        self._passes = PlainPass(chains, copies.owners, engine.device, engine.group)
         self._stage_of = {n: i for i, s in engine.local.items() for n in s.trainable()}
         self._parameters = {n: p for s in engine.local.values() for n, p in s.trainable().items()}
         held = [t for s in engine.local.values() for t in (*s.parameters(), *s.buffers())]
         own = precision([*held, *self._inputs], engine.device)
-        self._eps = max(copies.told(own))
-        self._kept = Kept(engine.local.values(), engine.loss)
+        self._eps = max(copies.gathered(own))
+        self._kept = Snapshot(engine.local.values(), engine.loss)
         self._chance = False  # whether a pass draws random numbers
         self._evaluating = True
         self._off: dict[str, float] = {}  # how far the engine's gradients are from the model's
@@ -100,11 +107,11 @@ class Order:
         """Whether the examples of a batch run apart from each other."""
         return self._divided.split == "examples" or self._engine.perturbation.noise == "example"
 
-    def like(self, right: Right) -> float | None:
+    def like(self, right: Reference) -> float | None:
         """Run the engine only, in the mode of the model's gradients; a collective call.
 
         Returns:
-            How far its gradients are from those of the model at most, or ``None`` in doubt.
+            The largest relative difference of its gradients from the model's, or `None` in doubt.
         """
         self._evaluating = right.evaluating
         self._eps = max(self._eps, right.eps)
@@ -114,15 +121,19 @@ class Order:
         names = self._parameters.keys() & right.gradients.keys() | {
             name for name, value in found.items() if value is not None and name != _LOSS
         }
-        self._off = {name: off(found.get(name), right.gradients.get(name)) for name in names}
+        self._off = {
+            name: sketched_difference(found.get(name), right.gradients.get(name)) for name in names
+        }
         sizes = [*self._off.values()]
         if found.get(_LOSS) is not None:
-            sizes.append(apart(found[_LOSS], torch.tensor(right.loss).to(found[_LOSS])))
-        largest = max(self._copies.told(max(sizes, default=0.0)))
+            sizes.append(
+                relative_difference(found[_LOSS], torch.tensor(right.loss).to(found[_LOSS]))
+            )
+        largest = max(self._copies.gathered(max(sizes, default=0.0)))
         return largest if largest <= math.sqrt(self._eps) / 2 else None
 
-    def unlike(self, right: Right, rounded: Sequence[Sketches], state: Sketches) -> str | None:
-        """What differed in :meth:`like` by more than rounding; a collective call.
+    def unlike(self, right: Reference, rounded: Sequence[Sketches], state: Sketches) -> str | None:
+        """What differed in `like` by more than rounding; a collective call.
 
         Args:
             right: the model's gradients.
@@ -135,17 +146,24 @@ class Order:
         """
         here = {n: t for s in self._engine.local.values() for n, t in s.state().items()}
         if not all(
-            self._copies.told(
-                all(off(sketch(t), state[n]) <= self._eps for n, t in here.items() if n in state)
+            self._copies.gathered(
+                all(
+                    sketched_difference(sketch(t), state[n]) <= self._eps
+                    for n, t in here.items()
+                    if n in state
+                )
             )
         ):
             return None
         lines = []
         for name, size in self._off.items():
-            noise = max((off(s.get(name), right.gradients.get(name)) for s in rounded), default=0.0)
+            noise = max(
+                (sketched_difference(s.get(name), right.gradients.get(name)) for s in rounded),
+                default=0.0,
+            )
             if size > max(math.sqrt(self._eps), TIMES * noise):
                 stage = self._stage_of[name]
-                lines.append((-stage, words.past_the_cut(name, stage, size)))
+                lines.append((-stage, messages.past_the_cut(name, stage, size)))
         return self._first(lines)
 
     def compare(self) -> tuple[str | None, float | None]:
@@ -158,12 +176,12 @@ class Order:
         with gradients_kept(self._parameters.values()), self._still():
             found, right = self._stepped(), self._passed()
             between = precision([], self._engine.device, self._passes.types)
-            self._eps = max(self._copies.told(max(self._eps, between)))
-            sizes = {name: apart(found.get(name), right[name]) for name in right}
+            self._eps = max(self._copies.gathered(max(self._eps, between)))
+            sizes = {name: relative_difference(found.get(name), right[name]) for name in right}
             bound = math.sqrt(self._eps)
             suspect = {name: size for name, size in sizes.items() if size > bound}
             largest = max((size for name, size in sizes.items() if name not in suspect), default=0)
-            said = self._copies.told((suspect, largest, self._chance))
+            said = self._copies.gathered((suspect, largest, self._chance))
             chance = any(drew for *_, drew in said)
             wrong = None
             if any(some for some, *_ in said):
@@ -187,7 +205,7 @@ class Order:
         for name, size in wrong.items():
             missing = found.get(name) is None
             where, schedule = self._stage_of.get(name), self._divided.schedule
-            sentence = words.other_schedule(
+            sentence = messages.other_schedule(
                 name, where, size, schedule, missing=missing, divided=self._divides
             )
             if name == _LOSS:
@@ -197,7 +215,7 @@ class Order:
 
     def _first(self, lines: list[tuple[int, str]]) -> str | None:
         """The line with the largest number, in all processes; a collective call."""
-        everywhere = [line for some in self._copies.told(lines) for line in some]
+        everywhere = [line for some in self._copies.gathered(lines) for line in some]
         return max(everywhere, key=lambda line: line[0])[1] if everywhere else None
 
     def _stepped(self, *, sketches: bool = False) -> dict[str, Tensor | None]:
@@ -208,7 +226,7 @@ class Order:
         found: dict[str, Tensor | None] = {}
         if losses is not None:
             found[_LOSS] = losses.mean()
-        self._copies.grid.average(
+        self._copies.mesh.average(
             list(self._parameters.values()), found.get(_LOSS), self._copies.across
         )
         for name, parameter in self._parameters.items():
@@ -233,7 +251,7 @@ class Order:
         return plain_loss(self._engine.loss, outputs, self._y)
 
     def _no_mean(self) -> str | None:
-        """That the loss of a batch is not the mean of those of its parts, where it has to be."""
+        """What is wrong if the loss of a batch is not the mean of its parts' losses."""
         perturbation, number = self._engine.perturbation, self._number
         if self._last is None or not self._divides:
             return None
@@ -250,7 +268,7 @@ class Order:
         if not off > math.sqrt(self._eps) * scale:
             return None
         what = 'noise="example"' if perturbation.noise == "example" else 'split="examples"'
-        return words.no_mean(whole.item(), mean.item(), what, parts)
+        return messages.no_mean(whole.item(), mean.item(), what, parts)
 
     def _renew(self) -> None:
         """Buffers and generators as before, and no gradients."""
@@ -280,7 +298,7 @@ class Order:
 
 
 def few(divided: Microbatches, number: int, batch: int) -> tuple[int, int]:
-    """How many microbatches, and examples, show how a schedule runs.
+    """The least numbers of microbatches and examples that show how a schedule runs.
 
     Args:
         divided: how the work of a step is divided.
@@ -290,9 +308,9 @@ def few(divided: Microbatches, number: int, batch: int) -> tuple[int, int]:
     if divided.split == "perturbations":
         return number, min(_ROWS, batch)
     each = min(_ROWS, batch // number)
-    stages = divided.grid.ranks * divided.each * divided.grid.replicas
+    stages = divided.mesh.ranks * divided.each * divided.mesh.replicas
     for fewer in range(min(number, max(2, stages)), number):  # one alone divides nothing
-        if fewer in fitting(divided.schedule, divided.grid, divided.each, fewer):
+        if fewer in fitting(divided.schedule, divided.mesh, divided.each, fewer):
             return fewer, fewer * each
     return number, number * each
 

@@ -1,4 +1,4 @@
-r"""What gradient methods need on smooth objectives: each step takes $2(m + \Delta - 1)$."""
+r"""Gradient methods on β-smooth objectives: each step takes $2(m + \Delta - 1)$."""
 
 from __future__ import annotations
 
@@ -13,23 +13,13 @@ from pprs.theory.bounds._steps import chain_time, whole
 def gradient_descent(
     *, smoothness: float, radius: float, epsilon: float, depth: int, batch: int = 1
 ) -> Bound:
-    r"""Gradient descent with step $1/\beta$ on a smooth convex objective.
+    r"""Gradient descent with step $1/\beta$ on a $\beta$-smooth convex objective.
 
     $f(\theta_T) - f(\theta^*) \le \beta R^2/(4T+2)$, which is tight (Drori and Teboulle, 2014).
-
-    Args:
-        smoothness: constant $\beta > 0$ of the gradient.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples whose mean is the objective; each is a pass of its own.
 
     Returns:
         The smallest T for which the bound is at most $\varepsilon$, and its time
         $2T(m + \Delta - 1)$.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
 
     Example:
         >>> gradient_descent(smoothness=1.0, radius=1.0, epsilon=0.01, depth=5).iterations
@@ -45,22 +35,15 @@ def gradient_descent(
 def gradient_descent_nonconvex(
     *, smoothness: float, gap: float, epsilon: float, depth: int, batch: int = 1
 ) -> Bound:
-    r"""Gradient descent with step $1/\beta$ on a smooth objective, to a gradient of small norm.
+    r"""Gradient descent with step $1/\beta$ on a $\beta$-smooth objective, to a small gradient.
 
     $\min_{t<T} \|\nabla f(\theta_t)\|^2 \le 2\beta D/T$: Eq. (15) without noise.
 
     Args:
-        smoothness: constant $\beta > 0$ of the gradient.
-        gap: $D > 0$, how far the start lies above the minimum.
         epsilon: norm $\varepsilon > 0$ of the gradient.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples whose mean is the objective; each is a pass of its own.
 
     Returns:
         $T = \lceil 2\beta D/\varepsilon^2 \rceil$ and its time $2T(m + \Delta - 1)$.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
     """
     positive(smoothness=smoothness, gap=gap, epsilon=epsilon)
     counts(depth=depth, batch=batch)
@@ -72,24 +55,14 @@ def gradient_descent_nonconvex(
 def accelerated(
     *, smoothness: float, radius: float, epsilon: float, depth: int, batch: int = 1
 ) -> Bound:
-    r"""Nesterov's accelerated gradient descent on a smooth convex objective.
+    r"""Nesterov's accelerated gradient descent on a $\beta$-smooth convex objective.
 
     $f(y_T) - f(\theta^*) \le \beta R^2/(2\lambda_{T-1}^2)$ for $T \ge 2$ with the indices of
     Lemma 1, whose first step only moves y (Bubeck, 2015, Theorem 3.19, one step later).
 
-    Args:
-        smoothness: constant $\beta > 0$ of the gradient.
-        radius: distance $R > 0$ of the start to a minimizer.
-        epsilon: precision $\varepsilon > 0$ in function value.
-        depth: number $\Delta$ of nodes of the chain, at least 1.
-        batch: number m of examples whose mean is the objective; each is a pass of its own.
-
     Returns:
         The smallest T for which the bound is at most $\varepsilon$ (beyond 100,000, a T that is
         less than one in 10,000 larger), and its time $2T(m + \Delta - 1)$.
-
-    Raises:
-        ValueError: for an argument out of its range, or a T that is no floating-point number.
 
     Example:
         >>> accelerated(smoothness=1.0, radius=1.0, epsilon=0.01, depth=5).iterations

@@ -1,4 +1,4 @@
-"""What running a model changes besides its results, kept and put back."""
+"""The state that running a model changes besides its results, saved and restored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SMALL = 1 << 16  # numbers of a tensor
 _OF_EVERY_MODULE = vars(nn.Module()).keys() - {"training", "_buffers"}
 
 
-class Kept:
+class Snapshot:
     """The buffers, training flags and Python attributes of modules, and all random generators.
 
     Args:
@@ -108,7 +108,7 @@ class Kept:
 
 
 def generator_states() -> dict[str, Any]:
-    """The states of the global generators of torch, NumPy and Python, by whose they are."""
+    """The states of the global generators of torch, NumPy and Python."""
     states = {"torch": torch.get_rng_state(), "python": random.getstate()}
     states["numpy"] = np.random.get_state()  # what models draw from
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -117,7 +117,7 @@ def generator_states() -> dict[str, Any]:
 
 
 def drawn(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
-    """From whose generators something was drawn in between."""
+    """The generators whose states differ."""
     return {name for name in before if not _same(before[name], after[name])}
 
 

@@ -1,4 +1,4 @@
-"""What a user's code raised, in one line that leads to the user's own file."""
+"""Errors of a user's code, in one line that names the user's own file."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 class Missing(Exception):
-    """A module or file that is not there, which has a sentence of its own."""
+    """A module or file that is not there; the message is the whole sentence."""
 
 
 @contextmanager
-def failing(said: str) -> Iterator[None]:
-    """Raise ``ValueError`` that begins with what is said if a user's code inside the block fails.
+def user_code(said: str) -> Iterator[None]:
+    """Turn an error of a user's code in the block into a `ValueError` that begins with `said`.
 
-    ``sys.exit`` fails too: otherwise the command would end as if all were well.
+    `sys.exit` fails too: otherwise the command would end as if all were well.
     """
     try:
         yield
     except (KeyboardInterrupt, Missing):
         raise
     except BaseException as error:
-        raise ValueError(f"{said}: {told(error)}") from error
+        raise ValueError(f"{said}: {in_one_line(error)}") from error
 
 
-def told(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     """An error in one line, with the place in the user's code that led to it."""
     try:
         said = (str(error).strip() or "no message").partition("\n")[0]
     except Exception:  # a user's own exception
         said = "its message cannot be shown"
-    place = place_of(error)
+    place = user_line(error)
     return f"{type(error).__name__}: {said}" + (f" ({place})" if place else "")
 
 
-def place_of(error: BaseException) -> str:
+def user_line(error: BaseException) -> str:
     """File and line of the last call in the user's code, or nothing if there is none.
 
     That of an installed package counts where the user has none.
@@ -72,7 +72,7 @@ def place_of(error: BaseException) -> str:
     return last[0] if last else ""
 
 
-def check_takes(
+def check_signature(
     what: str,
     function: Callable[..., Any],
     arguments: Sequence[Any] = (),
@@ -80,10 +80,10 @@ def check_takes(
     *,
     called: str,
 ) -> None:
-    """Raise ``ValueError`` if a function cannot be called with some arguments.
+    """Raise `ValueError` if a function cannot be called with some arguments.
 
     Args:
-        what: the function is called in the error.
+        what: name of the function, for the error.
         function: the user's; of one whose signature Python does not know nothing is said.
         arguments: by position.
         options: by name.

@@ -1,4 +1,4 @@
-"""A step of the model as it will be cut, in this process, before others are started."""
+"""A dry run: one step of the cut model in this process, before others are started."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pprs.training.config import TrainConfig
 from pprs.training.data import Batch
 from pprs.training.load import seed_all
 from pprs.training.task import Task
-from pprs.training.telling import failing
+from pprs.training.user_errors import user_code
 
 
-def rehearse(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range]) -> None:
-    """Run two examples forward and backward through all stages; gradients stay in ``.grad``.
+def dry_run(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range]) -> None:
+    """Run two examples forward and backward through all stages; gradients stay in `.grad`.
 
     Args:
         config: the settings.
@@ -46,7 +46,7 @@ def rehearse(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range]
             last=last,
             recompute=config.recompute,
         )
-        with failing(f"the model failed as it is cut, {_named(whole, pieces, number)}"), here:
+        with user_code(f"the model failed as it is cut, {_named(whole, pieces, number)}"), here:
             given = stage(*values, microbatch=torch.tensor([0]))
         given = given if isinstance(given, tuple) else (given,)
         passed.append((values, given))
@@ -67,7 +67,7 @@ def _backward(
 ) -> None:
     target = batch.target.expand(samples, *batch.target.shape)
     scores = config.perturbation.spread(outputs[0].float() if _autocast(config) else outputs[0])
-    with failing(f"the loss, {config.loss}, of the last stage's outputs failed"):
+    with user_code(f"the loss, {config.loss}, of the last stage's outputs failed"):
         torch.autograd.backward(vmap(task.loss)(scores, config.perturbation.spread(target)).mean())
     gradients = tuple(x.grad for x in outputs)
     for number, (arrived, given) in reversed(list(enumerate(passed))):
@@ -77,7 +77,7 @@ def _backward(
             if x.requires_grad and gradient is not None
         ]
         ends, arriving = [x for x, _ in pairs], [gradient for _, gradient in pairs]
-        with failing(f"the backward of the model failed, {_named(whole, cut[number], number)}"):
+        with user_code(f"the backward of the model failed, {_named(whole, cut[number], number)}"):
             if ends:
                 torch.autograd.backward(ends, arriving)
         gradients = tuple(x.grad if x.is_leaf else None for x in arrived)

@@ -1,4 +1,4 @@
-"""A forward and a backward of a batch through all stages, one after the other."""
+"""A forward and a backward pass of one batch through all stages, one after the other."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pprs.pipeline.selfcheck.comparing import computed_in
+from pprs.pipeline.selfcheck.rounding import computed_in
 
 Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Passes:
-    """The plainest way to run the stages of a copy of the pipeline: what schedules must agree with.
+class PlainPass:
+    """The stages run one after the other: the reference for schedules.
 
     Args:
         stages: those of this process, by number.
@@ -36,14 +36,14 @@ class Passes:
     types: set[torch.dtype] = field(default_factory=set)
 
     def gradient(self, inputs: Tensors, loss: Callable[[Any], Tensor]) -> tuple[Any, Tensor | None]:
-        """Add the gradient of a batch to ``.grad``; a collective call.
+        """Add the gradient of a batch to `.grad`; a collective call.
 
         Args:
             inputs: what the first stage takes.
             loss: of what the last stage gives.
 
         Returns:
-            The outputs and the loss on the last stage; ``None`` elsewhere.
+            The outputs and the loss on the last stage; `None` elsewhere.
         """
         ran: dict[int, tuple[Tensors, Tensors]] = {}
         outputs: Any = inputs

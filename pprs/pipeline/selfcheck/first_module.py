@@ -1,4 +1,4 @@
-"""Which module is the first whose output a chain does not give."""
+"""The first module of a model whose output a chain does not reproduce."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from pprs.pipeline.partitioner import Chain
-from pprs.pipeline.selfcheck.comparing import apart
+from pprs.pipeline.selfcheck.rounding import relative_difference
 
 
 def first_module(
@@ -23,7 +23,7 @@ def first_module(
     run_cut: Callable[[], None],
     eps: float,
 ) -> str:
-    """The first module of a model, in the order in which they end, whose output is not there.
+    """The first module, in the order in which their forwards end, whose output the chain lacks.
 
     Args:
         model: the user's.
@@ -102,4 +102,4 @@ def _floats(value: Any) -> list[Tensor]:
 
 
 def _among(tensor: Tensor, candidates: list[Tensor], eps: float) -> bool:
-    return any(apart(tensor, other) <= math.sqrt(eps) for other in candidates)
+    return any(relative_difference(tensor, other) <= math.sqrt(eps) for other in candidates)

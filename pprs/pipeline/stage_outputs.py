@@ -1,4 +1,4 @@
-"""What a network's layers give, as tensors side by side: for the next stage, or for the loss."""
+"""The outputs of stages as tensors side by side: for the next stage, or for the loss."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Tensors = tuple[Tensor, ...]
 
 
 def for_next(output: Any, layer: str) -> Tensors:
-    """What a stage sends, which the next one takes as it is.
+    """The tensors that a stage sends to the next one.
 
     Args:
         output: of the stage's last piece: a tensor, or a tuple of several.
         layer: the name of that piece.
 
     Raises:
-        ValueError: if the next stage could not tell what it was.
+        ValueError: for anything that tensors alone do not give back.
     """
     parts = side_by_side(output)
     if parts is not None:
@@ -35,33 +35,33 @@ def for_next(output: Any, layer: str) -> Tensors:
 
 
 @dataclass(frozen=True)
-class Given:
-    """How tensors lie in what a network gives.
+class OutputSpec:
+    """The structure of a network's output, with places for its tensors.
 
     Args:
         structure: of all its parts.
-        places: the numbers of those that are tensors; the others are ``None``.
+        places: the numbers of those that are tensors; the others are `None`.
     """
 
     structure: TreeSpec
     places: tuple[int, ...]
 
     def filled(self, tensors: Sequence[Tensor]) -> Any:
-        """What the network gives, with these tensors in it."""
+        """The output of this structure with these tensors."""
         parts: list[Tensor | None] = [None] * self.structure.num_leaves
         for place, tensor in zip(self.places, tensors, strict=True):
             parts[place] = tensor
         return tree_unflatten(parts, self.structure)
 
 
-def for_loss(output: Any) -> tuple[Tensors, Given]:
-    """The tensors that a network gives, and how they lie in it.
+def for_loss(output: Any) -> tuple[Tensors, OutputSpec]:
+    """The tensors of a network's output, and its structure.
 
     Raises:
-        ValueError: if there is anything but tensors and ``None`` in it.
+        ValueError: if there is anything but tensors and `None` in it.
     """
     leaves, structure = tree_flatten(output)
     tensors = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
     if tensors and all(leaf is None or i in tensors for i, leaf in enumerate(leaves)):
-        return tuple(tensors.values()), Given(structure, tuple(tensors))
+        return tuple(tensors.values()), OutputSpec(structure, tuple(tensors))
     raise ValueError(f"a network must give tensors, but this one gives {described(output)}")

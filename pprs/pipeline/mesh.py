@@ -1,4 +1,8 @@
-"""Processes in two dimensions: copies of a pipeline, and the processes of each."""
+"""The device mesh: replicas of a pipeline, times the ranks of each.
+
+Not torch's `DeviceMesh`: settings are checked against its shape before any process exists, and it
+may lie on some ranks of the process group only.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +15,20 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Which process belongs to which copy.
+class Mesh:
+    """The shape of a device mesh: process i is rank `i % ranks` of replica `i // ranks`.
 
     Args:
-        replicas: copies of the pipeline.
-        ranks: processes of each copy; process i is number ``i % ranks`` of copy ``i // ranks``.
+        replicas: copies of the pipeline, which share the microbatches.
+        ranks: processes of each copy.
     """
 
     replicas: int
     ranks: int
 
     @classmethod
-    def of(cls, processes: int, replicas: int) -> Grid:
-        """So many copies on so many processes.
+    def of(cls, processes: int, replicas: int) -> Mesh:
+        """The mesh of these processes.
 
         Raises:
             ValueError: if the processes cannot be divided evenly.
@@ -38,7 +42,7 @@ class Grid:
     def groups(
         self, group: dist.ProcessGroup | None
     ) -> tuple[dist.ProcessGroup | None, dist.ProcessGroup | None]:
-        """The processes of this one's copy, and its like in all copies; a collective call."""
+        """The ranks of this replica, and those with the same stages in all; a collective call."""
         if self.replicas == 1:
             return group, None
         everyone = dist.get_process_group_ranks(group or dist.group.WORLD)
@@ -52,15 +56,15 @@ class Grid:
         loss: Tensor | None,
         across: dist.ProcessGroup | None,
     ) -> None:
-        """Put the mean over all copies into gradients and the loss, in a message for each type.
+        """All-reduce gradients and the loss to their means over the replicas, type by type.
 
-        A parameter that some copies have not used has a gradient of 0 there, and none if no copy
-        has used it.
+        A parameter that some replicas have not used has a gradient of 0 there, and none if no
+        replica has used it.
 
         Args:
             parameters: of this process.
             loss: where there is one.
-            across: the processes that hold the same stages, if there are several copies.
+            across: the ranks with the same stages, if there are several replicas.
         """
         if across is None:
             return

@@ -1,4 +1,7 @@
-"""A stage of torch's pipelines; importing these takes seconds, so only who runs one does."""
+"""A stage of torch's pipelines whose backward pass may be run in two parts.
+
+In a file of its own: importing torch's pipelines takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,18 @@ from typing import Any
 import torch
 from torch.distributed.pipelining import PipelineStage
 
-from pprs.pipeline.halves import backward_by_inputs
+from pprs.pipeline.split_backward import backward_by_inputs
 
 
-class HalvedStage(PipelineStage):
-    """A stage of torch's pipelines whose two halves make a whole backward.
+class SplitBackwardStage(PipelineStage):
+    """A stage of torch's pipelines whose two parts of a backward pass add up to the whole.
 
-    Torch's own halves leave out parameters that act on what needs no gradient (behind frozen
+    Torch's own parts leave out parameters that act on what needs no gradient (behind frozen
     layers, in the second of two towers), and are wrong for a parameter that is used twice.
     """
 
     def let_go(self) -> None:
-        """Free the memory in which it receives, until :meth:`make_ready`."""
+        """Free the memory in which it receives, until `make_ready`."""
         for info in self._received():
             info.buffer = None
         self.fwd_cache.clear()
@@ -46,7 +49,7 @@ class HalvedStage(PipelineStage):
     def backward_maybe_with_nosync(
         self, backward_type: str, bwd_kwargs: dict[str, Any], last_backward: bool = False
     ) -> Any:
-        """Run a pass backward, or the first or the second half of one."""
+        """Run a backward pass, or its part by inputs or by weights."""
         if backward_type == "weight":
             for part in bwd_kwargs["param_groups"] or ():
                 part.backward()
@@ -66,7 +69,7 @@ class HalvedStage(PipelineStage):
 
 @contextmanager
 def _without_torchs_words() -> Iterator[None]:
-    """An error says what a layer said, without torch's words before it."""
+    """Let an error of a layer through as it is, without the text that torch puts before it."""
     try:
         yield
     except RuntimeError as error:

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from pprs.pipeline import chain
-from pprs.pipeline.selfcheck.both import Both
-from pprs.pipeline.selfcheck.comparing import apart
-from pprs.pipeline.selfcheck.glance import glance
-from pprs.pipeline.selfcheck.sketch import off, sketch
-from pprs.pipeline.selfcheck.whole import UnlikeError, compare
+from pprs.pipeline.selfcheck.model_check import UnlikeError, compare
+from pprs.pipeline.selfcheck.pair import Pair
+from pprs.pipeline.selfcheck.quick_check import quick_check
+from pprs.pipeline.selfcheck.rounding import relative_difference
+from pprs.pipeline.selfcheck.sketch import sketch, sketched_difference
 
 X, Y = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
 
@@ -89,18 +89,18 @@ def cut_without(between, instead=lambda net, h: h):
 
 
 def refusal(pieces, y=Y, x=X, loss=F.cross_entropy):
-    both = Both(pieces, loss)
-    with both.on((x,), y):
-        assert glance(both, gradients=True) is None
+    pair = Pair(pieces, loss)
+    with pair.on((x,), y):
+        assert quick_check(pair, gradients=True) is None
         with pytest.raises(UnlikeError) as raised:
-            compare(both)
+            compare(pair)
     return str(raised.value)
 
 
 def agree(pieces, *inputs, y=Y, loss=F.cross_entropy):
-    both = Both(pieces, loss)
-    with both.on(inputs or (X,), y):
-        return compare(both)
+    pair = Pair(pieces, loss)
+    with pair.on(inputs or (X,), y):
+        return compare(pair)
 
 
 @pytest.mark.parametrize("between", [lambda net, h: Reverse.apply(h), hooked])
@@ -248,18 +248,18 @@ def test_nothing_is_left_of_a_comparison():
 
 def test_numbers_too_small_for_their_type_are_no_difference():
     small = torch.tensor([3e-45, 1e-44])
-    assert apart(small, small.flip(0)) == 0
-    assert apart(1e10 * small, 1e10 * small.flip(0)) > 0.1
+    assert relative_difference(small, small.flip(0)) == 0
+    assert relative_difference(1e10 * small, 1e10 * small.flip(0)) > 0.1
 
 
 def runs(pieces, loss=F.cross_entropy):
     """How often the model runs forward where nothing differs, and whether its pieces go back."""
     calls = []
-    both = Both(pieces, loss)
-    with both.on((X,), Y):
-        call = both._call
-        both._call = lambda *inputs: calls.append(1) or call(*inputs)
-        seen = glance(both)
+    pair = Pair(pieces, loss)
+    with pair.on((X,), Y):
+        call = pair._call
+        pair._call = lambda *inputs: calls.append(1) or call(*inputs)
+        seen = quick_check(pair)
     assert seen is not None
     return len(calls), seen.right is None or seen.right.evaluating
 
@@ -284,20 +284,25 @@ def test_what_a_model_does_differently_from_its_second_run_on_is_seen():
         return h if len(calls) % 2 else -h
 
     pieces = cut_without(later)
-    both = Both(pieces, F.cross_entropy)
-    with both.on((X,), Y):
-        assert glance(both) is None
+    pair = Pair(pieces, F.cross_entropy)
+    with pair.on((X,), Y):
+        assert quick_check(pair) is None
 
 
 def test_a_sketch_tells_gradients_apart_by_as_much_as_they_are():
     generator = torch.Generator().manual_seed(0)
     for shape in ((3,), (64, 64), (130, 100)):
         a, other = (torch.randn(shape, generator=generator) for _ in range(2))
-        assert off(sketch(a.t() if a.dim() > 1 else a), sketch(a.t() if a.dim() > 1 else a)) == 0
+        assert (
+            sketched_difference(
+                sketch(a.t() if a.dim() > 1 else a), sketch(a.t() if a.dim() > 1 else a)
+            )
+            == 0
+        )
         for size in (1e-3, 0.1):
-            found = off(sketch(a + size * other), sketch(a))
+            found = sketched_difference(sketch(a + size * other), sketch(a))
             assert size / 3 < found < 3 * size
-        assert off(sketch(-a), sketch(a)) == pytest.approx(2)
-        assert off(None, sketch(a)) == pytest.approx(1)
-        assert off(None, sketch(0 * a)) == 0
-        assert off(sketch(a / 0), sketch(a)) == float("inf")
+        assert sketched_difference(sketch(-a), sketch(a)) == pytest.approx(2)
+        assert sketched_difference(None, sketch(a)) == pytest.approx(1)
+        assert sketched_difference(None, sketch(0 * a)) == 0
+        assert sketched_difference(sketch(a / 0), sketch(a)) == float("inf")

@@ -1,4 +1,4 @@
-"""A backward pass in two halves: by a stage's inputs at once, by its parameters later."""
+"""A backward pass in two parts: gradients by the inputs first, by the weights later."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def backward_by_inputs(
     gradients: Sequence[Tensor | None] | None,
     inputs: Sequence[Any],
 ) -> tuple[Gradients, list[Part]] | None:
-    """The gradients by the inputs, and what is left for later.
+    """The gradients by the inputs, and the rest of the backward pass, to be run later.
 
     Args:
         outputs: of a stage, or its loss; their graph is let go of.
-        gradients: by the outputs; ``None`` for ones.
+        gradients: by the outputs; `None` for ones.
         inputs: of the stage; a gradient is found for the tensors among them that need one.
 
     Returns:
-        A gradient or ``None`` for each input, and the rest of the work. Nothing, with nothing
+        A gradient or `None` for each input, and the rest of the work. Nothing, with nothing
         done, where a function has a backward of its own: it computes all its gradients at once, so
         that two halves would cost more than the whole, and may do what must be done once.
     """
@@ -61,7 +61,7 @@ def backward_by_inputs(
 
 
 class Part:
-    """The parameters below the same functions, and what arrives at these from above.
+    """Parameters that share functions of the graph, and the gradients that arrive at these.
 
     Args:
         leaves: where the gradients of the parameters are accumulated.
@@ -79,7 +79,7 @@ class Part:
         self._starts = [(edge, g) for edge, g in ends if edge.node in self._inside]
 
     def watch(self) -> Iterator[Any]:
-        """Hooks, to be removed, that keep what arrives in the first half."""
+        """Hooks that keep the gradients of the first part; they have to be removed."""
         for node in self._exits:
 
             def keep(gradients: Gradients, node: Node = node) -> None:
@@ -88,7 +88,7 @@ class Part:
             yield node.register_prehook(keep)
 
     def backward(self) -> None:
-        """Accumulate the gradients of the parameters: the second half."""
+        """Accumulate the gradients of the parameters: the part by weights."""
         starts = [
             *self._starts,
             *(
@@ -115,7 +115,7 @@ class Part:
 
 
 def leaves(ends: Sequence[Tensor], through: Sequence[Tensor] = ()) -> list[Tensor]:
-    """The tensors to which a backward from these brings gradients, but not through others."""
+    """The leaf tensors that a backward pass from these tensors reaches, but not through others."""
     stops = {y.grad_fn for y in through}
     nodes = _users([y.grad_fn for y in ends if y.grad_fn is not None], stops)
     return [node.variable for node in nodes if hasattr(node, "variable")]

@@ -1,4 +1,4 @@
-"""One forward pass through all stages, wherever they are."""
+"""A forward pass of one batch through the stages of all processes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pprs.pipeline.passing import Tensors
+from pprs.pipeline.stage_outputs import Tensors
 
 
-def relay(
+def forward_pass(
     stages: Mapping[int, Callable[..., Any]],
     owners: list[int],
     inputs: Tensors,
     device: torch.device,
     group: dist.ProcessGroup | None,
 ) -> Any:
-    """Hand a batch from stage to stage; a collective call.
+    """Run a batch through all stages; a collective call.
 
     Args:
         stages: those that this process holds, by number; all but the last give a tuple of tensors.
@@ -28,7 +28,7 @@ def relay(
         group: the processes.
 
     Returns:
-        What the last stage gives, on its owner; ``None`` elsewhere.
+        What the last stage gives, on its owner; `None` elsewhere.
     """
     rank = dist.get_rank(group)
     values = tuple(x.to(device) for x in inputs) if owners[0] == rank else ()

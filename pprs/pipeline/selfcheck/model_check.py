@@ -1,4 +1,4 @@
-"""Whether the whole chain of pieces does what the model does that it was cut from."""
+"""The full comparison of a chain of pieces with its model."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Literal
 
-from pprs.pipeline.selfcheck import words
-from pprs.pipeline.selfcheck.both import Both, Ran
-from pprs.pipeline.selfcheck.comparing import Results, apart, confirmed
-from pprs.pipeline.selfcheck.naming import nearest
+from pprs.pipeline.selfcheck import messages
+from pprs.pipeline.selfcheck.first_module import nearest
+from pprs.pipeline.selfcheck.pair import Pair, RunResults
+from pprs.pipeline.selfcheck.rounding import Results, confirmed, relative_difference
 
 
 class UnlikeError(RuntimeError):
     """A pipeline does not compute what its model does; the message says where."""
 
 
-def compare(both: Both) -> float:
+def compare(pair: Pair) -> float:
     """Run both in the mode in which the model was built and, if that is training, the other.
 
     Returns:
@@ -26,22 +26,24 @@ def compare(both: Both) -> float:
     Raises:
         UnlikeError: if that is more than rounding.
     """
-    modes = (True, False) if both.trained and both.switches else (True,)
-    return max(_Mode(both, built).judge() for built in modes)
+    modes = (True, False) if pair.trained and pair.switches else (True,)
+    return max(_Mode(pair, built).judge() for built in modes)
 
 
 class _Mode:
-    def __init__(self, both: Both, built: bool) -> None:
-        self._both, self._built, self._backward = both, built, built
-        self._name = "training" if built and both.trained else "evaluation"
+    def __init__(self, pair: Pair, built: bool) -> None:
+        self._pair, self._built, self._backward = pair, built, built
+        self._name = "training" if built and pair.trained else "evaluation"
         self._own, self._cut = self._run("own"), self._run("cut")
-        self._eps = both.precision(self._own)
+        self._eps = pair.precision(self._own)
 
     def judge(self) -> float:
-        both = self._both
+        pair = self._pair
         hidden = self._own.drawn - self._cut.drawn - {"torch", "cuda"}
         if hidden:
-            raise UnlikeError(words.draws_elsewhere(self._name, sorted(hidden), traced=both.traced))
+            raise UnlikeError(
+                messages.draws_elsewhere(self._name, sorted(hidden), traced=pair.traced)
+            )
         return max(
             *(self._judge_outputs(run) for run in range(len(self._own.outputs))),
             self._judge_gradients(),
@@ -51,11 +53,11 @@ class _Mode:
     def _judge_outputs(self, run: int) -> float:
         off, largest = self._off(lambda ran: ran.outputs[run])
         if off:
-            both = self._both
-            module = both.first_module(built=self._built, run=run, eps=self._eps)
+            pair = self._pair
+            module = pair.first_module(built=self._built, run=run, eps=self._eps)
             raise UnlikeError(
-                words.other_outputs(
-                    self._name, module, max(off.values()), again=run > 0, traced=both.traced
+                messages.other_outputs(
+                    self._name, module, max(off.values()), again=run > 0, traced=pair.traced
                 )
             )
         return largest
@@ -63,39 +65,39 @@ class _Mode:
     def _judge_gradients(self) -> float:
         off, largest = self._off(lambda ran: ran.gradients)
         if off and not any(g is not None for g in self._cut.gradients.values()):
-            raise UnlikeError(words.no_gradients(self._name, traced=self._both.traced))
+            raise UnlikeError(messages.no_gradients(self._name, traced=self._pair.traced))
         if off:
-            name, after = nearest(self._both.order, off)
+            name, after = nearest(self._pair.order, off)
             there = self._cut.gradients.get(name) is not None
             raise UnlikeError(
-                words.other_gradients(
-                    self._name, name, after, off[name], missing=not there, traced=self._both.traced
+                messages.other_gradients(
+                    self._name, name, after, off[name], missing=not there, traced=self._pair.traced
                 )
             )
         return largest
 
     def _judge_buffers(self) -> float:
-        start = self._both.buffers
-        changed = {n for n, b in self._own.buffers.items() if apart(b, start.get(n))}
+        start = self._pair.buffers
+        changed = {n for n, b in self._own.buffers.items() if relative_difference(b, start.get(n))}
         held = self._cut.buffers.keys()
 
         shared = held & self._own.buffers.keys() | changed
 
-        def seen(ran: Ran) -> Results:
+        def seen(ran: RunResults) -> Results:
             return {n: b for n, b in ran.buffers.items() if n in shared}
 
         off, largest = self._off(seen)
         if off:
             name = next(iter(off))
             raise UnlikeError(
-                words.other_buffers(self._name, name, off[name], traced=self._both.traced)
+                messages.other_buffers(self._name, name, off[name], traced=self._pair.traced)
             )
         return largest
 
-    def _off(self, part: Callable[[Ran], Results]) -> tuple[dict[str, float], float]:
+    def _off(self, part: Callable[[RunResults], Results]) -> tuple[dict[str, float], float]:
         """The results that differ by more than rounding, and how far all are apart at most."""
         own, cut = part(self._own), part(self._cut)
-        sizes = {name: apart(cut.get(name), own.get(name)) for name in {**own, **cut}}
+        sizes = {name: relative_difference(cut.get(name), own.get(name)) for name in {**own, **cut}}
         suspect = {name: size for name, size in sizes.items() if size > math.sqrt(self._eps)}
         if not suspect:
             return {}, max(sizes.values(), default=0.0)
@@ -106,23 +108,23 @@ class _Mode:
         return real, max(calm, default=0.0)
 
     @cached_property
-    def _rounded(self) -> list[Ran]:
-        return self._both.rounded(built=self._built, backward=self._backward, eps=self._eps)
+    def _rounded(self) -> list[RunResults]:
+        return self._pair.rounded(built=self._built, backward=self._backward, eps=self._eps)
 
     def _judge_repetition(self) -> None:
-        """The model may differ from itself: then either so do its pieces, or it was fixed."""
+        """Refuse pieces that repeat their output where the model's own output changes each time."""
         if self._repeats("own") or not self._repeats("cut"):
             return
-        raise UnlikeError(words.changes_by_itself(self._name, traced=self._both.traced))
+        raise UnlikeError(messages.changes_by_itself(self._name, traced=self._pair.traced))
 
     def _repeats(self, which: Literal["own", "cut"]) -> bool:
         first = self._own if which == "own" else self._cut
         again = self._run(which)
         return all(
-            apart(a, b) <= math.sqrt(self._eps)
+            relative_difference(a, b) <= math.sqrt(self._eps)
             for before, after in zip(first.outputs, again.outputs, strict=True)
             for a, b in zip(before.values(), after.values(), strict=True)
         )
 
-    def _run(self, which: Literal["own", "cut"]) -> Ran:
-        return self._both.run(which, built=self._built, backward=self._backward)
+    def _run(self, which: Literal["own", "cut"]) -> RunResults:
+        return self._pair.run(which, built=self._built, backward=self._backward)

@@ -1,4 +1,4 @@
-"""The checkpoints in the folder of a run, of which only complete ones have their names."""
+"""The folder of a run's checkpoints: only complete ones have a checkpoint's name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pprs.pipeline.checkpoint.peers import CheckpointError
-from pprs.pipeline.checkpoint.shards import (
+from pprs.pipeline.checkpoint.collectives import CheckpointError
+from pprs.pipeline.checkpoint.storage import (
     Entry,
     Manifest,
     commit,
@@ -25,11 +25,11 @@ _PARTIAL = ".partial-"
 
 
 def begin(folder: Path, step: int) -> Path:
-    """Make the folder that a checkpoint is written in, and remove what killed runs have left."""
+    """Make the folder to write a checkpoint into, and remove what killed runs have left."""
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{_PARTIAL}*"):
         shutil.rmtree(left)
-    number = 1 + max(map(_number, _saved(folder)), default=0)
+    number = 1 + max(map(_number, _complete(folder)), default=0)
     partial = folder / f"{_PARTIAL}{number:06d}-step-{step}"
     partial.mkdir()
     return partial
@@ -39,9 +39,9 @@ def finish(partial: Path, step: int, parts: list[Any], keep: int) -> None:
     """Make a checkpoint of what the ranks have written, and remove all but the newest ones.
 
     Args:
-        partial: what :func:`begin` gave.
+        partial: what `begin` gave.
         step: the number of steps done.
-        parts: of each rank, what :func:`~pprs.pipeline.checkpoint.shards.write_shard` gave and its
+        parts: of each rank, what `write_shard` gave and its
             numbers.
         keep: how many complete ones stay.
 
@@ -52,12 +52,12 @@ def finish(partial: Path, step: int, parts: list[Any], keep: int) -> None:
     write_manifest(partial, _merged(step, parts))
     commit(partial, folder / partial.name.removeprefix(_PARTIAL))
     complete = 0
-    for saved in _saved(folder):
+    for checkpoint in _complete(folder):
         if complete == keep:
-            gone = saved.with_name(f"{_PARTIAL}{saved.name}")
-            saved.rename(gone)  # first, so that a kill leaves no half of it
+            gone = checkpoint.with_name(f"{_PARTIAL}{checkpoint.name}")
+            checkpoint.rename(gone)  # first, so that a kill leaves no half of it
             shutil.rmtree(gone)
-        elif _damage(saved, read_manifest) is None:
+        elif _damage(checkpoint, read_manifest) is None:
             complete += 1
 
 
@@ -73,12 +73,12 @@ def newest(folder: Path, *, contents: bool = True) -> str | None:
         CheckpointError: if all are damaged.
     """
     damages: list[str] = []
-    for saved in _saved(folder):
-        damage = _damage(saved, verify if contents else read_manifest)
+    for checkpoint in _complete(folder):
+        damage = _damage(checkpoint, verify if contents else read_manifest)
         if damage is None:
             if damages:
-                warnings.warn(f"{'; '.join(damages)}. {saved.name} is intact", stacklevel=2)
-            return saved.name
+                warnings.warn(f"{'; '.join(damages)}. {checkpoint.name} is intact", stacklevel=2)
+            return checkpoint.name
         damages.append(damage)
     if damages:
         raise CheckpointError(f"no checkpoint in {folder} is intact: {'; '.join(damages)}")
@@ -87,9 +87,9 @@ def newest(folder: Path, *, contents: bool = True) -> str | None:
 
 def intact(damaged: Path) -> str:
     """A sentence on where to go on instead."""
-    for saved in _saved(damaged.parent):
-        if saved.name != damaged.name and _damage(saved, verify) is None:
-            return f"Intact is {saved}"
+    for checkpoint in _complete(damaged.parent):
+        if checkpoint.name != damaged.name and _damage(checkpoint, verify) is None:
+            return f"Intact is {checkpoint}"
     return f"No other checkpoint in {damaged.parent} is intact"
 
 
@@ -118,8 +118,8 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)  # which compares NaN by what it is
 
 
-def _saved(folder: Path) -> list[Path]:
-    """What was saved in a folder, newest first."""
+def _complete(folder: Path) -> list[Path]:
+    """The complete checkpoints in a folder, newest first."""
     if not folder.is_dir():
         return []
     return sorted((f for f in folder.iterdir() if _NAME.fullmatch(f.name)), key=_number)[::-1]

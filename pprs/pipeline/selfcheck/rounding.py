@@ -1,4 +1,4 @@
-"""How far two results are apart, and from where on that is no rounding."""
+"""The difference of two results, and whether rounding explains it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 Results: TypeAlias = Mapping[str, Tensor | None]
 
-# What rounding does is measured, on the model itself; more than so many times as much is wrong.
+# What rounding does is measured, on the model itself; more than this many times as much is wrong.
 TIMES = 10.0
 
 
@@ -24,7 +24,7 @@ def precision(
     Args:
         tensors: that do.
         device: where.
-        between: types of what is computed on the way, as :func:`computed_in` finds them.
+        between: types of what is computed on the way, as `computed_in` finds them.
     """
     found = {t.dtype for t in tensors} | {*between}
     types = {t for t in found if t.is_floating_point or t.is_complex}
@@ -47,8 +47,8 @@ def computed_in(ends: Iterable[object]) -> set[torch.dtype]:
     return types
 
 
-def apart(a: Tensor | None, b: Tensor | None) -> float:
-    """The norm of the difference relative to the larger norm; a missing tensor counts as 0.
+def relative_difference(a: Tensor | None, b: Tensor | None) -> float:
+    """The norm of the difference, relative to the larger norm; a missing tensor counts as 0.
 
     What rounding does to numbers that are too small for their type is no difference.
     """
@@ -61,26 +61,22 @@ def apart(a: Tensor | None, b: Tensor | None) -> float:
     return distance / max(_norm(a), _norm(b)) if distance > _underflow(a) else 0.0
 
 
-def differing(found: Results, right: Results, eps: float) -> dict[str, float]:
-    """The results that are further apart than rounding could well explain, and how far."""
-    sizes = {name: apart(found.get(name), right.get(name)) for name in {**right, **found}}
-    return {name: size for name, size in sizes.items() if size > math.sqrt(eps)}
-
-
 def confirmed(
     sizes: Mapping[str, float], right: Results, rounded: Iterable[Results]
 ) -> dict[str, float]:
-    """Of the results that seem to differ those that still do, beside what rounding does to them.
+    """The results that differ by more than the measured effect of rounding.
 
     Args:
-        sizes: how far each seems to be off.
+        sizes: the relative difference of each that seems to differ.
         right: the results as they should be.
         rounded: the same at parameters that were changed in their last digits.
     """
     others = list(rounded)
 
     def real(name: str) -> bool:
-        noise = max((apart(other.get(name), right.get(name)) for other in others), default=0.0)
+        noise = max(
+            (relative_difference(other.get(name), right.get(name)) for other in others), default=0.0
+        )
         return sizes[name] == math.inf or sizes[name] > TIMES * noise
 
     return {name: size for name, size in sizes.items() if real(name)}

@@ -1,4 +1,4 @@
-"""The whole chain of pieces and the model it was cut from, run in one process."""
+"""A chain of pieces and the model that it was cut from, both run in one process."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from pprs.pipeline.halves import leaves
-from pprs.pipeline.keeping import Kept, drawn, generator_states, gradients_kept, seeded
 from pprs.pipeline.partitioner import Chain, full_names
-from pprs.pipeline.selfcheck.comparing import computed_in, nudged, precision
-from pprs.pipeline.selfcheck.naming import first_module
+from pprs.pipeline.selfcheck.first_module import first_module
+from pprs.pipeline.selfcheck.rounding import computed_in, nudged, precision
 from pprs.pipeline.selfcheck.sketch import Sketches, arriving, sketch
+from pprs.pipeline.snapshot import (
+    Snapshot,
+    drawn,
+    generator_states,
+    gradients_kept,
+    seeded,
+)
+from pprs.pipeline.split_backward import leaves
 
 Loss = Callable[[Any, Tensor], Tensor]
 Which: TypeAlias = Literal["own", "cut"]
@@ -26,8 +32,8 @@ _SEEDS = 20, 21  # of two runs
 
 
 @dataclass
-class Ran:
-    """What some runs gave.
+class RunResults:
+    """The results of some runs.
 
     Args:
         outputs: of each run.
@@ -35,9 +41,9 @@ class Ran:
         sketches: or these of them.
         loss: of the first run, with sketches.
         buffers: after all.
-        drawn: from whose generators numbers were drawn.
+        drawn: the generators that numbers were drawn from.
         types: in which it was computed.
-        strangers: the shapes of tensors that get a gradient and are no parameters of the model.
+        foreign: the shapes of tensors that get a gradient and are no parameters of the model.
     """
 
     outputs: list[dict[str, Tensor]] = field(default_factory=list)
@@ -47,11 +53,11 @@ class Ran:
     buffers: dict[str, Tensor] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)
     types: set[torch.dtype] = field(default_factory=set)
-    strangers: list[tuple[int, ...]] = field(default_factory=list)
+    foreign: list[tuple[int, ...]] = field(default_factory=list)
 
 
-class Both:
-    """A chain and its origin, where the origin was when this was made.
+class Pair:
+    """A chain and its model, on the device where the model was when this was made.
 
     Args:
         chain: all pieces; knows its origin.
@@ -103,14 +109,14 @@ class Both:
     @contextmanager
     def on(self, inputs: tuple[Tensor, ...], y: Tensor) -> Iterator[None]:
         """Inside the block both can run on a few examples; then all is as it was before."""
-        kept = Kept([self._model, self._chain], self._loss)
+        kept = Snapshot([self._model, self._chain], self._loss)
         moved = [(p, p.data) for p in self._parameters.values() if p.device != self._home]
         with gradients_kept(self._parameters.values()), torch.enable_grad():
             try:
                 for parameter, data in moved:
                     parameter.data = data.to(self._home)
                 self._gather_buffers()
-                self._kept = Kept([self._model, self._chain], self._loss)
+                self._kept = Snapshot([self._model, self._chain], self._loss)
                 self.buffers = {n: b.clone() for n, b in self._model.named_buffers()}
                 self._batch = tuple(x.to(self._home) for x in inputs), y.to(self._home)
                 yield
@@ -120,7 +126,7 @@ class Both:
                     parameter.data = data
                 kept.restore()
 
-    def run(self, which: Which, *, built: bool, backward: bool) -> Ran:
+    def run(self, which: Which, *, built: bool, backward: bool) -> RunResults:
         """Two forwards, with other random numbers, and a backward of the first.
 
         Args:
@@ -130,7 +136,7 @@ class Both:
         """
         call = self._call if which == "own" else self._chain
         with self._fresh(built):
-            ran = Ran()
+            ran = RunResults()
             for seed in _SEEDS:
                 seeded(seed)
                 before = generator_states()
@@ -147,7 +153,7 @@ class Both:
             ran.buffers = self._left(which)
             return ran
 
-    def look(self, which: Which, modes: Sequence[bool], *, backward: bool) -> Ran:
+    def look(self, which: Which, modes: Sequence[bool], *, backward: bool) -> RunResults:
         """Forwards one after the other, and a sketch of the first one's gradients.
 
         Args:
@@ -155,7 +161,7 @@ class Both:
             modes: of each forward, whether it is that in which the model was built.
             backward: whether sketches and the loss are wanted.
         """
-        call, ran = self._call if which == "own" else self._chain, Ran()
+        call, ran = self._call if which == "own" else self._chain, RunResults()
         with self._fresh(True):
             for number, built in enumerate(modes):
                 self._switch(built)
@@ -170,7 +176,7 @@ class Both:
                     ran.loss = loss.item()
                     known = set(map(id, self._parameters.values()))
                     found = leaves([loss])
-                    ran.strangers = [tuple(x.shape) for x in found if id(x) not in known]
+                    ran.foreign = [tuple(x.shape) for x in found if id(x) not in known]
                     with arriving(self._parameters) as ran.sketches:
                         if loss.requires_grad:
                             loss.backward()  # type: ignore[no-untyped-call]
@@ -178,7 +184,9 @@ class Both:
             ran.buffers = self._left(which)
         return ran
 
-    def rounded(self, *, built: bool, backward: bool, eps: float, times: int = 2) -> list[Ran]:
+    def rounded(
+        self, *, built: bool, backward: bool, eps: float, times: int = 2
+    ) -> list[RunResults]:
         """What the model gives at parameters changed in their last digits."""
         runs = []
         for seed in range(times):
@@ -199,7 +207,7 @@ class Both:
                 found.append(self.look("own", (not evaluating,), backward=True).sketches)
         return found
 
-    def precision(self, ran: Ran) -> float:
+    def precision(self, ran: RunResults) -> float:
         """The rounding of what takes part."""
         held = [*self._parameters.values(), *ran.outputs[0].values()]
         return precision(held, self._home, ran.types)

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pprs._arguments import positive
-from pprs.theory.problems import smooth
+from pprs.theory.problems import beta_smooth_problem
 from pprs.theory.sweep import sweep
 
 DEPTHS = (1, 3, 10, 30, 100, 300, 1000)
 _LIMIT = 100_000
 
 
-class Row(NamedTuple):
+class DepthResult(NamedTuple):
     r"""A measured time, and what no method beats.
 
     Args:
@@ -44,7 +44,7 @@ class Row(NamedTuple):
         return self.time / (2 * self.depth)
 
 
-def accelerated_times(depths: Sequence[int] = DEPTHS, ratio: float = 1e5) -> list[Row]:
+def accelerated_times(depths: Sequence[int] = DEPTHS, ratio: float = 1e5) -> list[DepthResult]:
     r"""Times of AGD on function (1), next to the lower bound.
 
     Args:
@@ -59,7 +59,7 @@ def accelerated_times(depths: Sequence[int] = DEPTHS, ratio: float = 1e5) -> lis
         [(1, 40.0, 8.3), (7, 280.0, 10.0)]
     """
     positive(ratio=ratio)
-    problem = smooth(ratio)
+    problem = beta_smooth_problem(ratio)
     times = sweep(
         problem.objective,
         problem.methods["agd"],
@@ -68,4 +68,4 @@ def accelerated_times(depths: Sequence[int] = DEPTHS, ratio: float = 1e5) -> lis
         minimum=problem.minimum,
         limit=_LIMIT,
     )
-    return [Row(depth, time, problem.lower(depth)) for depth, time in times]
+    return [DepthResult(depth, time, problem.lower(depth)) for depth, time in times]

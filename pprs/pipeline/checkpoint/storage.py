@@ -1,4 +1,4 @@
-"""A checkpoint on disk: a folder with one safetensors file per rank and a manifest, no pickle.
+"""The format of a checkpoint: a safetensors file of each rank and a manifest; no pickle.
 
 torch.distributed.checkpoint does not fit: it keeps numbers in a pickle or, with safetensors, not
 at all, it has no checksums (a flipped byte loads), and a half-written folder looks complete.
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pprs.pipeline.checkpoint.peers import CheckpointError
+from pprs.pipeline.checkpoint.collectives import CheckpointError
 
 MANIFEST = "manifest.json"
 _FORMAT = "pprs checkpoint 1"
@@ -28,7 +28,7 @@ _SHARD = re.compile(r"rank-\d+\.safetensors")
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor lies, and what it must be; ``sha256`` is that of its bytes."""
+    """The file, shape, type and checksum (`sha256` of its bytes) of a tensor."""
 
     file: str
     dtype: str
@@ -59,7 +59,7 @@ def write_shard(
     """Write one rank's tensors, which are on the CPU and contiguous, down to the disk.
 
     Returns:
-        Its part of the manifest's ``files`` and of its ``tensors``, as JSON.
+        Its part of the manifest's `files` and of its `tensors`, as JSON.
 
     Raises:
         CheckpointError: for a disk that is full, a type that safetensors does not know, ...
@@ -173,14 +173,14 @@ def read_tensors(folder: Path, manifest: Manifest, names: Iterable[str]) -> dict
 
 
 def verify(folder: Path) -> None:
-    """Read everything; raise :class:`CheckpointError` unless the checkpoint is intact."""
+    """Read everything; raise `CheckpointError` unless the checkpoint is intact."""
     manifest = read_manifest(folder)
     for name in manifest.tensors:
         read_tensors(folder, manifest, [name])
 
 
 def check_fits(manifest: Manifest, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ``ValueError`` unless the checkpoint holds tensors of these names, shapes and types."""
+    """Raise `ValueError` unless the checkpoint holds tensors of these names, shapes and types."""
     check_holds(manifest, tensors)
     for name, tensor in tensors.items():
         entry = manifest.tensors[name]
@@ -192,7 +192,7 @@ def check_fits(manifest: Manifest, tensors: Mapping[str, Tensor]) -> None:
 
 
 def check_holds(manifest: Manifest, names: Collection[str]) -> None:
-    """Raise ``ValueError`` unless the checkpoint holds tensors of these names."""
+    """Raise `ValueError` unless the checkpoint holds tensors of these names."""
     absent = [name for name in names if name not in manifest.tensors]
     if absent:
         raise ValueError(

@@ -1,18 +1,18 @@
-"""Notice what has stopped changing, by a clock that may itself have stood still."""
+"""Find values that have stopped changing, although the observer may have been stopped too."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 
-class Patience:
-    """Watches signs of life that should change again and again.
+class StallDetector:
+    """Finds heartbeats that have not changed for too long.
 
-    Whoever looks may have been stopped too, or the machine may have slept. Then nothing can be
-    said about the others, so after a long gap between two looks it starts counting anew.
+    The observer may have been stopped itself, or the machine may have slept: after a long gap
+    between two calls it starts to count anew.
 
     Args:
-        seconds: how long a sign may stay the same.
+        seconds: how long a heartbeat may stay the same.
         now: the time, by any clock that never goes back.
     """
 
@@ -21,15 +21,12 @@ class Patience:
         self._looked = now
         self._seen: dict[int, tuple[object, float]] = {}
 
-    def look(self, signs: Mapping[int, object], now: float) -> list[int]:
-        """Take in the signs as they are now.
+    def stalled(self, signs: Mapping[int, object], now: float) -> list[int]:
+        """The numbers of the heartbeats that have not changed for too long.
 
         Args:
-            signs: values by number; a number that is missing is not watched any more.
+            signs: the present values by number; a missing number is not watched any more.
             now: the time.
-
-        Returns:
-            the numbers of those that have not changed for too long.
         """
         late = now - self._looked > self._seconds / 2
         self._looked = now

@@ -1,4 +1,4 @@
-"""Which layer of a model fails, and on what."""
+"""The layer of a model that fails, and the input on which it does."""
 
 from __future__ import annotations
 

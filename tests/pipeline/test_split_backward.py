@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pprs.pipeline.halves import backward_by_inputs
+from pprs.pipeline.split_backward import backward_by_inputs
 
 
 class Twice(torch.autograd.Function):

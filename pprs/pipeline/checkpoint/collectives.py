@@ -1,4 +1,4 @@
-"""What the ranks of a group tell each other while they write or read a checkpoint."""
+"""Collective calls over gloo, by which ranks write and read a checkpoint together."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written or read; the message names the file and the reason."""
 
 
-class Peers:
-    """The ranks of a group, with connections of their own over gloo.
+class Collectives:
+    """Collective calls of a group of ranks, over gloo connections of their own.
 
-    So a thread can use them while training uses the group. Two threads need two of these.
+    So a thread can make them while training uses the group. Two threads need two of these.
 
     Args:
         group: all ranks by default, whose collective call this is; a process without a process
@@ -34,7 +34,7 @@ class Peers:
         self._gloo = _connected(self.rank, self.size, group) if self.size > 1 else None
 
     def together(self, work: Callable[[], Any]) -> list[Any]:
-        """Run ``work`` on every rank and return what each gave, which JSON must be able to say.
+        """Run `work` on every rank and all-gather the results, which must be JSON.
 
         Raises:
             ValueError: on all ranks, if that is what it raised on one.
@@ -52,11 +52,11 @@ class Peers:
         return [value for value, _, _ in results]
 
     def first(self, work: Callable[[], Any]) -> Any:
-        """Run ``work`` on rank 0 only; return on all ranks what it gave, or raise its error."""
+        """Run `work` on rank 0 and broadcast its result, or its error."""
         return self.together(lambda: work() if self.rank == 0 else None)[0]
 
     def decision(self, of_first: bool) -> bool:
-        """What rank 0 passed, on all ranks."""
+        """Broadcast what rank 0 passes."""
         flag = torch.tensor([of_first], device="cpu")
         if self._gloo is not None:
             self._gloo.broadcast(flag, 0).wait()
@@ -80,7 +80,7 @@ class Peers:
 
 
 def check_plain(where: str, value: Any) -> None:
-    """Raise ``ValueError`` unless JSON gives the value back as it is; a tuple becomes a list."""
+    """Raise `ValueError` unless JSON gives the value back as it is; a tuple becomes a list."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):

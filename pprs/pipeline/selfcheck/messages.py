@@ -1,15 +1,15 @@
-"""What the check says."""
+"""The sentences of the self-check."""
 
 from __future__ import annotations
 
-from pprs.pipeline.selfcheck.comparing import shown
+from pprs.pipeline.selfcheck.rounding import shown
 
 _NO = "the pipeline would not train your model"
 _OFF = "or, if that is meant, pass check=False (--no-check)"
 
 
 def way_out(traced: bool) -> str:
-    """What to do where the cut is not the model."""
+    """What to do where the chain differs from the model."""
     if traced:
         return (
             "pass an nn.Sequential of the model's layers, whose own code then runs instead of its "
@@ -87,7 +87,7 @@ def changes_by_itself(mode: str, *, traced: bool) -> str:
 def other_schedule(
     name: str, stage: int | None, size: float, schedule: str, *, missing: bool, divided: bool
 ) -> str:
-    """The engine leaves another gradient than one pass after the other does.
+    """The schedule leaves another gradient than passes one after the other do.
 
     Args:
         name: of the parameter, or what differs.
@@ -122,7 +122,7 @@ def past_the_cut(name: str, stage: int, size: float) -> str:
     )
 
 
-def strangers(shapes: list[tuple[int, ...]]) -> str:
+def foreign(shapes: list[tuple[int, ...]]) -> str:
     """Something else than the model's parameters would get a gradient."""
     what = " and ".join(dict.fromkeys(map(str, shapes)))
     return (

@@ -5,7 +5,7 @@ import pytest
 
 from pprs.theory import SmoothConvex
 from pprs.theory.bounds import lower_smooth_convex
-from pprs_experiments.study.smooth import DEPTHS, accelerated_times
+from pprs_experiments.study.accelerated import DEPTHS, accelerated_times
 
 
 def steps_by_hand(pairs, epsilon):

@@ -1,0 +1,69 @@
+"""The optimizers that `pprs train`, `pprs compare` and the study know by name.
+
+A further one is a line of `OPTIMIZERS`: nothing else lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from pprs.optim._agd import AGD
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class KnownOptimizer(Generic[T_co]):
+    """An optimizer that has a name.
+
+    Args:
+        help: what it is, in a few words.
+        constructor: takes the parameters, the step size `lr`, and the options by name.
+        options: the names of the options that can be set.
+        sequence: whether its momentum may be `"nesterov"`, the sequence of the convex theory.
+        adaptive: whether it scales each coordinate's step, so that `DEFAULT_SIGMA` suits it.
+    """
+
+    help: str
+    constructor: Callable[..., T_co]
+    options: tuple[str, ...] = ()
+    sequence: bool = False
+    adaptive: bool = False
+
+    def make(self, parameters: object, lr: float, settings: Mapping[str, Any]) -> T_co:
+        """The optimizer.
+
+        Args:
+            parameters: as for any torch optimizer.
+            lr: step size.
+            settings: options by name; those that it does not have are left out.
+        """
+        chosen = {name: value for name, value in settings.items() if name in self.options}
+        return self.constructor(parameters, lr=lr, **chosen)
+
+
+OPTIMIZERS: Mapping[str, KnownOptimizer[Optimizer]] = {
+    "agd": KnownOptimizer(
+        "Nesterov's accelerated gradient descent", AGD, ("momentum", "foreach"), sequence=True
+    ),
+    "sgd": KnownOptimizer(
+        "gradient descent with heavy-ball momentum", SGD, ("momentum", "weight_decay", "foreach")
+    ),
+    "adam": KnownOptimizer("Adam", Adam, ("weight_decay", "foreach"), adaptive=True),
+    "adamw": KnownOptimizer(
+        "Adam with decoupled weight decay", AdamW, ("weight_decay", "foreach"), adaptive=True
+    ),
+}
+"""By the names that commands take."""
+
+
+def evaluating(optimizer: object) -> AbstractContextManager[None]:
+    """The parameters hold the method's result inside the block: $y_t$ for AGD."""
+    enter: Callable[[], AbstractContextManager[None]]
+    enter = getattr(optimizer, "evaluating", nullcontext)
+    return enter()

@@ -1,0 +1,103 @@
+"""All bounds that there are for given constants, regime by regime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pprs._arguments import positive
+from pprs.theory.bounds._beta_smooth import (
+    accelerated,
+    gradient_descent,
+    gradient_descent_nonconvex,
+)
+from pprs.theory.bounds._convex import pprs_convex, subgradient
+from pprs.theory.bounds._finite_sums import (
+    finite_sum_example,
+    finite_sum_gpipe,
+    finite_sum_shared,
+)
+from pprs.theory.bounds._lower import lower_nonsmooth, lower_smooth_convex, lower_smooth_nonconvex
+from pprs.theory.bounds._nonconvex import pprs_nonconvex
+from pprs.theory.bounds._result import Bound
+
+
+@dataclass(frozen=True)
+class RegimeBound:
+    """A bound on the time of a method in a regime.
+
+    Args:
+        regime: what is assumed of the objective.
+        method: whose time it is, `"any"` for lower bounds.
+        bound: what is known.
+    """
+
+    regime: str
+    method: str
+    bound: Bound
+
+
+def all_bounds(**constants: float) -> list[RegimeBound]:
+    r"""The bounds of every regime.
+
+    Args:
+        constants: `epsilon`, `depth`, `dimension`, `batch`, `lipschitz`, `smoothness`,
+            `radius`, `gap` and `goldstein_radius`, as the package says.
+
+    Raises:
+        ValueError: for a constant out of its range.
+    """
+    mean = "" if constants["batch"] == 1 else f" (m = {constants['batch']})"
+    return [
+        RegimeBound(regime + mean, method, bound)
+        for regime, bounds in (
+            ("convex, β-smooth", _smooth(constants)),
+            ("non-convex, β-smooth", _smooth_nonconvex(constants)),
+            ("convex, Lipschitz", _lipschitz(constants)),
+            ("non-convex, Lipschitz", _nonconvex(constants)),
+        )
+        for method, bound in bounds
+    ]
+
+
+def _smooth(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
+    given = _chosen(c, "smoothness radius epsilon depth")
+    yield "any", lower_smooth_convex(**given)
+    yield "gradient descent", gradient_descent(**given, batch=c["batch"])
+    yield "AGD", accelerated(**given, batch=c["batch"])
+
+
+def _smooth_nonconvex(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
+    given = _chosen(c, "smoothness gap epsilon depth")
+    yield "any", lower_smooth_nonconvex(**given)
+    yield "gradient descent", gradient_descent_nonconvex(**given, batch=c["batch"])
+
+
+def _lipschitz(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
+    given = _chosen(c, "lipschitz radius epsilon depth")
+    yield "any", lower_nonsmooth(**given)
+    if c["batch"] == 1:
+        yield "subgradient", subgradient(**given)
+        yield "PPRS", pprs_convex(**given, dimension=c["dimension"])
+        return
+    yield "GPipe", finite_sum_gpipe(**given, batch=c["batch"])
+    given |= _chosen(c, "dimension batch")
+    yield "PPRS, noise shared", finite_sum_shared(**given)
+    yield "PPRS, noise per example", finite_sum_example(**given)
+
+
+def _nonconvex(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
+    given = _chosen(c, "lipschitz gap epsilon goldstein_radius dimension depth batch")
+    if c["epsilon"] > c["lipschitz"] > 0:
+        positive(gap=c["gap"], goldstein_radius=c["goldstein_radius"])
+        yield "PPRS", Bound(0.0, "no gradient is longer than lipschitz, below epsilon", 0)
+    elif c["batch"] == 1:
+        yield "PPRS", pprs_nonconvex(**given)
+    else:
+        yield "PPRS, noise shared", pprs_nonconvex(**given, noise="shared")
+        yield "PPRS, noise per example", pprs_nonconvex(**given, noise="example")
+
+
+def _chosen(constants: dict[str, Any], names: str) -> dict[str, Any]:
+    return {name: constants[name] for name in names.split()}
