@@ -190,11 +190,25 @@ def padded_later():
     pipeline.step(X, torch.tensor([1, 2, 0, 1]))
 
 
+def penalised():
+    network = layers()
+    piped(network, lambda s, y: F.cross_entropy(s, y) + network[0].weight.square().sum())
+
+
 def changed_since():
     model = Net()
     pieces = chain(model, X)
     model.run = lambda net, x: net.b(net.a(x).tanh())
     piped(pieces)
+
+
+def replaced_after_use():
+    def forward(net, x):
+        scaled = net.a(x) * net.mean
+        net.mean = net.mean + x.detach().mean(0)
+        return net.b(scaled)
+
+    piped(Net(forward), example=(X,), sigma=0.0, samples=1)
 
 
 def rechecked():
@@ -215,6 +229,13 @@ def sparse():
 def scaled():
     model, scaler = Net(), torch.amp.GradScaler("cpu")
     stepped(model, lambda: scaler.scale(model(X).sum()))
+
+
+def cycled():
+    model = Net()
+    optimizer = pprs.AGD(model.parameters(), 0.1, momentum="nesterov")
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=5)
+    optimizer.step()
 
 
 def frozen_mode():
@@ -272,6 +293,8 @@ CASES = {
         noise="example",
         batch=(Y[:, None],),
     ),
+    "has no shape yet": lambda: smoothed(lambda net: net(X).sum(), nn.LazyLinear(3)),
+    "as OneCycleLR and CyclicLR do": cycled,
     "PPRS does not go with a GradScaler": scaled,
     "does not take sparse gradients": sparse,
     "but share their memory": lambda: smoothed(lambda net: net(X).sum(), one_in_two()),
@@ -323,11 +346,13 @@ CASES = {
     ),
     "weighs labels unequally": padded_later,
     "is no parameter of the network": lambda: piped(layers(), lambda s, y: (SCALE * s).sum()),
+    "which only its layer perturbs": penalised,
     "the pipeline would not train your model": changed_since,
     "something reaches a later stage otherwise": sharing_memory,
     "passes from one stage to the next": lambda: piped(
         nn.Sequential(Parts(), nn.Linear(6, 3)), schedule="looped-bfs", cut=["1"]
     ),
+    "that the backward pass needs was changed in place": replaced_after_use,
     "which recompute=True runs twice": lambda: piped(layers(Counter()), recompute=True),
     "each of which would change a copy of its own": in_two_places,
     "use_reentrant=True, which recompute=True cannot run again": rechecked,

@@ -80,7 +80,8 @@ class AGD(Optimizer):
             What the closure returned, or `None`.
 
         Raises:
-            RuntimeError: while evaluating, or for sparse gradients.
+            RuntimeError: while evaluating, for sparse gradients, or if a scheduler has
+                replaced `momentum="nesterov"`.
         """
         return self._step(closure)
 
@@ -91,6 +92,7 @@ class AGD(Optimizer):
                 f"{type(self).__name__}.step() was called while the parameters hold y_t for "
                 f"evaluation: call train() or leave `with optimizer.evaluating()` first"
             )
+        self._check_schedulers()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -103,6 +105,17 @@ class AGD(Optimizer):
                 if some:
                     self._update(some, group["lr"], momentum)
         return loss
+
+    def _check_schedulers(self) -> None:
+        """Refuse a momentum that a learning-rate scheduler has put in the sequence's place."""
+        for group in self.param_groups:
+            replaced = self.defaults["momentum"] == "nesterov" != group["momentum"]
+            if replaced and "max_momentum" in group:
+                raise RuntimeError(
+                    f'a scheduler has set momentum="nesterov" to {group["momentum"]:.3g}, as '
+                    f"OneCycleLR and CyclicLR do: build it with cycle_momentum=False, or the "
+                    f"optimizer with a number as momentum"
+                )
 
     def _update(self, xs: list[Tensor], lr: float, momentum: float) -> None:
         gradients = [x.grad for x in xs if x.grad is not None]

@@ -22,6 +22,7 @@ from pprs.smoothing import (
     Scale,
     Schedule,
     Sigma,
+    StepGradients,
     Unused,
     check_closure,
     check_finite,
@@ -230,16 +231,11 @@ class PPRS(AGD):
         every = dict.fromkeys(
             [*parameters.values(), *(p for g in self.param_groups for p in g["params"])]
         )
-        kept = {parameter: parameter.grad for parameter in every}
-        try:
-            for parameter in every:
-                parameter.grad = None
-            with scalers_refused():
-                return self._losses(closure, parameters, perturbation, sigmas, noise, batch).mean()
-        except BaseException:
-            for parameter, gradient in kept.items():
-                parameter.grad = gradient
-            raise
+        gradients = StepGradients(every)
+        with gradients.alone(), scalers_refused():
+            losses = self._losses(closure, parameters, perturbation, sigmas, noise, batch)
+        gradients.close()
+        return losses.mean()
 
     def _perturbation(
         self, parameters: Mapping[str, nn.Parameter]

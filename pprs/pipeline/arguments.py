@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.pipeline.partitioner import Balance, Memory
-from pprs.smoothing import Perturbation, check_apart
+from pprs.smoothing import Perturbation, check_apart, check_normalisation, check_shaped
 
 
 def check_started() -> None:
@@ -33,12 +33,18 @@ def check_types(arguments: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must be {_KINDS[name][1]}, got {value!r}")
 
 
+def check_layers(network: nn.Module) -> None:
+    """Raise `RuntimeError` for layers that mix what a step keeps apart: BatchNorm in training."""
+    check_normalisation(network)
+
+
 def trainable(parameters: Mapping[str, nn.Parameter]) -> list[str]:
     """The names of the trainable parameters.
 
     Raises:
-        ValueError: if there are none, or two share their memory.
+        ValueError: if there are none, two share their memory, or one has no shape yet.
     """
+    check_shaped(parameters)
     names = [name for name, p in parameters.items() if p.requires_grad]
     check_apart((name, parameters[name]) for name in names)
     if not names:

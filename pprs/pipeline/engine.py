@@ -6,26 +6,27 @@ import logging
 import statistics
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from torch.func import vmap
+from torch import Tensor, nn
 
 from pprs.pipeline.draws import generators_kept
 from pprs.pipeline.forward_pass import forward_pass
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import Schedule
+from pprs.pipeline.snapshot import Snapshot
+from pprs.pipeline.split_backward import leaves
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.trace import Recorder
 from pprs.pipeline.tuning import best_microbatches
-from pprs.smoothing import Perturbation
+from pprs.smoothing import Perturbation, Samples, at_perturbed, check_scalar
 
 if TYPE_CHECKING:
     from pprs.pipeline.split_backward_stage import SplitBackwardStage
@@ -75,6 +76,7 @@ class Engine:
     _ready: OrderedDict[Any, _SetUp] = field(default_factory=OrderedDict)
     _running: Any = None
     _total: Tensor | None = None  # labels that count in the whole batch, for an example of it
+    _checked: bool = False  # that the loss uses no parameters itself
     _divisible: set[int] = field(default_factory=set)  # labels that the loss weighs as others
 
     def __post_init__(self) -> None:
@@ -276,7 +278,9 @@ class Engine:
         else:
             parts = y.reshape(-1, size, *y.shape[1:])
             some = torch.randn(2, size, *result.shape[2:], device=self.device).to(result.dtype)
-            check_divisible(self.loss, some, parts, self._divisible, others=self.watchful)
+            with ExitStack() as stack:
+                stack.callback(Snapshot([], self.loss).restore)
+                check_divisible(self.loss, some, parts, self._divisible, others=self.watchful)
 
     def _sample_loss(self, outputs: Any, targets: Tensor) -> Tensor:
         if self._over_labels is None or self._total is None:
@@ -291,18 +295,45 @@ class Engine:
         restored = self.local[self.stages - 1].restored
 
         def loss(target: Tensor, *tensors: Tensor) -> Tensor:
-            return self._sample_loss(restored(tensors), target)
+            return check_scalar(self._sample_loss(restored(tensors), target))
 
         samples = self.perturbation.samples_of(*targets.shape[1:3])
+        rows = [samples.spread(x) for x in (targets[0], *parts)]
         try:
-            losses: Tensor = vmap(loss)(*map(samples.spread, (targets[0], *parts)))
-            return losses.mean()
+            mean = self._together(loss, rows) if len(rows[0]) > 1 else loss(*(x[0] for x in rows))
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)
             raise RuntimeError(
                 f"the loss failed on outputs of shape {shapes} and targets of shape "
                 f"{tuple(targets.shape[2:])}: {error}"
             ) from error
+        self._check_perturbed(mean, parts)
+        return mean
+
+    def _check_perturbed(self, loss: Tensor, outputs: Sequence[Tensor]) -> None:
+        """Refuse, once, a loss that uses parameters past their stage, which perturbs them."""
+        stage = self.local[self.stages - 1]
+        sigmas = self.perturbation.sigmas(stage.names, stage.step)
+        if self._checked or not any(sigmas.values()):
+            return
+        self._checked = True
+        held = [named for own in self.local.values() for named in own.trainable().items()]
+        names = {id(parameter): name for name, parameter in held if sigmas[name] > 0}
+        for leaf in leaves([loss], outputs):
+            if id(leaf) in names:
+                raise RuntimeError(
+                    f"the loss uses parameter {names[id(leaf)]!r} itself, which only its layer "
+                    f"perturbs: let a layer compute that term, or the optimizer a weight decay"
+                )
+
+    def _together(self, loss: Callable[..., Tensor], rows: list[Tensor]) -> Tensor:
+        """The mean over all samples; what the loss keeps must not go on from one to the next."""
+        samples = Samples(len(rows[0]))
+        holder = self.loss if isinstance(self.loss, nn.Module) else nn.Module()
+        losses: Tensor = at_perturbed(
+            loss, [], samples, *rows, model=holder, watched=False, closure=self.loss
+        )
+        return losses.mean()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, sta
 from pprs.pipeline.selfcheck import Replicas, SelfCheck
 from pprs.pipeline.stage import stages_of
 from pprs.pipeline.trace import Recorder, Timeline, gather
-from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, check_normalisation, default
+from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, StepGradients, default
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 
@@ -122,7 +122,7 @@ class Pipeline:
         each = stages_each(schedule, stages_per_rank)
         self.mesh = Mesh.of(dist.get_world_size(group), replicas)
         self.stages = self.mesh.ranks * each
-        check_normalisation(network)
+        arguments.check_layers(network)
         whole = chain(network, *example, stages=self.stages)
         names = arguments.trainable(full_names(whole))
         world = dist.get_world_size(group)
@@ -264,12 +264,11 @@ class Pipeline:
         read = (inputs, y) if self.is_first or self.is_last else ((), None)
         agreed = agreed_step(inputs, read, self.local, self.device, self._everyone)
         parameters = list(self.named_parameters().values())
-        before = [p.grad if accumulate else None for p in parameters]
+        gradients = StepGradients(parameters, accumulate=accumulate)
         try:
-            losses = self._losses(inputs, y, agreed)
+            with gradients.alone():
+                losses = self._losses(inputs, y, agreed)
         except BaseException:
-            for parameter, earlier in zip(parameters, before, strict=True):
-                parameter.grad = earlier
             self._failed = dist.get_world_size(self._everyone) > 1
             raise
         loss = None if losses is None else losses.mean()
@@ -279,9 +278,7 @@ class Pipeline:
             check_finite(losses, y, self.replica * len(losses), self.steps, parts)
         self.steps += 1
         self.mesh.average(parameters, loss, self._across)
-        for parameter, earlier in zip(parameters, before, strict=True):
-            if earlier is not None:
-                parameter.grad = earlier if parameter.grad is None else earlier + parameter.grad
+        gradients.close()
         return loss
 
     def _losses(self, inputs: Tensors, y: Tensor, agreed: object) -> Tensor | None:

@@ -106,8 +106,13 @@ def check_schedule(
     """
     schedule, stages = _named(name), mesh.ranks * each
     what, whole = ("samples", samples) if samples is not None else ("batch", batch)
+    carried = "perturbations" if what == "samples" else "examples"
+    if whole is not None and whole % mesh.replicas:
+        raise ValueError(
+            f"{mesh.replicas} replicas share the {carried} of a step evenly, so {what} must be a "
+            f"multiple of {mesh.replicas}: got {what}={whole}"
+        )
     if whole is not None and (microbatches < 1 or whole % microbatches):
-        carried = "perturbations" if what == "samples" else "examples"
         raise ValueError(
             f"each microbatch carries {what}/microbatches {carried}, so microbatches must "
             f"divide {what}={whole}: got {microbatches}, possible are "
@@ -115,9 +120,8 @@ def check_schedule(
         )
     if microbatches % mesh.replicas:
         raise ValueError(
-            f"{mesh.replicas} replicas share the microbatches, so their number must be a multiple "
-            f"of {mesh.replicas}{f' and divide {what}={whole}' if whole else ''}: got "
-            f"{microbatches}"
+            f"{mesh.replicas} replicas share the microbatches evenly, so microbatches must be a "
+            f"multiple of {mesh.replicas}: got {microbatches}"
         )
     shared = microbatches // mesh.replicas
     if schedule.placement == "single" and shared == 1:

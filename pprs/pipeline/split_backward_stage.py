@@ -73,6 +73,13 @@ def _without_torchs_words() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error.__cause__, RuntimeError):
-            raise error.__cause__  # noqa: B904 (it has a cause of its own)
-        raise
+        cause = error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
+        if "modified by an inplace operation" in str(cause):
+            said = str(cause).partition(" Hint")[0]
+            raise RuntimeError(
+                "a tensor that the backward pass needs was changed in place; a trace may do so "
+                "where its model does not, which uses a buffer and then replaces it, or writes to "
+                "what a checkpoint gave: use a .clone() of it, or pass an nn.Sequential of the "
+                f"model's layers, which needs no tracing (torch: {said})"
+            ) from cause
+        raise cause  # noqa: B904 (it has a cause of its own)

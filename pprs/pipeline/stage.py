@@ -112,7 +112,7 @@ class PerturbedStage(nn.Module):
 
         It finds out for later calls what the layers draw, and whether they change their inputs.
         """
-        self._admit()
+        self.admit()
         device = inputs[0].device
         with (
             generators_kept(all_kinds(), device),
@@ -123,7 +123,7 @@ class PerturbedStage(nn.Module):
         self.changed = changed
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
         """Add parameters that were frozen when the pipeline was built and need a gradient now."""
         self.names += [name for name in self.trainable() if name not in self.names]
 
@@ -193,7 +193,7 @@ class PerturbedStage(nn.Module):
 
         Parameters that were trainable at any time, and persistent buffers of this stage alone.
         """
-        self._admit()
+        self.admit()
         ever = set(self.names)
         return {n: t for n, t in self.state().items() if n in ever or n not in self._own}
 

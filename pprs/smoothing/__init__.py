@@ -13,10 +13,13 @@ from pprs.smoothing._checks import (
     check_model,
     check_normalisation,
     check_scalar,
+    check_shaped,
     check_unused,
     warn_of_zeros,
 )
+from pprs.smoothing._closure_variables import Place, places
 from pprs.smoothing._cost import force_way
+from pprs.smoothing._hooks import StepGradients, hooks_held
 from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._perturbation import (
     DEFAULT_SAMPLES,
@@ -46,12 +49,14 @@ __all__ = [
     "Noise",
     "NoiseKind",
     "Perturbation",
+    "Place",
     "Refusal",
     "Role",
     "Samples",
     "Scale",
     "Schedule",
     "Sigma",
+    "StepGradients",
     "Target",
     "Unused",
     "at_perturbed",
@@ -62,6 +67,7 @@ __all__ = [
     "check_model",
     "check_normalisation",
     "check_scalar",
+    "check_shaped",
     "check_unused",
     "default",
     "derive_seed",
@@ -69,9 +75,11 @@ __all__ = [
     "fresh_seed",
     "has_native_kernels",
     "has_run",
+    "hooks_held",
     "is_first",
     "losses_at",
     "not_a_view",
+    "places",
     "repeat",
     "rule",
     "smooth",

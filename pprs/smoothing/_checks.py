@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pprs.smoothing._graph import leaves
 
@@ -42,6 +43,7 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
         ValueError: if there is none, or one is not real floating point.
     """
     parameters = dict(model.named_parameters())
+    check_shaped(parameters)
     chosen = {name: p for name, p in parameters.items() if p.requires_grad}
     if not chosen:
         raise ValueError(
@@ -55,6 +57,16 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
                 f"floating-point type; freeze it with requires_grad=False"
             )
     return chosen
+
+
+def check_shaped(parameters: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` for a parameter of a lazy module that has not run yet."""
+    for name, parameter in parameters.items():
+        if is_lazy(parameter):
+            raise ValueError(
+                f"parameter {name!r} has no shape yet, since its lazy module has not run: run the "
+                f"model on one batch first, under torch.no_grad()"
+            )
 
 
 def check_apart(parameters: Iterable[tuple[str, Tensor]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
-_OTHERS = ("torch", "pprs")  # whose functions leave nothing
+_OTHERS = ("torch", "pprs", "numpy", "builtins")  # whose functions and classes leave nothing
 
 
 class Place(NamedTuple):
@@ -15,21 +15,25 @@ class Place(NamedTuple):
 
     Args:
         name: of the variable.
-        holder: the cell, or the dictionary by names, that holds its value.
+        holder: the cell, the dictionary by names, or the class, that holds its value.
     """
 
     name: str
-    holder: CellType | dict[str, Any]
+    holder: CellType | dict[str, Any] | type
 
     def read(self) -> Any:
         """Its value."""
         holder = self.holder
-        return holder[self.name] if isinstance(holder, dict) else holder.cell_contents
+        if isinstance(holder, dict):
+            return holder[self.name]
+        return vars(holder)[self.name] if isinstance(holder, type) else holder.cell_contents
 
     def write(self, value: Any) -> None:
         """Set it."""
         if isinstance(self.holder, dict):
             self.holder[self.name] = value
+        elif isinstance(self.holder, type):
+            setattr(self.holder, self.name, value)
         else:
             self.holder.cell_contents = value
 
@@ -37,7 +41,8 @@ class Place(NamedTuple):
 def places(function: Callable[..., Any], depth: int = 2) -> Iterator[tuple[Place, Any]]:
     """The variables of a function, and of the functions that it calls by name, with their values.
 
-    Methods that it calls on objects are not followed.
+    Attributes of these functions, and of the classes that they name, are variables too. Methods
+    that it calls on objects are not followed.
     """
     while isinstance(function, functools.partial):
         function = function.func
@@ -50,10 +55,18 @@ def places(function: Callable[..., Any], depth: int = 2) -> Iterator[tuple[Place
         yield Place("self", {"self": owner}), owner
     function = getattr(function, "__func__", function)
     for place, value in _variables(function) if isinstance(function, FunctionType) else ():
-        if not isinstance(value, FunctionType | MethodType | functools.partial):
+        if isinstance(value, type):
+            yield from _attributes(value)
+        elif not isinstance(value, FunctionType | MethodType | functools.partial):
             yield place, value
         elif depth:
             yield from places(value, depth - 1)
+
+
+def _attributes(kind: type) -> Iterator[tuple[Place, Any]]:
+    for name, value in () if _of_others(kind) else list(vars(kind).items()):
+        if not name.startswith("__") and not hasattr(type(value), "__get__"):  # no method
+            yield Place(name, kind), value
 
 
 def _of_others(function: Callable[..., Any]) -> bool:
@@ -61,6 +74,8 @@ def _of_others(function: Callable[..., Any]) -> bool:
 
 
 def _variables(function: FunctionType) -> Iterator[tuple[Place, Any]]:
+    attributes = vars(function)
+    yield from ((Place(name, attributes), attributes[name]) for name in list(attributes))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents

@@ -238,6 +238,8 @@ def _group(name: str, groups: Mapping[str, Schedule]) -> str:
 
 
 def _checked_sigma(sigma: float) -> float:
+    if isinstance(sigma, Perturbation):
+        raise ValueError(f"sigma is a number, got {sigma!r}: pass it as perturbation=, not sigma=")
     number = isinstance(sigma, numbers.Real) and not isinstance(sigma, bool)
     if not (number and math.isfinite(sigma) and sigma >= 0):
         raise ValueError(

@@ -228,7 +228,7 @@ def at_perturbed(
     same = [tensor.stride(0) == 0 and samples.count > 1 for tensor in inputs]
     rows = [tensor[0] if shared else tensor for tensor, shared in zip(inputs, same, strict=True)]
     in_dims = (0, *(None if shared else 0 for shared in same))
-    sample = torch.arange(samples.count, device=_device(targets))
+    sample = torch.arange(samples.count, device=_device(targets, inputs))
     try:
         with _uncompiled(), fresh_caches():
             result = vmap(at_sample, in_dims, randomness="different")(sample, *rows)
@@ -274,5 +274,6 @@ def _uncompiled() -> AbstractContextManager[Any]:
     return stance
 
 
-def _device(targets: Sequence[Target]) -> torch.device | None:
-    return targets[0].parameter.device if targets else None
+def _device(targets: Sequence[Target], inputs: Sequence[Tensor]) -> torch.device | None:
+    tensors = [*(target.parameter for target in targets[:1]), *inputs]
+    return tensors[0].device if tensors else None

@@ -144,3 +144,8 @@ def test_a_network_without_trainable_parameters_is_refused(alone):
     for layers in ([nn.ReLU()], [nn.Linear(4, 3).requires_grad_(False), nn.ReLU()]):
         with pytest.raises(ValueError, match="network must have a parameter that can be trained"):
             built(network=nn.Sequential(*layers))
+
+
+def test_a_lazy_layer_that_has_not_run_is_named(alone):
+    with pytest.raises(ValueError, match=r"'1.weight' has no shape yet.*run the model on one"):
+        built(network=nn.Sequential(nn.Linear(4, 5), nn.LazyLinear(3)))

@@ -35,7 +35,7 @@ def test_the_number_fits_the_batch_and_the_schedule(options, batch, chosen):
 
 
 def test_a_batch_that_cannot_be_divided_is_refused_with_the_numbers():
-    with pytest.raises(ValueError, match="2 replicas share the microbatches.*divide batch=5"):
+    with pytest.raises(ValueError, match="batch must be a multiple of 2: got batch=5"):
         divided(replicas=2).chosen(5)
     with pytest.raises(ValueError, match="divisors of batch=3, none fits: change batch"):
         divided(schedule="dualpipe-v", each=2).chosen(3)

@@ -52,7 +52,10 @@ def test_the_interleaved_order_of_the_engine_is_that_of_the_theory(microbatches)
             "2 microbatches for 4 stages.* 4, 8 would fit",
         ),
         (dict(name="dualpipe-v", microbatches=2), "2 microbatches for 4 stages.* 4, 8 would fit"),
-        (dict(name="gpipe", replicas=3), "3 replicas share the microbatches.*got 4"),
+        (
+            dict(name="gpipe", replicas=3),
+            "3 replicas share the perturbations.*multiple of 3: got samples=8",
+        ),
         (
             dict(name="1f1b", replicas=2, ranks=4),
             "2 microbatches for 4 stages in each of 2 replicas",

@@ -46,6 +46,7 @@ def test_smooth_takes_a_perturbation_whole_or_in_parts(whole, parts):
         (Perturbation(0.1), dict(samples=8), "perturbation=Perturbation.*besides, samples=8: give"),
         (Perturbation(0.1), dict(sigma=0.1, noise="shared"), "sigma=0.1, noise='shared'"),
         (Perturbation.filter(0.1), dict(scale=None), "scale=None"),
+        (None, dict(sigma=Perturbation(0.1)), "got Perturbation.*: pass it as perturbation="),
         (0.1, dict(sigma=0.2), "perturbation=0.1 and, besides, sigma=0.2"),
     ],
 )

@@ -308,6 +308,32 @@ def test_what_a_closure_carries_from_pass_to_pass_is_refused():
     assert log == ["called"]
 
 
+def test_attributes_of_functions_and_classes_are_looked_after():
+    class Totals:
+        average = torch.ones(()).double()
+        calls = 0
+
+    def tracked(loss):
+        tracked.last = loss
+        Totals.calls += 1
+        return loss
+
+    def carried():
+        loss = tracked(model(X).square().mean())
+        Totals.average = 0.5 * Totals.average + 0.5 * loss.detach()
+        return loss / Totals.average
+
+    tracked.last = None
+    model = Net(lambda net, out: None)
+    with pytest.raises(RuntimeError, match="variable 'average' is set from perturbed values"):
+        pprs.smooth(carried, model, 0.1, 3)
+    assert Totals.average.item() == 1
+    assert tracked.last is None
+    loss = pprs.smooth(lambda: tracked(model(X).square().mean()), model, 1e-9, 3)
+    assert tracked.last.item() == pytest.approx(loss.item())
+    assert Totals.calls == 2
+
+
 def test_modules_beside_the_model_are_looked_after():
     model, loss = Net(lambda net, out: None), Centred()
     before = loss.centre

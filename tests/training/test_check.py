@@ -120,7 +120,7 @@ def test_a_wrong_loss_is_named(workplace, body, message):
             {"schedule": "dualpipe-v", "batch": 9},
             r"a batch of 1 of the 10 examples does not fit",
         ),
-        ("", {"replicas": 2, "batch": 3}, r"2 replicas share the microbatches"),
+        ("", {"replicas": 2, "batch": 3}, r"2 replicas share the examples"),
         ("", {"optimizer": "mine.py:model"}, r"mine.py:model must take \(parameters, lr=lr\), but"),
         ("", {"optimizer": "mine.py:none"}, r"must return a torch Optimizer, got a NoneType"),
         ("", {"decay": "torch.optim.lr_scheduler:ReduceLROnPlateau"}, r"must depend on steps only"),

@@ -93,21 +93,28 @@ class Example:
 
 @contextmanager
 def left_alone(module: nn.Module, inputs: Sequence[Tensor]) -> Iterator[None]:
-    """Run a module without gradients in here, with random numbers and tensors as they were."""
-    places: list[tuple[dict[str, Any], dict[str, Tensor]]] = []
-    for part in module.modules():
-        for place in (part._buffers, vars(part)):
-            own = {name: value for name, value in place.items() if isinstance(value, Tensor)}
-            places.append((place, own))
-    tensors = [tensor for _, own in places for tensor in own.values()]
-    values = [tensor.clone() for tensor in tensors]
+    """Run a module without gradients in here, with random numbers and attributes as they were."""
     devices = {x.device.index for x in inputs if x.is_cuda}
+    with torch.no_grad(), torch.random.fork_rng(devices), attributes_kept(module):
+        torch.manual_seed(0)
+        yield
+
+
+@contextmanager
+def attributes_kept(module: nn.Module) -> Iterator[None]:
+    """Afterwards all modules have the attributes and buffers that they had, tensors as they were.
+
+    A trace leaves tensors without values in them.
+    """
+    places = [(p, dict(p)) for part in module.modules() for p in (part._buffers, vars(part))]
+    tensors = [x for _, own in places for x in own.values() if isinstance(x, Tensor)]
+    values = [tensor.clone() for tensor in tensors]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices):
-            torch.manual_seed(0)
-            yield
+        yield
     finally:
         for place, own in places:
+            for name in place.keys() - own.keys():
+                del place[name]
             place.update(own)
         for tensor, value in zip(tensors, values, strict=True):
             tensor.data.copy_(value)

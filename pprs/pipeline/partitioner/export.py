@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from pprs.pipeline.partitioner.example import Example
+from pprs.pipeline.partitioner.example import Example, attributes_kept
 from pprs.pipeline.partitioner.functions import copied, mark_mode, operation, writes
 from pprs.pipeline.partitioner.opaque import watched
 from pprs.pipeline.partitioner.refused import check_backward_hooks
@@ -51,7 +51,8 @@ def trace(example: Example) -> Traced:
     check_normalisation(model)
     check_backward_hooks(model)
     try:
-        with watched(model, example.assigned) as lost, warnings.catch_warnings():
+        kept = attributes_kept(model)
+        with kept, watched(model, example.assigned) as lost, warnings.catch_warnings():
             # Recurrent layers list their weights anew, which changes nothing.
             warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")
             program = torch.export.export(

@@ -31,6 +31,7 @@ class _Findings:
         wrong: in a sentence.
         apart: the largest relative difference of results.
         unknown: why it could not compare.
+        failed: whether that is since the model did not run.
         right: the gradients of the model.
         rounded: the same at parameters changed in their last digits, where that was asked for.
         state: and sketches of its parameters and buffers.
@@ -39,6 +40,7 @@ class _Findings:
     wrong: str | None = None
     apart: float = 0.0
     unknown: str | None = None
+    failed: bool = False
     right: Reference | None = None
     rounded: Sequence[Sketches] = ()
     state: Sketches = field(default_factory=dict)
@@ -76,19 +78,15 @@ class SelfCheck:
         Raises:
             UnlikeError: in all processes, if they differ.
         """
-        start = time.perf_counter()
-        number, self._rows = few(divided, number, len(inputs[0]))
-        inputs = tuple(x[: self._rows] for x in inputs)
-        last = self._copies.owners[-1]
-        held = dist.get_rank(self._copies.everyone) == last
-        y = self._broadcast(y[: self._rows].cpu() if held else None, last)
-        order = ScheduleCheck(self._engine, self._copies, divided, number, inputs, y)
-        self._found = self._cut(quick_check, inputs, y)
+        start, all_of_it = time.perf_counter(), (number, len(inputs[0]))
+        order, some, targets = self._look(divided, few(divided, *all_of_it), inputs, y)
+        if self._found.failed:  # its examples may belong together
+            order, some, targets = self._look(divided, all_of_it, inputs, y)
         right = self._found.right
         apart = None if right is None else order.like(right)
         if apart is None:
             if right is not None:  # the engine leaves other gradients: is it the cut?
-                self._found = self._cut(_exactly, inputs, y, right)
+                self._found = self._cut(_exactly, some, targets, right)
             wrong, apart = order.compare()
             if right is not None and not wrong and apart is not None:  # or what lies between?
                 wrong = order.unlike(right, self._found.rounded, self._found.state)
@@ -97,6 +95,23 @@ class SelfCheck:
         self._pair = None
         self._seconds = time.perf_counter() - start
         self.said = self._sentence(apart)
+
+    def _look(
+        self, divided: Microbatches, size: tuple[int, int], inputs: Tensors, y: Any
+    ) -> tuple[ScheduleCheck, Tensors, Tensor]:
+        """Look at the first so many microbatches and examples; a collective call.
+
+        Returns:
+            The check of the schedule, which has not run yet, and the examples.
+        """
+        number, self._rows = size
+        inputs = tuple(x[: self._rows] for x in inputs)
+        last = self._copies.owners[-1]
+        held = dist.get_rank(self._copies.everyone) == last
+        y = self._broadcast(y[: self._rows].cpu() if held else None, last)
+        order = ScheduleCheck(self._engine, self._copies, divided, number, inputs, y)
+        self._found = self._cut(quick_check, inputs, y)
+        return order, inputs, y
 
     def _cut(
         self, look: Look, inputs: Tensors, y: Tensor, right: Reference | None = None
@@ -151,4 +166,4 @@ def _compared(
         return _Findings(wrong=str(error))
     except Exception as error:  # whatever a user's code raises; the step will say it, too
         reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
-        return _Findings(unknown=f"it does not run in one process: {reason}")
+        return _Findings(unknown=f"it does not run in one process: {reason}", failed=True)

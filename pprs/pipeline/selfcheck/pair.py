@@ -14,9 +14,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pprs.pipeline.partitioner import Chain, full_names
 from pprs.pipeline.selfcheck.first_module import first_module
-from pprs.pipeline.selfcheck.rounding import nudged, precision
+from pprs.pipeline.selfcheck.rounding import computed_in, nudged, precision
 from pprs.pipeline.selfcheck.sketch import Sketches, arriving, sketch
-from pprs.pipeline.selfcheck.snapshot import (
+from pprs.pipeline.snapshot import (
     Snapshot,
     drawn,
     generator_states,
@@ -42,6 +42,7 @@ class RunResults:
         loss: of the first run, with sketches.
         buffers: after all.
         drawn: the generators that numbers were drawn from.
+        types: in which it was computed.
         foreign: the shapes of tensors that get a gradient and are no parameters of the model.
     """
 
@@ -51,6 +52,7 @@ class RunResults:
     loss: float = 0.0
     buffers: dict[str, Tensor] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)
+    types: set[torch.dtype] = field(default_factory=set)
     foreign: list[tuple[int, ...]] = field(default_factory=list)
 
 
@@ -107,14 +109,14 @@ class Pair:
     @contextmanager
     def on(self, inputs: tuple[Tensor, ...], y: Tensor) -> Iterator[None]:
         """Inside the block both can run on a few examples; then all is as it was before."""
-        kept = Snapshot([self._model, self._chain])
+        kept = Snapshot([self._model, self._chain], self._loss)
         moved = [(p, p.data) for p in self._parameters.values() if p.device != self._home]
         with gradients_kept(self._parameters.values()), torch.enable_grad():
             try:
                 for parameter, data in moved:
                     parameter.data = data.to(self._home)
                 self._gather_buffers()
-                self._kept = Snapshot([self._model, self._chain])
+                self._kept = Snapshot([self._model, self._chain], self._loss)
                 self.buffers = {n: b.clone() for n, b in self._model.named_buffers()}
                 self._batch = tuple(x.to(self._home) for x in inputs), y.to(self._home)
                 yield
@@ -140,8 +142,10 @@ class Pair:
                 before = generator_states()
                 outputs = call(*self._inputs())
                 ran.drawn |= drawn(before, generator_states())
+                ran.types |= computed_in(tree_leaves(outputs))
                 if backward and not ran.outputs:
                     loss = plain_loss(self._loss, outputs, self._batch[1])
+                    ran.types |= computed_in([loss])
                     if loss.requires_grad:
                         loss.backward()  # type: ignore[no-untyped-call]
                     ran.gradients = {n: p.grad for n, p in self._parameters.items()}
@@ -165,8 +169,10 @@ class Pair:
                 start = generator_states()
                 outputs = call(*self._inputs())
                 ran.drawn |= drawn(start, generator_states())
+                ran.types |= computed_in(tree_leaves(outputs))
                 if backward and not number:
                     loss = plain_loss(self._loss, outputs, self._batch[1])
+                    ran.types |= computed_in([loss])
                     ran.loss = loss.item()
                     known = set(map(id, self._parameters.values()))
                     found = leaves([loss])
@@ -203,7 +209,8 @@ class Pair:
 
     def precision(self, ran: RunResults) -> float:
         """The rounding of what takes part."""
-        return precision([*self._parameters.values(), *ran.outputs[0].values()], self._home)
+        held = [*self._parameters.values(), *ran.outputs[0].values()]
+        return precision(held, self._home, ran.types)
 
     def first_module(self, *, built: bool, run: int, eps: float) -> str:
         """The first module whose output the chain does not give, in a run."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from pprs.pipeline.selfcheck.rounding import computed_in
 
 Tensors = tuple[Tensor, ...]
 
@@ -22,12 +24,16 @@ class PlainPass:
         owners: the process of each stage, as a rank in the group.
         device: where this process computes.
         group: the processes of the copy.
+
+    Attributes:
+        types: in which they have computed.
     """
 
     stages: Mapping[int, nn.Module]
     owners: list[int]
     device: torch.device
     group: dist.ProcessGroup | None
+    types: set[torch.dtype] = field(default_factory=set)
 
     def gradient(self, inputs: Tensors, loss: Callable[[Any], Tensor]) -> tuple[Any, Tensor | None]:
         """Add the gradient of a batch to `.grad`; a collective call.
@@ -55,6 +61,7 @@ class PlainPass:
                 self._send(ran[number][1], number + 1)
             else:
                 value = loss(outputs)
+            self.types.update(computed_in([*ran[number][1], value]))
         for number in reversed(range(len(self.owners))):
             if self._owns(number):
                 self._backward(number, ran, value)

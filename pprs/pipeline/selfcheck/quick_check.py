@@ -22,11 +22,13 @@ class Reference:
     Args:
         gradients: sketches of them, by name.
         loss: of the examples.
+        eps: the rounding of the coarsest type in which they are computed.
         evaluating: whether in evaluation mode, instead of that in which the model was built.
     """
 
     gradients: Sketches
     loss: float
+    eps: float
     evaluating: bool = False
 
 
@@ -77,9 +79,11 @@ def quick_check(pair: Pair, *, gradients: bool = False) -> Agreement | None:
         names = own.sketches.keys() | cut.sketches.keys()
         sizes += [sketched_difference(cut.sketches.get(n), own.sketches.get(n)) for n in names]
     largest = max(sizes, default=0.0)
-    if not largest <= math.sqrt(pair.precision(own)) / 2:
+    eps = pair.precision(own)
+    if not largest <= math.sqrt(eps) / 2:
         return None
-    return Agreement(largest, Reference(own.sketches, own.loss) if still else _in_evaluation(pair))
+    reference = Reference(own.sketches, own.loss, eps) if still else _in_evaluation(pair)
+    return Agreement(largest, reference)
 
 
 def _in_evaluation(pair: Pair) -> Reference | None:
@@ -89,7 +93,7 @@ def _in_evaluation(pair: Pair) -> Reference | None:
     own = pair.look("own", (False,), backward=True)
     if own.drawn or not _unchanged(pair, own):
         return None
-    return Reference(own.sketches, own.loss, evaluating=True)
+    return Reference(own.sketches, own.loss, pair.precision(own), evaluating=True)
 
 
 def _outputs(own: RunResults, cut: RunResults) -> list[float]:

@@ -16,12 +16,35 @@ Results: TypeAlias = Mapping[str, Tensor | None]
 TIMES = 10.0
 
 
-def precision(tensors: Iterable[Tensor], device: torch.device) -> float:
-    """The rounding of the coarsest floating-point type that takes part."""
-    types = {t.dtype for t in tensors if t.is_floating_point() or t.is_complex()}
+def precision(
+    tensors: Iterable[Tensor], device: torch.device, between: Iterable[torch.dtype] = ()
+) -> float:
+    """The rounding of the coarsest floating-point type that takes part.
+
+    Args:
+        tensors: that do.
+        device: where.
+        between: types of what is computed on the way, as `computed_in` finds them.
+    """
+    found = {t.dtype for t in tensors} | {*between}
+    types = {t for t in found if t.is_floating_point or t.is_complex}
     if torch.is_autocast_enabled(device.type):
         types.add(torch.get_autocast_dtype(device.type))
     return max((torch.finfo(dtype).eps for dtype in types), default=0.0)
+
+
+def computed_in(ends: Iterable[object]) -> set[torch.dtype]:
+    """The types in which results are computed, as far as gradients go back."""
+    tensors = [end for end in ends if isinstance(end, Tensor)]
+    left = [end.grad_fn for end in tensors if end.grad_fn is not None]
+    seen, types = set(left), {end.dtype for end in tensors}
+    while left:
+        node = left.pop()
+        types |= {made.dtype for made in node._input_metadata}
+        below = {following for following, _ in node.next_functions if following is not None} - seen
+        seen |= below
+        left += below
+    return types
 
 
 def relative_difference(a: Tensor | None, b: Tensor | None) -> float:

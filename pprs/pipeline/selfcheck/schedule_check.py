@@ -29,7 +29,7 @@ from pprs.pipeline.selfcheck.rounding import (
     relative_difference,
 )
 from pprs.pipeline.selfcheck.sketch import Sketches, sketch, sketched_difference
-from pprs.pipeline.selfcheck.snapshot import Snapshot, drawn, generator_states, gradients_kept
+from pprs.pipeline.snapshot import Snapshot, drawn, generator_states, gradients_kept
 
 Tensors = tuple[Tensor, ...]
 
@@ -87,6 +87,8 @@ class ScheduleCheck:
         self._copies, self._divided = copies, divided
         self._inputs = inputs
         self._y = y.to(engine.device) if engine.stages - 1 in engine.local else y
+        for stage in engine.local.values():
+            stage.admit()  # or each time that they are put back they forget it
         chains = {number: stage.chain for number, stage in engine.local.items()}
         self._passes = PlainPass(chains, copies.owners, engine.device, engine.group)
         self._stage_of = {n: i for i, s in engine.local.items() for n in s.trainable()}
@@ -94,7 +96,7 @@ class ScheduleCheck:
         held = [t for s in engine.local.values() for t in (*s.parameters(), *s.buffers())]
         own = precision([*held, *self._inputs], engine.device)
         self._eps = max(copies.gathered(own))
-        self._kept = Snapshot(engine.local.values())
+        self._kept = Snapshot(engine.local.values(), engine.loss)
         self._chance = False  # whether a pass draws random numbers
         self._evaluating = True
         self._off: dict[str, float] = {}  # how far the engine's gradients are from the model's
@@ -112,6 +114,7 @@ class ScheduleCheck:
             The largest relative difference of its gradients from the model's, or `None` in doubt.
         """
         self._evaluating = right.evaluating
+        self._eps = max(self._eps, right.eps)
         with gradients_kept(self._parameters.values()), self._still():
             found = self._stepped(sketches=True)
         self._evaluating = True
@@ -172,6 +175,8 @@ class ScheduleCheck:
         """
         with gradients_kept(self._parameters.values()), self._still():
             found, right = self._stepped(), self._passed()
+            between = precision([], self._engine.device, self._passes.types)
+            self._eps = max(self._copies.gathered(max(self._eps, between)))
             sizes = {name: relative_difference(found.get(name), right[name]) for name in right}
             bound = math.sqrt(self._eps)
             suspect = {name: size for name, size in sizes.items() if size > bound}

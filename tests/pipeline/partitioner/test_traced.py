@@ -248,6 +248,20 @@ def test_an_example_leaves_buffers_and_random_numbers_as_they_were():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.filterwarnings("ignore:The tensor attribute")  # torch.export's
+def test_a_trace_leaves_no_attribute_in_the_model():
+    def noted(net, x):
+        net.penalty = net.a(x).square().mean()
+        net.seen = net.a(x).detach().mean(0)
+        return net.b(net.a(x))
+
+    model = Net(noted)
+    before = model.seen
+    chain(model, X.clone())
+    assert not hasattr(model, "penalty")
+    assert model.seen is before
+
+
 def test_more_stages_than_places_cut_a_model_finer():
     def skipping(m, x):
         first = m.a(x)

@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from pprs.smoothing import Place, hooks_held, places
+
 Restore = Callable[[], object]
 
+_SMALL = 1 << 16  # numbers of a tensor
 _OF_EVERY_MODULE = vars(nn.Module()).keys() - {"training", "_buffers"}
 
 
@@ -23,14 +26,18 @@ class Snapshot:
 
     Args:
         modules: with all that is in them.
+        function: what it is, or refers to, is kept too, but for large tensors of no module.
     """
 
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
+    def __init__(
+        self, modules: Iterable[nn.Module], function: Callable[..., Any] | None = None
+    ) -> None:
         self._seen: dict[int, Any] = {}
         self._restores: list[Restore] = []
         for module in modules:
-            for part in module.modules():
-                self._keep_module(part)
+            self._keep_modules(module)
+        if function is not None:
+            self._keep_function(function)
         self._states = generator_states()
 
     def restore(self) -> None:
@@ -38,6 +45,24 @@ class Snapshot:
         for restore in self._restores:
             restore()
         _set_generators(self._states)
+
+    def _keep_function(self, function: Callable[..., Any]) -> None:
+        if isinstance(function, partial):
+            for bound in (*function.args, *function.keywords.values()):
+                self._keep_modules(bound)
+        for place, value in places(function):
+            if isinstance(value, nn.Module):
+                self._keep_modules(value)
+            elif place.name == "self":
+                self._keep(getattr(value, "__dict__", None), 2)
+            else:
+                self._restores.append(partial(_put_back, place, value))
+                if not isinstance(value, Tensor) or value.numel() <= _SMALL:
+                    self._keep(value, 0)
+
+    def _keep_modules(self, module: Any) -> None:
+        for part in module.modules() if isinstance(module, nn.Module) else ():
+            self._keep_module(part)
 
     def _keep_module(self, module: nn.Module) -> None:
         if id(module) in self._seen:
@@ -107,21 +132,17 @@ def seeded(seed: int) -> None:
 
 @contextmanager
 def gradients_kept(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Inside the block there are no gradients, nor hooks that take steps once they are there."""
-    kept = []
+    """Inside the block there are no gradients, nor hooks that look at them or take steps."""
+    parameters = list(parameters)
+    kept = [parameter.grad for parameter in parameters]
     for parameter in parameters:
-        hooks = parameter._post_accumulate_grad_hooks
-        kept.append((parameter, parameter.grad, hooks, dict(hooks or {})))
         parameter.grad = None
-        if hooks:  # emptied in place, as autograd holds it, too
-            hooks.clear()
     try:
-        yield
+        with hooks_held(parameters):
+            yield
     finally:
-        for parameter, gradient, hooks, called in kept:
+        for parameter, gradient in zip(parameters, kept, strict=True):
             parameter.grad = gradient
-            if hooks is not None:
-                hooks.update(called)
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -167,6 +188,11 @@ _GENERATORS: list[tuple[type, Callable[[Any], Any], Callable[[Any, Any], object]
     (np.random.RandomState, lambda g: g.get_state(), lambda g, state: g.set_state(state)),
     (np.random.BitGenerator, lambda g: g.state, lambda g, state: setattr(g, "state", state)),
 ]
+
+
+def _put_back(place: Place, value: Any) -> None:
+    if place.read() is not value:
+        place.write(value)
 
 
 def _refill(value: Any, items: Any) -> None:
