@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from pprs.pipeline.draws import generators_kept
 from pprs.pipeline.forward_pass import forward_pass
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
+from pprs.pipeline.loss import check_uses_none, mean_over_samples
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import Schedule
 from pprs.pipeline.snapshot import Snapshot
-from pprs.pipeline.split_backward import leaves
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.trace import Recorder
 from pprs.pipeline.tuning import best_microbatches
-from pprs.smoothing import Perturbation, Samples, at_perturbed, check_scalar
+from pprs.smoothing import Perturbation, check_scalar
 
 if TYPE_CHECKING:
     from pprs.pipeline.split_backward_stage import SplitBackwardStage
@@ -300,7 +300,10 @@ class Engine:
         samples = self.perturbation.samples_of(*targets.shape[1:3])
         rows = [samples.spread(x) for x in (targets[0], *parts)]
         try:
-            mean = self._together(loss, rows) if len(rows[0]) > 1 else loss(*(x[0] for x in rows))
+            if len(rows[0]) > 1:
+                mean = mean_over_samples(loss, rows, self.loss)
+            else:
+                mean = loss(*(x[0] for x in rows))
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in parts)
             raise RuntimeError(
@@ -317,23 +320,8 @@ class Engine:
         if self._checked or not any(sigmas.values()):
             return
         self._checked = True
-        held = [named for own in self.local.values() for named in own.trainable().items()]
-        names = {id(parameter): name for name, parameter in held if sigmas[name] > 0}
-        for leaf in leaves([loss], outputs):
-            if id(leaf) in names:
-                raise RuntimeError(
-                    f"the loss uses parameter {names[id(leaf)]!r} itself, which only its layer "
-                    f"perturbs: let a layer compute that term, or the optimizer a weight decay"
-                )
-
-    def _together(self, loss: Callable[..., Tensor], rows: list[Tensor]) -> Tensor:
-        """The mean over all samples; what the loss keeps must not go on from one to the next."""
-        samples = Samples(len(rows[0]))
-        holder = self.loss if isinstance(self.loss, nn.Module) else nn.Module()
-        losses: Tensor = at_perturbed(
-            loss, [], samples, *rows, model=holder, watched=False, closure=self.loss
-        )
-        return losses.mean()
+        held = (named for own in self.local.values() for named in own.trainable().items())
+        check_uses_none(loss, outputs, {name: p for name, p in held if sigmas[name] > 0})
 
 
 @contextmanager
