@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pprs.optim._agd import AGD, Momentum, initialise
-from pprs.optim._scalers import refuse_scaled, scalers_refused
+from pprs.optim._grad_scaler import refuse_scaled, scalers_refused
 from pprs.smoothing import (
     DEFAULT_SAMPLES,
     Batch,

@@ -1,6 +1,6 @@
 """The optimizers that `pprs train`, `pprs compare` and the study know by name.
 
-A further one is a line of `OPTIMIZERS`: nothing else lists them.
+A further one is a line of `OPTIMIZERS`; the help of `--optimizer` names them, too.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.pipeline import arguments
-from pprs.pipeline.batches import agreed_inputs, agreed_step
+from pprs.pipeline.agreement import agreed_inputs, agreed_step
 from pprs.pipeline.clipping import clip
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite

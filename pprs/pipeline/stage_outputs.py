@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from pprs.pipeline.partitioner.values import described, side_by_side
+from pprs.pipeline.partitioner.layer_outputs import described, side_by_side
 
 Tensors = tuple[Tensor, ...]
 

@@ -87,4 +87,12 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # which would take any name for one of these
-    __getattr__ = renamed(__name__, {"NoiseLaw": "NoiseKind", "compiled": "has_native_kernels"})
+    __getattr__ = renamed(
+        __name__,
+        {
+            "Law": "Perturbation",
+            "NoiseLaw": "NoiseKind",
+            "always": "force_way",
+            "compiled": "has_native_kernels",
+        },
+    )

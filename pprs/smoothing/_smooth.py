@@ -24,7 +24,7 @@ from pprs.smoothing._checks import (
     check_unused,
     warn_of_zeros,
 )
-from pprs.smoothing._mode import Smoothed
+from pprs.smoothing._function_mode import Smoothed
 from pprs.smoothing._noise import Noise, fresh_seed
 from pprs.smoothing._pass import Pass
 from pprs.smoothing._perturbation import (

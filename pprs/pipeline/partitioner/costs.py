@@ -14,7 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_leaves, tree_map
 
 from pprs._arguments import counts
-from pprs.pipeline.partitioner.values import called
+from pprs.pipeline.partitioner.layer_outputs import called
 
 
 @dataclass(frozen=True)

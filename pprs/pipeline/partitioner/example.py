@@ -12,7 +12,7 @@ from torch.export import Dim
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from pprs.pipeline.partitioner.values import described
+from pprs.pipeline.partitioner.layer_outputs import described
 
 
 class Example:

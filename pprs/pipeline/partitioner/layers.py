@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from pprs.pipeline.partitioner.example import left_alone
-from pprs.pipeline.partitioner.values import side_by_side
+from pprs.pipeline.partitioner.layer_outputs import side_by_side
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from pprs.pipeline.partitioner.flow import Flow, shape
 from pprs.pipeline.partitioner.functions import call
+from pprs.pipeline.partitioner.live_tensors import LiveTensors, shape
 
 
-def cuts(flow: Flow, largest: int) -> list[int]:
+def cuts(flow: LiveTensors, largest: int) -> list[int]:
     """The places of the cuts: between calls that receive parameters, where one result is alive.
 
     Args:
@@ -44,7 +44,7 @@ def cuts(flow: Flow, largest: int) -> list[int]:
     return [places[i] for i in within(0, len(carried), 1)]
 
 
-def pieces(flow: Flow, places: Sequence[int], training: bool) -> list[fx.GraphModule]:
+def pieces(flow: LiveTensors, places: Sequence[int], training: bool) -> list[fx.GraphModule]:
     """The pieces of a model between cuts, each a module that holds the model's own parameters."""
     result = []
     for start, stop in pairwise([0, *places, len(flow.calls)]):
@@ -55,7 +55,7 @@ def pieces(flow: Flow, places: Sequence[int], training: bool) -> list[fx.GraphMo
 class _Piece:
     """The graph of the calls from one place to another."""
 
-    def __init__(self, flow: Flow, start: int, stop: int) -> None:
+    def __init__(self, flow: LiveTensors, start: int, stop: int) -> None:
         self._flow, self._graph = flow, fx.Graph()
         self._copies: dict[fx.Node, fx.Node] = {}
         inputs = flow.traced.graph.find_nodes(op="placeholder")

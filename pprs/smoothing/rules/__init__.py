@@ -4,16 +4,12 @@ A function without a rule receives the perturbed parameter as a tensor. A rule i
 would be slower, wrong, or more than torch.func.vmap can do.
 """
 
-from pprs.smoothing.rules import (  # noqa: F401 (each registers its rules)
-    attention,
-    convolution,
-    embedding,
-    linear,
-    metadata,
-    normalisation,
-    one_by_one,
-    transposition,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from pprs.smoothing.rules.registry import OF_ANY_CALL, RULES, Call, rule
 
 __all__ = ["OF_ANY_CALL", "RULES", "Call", "rule"]
+
+for _kind in iter_modules(__path__):
+    import_module(f"{__name__}.{_kind.name}")  # registers its rules

@@ -19,7 +19,7 @@ _LIMIT = 1 << 14  # numbers of a tensor that are looked at, spread over all of i
 
 
 @dataclass(frozen=True)
-class Call:
+class StepAgreement:
     """A collective call, with what this rank passes to it.
 
     Args:
@@ -87,7 +87,7 @@ def agreed_step(
         "the shapes of x": [tuple(x.shape) for x in inputs],
     }
     kinds = tuple(kind for stage in stages.values() for kind in stage.kinds())
-    call = Call(settings, hash((tuple(x.dtype for x in inputs), kinds)), *read)
+    call = StepAgreement(settings, hash((tuple(x.dtype for x in inputs), kinds)), *read)
     agreed = call.agreed(f"step {next(iter(stages.values())).step}", device, group)
     if not torch.is_grad_enabled():
         raise RuntimeError("a step needs gradients: it was called under torch.no_grad()")
@@ -101,7 +101,7 @@ def agreed_inputs(
     group: dist.ProcessGroup | None,
 ) -> None:
     """As `agreed_step`, for a forward pass alone."""
-    Call(_surroundings(device, stages), 0, read).agreed("the pipeline", device, group)
+    StepAgreement(_surroundings(device, stages), 0, read).agreed("the pipeline", device, group)
 
 
 def _surroundings(device: torch.device, stages: Mapping[int, nn.Module]) -> dict[str, object]:

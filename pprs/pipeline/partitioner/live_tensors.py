@@ -18,7 +18,7 @@ from pprs.pipeline.partitioner.functions import writes
 
 
 @dataclass(frozen=True)
-class Flow:
+class LiveTensors:
     """The tensors that are live between the calls of a graph.
 
     Only what depends on parameters (or chance) is in the sequence of calls. All else, such as a
