@@ -11,7 +11,6 @@ USAGE = """usage: pprs-study <command> [options]
 
 commands:
   run      tune many methods in many tasks, and run them on new seeds
-  worker   take part in a study that runs on another machine
   report   tables, figures and a page of a study's results
 
 `pprs-study <command> --help` lists a command's options."""
@@ -19,7 +18,7 @@ commands:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    commands = {"run": _run, "worker": _worker, "report": _report}
+    commands = {"run": _run, "report": _report}
     return dispatch("pprs-study", USAGE, commands, arguments, install="pip install ./experiments")
 
 
@@ -37,12 +36,6 @@ def _run(arguments: Sequence[str]) -> int:
         return say(str(error), 1)
     except StudyInterrupted as error:
         return say(str(error), 128 + error.signal)
-
-
-def _worker(arguments: Sequence[str]) -> int:
-    from pprs_experiments.study.command import WorkerConfig, run_worker
-
-    return configured("pprs-study worker", WorkerConfig, run_worker, arguments)
 
 
 def _report(arguments: Sequence[str]) -> int:

@@ -1,26 +1,25 @@
-"""`pprs-study run`, `pprs-study worker` and `pprs-study report`."""
+"""`pprs-study run` and `pprs-study report`."""
 
 from __future__ import annotations
 
 import os
-import time
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from pprs._arguments import counts
 from pprs.io.files import writing
 from pprs.pipeline.launcher.signals import handled
 from pprs_experiments.study.cell import Cell
 from pprs_experiments.study.data import check_data, needs_data
 from pprs_experiments.study.job import Job
 from pprs_experiments.study.plan import plan
-from pprs_experiments.study.progress import Progress, say
-from pprs_experiments.study.queue import Queue
+from pprs_experiments.study.progress import Progress, say, tidy
 from pprs_experiments.study.results import read_results
-from pprs_experiments.study.working import ENDING, release, work, workers
+from pprs_experiments.study.working import work
 
-_POLL = 1.0  # seconds
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StudyError(RuntimeError):
@@ -39,50 +38,31 @@ class StudyInterrupted(RuntimeError):
 class StudyConfig:
     """Run the study: tune every method in every cell, then run it on new seeds.
 
-    It can be interrupted and called again: what is finished, in the storage or in the file of
-    results, is not computed again.
+    It can be interrupted and called again: what the file of results holds is not computed again.
+    Several calls at once, on one machine or on several that share the folder, divide the jobs.
 
     Args:
         quick: a small part with few trials and seeds, which shows that all works and no more.
         only: cells whose names contain one of these words, or questions by their numbers.
         out: folder of the results.
-        storage: URL of a database that workers on other machines share, by default a file in the
-            folder.
         data_dir: holds the folders fashion-mnist, cifar-10-batches-bin and libsvm, or those of
             them that the chosen cells need; without it only cells whose data comes with a package
-            are run, unless all work is left to other machines.
-        workers: processes, by default one for each core; 0 leaves all work to other machines.
+            are run.
+        workers: processes, by default one for each core.
     """
 
     quick: bool = False
     only: tuple[str, ...] = ()
     out: Path = Path("runs/study")
-    storage: str | None = None
     data_dir: Path | None = None
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ValueError(f"workers must be at least 0, got {self.workers}")
-        _check_folder(self.data_dir)
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """Take part in a study that runs elsewhere, until no job is left; call it once for each core.
-
-    Args:
-        storage: URL of the database, as `pprs-study run` has it.
-        quick: as `pprs-study run` has it.
-        data_dir: as `pprs-study run` has it.
-    """
-
-    storage: str
-    quick: bool = False
-    data_dir: Path | None = None
-
-    def __post_init__(self) -> None:
-        _check_folder(self.data_dir)
+        counts(workers=self.workers)
+        if self.data_dir is not None and not self.data_dir.is_dir():
+            raise ValueError(
+                f"--data-dir must be a folder that holds data sets, got {self.data_dir}"
+            )
 
 
 @dataclass(frozen=True)
@@ -99,66 +79,44 @@ class ReportConfig:
 
 
 def run_study(config: StudyConfig) -> None:
-    """Add the jobs to the queue, and work on them until none is left.
+    """Compute the jobs that have no result yet.
 
     Raises:
         ValueError: for settings that do not fit.
         StudyError: if jobs failed; all others have their results.
         StudyInterrupted: after a signal.
     """
-    received: list[int] = []  # an exception could come while the database is written
-    with handled(lambda number, _: received.append(number), ENDING):
+    received: list[int] = []
+    with handled(lambda number, _: received.append(number), _ENDING):
         _run_study(config, received)
 
 
 def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
-    cells, jobs = _jobs(config.quick)
+    cells, effort = plan(config.quick)
+    listed = [Job(cell, method, effort) for cell in cells for method in cell.methods]
+    jobs = {job.key: job for job in listed}
     chosen = _chosen(cells, config)
     wanted = [key for key, job in jobs.items() if job.cell in chosen]
     with writing(config.out):
         config.out.mkdir(parents=True, exist_ok=True)
-    storage = config.storage or f"sqlite:///{config.out / 'study.db'}"
-    queue = Queue(storage, _queue_name(config.quick))
-    if stale := [key for key in queue.standing().waiting if key not in jobs]:
-        say(f"{len(stale)} jobs that waited here are not of this version of the study: left out")
-        queue.withdraw(stale)
     file = config.out / ("quick.jsonl" if config.quick else "results.jsonl")
-    progress = Progress(queue, jobs, wanted, file)
-    if config.workers:
-        check_data([jobs[key].cell for key in progress.left], config.data_dir)
-    try:
-        queue.add(progress.left)
-        with workers(
-            min(config.workers, len(progress.left)), queue, jobs, config.data_dir
-        ) as processes:
-            while progress.update() and not received and not _all_ended(processes):
-                time.sleep(_POLL)
-                queue.add(release(queue, processes))
-        progress.update()
-    finally:
-        queue.withdraw(wanted)  # so that workers elsewhere end too, and another call may want less
+    progress = Progress(jobs, wanted, file)
+    left = [jobs[key] for key in progress.left]
+    check_data([job.cell for job in left], config.data_dir)
+    failures: dict[str, str] = {}
+    for job, ended in work(left, config.workers, file, config.data_dir, lambda: bool(received)):
+        if error := ended.exception():
+            failures[job.key] = f"{type(error).__name__}: {error}"
+        elif result := ended.result():
+            progress.tell(result)
     if received:
         raise StudyInterrupted(received[0])
-    if failures := queue.failures():
+    tidy(file, jobs)
+    if failures:
         raise StudyError(
             f"{len(failures)} jobs failed; call it again to try them again:\n{_reasons(failures)}"
         )
-    if left := progress.left:
-        raise StudyError(f"{len(left)} jobs have no result, since their workers were stopped")
     say(f"wrote {file}; for tables and figures: pprs-study report --results {file}")
-
-
-def run_worker(config: WorkerConfig) -> None:
-    """Take jobs from the queue until none is left.
-
-    Raises:
-        ValueError: for settings that do not fit.
-    """
-    jobs, name = _jobs(config.quick)[1], _queue_name(config.quick)
-    standing = Queue(config.storage, name).standing()
-    coming = [*standing.waiting, *standing.running]  # those of workers that are killed
-    check_data([jobs[key].cell for key in coming if key in jobs], config.data_dir)
-    work(config.storage, name, jobs, config.data_dir)
 
 
 def run_report(config: ReportConfig) -> Path:
@@ -189,11 +147,6 @@ def run_report(config: ReportConfig) -> Path:
     return page
 
 
-def _check_folder(data_dir: Path | None) -> None:
-    if data_dir is not None and not data_dir.is_dir():
-        raise ValueError(f"--data-dir must be a folder that holds data sets, got {data_dir}")
-
-
 def _reasons(failures: Mapping[str, str]) -> str:
     """Each reason once, with the first job that it holds for."""
     jobs: dict[str, list[str]] = {}
@@ -205,20 +158,6 @@ def _reasons(failures: Mapping[str, str]) -> str:
     )
 
 
-def _all_ended(processes: Sequence[BaseProcess]) -> bool:
-    return bool(processes) and not any(process.is_alive() for process in processes)
-
-
-def _jobs(quick: bool) -> tuple[list[Cell], dict[str, Job]]:
-    cells, effort = plan(quick)
-    jobs = [Job(cell, method, effort) for cell in cells for method in cell.methods]
-    return cells, {job.key: job for job in jobs}
-
-
-def _queue_name(quick: bool) -> str:
-    return "quick jobs" if quick else "jobs"
-
-
 def _chosen(cells: Sequence[Cell], config: StudyConfig) -> list[Cell]:
     named = [cell for cell in cells if not config.only or _named(cell, config.only)]
     if not named:
@@ -227,8 +166,7 @@ def _chosen(cells: Sequence[Cell], config: StudyConfig) -> list[Cell]:
             f"--only {' '.join(config.only)} names no cell (question 1 needs none: "
             f"`pprs-study report` answers it); there are:\n{names}"
         )
-    reads = config.data_dir or not config.workers  # or others do, where all work is left to them
-    chosen = [cell for cell in named if reads or not needs_data(cell)]
+    chosen = [cell for cell in named if config.data_dir or not needs_data(cell)]
     if len(chosen) < len(named):
         left = len(named) - len(chosen)
         say(f"{left} cells are left out: their data sets lie in a folder that --data-dir names")

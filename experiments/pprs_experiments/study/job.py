@@ -6,7 +6,6 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 from pprs._arguments import counts
 from pprs.smoothing import derive_seed
@@ -17,10 +16,6 @@ from pprs_experiments.study.results import Result, SeedRun, job_key
 from pprs_experiments.study.run import Budget, Outcome, run
 from pprs_experiments.study.tuning import tune
 
-if TYPE_CHECKING:
-    from optuna import Study
-
-Direction = Literal["maximize", "minimize"]
 _POINTS_TO_TARGET = 300  # a target is met within 3 % of the steps, of 10,000
 
 
@@ -80,22 +75,16 @@ class Job:
         """A hash of all that the result depends on, except the code."""
         return self.cell.digest(self.method, METHODS[self.method].space, self.effort)
 
-    @property
-    def direction(self) -> Direction:
-        """Whether tuning maximises or minimises."""
-        return "maximize" if self.cell.tuned_by.better_value == "higher" else "minimize"
-
-    def compute(self, study: Study, data_dir: Path | None) -> Result:
+    def compute(self, data_dir: Path | None) -> Result:
         """Tune and run.
 
         Args:
-            study: of Optuna, with this job's direction; it may hold trials of it.
             data_dir: folder of the data sets that do not come with a package.
         """
         start = time.perf_counter()
         budget = self.cell.budget(data_dir)
         found, tuned = tune(
-            study,
+            self.cell.tuned_by.better_value,
             METHODS[self.method].space,
             lambda tried: self._score(tried, budget, data_dir),
             self.effort.trials,

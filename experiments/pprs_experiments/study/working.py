@@ -1,130 +1,148 @@
-"""Workers: processes that take jobs from the queue until none is left."""
+"""Processes that compute jobs, each on one core."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
-from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 
-from pprs.pipeline.launcher.signals import handled
 from pprs_experiments.study.job import Job
-from pprs_experiments.study.queue import Queue, worker_name
-from pprs_experiments.study.results import Result
+from pprs_experiments.study.results import Result, read_results
+from pprs_experiments.study.store import alone, append, claimed
 
 PROCESSES = multiprocessing.get_context("spawn")
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 1.0  # seconds
 
 
-def work(storage: str, name: str, jobs: Mapping[str, Job], data_dir: Path | None) -> None:
-    """Compute jobs until none waits or runs, on one core.
-
-    At the end it waits for the jobs of other workers, since one of them may be killed. A signal
-    ends the process at once; what it had under way is free after some heartbeats.
+def compute(job: Job, file: Path, data_dir: Path | None, *, wait: bool) -> Result | None:
+    """The result of a job, from the file or added to it.
 
     Args:
-        storage: as for `Queue`.
-        name: as for `Queue`.
-        jobs: all there may be, by key.
+        job: what to compute.
+        file: of results.
         data_dir: as for `Job.compute`.
-
-    Raises:
-        ValueError: if the storage cannot be opened, or holds jobs of another version.
+        wait: for the result of a process that computes this job now; else there is none.
     """
+    with claimed(file, job, wait=wait) as ours:
+        if not ours:
+            return None
+        with alone(file):
+            held = read_results(file) if file.exists() else []
+        for result in held:
+            if result.key == job.key:
+                return result
+        result = job.compute(data_dir)
+        append(file, result)
+        return result
+
+
+def work(
+    jobs: Iterable[Job],
+    processes: int,
+    file: Path,
+    data_dir: Path | None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Job, Future[Result | None]]]:
+    """Compute jobs that have no result yet; those that others compute meanwhile come last.
+
+    A job whose process was killed is computed once more.
+
+    Args:
+        jobs: what to compute.
+        processes: how many compute at once.
+        file: of results, to which they are added.
+        data_dir: as for `Job.compute`.
+        stopped: whether to end at once, asked every second; what is under way is lost then.
+
+    Yields:
+        Each job that has ended, with its result or its error.
+    """
+    waiting = deque((job, False) for job in jobs)
+    killed: set[str] = set()
+    running: dict[Future[Result | None], tuple[Job, ProcessPoolExecutor]] = {}
+    with _pools() as start:
+        free = [start() for _ in range(min(processes, len(waiting)))]
+        while (waiting or running) and not stopped():
+            while waiting and free:
+                job, again = waiting.popleft()
+                pool = free.pop()
+                try:
+                    with _quiet():
+                        future = pool.submit(compute, job, file, data_dir, wait=again)
+                except BrokenProcessPool:  # killed between two jobs
+                    free.append(start())
+                    waiting.appendleft((job, again))
+                else:
+                    running[future] = job, pool
+            for future in wait(running, _POLL, FIRST_COMPLETED).done:
+                job, pool = running.pop(future)
+                broken = isinstance(future.exception(), BrokenProcessPool)
+                free.append(start() if broken else pool)
+                if broken and job.key not in killed:
+                    killed.add(job.key)
+                    waiting.append((job, True))
+                elif not broken and future.exception() is None and future.result() is None:
+                    waiting.append((job, True))
+                else:
+                    yield job, future
+
+
+@contextmanager
+def _pools() -> Iterator[Callable[[], ProcessPoolExecutor]]:
+    """Starts pools of one process, so that one that is killed takes only its own job with it."""
+    before = set(multiprocessing.active_children())
+    with ExitStack() as pools:
+
+        def start() -> ProcessPoolExecutor:
+            with _quiet():
+                return pools.enter_context(ProcessPoolExecutor(1, PROCESSES, _begin))
+
+        try:
+            yield start
+        finally:
+            for process in set(multiprocessing.active_children()) - before:
+                process.terminate()
+
+
+def _begin() -> None:
+    """One core, and not longer than the process that has started this one."""
     import torch
 
     torch.set_num_threads(1)
-    queue, parent = Queue(storage, name), os.getppid()
-    ending = [each for each in ENDING if signal.getsignal(each) is not signal.SIG_IGN]
-
-    def compute(key: str) -> Result:
-        return jobs[key].compute(queue.study(key, jobs[key].direction), data_dir)
-
-    with handled(lambda received, _: queue.leave(128 + received), ending):
-        while os.getppid() == parent:
-            _check_known(queue, jobs)
-            if not queue.take(compute):
-                if not queue.standing().running:
-                    return
-                time.sleep(_POLL)
+    Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _check_known(queue: Queue, jobs: Mapping[str, Job]) -> None:
-    """Raise `ValueError` if a job waits that is not among these."""
-    unknown = [key for key in queue.standing().waiting if key not in jobs]
-    if unknown:
-        raise ValueError(
-            f"the storage holds {len(unknown)} jobs that this version of the study does not have, "
-            f"such as {unknown[0]}: use another storage, or the version that added them"
-        )
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager
-def workers(
-    number: int, queue: Queue, jobs: Mapping[str, Job], data_dir: Path | None
-) -> Iterator[list[BaseProcess]]:
-    """Processes that work inside the block; at its end they are stopped, and their jobs are free.
+def _quiet() -> Iterator[None]:
+    """What starts inside gets no SIGINT; this process gets it afterwards.
 
-    Args:
-        number: of processes.
-        queue: that they work on.
-        jobs: as for `work`.
-        data_dir: as for `work`.
+    Ctrl-C reaches all processes of a terminal, and who started them decides what it means. And
+    what watches over processes does not tell of semaphores that stopped ones leave.
     """
-    started: list[BaseProcess] = [
-        PROCESSES.Process(
-            target=work, args=(queue.storage, queue.name, jobs, data_dir), daemon=True
-        )
-        for _ in range(number)
-    ]
-    try:
-        with _silent_tracker(), _without_interrupts():
-            for process in started:
-                process.start()
-        yield started
-    finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.join()
-        release(queue, started)
-
-
-@contextmanager
-def _silent_tracker() -> Iterator[None]:
-    """What watches over the processes does not tell of semaphores that stopped ones leave."""
     name, before = "PYTHONWARNINGS", os.environ.get("PYTHONWARNINGS")
     quiet = "ignore:resource_tracker:UserWarning"
     os.environ[name] = f"{before},{quiet}" if before else quiet
+    resource_tracker.ensure_running()  # it lets signals through again
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         del os.environ[name]
         if before:
             os.environ[name] = before
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """What starts inside gets no SIGINT; this process gets it afterwards.
-
-    Ctrl-C reaches all processes of a terminal, and who started them decides what it means.
-    """
-    resource_tracker.ensure_running()  # it lets signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def release(queue: Queue, processes: Iterable[BaseProcess]) -> list[str]:
-    """Free the jobs of those that have been killed, and give their keys."""
-    killed = [p.pid for p in processes if p.exitcode and p.pid is not None]
-    return queue.release(worker_name(pid) for pid in killed)

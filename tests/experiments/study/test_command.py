@@ -17,13 +17,9 @@ from pprs_experiments.study.command import (
     ReportConfig,
     StudyConfig,
     StudyError,
-    WorkerConfig,
     run_report,
     run_study,
-    run_worker,
 )
-from pprs_experiments.study.job import Job
-from pprs_experiments.study.queue import Queue
 from pprs_experiments.study.results import read_results
 from pprs_experiments.study.tasks import FewShotTask
 
@@ -88,45 +84,6 @@ def test_a_failed_job_is_told_and_the_others_have_results(tmp_path, monkeypatch)
     assert len(names(tmp_path)) == 4
 
 
-def test_where_all_work_is_left_to_other_machines_the_data_may_be_there():
-    cells = [small_cell(name="few-shot", task=FewShotTask(data="fashion-mnist"))]
-    assert command._chosen(cells, StudyConfig(workers=0)) == cells
-    with pytest.raises(ValueError, match="no cell is left"):
-        command._chosen(cells, StudyConfig(workers=1))
-
-
-def test_a_failing_job_is_not_tried_again_for_each_poll_after_a_worker_was_killed(
-    tmp_path, monkeypatch
-):
-    mark = tmp_path / "kill"
-    mark.touch()
-
-    def broken(quick):
-        killed = small_cell(name="killed", task=SmallTask(killed=str(mark)), methods=("gd",))
-        failing = small_cell(name="failing", task=SmallTask(mean=False), methods=("sgd",))
-        return [killed, failing], tiny_study.EFFORT
-
-    monkeypatch.setattr(command, "plan", broken)
-    with pytest.raises(StudyError, match=r"1 jobs failed.*\n  failing \| time \| sgd "):
-        run_study(StudyConfig(quick=True, out=tmp_path, workers=2))
-    assert names(tmp_path) == [("killed", "gd")]
-    failed = Queue(f"sqlite:///{tmp_path}/study.db", "quick jobs")._trials("FAIL")
-    assert [key.split(" ")[0] for key, _ in failed] == ["killed", "failing"]
-
-
-def test_workers_elsewhere_share_the_work(tmp_path):
-    storage = f"sqlite:///{tmp_path}/shared.db"
-    program = [sys.executable, "-m", "experiments.study.tiny_study"]
-    here = dict(env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    options = ["--quick", "--storage", storage]
-    waiting = [*program, "run", *options, "--workers", "0", "--out", str(tmp_path / "out")]
-    with subprocess.Popen(waiting, stdout=subprocess.PIPE, text=True, **here) as process:
-        assert "4 jobs" in process.stdout.readline()
-        run_worker(WorkerConfig(storage, quick=True))
-        assert process.wait(600) == 0
-    assert len(names(tmp_path / "out")) == 4
-
-
 def nobody(group):
     """Whether no process of a group is left."""
     try:
@@ -166,24 +123,16 @@ def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code
         assert process.returncode == code
         assert said == "pprs: interrupted; what is finished is kept: call it again to go on\n"
         wait(lambda: nobody(process.pid))
-    queue = Queue(f"sqlite:///{tmp_path / 'study.db'}")
-    assert queue.standing().waiting == queue.standing().running == []
-
-
-def test_jobs_of_another_version_are_left_out_with_a_word(tmp_path, capsys):
-    queue = Queue(f"sqlite:///{tmp_path / 'study.db'}", "quick jobs")
-    queue.add(["of before"])
-    run_study(StudyConfig(quick=True, out=tmp_path, workers=1, only=("deep",)))
-    assert "1 jobs that waited here are not of this version" in capsys.readouterr().out
-    assert queue.standing().waiting == []
 
 
 def test_a_missing_folder_of_data_is_refused(tmp_path):
-    for config in (StudyConfig, lambda **given: WorkerConfig("sqlite://", **given)):
-        with pytest.raises(
-            ValueError, match="--data-dir must be a folder that holds data sets, got"
-        ):
-            config(data_dir=tmp_path / "none")
+    with pytest.raises(ValueError, match="--data-dir must be a folder that holds data sets, got"):
+        StudyConfig(data_dir=tmp_path / "none")
+
+
+def test_no_workers_are_refused():
+    with pytest.raises(ValueError, match="workers must be an integer of at least 1, got 0"):
+        StudyConfig(workers=0)
 
 
 def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch, capsys):
@@ -192,11 +141,6 @@ def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "plan", lambda quick: few_shot)
     with pytest.raises(ValueError, match=r"cannot read .*fashion-mnist"):
         run_study(StudyConfig(quick=True, out=tmp_path, data_dir=tmp_path, workers=1))
-    storage = f"sqlite:///{tmp_path}/study.db"
-    Queue(storage, "quick jobs").add([Job(*few_shot[0], "gd", tiny_study.EFFORT).key])
-    for data_dir, said in ((tmp_path, "cannot read"), (None, "fashion-mnist is needed: name")):
-        with pytest.raises(ValueError, match=said):
-            run_worker(WorkerConfig(storage, quick=True, data_dir=data_dir))
 
 
 def test_a_report_of_nothing_says_what_to_do(tmp_path):

@@ -7,15 +7,13 @@ from pprs_experiments.study.cell import Goal
 from pprs_experiments.study.job import Effort, Job
 from pprs_experiments.study.results import Result
 
-optuna = pytest.importorskip("optuna")
-
+pytest.importorskip("optuna")
 
 EFFORT = Effort(trials=3, tuning_seeds=1, seeds=2, points=4)
 
 
 def computed(method="pprs", effort=EFFORT, **changes):
-    job = Job(small_cell(**changes), method, effort)
-    return job.compute(optuna.create_study(direction=job.direction), None)
+    return Job(small_cell(**changes), method, effort).compute(None)
 
 
 def facts(result):

@@ -1,88 +1,116 @@
-"""Real processes share a queue, and are killed."""
+"""Real processes compute jobs, and are killed."""
+
+import multiprocessing
+import os
+import signal
 
 import pytest
 import warm
 from waiting import wait
 
-from experiments.study.small import SmallTask, small_cell
-from pprs_experiments.study import storage, working
+from experiments.study.small import KillingTask, SmallTask, small_cell
 from pprs_experiments.study.job import Effort, Job
+from pprs_experiments.study.results import read_results
+from pprs_experiments.study.store import claimed
+from pprs_experiments.study.working import compute, work
 
 pytest.importorskip("optuna")
-
-from pprs_experiments.study.queue import Queue
-from pprs_experiments.study.working import work, workers
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 EFFORT = Effort(trials=2, tuning_seeds=1, seeds=2)
 
 
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "results.jsonl"
+
+
 def made(**changes):
     cells = [small_cell(spent=spent, **changes) for spent in ("time", "evaluations")]
-    jobs = [Job(cell, method, EFFORT) for cell in cells for method in cell.methods]
-    return {job.key: job for job in jobs}
+    return [Job(cell, method, EFFORT) for cell in cells for method in cell.methods]
 
 
-def told(results):
-    return {key: [(run.steps, run.value) for run in each.runs] for key, each in results.items()}
+def told(result):
+    return [(run.steps, run.value) for run in result.runs]
 
 
-def test_several_workers_find_what_one_finds(tmp_path):
+def test_several_processes_find_what_one_finds(file):
     jobs = made()
-    urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "two")]
-    alone, shared = map(Queue, urls)
-    for queue in (alone, shared):
-        queue.add(jobs)
-    work(urls[0], "jobs", jobs, None)
-    with workers(2, shared, jobs, None) as processes:
-        for process in processes:
-            process.join(600)
-        assert [process.exitcode for process in processes] == [0, 0]
-    assert set(alone.results()) == set(jobs)
-    assert told(shared.results()) == told(alone.results())
+    found = {job.key: told(ended.result()) for job, ended in work(jobs, 2, file, None)}
+    assert found == {job.key: told(job.compute(None)) for job in jobs}
+    assert sorted(found) == sorted(result.key for result in read_results(file))
 
 
-def test_the_job_of_a_killed_worker_is_computed_by_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "HEARTBEAT", 1)
+def test_a_job_whose_process_was_killed_is_computed_by_another(file, tmp_path):
     mark = tmp_path / "kill"
     mark.touch()
-    jobs, url = made(task=SmallTask(killed=str(mark))), f"sqlite:///{tmp_path}/study.db"
-    queue = Queue(url)
-    queue.add(jobs)
-    process = warm.Process(target=work, args=(url, "jobs", jobs, None))
-    process.start()
-    process.join(600)
-    assert process.exitcode == -9
-    assert queue.standing().running
-    assert not queue.results()
-    work(url, "jobs", jobs, None)
-    assert set(queue.results()) == set(jobs)
+    jobs = made(task=SmallTask(killed=str(mark)))
+    ended = [(job, each.result().key) for job, each in work(jobs, 1, file, None)]
+    assert ended == [(job, job.key) for job in (*jobs[1:], jobs[0])]
 
 
-def test_a_worker_whose_parent_is_gone_takes_no_other_job(tmp_path, monkeypatch):
-    jobs, url = made(), f"sqlite:///{tmp_path}/study.db"
-    queue = Queue(url)
-    queue.add(jobs)
-    monkeypatch.setattr(working.os, "getppid", iter([7, 7, 1]).__next__)
-    work(url, "jobs", jobs, None)
-    standing = queue.standing()
-    assert (len(standing.done), len(standing.waiting)) == (1, len(jobs) - 1)
+def test_a_job_that_always_kills_its_process_is_told_and_stops_no_other(file):
+    jobs = [*made(task=KillingTask())[:1], *made()]
+    ended = {job.key: each.exception() for job, each in work(jobs, 1, file, None)}
+    assert "terminated abruptly" in str(ended.pop(jobs[0].key))
+    assert ended == dict.fromkeys([job.key for job in made()])
 
 
-def test_a_stopped_worker_leaves_its_job_free(tmp_path):
-    jobs, url = made(steps=100_000), f"sqlite:///{tmp_path}/study.db"
-    queue = Queue(url)
-    queue.add(jobs)
-    with workers(1, queue, jobs, None):
-        wait(lambda: queue.standing().running)
-    assert not queue.standing().running
-    assert not queue.standing().done
-    queue.add(jobs)
-    assert set(queue.standing().waiting) == set(jobs)
+def test_what_another_has_computed_meanwhile_is_not_computed_again(file):
+    job = made()[0]
+    first = compute(job, file, None, wait=False)
+    assert compute(job, file, None, wait=False).seconds == pytest.approx(first.seconds)
+    assert len(read_results(file)) == 1
 
 
-def test_jobs_of_another_version_are_refused(tmp_path):
-    url = f"sqlite:///{tmp_path}/study.db"
-    Queue(url).add(made())
-    with pytest.raises(ValueError, match="holds 4 jobs that this version of the study does not"):
-        work(url, "jobs", made(steps=21), None)
+def hold(file, job, taken, go):
+    with claimed(file, job, wait=True):
+        taken.set()
+        go.wait()
+
+
+def test_what_another_has_under_way_comes_last_and_is_computed_if_it_ends_without(file):
+    jobs = made()
+    taken, go = warm.Context().Event(), warm.Context().Event()
+    other = warm.Process(target=hold, args=(file, jobs[0], taken, go))
+    other.start()
+    taken.wait()
+    ended = []
+    for job, _ in work(jobs, 1, file, None):
+        ended.append(job)
+        if len(ended) == 3:
+            os.kill(other.pid, signal.SIGKILL)
+    other.join()
+    assert ended == [*jobs[1:], jobs[0]]
+
+
+def working(file, jobs):
+    list(work(jobs, 1, file, None))
+
+
+def test_when_it_is_stopped_no_process_is_left_and_the_job_is_free(file):
+    job = made(steps=100_000)[0]
+    before = set(multiprocessing.active_children())
+
+    def taken():
+        with claimed(file, job, wait=False) as ours:
+            return not ours
+
+    assert list(work([job], 1, file, None, taken)) == []
+    assert set(multiprocessing.active_children()) == before
+    assert not taken()
+
+
+def test_processes_end_with_the_one_that_has_started_them(file):
+    job = made(steps=100_000)[0]
+    parent = warm.Process(target=working, args=(file, [job]))
+    parent.start()
+
+    def free():
+        with claimed(file, job, wait=False) as ours:
+            return ours
+
+    wait(lambda: not free())
+    parent.kill()
+    parent.join()
+    wait(free)
