@@ -14,7 +14,6 @@ from pprs.pipeline import Mesh, Microbatches, ScheduleName
 from pprs.pipeline.schedule import ranks_for
 from pprs.smoothing import NoiseKind, Perturbation, Scale
 from pprs.theory import pipeline_time
-from pprs.training.losses import LossName
 
 MethodName: TypeAlias = Literal["gd", "agd", "adam", "one-draw-adam", "pprs", "adam-smoothed"]
 
@@ -41,7 +40,7 @@ class CompareConfig:
 
     shots: int = 5
     """Labelled images per class for training; all others are for testing."""
-    loss: LossName = "hinge"
+    loss: Literal["hinge", "cross-entropy"] = "hinge"
     """Training loss."""
     depth: int = 20
     """Layers of the ReLU network; pipeline time counts each as a node of the pipeline."""

@@ -7,11 +7,12 @@ from torch import Tensor
 from torch.func import vmap
 
 from pprs.io.notices import warn
+from pprs.pipeline.labels import IGNORED, are_labels
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
 from pprs.training.failing_layer import shown
-from pprs.training.labels import IGNORED, are_integers, copies, outside
-from pprs.training.learning import LABELLED, Loss
+from pprs.training.labels import copies, outside
+from pprs.training.losses import LABELLED, Loss
 from pprs.training.task import Task
 from pprs.training.user_errors import user_code
 
@@ -35,7 +36,7 @@ def check_labels(
     if config.loss not in LABELLED:
         return
     of = f"the loss, {config.loss}, of outputs {shown(outputs)} and targets {shown(target)}"
-    if not are_integers(target):
+    if not are_labels(target):
         hint = "y.argmax(1)" if target.shape == outputs.shape else "y.long()"
         raise ValueError(
             f"{of} needs the numbers of classes, whole numbers, as targets: {hint} may give them; "

@@ -16,8 +16,8 @@ from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.partitioner import Balance
 from pprs.pipeline.schedule import ranks_for
 from pprs.smoothing import DEFAULT_SIGMA, NoiseKind, Perturbation, Scale
+from pprs.training.losses import LOSSES
 
-LOSSES = ("cross-entropy", "hinge", "mse")
 DECAYS = ("constant", "cosine", "linear")
 
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
+from pprs.pipeline.labels import are_labels
 from pprs.smoothing import derive_seed
-from pprs.training.labels import are_integers, shifted
+from pprs.training.labels import shifted
 from pprs.training.user_errors import user_code
 
 _ARRAYS = Tensor | np.ndarray
@@ -124,7 +125,7 @@ class Examples:
         return self._dataset.tensors[-1]
 
     def _shifted(self, target: Tensor) -> Tensor:
-        if target.dim() < 2 or not are_integers(target):
+        if target.dim() < 2 or not are_labels(target):
             kind = str(target.dtype).removeprefix("torch.")
             raise ValueError(
                 f"shift_labels is for labels of tokens, whole numbers of shape (m, tokens): those "

@@ -7,11 +7,12 @@ import math
 from torch import Tensor
 
 from pprs.pipeline import Pipeline
+from pprs.pipeline.labels import IGNORED
 from pprs.smoothing import derive_seed
 from pprs.training.data import Examples
-from pprs.training.labels import IGNORED, counted
-from pprs.training.learning import Loss, cross_entropy
+from pprs.training.labels import counted
 from pprs.training.load import seed_all
+from pprs.training.losses import Loss, cross_entropy
 
 
 def has_accuracy(outputs: Tensor, target: Tensor) -> bool:

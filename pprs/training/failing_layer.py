@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pprs.training.labels import are_integers
+from pprs.pipeline.labels import are_labels
 
 
 def failing_layer(model: nn.Module, run: Callable[[], object]) -> tuple[str, bool]:
@@ -87,7 +87,7 @@ def _reason(layer: nn.Module, x: Tensor) -> str | None:
 
 
 def _no_index(layer: nn.Embedding, x: Tensor) -> str | None:
-    if not are_integers(x):
+    if not are_labels(x):
         return f"expects whole numbers (int64), got {shown(x)}"
     wrong = x[(x < 0) | (x >= layer.num_embeddings)]
     if not len(wrong):

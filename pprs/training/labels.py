@@ -7,14 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-IGNORED = -100
-"""What cross entropy leaves out of its mean."""
-
-
-def are_integers(values: Tensor) -> bool:
-    """Whether they can number classes or tokens."""
-    kind = values.dtype
-    return not (kind.is_floating_point or kind.is_complex or kind == torch.bool)
+from pprs.pipeline.labels import IGNORED, are_labels
 
 
 def counted(labels: Tensor) -> int:
@@ -44,10 +37,10 @@ def shifted(labels: Tensor) -> Tensor:
 
 def copies(inputs: Sequence[Tensor], labels: Tensor) -> bool:
     """Whether the labels of tokens are the tokens themselves, as far as they count."""
-    if not are_integers(labels) or labels.dim() < 2:
+    if not are_labels(labels) or labels.dim() < 2:
         return False
     count = labels != IGNORED
     return bool(count.any()) and any(
-        are_integers(x) and x.shape == labels.shape and torch.equal(x[count], labels[count])
+        are_labels(x) and x.shape == labels.shape and torch.equal(x[count], labels[count])
         for x in inputs
     )

@@ -9,51 +9,24 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from pprs.optim.registry import OPTIMIZERS, evaluating
 from pprs.training.config import DECAYS, TrainConfig
-from pprs.training.labels import are_integers
 from pprs.training.load import named
-from pprs.training.losses import hinge
+from pprs.training.losses import LOSSES, Loss
 from pprs.training.user_errors import check_signature, user_code
 
 T = TypeVar("T")
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-# Losses whose targets are the numbers of classes.
-LABELLED = ("cross-entropy", "hinge")
-
 _TUNED = ("lr", "momentum", "weight_decay")
-
-
-def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of outputs `(m, ..., classes)` and labels `(m, ...)`: mean over labels."""
-    return F.cross_entropy(*_tokens(outputs, labels))
-
-
-def summed_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """The same, the sum over all labels that count."""
-    return F.cross_entropy(*_tokens(outputs, labels), reduction="sum")
-
-
-def _tokens(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    labels = labels.long() if are_integers(labels) else labels
-    return outputs.reshape(-1, outputs.shape[-1]), labels.reshape(-1)
 
 
 def loss_function(name: str) -> Loss:
     """A loss that the command line knows, or a user's."""
-    known: dict[str, Loss] = {
-        "cross-entropy": cross_entropy,
-        "hinge": hinge,
-        "mse": F.mse_loss,
-    }
-    if name in known:
-        return known[name]
+    if name in LOSSES:
+        return LOSSES[name]
     function: Loss = named("loss", name)
     called = "(outputs, targets)"
     check_signature(f"the loss, {name},", function, (None, None), called=called)

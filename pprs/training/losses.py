@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from pprs.pipeline.labels import are_labels
+
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-LossName: TypeAlias = Literal["hinge", "cross-entropy"]
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of outputs `(m, ..., classes)` and labels `(m, ...)`: mean over labels."""
+    return F.cross_entropy(*_tokens(outputs, labels))
+
+
+def summed_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """The same, the sum over all labels that count."""
+    return F.cross_entropy(*_tokens(outputs, labels), reduction="sum")
+
+
+def _tokens(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    labels = labels.long() if are_labels(labels) else labels
+    return outputs.reshape(-1, outputs.shape[-1]), labels.reshape(-1)
 
 
 def hinge(scores: Tensor, labels: Tensor) -> Tensor:
@@ -27,4 +43,10 @@ def margins(scores: Tensor, labels: Tensor) -> Tensor:
     return (1 - own + scores).clamp_min(0).sum(1) - 1
 
 
-LOSSES: Mapping[LossName, Loss] = {"hinge": hinge, "cross-entropy": F.cross_entropy}
+LOSSES: Mapping[str, Loss] = {
+    "cross-entropy": cross_entropy,
+    "hinge": hinge,
+    "mse": F.mse_loss,
+}
+# Those whose targets are the numbers of classes.
+LABELLED = ("cross-entropy", "hinge")

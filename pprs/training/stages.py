@@ -13,13 +13,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs.pipeline import Pipeline, device
+from pprs.pipeline.labels import are_labels
 from pprs.smoothing import derive_seed
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
 from pprs.training.evaluation import evaluate
-from pprs.training.labels import are_integers, counted, outside
-from pprs.training.learning import LABELLED, cross_entropy, summed_cross_entropy
+from pprs.training.labels import counted, outside
 from pprs.training.load import seed_all
+from pprs.training.losses import LABELLED, cross_entropy, summed_cross_entropy
 from pprs.training.task import Task
 
 
@@ -178,7 +179,7 @@ class Stages:
         try:
             yield
         except RuntimeError as error:
-            known = self._config.loss in LABELLED and self._classes and are_integers(target)
+            known = self._config.loss in LABELLED and self._classes and are_labels(target)
             found = outside(target, self._classes) if known and self._classes else None
             if found is None:
                 raise

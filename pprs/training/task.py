@@ -11,8 +11,9 @@ from torch.nn.parameter import is_lazy
 from pprs.smoothing import check_normalisation
 from pprs.training.config import TrainConfig
 from pprs.training.data import BatchOrder, Examples, training_and_validation
-from pprs.training.learning import Loss, loss_function
+from pprs.training.learning import loss_function
 from pprs.training.load import called
+from pprs.training.losses import Loss
 
 
 @dataclass(frozen=True)

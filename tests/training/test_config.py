@@ -5,7 +5,7 @@ from torch import nn
 from pprs.smoothing import Perturbation
 from pprs.training import TrainConfig
 from pprs.training.data import BatchOrder, Examples
-from pprs.training.learning import cross_entropy
+from pprs.training.losses import cross_entropy
 from pprs.training.record import as_used
 from pprs.training.task import Task
 

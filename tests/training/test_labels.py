@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 from pprs.training import TrainConfig
 from pprs.training.data import BatchOrder, Examples
 from pprs.training.labels import copies
-from pprs.training.learning import cross_entropy
+from pprs.training.losses import cross_entropy
 from pprs.training.stages import Stages
 from pprs.training.task import Task
 

@@ -7,7 +7,8 @@ from torch import nn
 
 from pprs.optim.registry import OPTIMIZERS
 from pprs.training import TrainConfig
-from pprs.training.learning import Learning, cross_entropy
+from pprs.training.learning import Learning
+from pprs.training.losses import cross_entropy
 
 BASE = {"model": "a:b", "data": "a:c", "steps": 10, "optimizer": "sgd", "lr": 0.5}
 

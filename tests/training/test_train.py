@@ -11,7 +11,7 @@ from training.user import data, gpt2, mlp, sentences
 
 from pprs.io.settings import read_settings
 from pprs.training import TrainConfig
-from pprs.training.learning import cross_entropy
+from pprs.training.losses import cross_entropy
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 MLP = [
