@@ -59,7 +59,8 @@ def cvar(alpha: float) -> Aggregation:
     Raises:
         ValueError: if it is not.
     """
-    _check_fraction(alpha)
+    if not 0 < alpha <= 1:
+        raise ValueError(f"alpha must be above 0 and at most 1, got {alpha!r}")
 
     def worst(losses: Tensor) -> Tensor:
         held = alpha * len(losses)
@@ -68,25 +69,6 @@ def cvar(alpha: float) -> Aggregation:
         return ((held - places).clamp_max(1) / held * largest).sum()
 
     return worst
-
-
-def cvar_above(losses: Tensor, threshold: Tensor, alpha: float) -> Tensor:
-    r"""$t + \frac{1}{\alpha m} \sum_i \max(0, l_i - t)$, whose least value over t is the CVaR.
-
-    With t trained along, a minimum over both is one of the CVaR, without sorting; and for a fixed t
-    it is a constant and a mean over examples. From Rockafellar and Uryasev, Optimization of
-    conditional value-at-risk, 2000.
-
-    Args:
-        losses: shape `(m,)`.
-        threshold: t, a scalar.
-        alpha: $\alpha$, above 0 and at most 1.
-
-    Raises:
-        ValueError: if it is not.
-    """
-    _check_fraction(alpha)
-    return threshold + (losses - threshold).clamp_min(0).mean() / alpha
 
 
 def worst_group(per_example: Loss, groups: int) -> Loss:
@@ -138,8 +120,3 @@ def group_means(losses: Tensor, group: Tensor, groups: int) -> Tensor:
     sums = torch.where(member, losses[:, None], 0.0).sum(0)
     sizes = member.sum(0)
     return torch.where(sizes > 0, sums / sizes.clamp_min(1), -math.inf)
-
-
-def _check_fraction(alpha: float) -> None:
-    if not 0 < alpha <= 1:
-        raise ValueError(f"alpha must be above 0 and at most 1, got {alpha!r}")

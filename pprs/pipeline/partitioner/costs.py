@@ -102,18 +102,18 @@ def _run(piece: nn.Module, value: Any) -> tuple[tuple[float, float], int, Any]:
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    start = _now()
+    start = now()
     with saved_tensors_hooks(keep, _same):
         output = called(piece, arguments)
-    forward = _now() - start
+    forward = now() - start
     ends = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.requires_grad]
     sources = [x for x in [*fresh, *piece.parameters()] if x.requires_grad]
     backward = 0.0
     if ends:
         gradients = [torch.ones_like(end) for end in ends]
-        start = _now()
+        start = now()
         torch.autograd.grad(ends, sources, gradients, allow_unused=True)
-        backward = _now() - start
+        backward = now() - start
     return (forward, backward), sum(saved.values()), tree_map(_detached, output)
 
 
@@ -129,7 +129,8 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _now() -> float:
+def now() -> float:
+    """The time at which all that was asked for is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import statistics
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from pprs._arguments import counts, non_negative
+from pprs.pipeline.partitioner.costs import now
 
 if TYPE_CHECKING:
     from pprs.theory import Graph, Node
@@ -162,19 +162,13 @@ class _Stopwatch(fx.Interpreter):
             return value.clone()  # what is no leaf may be changed in place
 
         args, kwargs = tree_map(fresh, self.fetch_args_kwargs_from_env(n))
-        start = _now()
+        start = now()
         output = getattr(self, n.op)(n.target, args, kwargs)
-        forward = _now() - start
+        forward = now() - start
         ends = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.requires_grad]
         if not ends:
             return output, forward, 0.0
         gradients = [torch.ones_like(end) for end in ends]
-        start = _now()
+        start = now()
         torch.autograd.grad(ends, sources, gradients, allow_unused=True)
-        return output, forward, _now() - start
-
-
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
+        return output, forward, now() - start

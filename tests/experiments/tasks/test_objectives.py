@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import linprog, minimize_scalar
+from scipy.optimize import linprog
 from torch.func import vmap
 
 import pprs
@@ -9,7 +9,6 @@ from pprs.compare.network import relu_network
 from pprs_experiments.tasks.losses import PER_EXAMPLE, cross_entropies, distances
 from pprs_experiments.tasks.objectives import (
     cvar,
-    cvar_above,
     group_means,
     maximum,
     mean,
@@ -49,21 +48,6 @@ def test_cvar_goes_from_the_maximum_to_the_mean():
     assert cvar(1.0)(values).item() == pytest.approx(mean(values).item())
 
 
-@pytest.mark.parametrize("alpha", ALPHAS)
-def test_the_least_value_above_a_threshold_is_the_cvar(alpha):
-    values = losses(3)
-    found = minimize_scalar(
-        lambda t: cvar_above(values, torch.tensor(t, dtype=torch.float64), alpha).item(),
-        bounds=(values.min().item() - 1, values.max().item() + 1),
-        method="bounded",
-        options={"xatol": 1e-9},
-    )
-    assert found.fun == pytest.approx(cvar(alpha)(values).item(), abs=1e-7)
-    # The minimum of a piecewise linear function is at a kink.
-    at_kinks = min(cvar_above(values, value, alpha).item() for value in values)
-    assert at_kinks == pytest.approx(cvar(alpha)(values).item(), abs=1e-12)
-
-
 def test_gradients_are_the_weights_of_the_losses():
     values = torch.tensor([1.0, 8.0, 4.0, 2.0], requires_grad=True)
     (weights,) = torch.autograd.grad(cvar(0.625)(values), values)
@@ -76,8 +60,6 @@ def test_gradients_are_the_weights_of_the_losses():
 def test_impossible_fractions_are_refused(alpha):
     with pytest.raises(ValueError, match="alpha must be above 0 and at most 1"):
         cvar(alpha)
-    with pytest.raises(ValueError, match="alpha must be above 0 and at most 1"):
-        cvar_above(losses(), losses()[0], alpha)
 
 
 def test_the_worst_group_is_the_one_of_largest_mean_not_of_largest_sum():

@@ -12,7 +12,6 @@ from pprs_experiments.study.methods import METHODS
 from pprs_experiments.study.run import Budget, run
 from pprs_experiments.study.tasks.convex import ConvexTask, convex
 from pprs_experiments.study.tasks.linear import MaximumOfLinearTask, RegressionTask
-from pprs_experiments.study.tasks.smooth import SmoothTask
 from pprs_experiments.study.tasks.svm import SvmTask
 from pprs_experiments.study.tasks.worst_case import WorstCaseTask
 from pprs_experiments.tasks.convex import (
@@ -29,8 +28,6 @@ DRAWN = [
     SvmTask(**SETTINGS, features=6, l1=1e-3),
     RegressionTask(**SETTINGS, features=9),
     RegressionTask(**SETTINGS, aggregate="maximum", l1=0.01),
-    SmoothTask(**SETTINGS, features=8),
-    SmoothTask(**SETTINGS, divisible=False),
     MaximumOfLinearTask(functions=30, dimension=5, depth=7),
 ]
 TASKS = [*DRAWN, WorstCaseTask(pairs=2, coordinates=9, depth=7)]
@@ -205,7 +202,6 @@ def test_real_problems_have_a_minimum_below_the_start(data):
     for task in (
         SvmTask(data=data, examples=200, depth=3),
         RegressionTask(data=data, examples=200, depth=3),
-        SmoothTask(data=data, examples=200, depth=3),
     ):
         problem = task.problem(0, DATA)
         value_at(problem, problem.model.optimum.theta)
