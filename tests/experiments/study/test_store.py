@@ -1,9 +1,12 @@
+import fcntl
+
 import pytest
 import warm
 
 from experiments.study.small import small_cell
+from pprs_experiments.study import store
 from pprs_experiments.study.job import Effort, Job
-from pprs_experiments.study.results import read_results, write_results
+from pprs_experiments.study.results import read_results
 from pprs_experiments.study.store import alone, append, claimed
 
 pytest.importorskip("optuna")
@@ -39,13 +42,13 @@ def test_several_that_add_at_once_spoil_no_line(file, results):
     assert sorted(lines(read_results(file))) == sorted(lines(results) * 50)
 
 
-def test_what_is_added_while_the_file_is_replaced_is_not_lost(file, results):
-    with alone(file):
-        adding = warm.Process(target=append, args=(file, results[0]))
-        adding.start()
-        write_results(file, [results[1]])
-    adding.join()
-    assert lines(read_results(file)) == lines([results[1], results[0]])
+def test_nobody_adds_while_another_replaces_the_file(file, results, monkeypatch):
+    lock = store.fcntl.flock
+    monkeypatch.setattr(store.fcntl, "flock", lambda file, how: lock(file, how | fcntl.LOCK_NB))
+    with alone(file), pytest.raises(ValueError, match="Resource temporarily unavailable"):
+        append(file, results[0])
+    append(file, results[1])
+    assert lines(read_results(file)) == lines([results[1]])
 
 
 def test_a_line_that_was_cut_short_is_dropped(file, results):
