@@ -20,6 +20,13 @@ def non_negative(**values: float) -> None:
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
 
 
+def real(**values: float) -> None:
+    """Raise `ValueError` unless every value, given by its name, is a finite number."""
+    for name, value in values.items():
+        if not _real(value):
+            raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+
 def counts(**values: int) -> None:
     """Raise `ValueError` unless every value is an integer of at least 1 that a float can hold."""
     for name, value in values.items():

@@ -39,6 +39,9 @@ class Oracle(Protocol):
     ) -> list[Held]:
         """Gradients at points, each of its example."""
 
+    def losses(self, points: Sequence[Held]) -> Array:
+        """The objective at points whose gradients were asked for: the same passes give both."""
+
 
 class Procedure(Protocol):
     """A procedure."""
@@ -145,7 +148,7 @@ class Sequential(GradientDescent):
         for example in examples:
             at = gradients[-1].ready if gradients else 0.0
             gradients += oracle.gradients([point], [example], at)
-        return _mean(gradients)
+        return mean(gradients)
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ class PPRS(Accelerated):
         if self.noise == "shared":
             return _mean_gradient(oracle, oracle.perturbed(point, self.sigma, self.samples))
         points = oracle.perturbed(point, self.sigma, self.samples * examples)
-        return _mean(oracle.gradients(points, list(range(examples)) * self.samples))
+        return mean(oracle.gradients(points, list(range(examples)) * self.samples))
 
 
 @dataclass(frozen=True)
@@ -309,13 +312,19 @@ def _check_momentum(momentum: Momentum) -> None:
         raise ValueError(f"momentum must be from 0 to 1, or 'nesterov', got {momentum!r}")
 
 
-def _mean_gradient(oracle: Oracle, points: Sequence[Held]) -> Held:
-    """The mean over points and examples: m passes for each point."""
+def all_gradients(oracle: Oracle, points: Sequence[Held]) -> list[Held]:
+    """The gradients of all m examples at each point, one point after the other."""
     examples = list(range(oracle.objective.examples))
     repeated = [point for point in points for _ in examples]
-    return _mean(oracle.gradients(repeated, examples * len(points)))
+    return oracle.gradients(repeated, examples * len(points))
 
 
-def _mean(vectors: Sequence[Held]) -> Held:
+def mean(vectors: Sequence[Held]) -> Held:
+    """The mean of vectors of one node, held since the last of them."""
     value: Array = np.mean([vector.value for vector in vectors], axis=0)
     return Held(value, vectors[0].node, max(vector.ready for vector in vectors))
+
+
+def _mean_gradient(oracle: Oracle, points: Sequence[Held]) -> Held:
+    """The mean over points and examples: m passes for each point."""
+    return mean(all_gradients(oracle, points))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pprs.theory.graph import Graph
@@ -29,3 +31,7 @@ class Root:
         r"""Points $x + \sigma X_k$ with standard normal $X_k$, drawn by the root, which holds x."""
         drawn = self._random.standard_normal((samples, self.objective.dimension))
         return [Held(value, point.node, point.ready) for value in point.value + sigma * drawn]
+
+    def losses(self, points: Sequence[Held]) -> Array:
+        """The objective at points, shape `(K,)`. Their gradients' passes give it, so it is free."""
+        return self.objective.value(np.stack([point.value for point in points]))
