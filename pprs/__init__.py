@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pprs import optim, pipeline, smoothing, theory
-    from pprs.optim import AGD, PPRS
+    from pprs.optim import AGD, PPRS, minimize
     from pprs.smoothing import Perturbation, smooth
 
-__all__ = ["AGD", "PPRS", "Perturbation", "optim", "pipeline", "smooth", "smoothing", "theory"]
+__all__ = [
+    "AGD",
+    "PPRS",
+    "Perturbation",
+    "minimize",
+    "optim",
+    "pipeline",
+    "smooth",
+    "smoothing",
+    "theory",
+]
 __version__ = "0.1.0"
 
 # Imported when first used, so that `pprs --help` and the theory do without torch.
@@ -18,6 +28,7 @@ _MEMBERS = {
     "AGD": "pprs.optim",
     "PPRS": "pprs.optim",
     "Perturbation": "pprs.smoothing",
+    "minimize": "pprs.optim",
     "smooth": "pprs.smoothing",
 }
 

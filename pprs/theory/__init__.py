@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pprs._renamed import renamed
 from pprs.theory import bounds
+from pprs.theory.adam import Adam
 from pprs.theory.choose import PPRSSettings, choose
 from pprs.theory.clock import Clock
 from pprs.theory.clock_table import clock_table
@@ -11,6 +12,7 @@ from pprs.theory.graph import Graph, Node
 from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
 from pprs.theory.makespan import Operation, makespan, pipeline_time, timetable
+from pprs.theory.measured import MeasuredPPRS, samples_for
 from pprs.theory.methods import (
     PPRS,
     Accelerated,
@@ -34,6 +36,7 @@ from pprs.theory.zero_chain import Growth, fastest_growth, growth_of
 __all__ = [
     "PPRS",
     "Accelerated",
+    "Adam",
     "Clock",
     "Component",
     "GPipe",
@@ -43,6 +46,7 @@ __all__ = [
     "Held",
     "Identity",
     "Machine",
+    "MeasuredPPRS",
     "ModelError",
     "Node",
     "NonSmooth",
@@ -69,6 +73,7 @@ __all__ = [
     "on_chain",
     "pipeline_time",
     "run",
+    "samples_for",
     "timetable",
 ]
 

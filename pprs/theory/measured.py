@@ -58,7 +58,8 @@ class MeasuredPPRS:
     uphill ($\langle G_t, y_{t+1} - y_t \rangle > 0$; O'Donoghue and Candès, 2015).
 
     Sigma begins with $Rd^{-1/4}$. Without R, $(f(x_0) - \text{lower})/\|\nabla f(x_0)\|$ takes its
-    place, at most R where f is convex, for one gradient; without a lower bound $\|x_0\|$, or 1 at 0.
+    place, which is at most R where f is convex and costs one gradient; without a lower bound
+    $\|x_0\|$ does, or 1 for a start at 0.
 
     Nothing is proved of it: `pprs.theory.choose` has settings with a proof.
 

@@ -1,0 +1,146 @@
+"""The methods of `minimize` by name, with the theory's settings where they have some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pprs._arguments import counts, positive, real
+from pprs.theory import methods
+from pprs.theory.adam import Adam
+from pprs.theory.bounds import subgradient
+from pprs.theory.choose import choose
+from pprs.theory.measured import MeasuredPPRS, samples_for
+from pprs.theory.methods import Procedure
+
+
+@dataclass(frozen=True)
+class Known:
+    r"""What is known of the objective; what is not is `None`.
+
+    Args:
+        dimension: d.
+        depth: $\Delta$, at least 1.
+        epsilon: precision $\varepsilon > 0$.
+        lipschitz: L > 0.
+        radius: R > 0.
+        lower: a value that the objective is never below.
+    """
+
+    dimension: int
+    depth: int
+    epsilon: float | None
+    lipschitz: float | None
+    radius: float | None
+    lower: float | None
+
+    def __post_init__(self) -> None:
+        counts(depth=self.depth)
+        for name in ("epsilon", "lipschitz", "radius"):
+            if (value := getattr(self, name)) is not None:
+                positive(**{name: value})
+        if self.lower is not None:
+            real(lower=self.lower)
+
+    def needed(self, method: str, *names: str) -> dict[str, float]:
+        """Some of it, for a method that cannot do without.
+
+        Raises:
+            ValueError: for what is not known.
+        """
+        absent = [name for name in names if getattr(self, name) is None]
+        if absent:
+            raise ValueError(
+                f"method={method!r} needs {', '.join(absent)}; method='auto' does without"
+            )
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A method, and how many steps of it are proved to reach epsilon, if so many are."""
+
+    method: Procedure
+    proved: int | None = None
+
+
+def planned(method: str, known: Known, options: Mapping[str, Any]) -> Planned:
+    """The method of a name.
+
+    Args:
+        method: one of `METHODS`.
+        known: of the objective.
+        options: those of the method.
+
+    Raises:
+        ValueError: for another name or option, a value out of range, or what the method needs and
+            nobody knows.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    allowed, build = METHODS[method]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        takes = ", ".join(allowed)
+        raise ValueError(f"method={method!r} has no option {unknown[0]!r}: it takes {takes}")
+    return build(known, dict(options))
+
+
+def _gd(known: Known, options: dict[str, Any]) -> Planned:
+    return Planned(methods.GradientDescent(_lr("gd", options)))
+
+
+def _agd(known: Known, options: dict[str, Any]) -> Planned:
+    return Planned(methods.Accelerated(_lr("agd", options), **options))
+
+
+def _subgradient(known: Known, options: dict[str, Any]) -> Planned:
+    if options:
+        return Planned(methods.SubgradientDescent(**options))
+    constants = known.needed("subgradient", "lipschitz", "radius", "epsilon")
+    bound = subgradient(**constants, depth=known.depth)
+    assert bound.lr is not None  # only lower bounds lack it
+    return Planned(methods.SubgradientDescent(bound.lr), bound.iterations)
+
+
+def _adam(known: Known, options: dict[str, Any]) -> Planned:
+    return Planned(Adam(**options))
+
+
+def _duchi(known: Known, options: dict[str, Any]) -> Planned:
+    constants = known.needed("duchi", "lipschitz", "radius")
+    samples = options.get("samples", samples_for(known.depth))
+    return Planned(methods.RandomizedSmoothing(**constants, samples=samples))
+
+
+def _pprs(known: Known, options: dict[str, Any]) -> Planned:
+    constants = known.needed("pprs", "lipschitz", "radius", "epsilon")
+    found = choose(**constants, dimension=known.dimension, depth=known.depth)
+    settings = {"lr": found.lr, "sigma": found.sigma, "samples": found.samples, **options}
+    return Planned(methods.PPRS(**settings), None if options else found.iterations)
+
+
+def _measured(known: Known, options: dict[str, Any]) -> Planned:
+    samples = options.get("samples", samples_for(known.depth))
+    return Planned(MeasuredPPRS(samples, known.epsilon, known.radius, known.lower))
+
+
+def _lr(method: str, options: dict[str, Any]) -> float:
+    if "lr" not in options:
+        raise ValueError(f"method={method!r} needs lr, its step size; method='auto' does without")
+    lr: float = options.pop("lr")
+    return lr
+
+
+METHODS: dict[str, tuple[tuple[str, ...], Callable[[Known, dict[str, Any]], Planned]]] = {
+    "auto": (("samples",), _measured),
+    "gd": (("lr",), _gd),
+    "agd": (("lr", "momentum"), _agd),
+    "subgradient": (("lr",), _subgradient),
+    "adam": (("lr",), _adam),
+    "duchi": (("samples",), _duchi),
+    "pprs": (("lr", "sigma", "samples", "momentum"), _pprs),
+    "pprs-measured": (("samples",), _measured),
+}
+"""The options of each method, and what builds it from them."""
