@@ -111,7 +111,7 @@ def _run(
     )
 
 
-def _constants(problem: Problem) -> dict[str, float]:
+def _constants(problem: Problem) -> dict[str, Any]:
     return {"epsilon": problem.epsilon, "lipschitz": 1.0, "radius": 1.0}
 
 

@@ -100,4 +100,4 @@ def problems() -> list[Problem]:
 
 def _goal(dimension: int, random: torch.Generator) -> Tensor:
     goal = torch.randn(dimension, generator=random, dtype=torch.float64)
-    return goal / goal.norm()
+    return torch.nn.functional.normalize(goal, dim=0)

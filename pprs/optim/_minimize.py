@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,7 @@ def minimize(
     start = layout.start
     known = Known(len(start), depth, epsilon, lipschitz, radius, lower)
     plan = planned(method, known, options)
-    _check(steps, time, target)
+    _check(steps, time, target, seed)
     if target is None and lower is not None and epsilon is not None:
         target = lower + epsilon
     if steps is None and time is None:
@@ -106,13 +107,15 @@ def minimize(
     return run.minimum(function.gradients, plan, epsilon if convex else None)
 
 
-def _check(steps: int | None, time: float | None, target: float | None) -> None:
+def _check(steps: int | None, time: float | None, target: float | None, seed: int | None) -> None:
     if steps is not None:
         counts(steps=steps)
     if time is not None:
         positive(time=time)
     if target is not None:
         real(target=target)
+    if seed is not None and not (isinstance(seed, numbers.Integral) and seed >= 0):
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
 
 
 @dataclass(frozen=True)
@@ -204,15 +207,11 @@ class _Run:
         loss = self._checked(answer.value)
         if loss < self._loss:
             self._best, self._loss = answer.value, loss
-        known = isinstance(answer, Answer)
-        step = Step(
-            time=answer.ready,
-            smoothed=answer.smoothed if known else self._clock.smoothed,
-            loss=loss,
-            sigma=self._clock.sigma,
-            lr=answer.lr if known else getattr(self._method, "lr", math.nan),
-            samples=getattr(self._method, "samples", 1),
-        )
+        lr, smoothed = getattr(self._method, "lr", math.nan), self._clock.smoothed
+        if isinstance(answer, Answer):
+            lr, smoothed = answer.lr, answer.smoothed
+        samples = getattr(self._method, "samples", 1)
+        step = Step(answer.ready, smoothed, loss, self._clock.sigma, lr, samples)
         self._history.append(step)
         return step
 

@@ -43,7 +43,7 @@ class Known:
         if self.lower is not None:
             real(lower=self.lower)
 
-    def needed(self, method: str, *names: str) -> dict[str, float]:
+    def needed(self, method: str, *names: str) -> dict[str, Any]:
         """Some of it, for a method that cannot do without.
 
         Raises:

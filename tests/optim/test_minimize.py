@@ -1,0 +1,236 @@
+"""Functions of tensors, minimised in pipeline time. Seeds are stated in each test."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import pprs
+from pprs.optim import Minimum
+from pprs.theory import PPRS, Clock, Graph, choose, run
+from pprs.theory.replicas import on_chain
+
+GOAL = torch.tensor([0.5, -0.5, 0.5, 0.5], dtype=torch.float64)
+ZERO = torch.zeros(4, dtype=torch.float64)
+CONSTANTS = {"epsilon": 0.05, "lipschitz": 1.0, "radius": 1.0}
+
+
+def farthest(x):
+    return (x - GOAL).abs().max()
+
+
+def squares(x):
+    return (x - GOAL).square().sum()
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("auto", CONSTANTS),
+        ("auto", {"lower": 0.0}),
+        ("auto", {}),
+        ("pprs-measured", {"epsilon": 0.05, "samples": 9}),
+        ("pprs", CONSTANTS),
+        ("duchi", {"lipschitz": 1.0, "radius": 1.0, "samples": 8}),
+        ("subgradient", CONSTANTS),
+        ("agd", {"lr": 0.05}),
+        ("gd", {"lr": 0.05}),
+        ("adam", {"lr": 0.05}),
+    ],
+)
+def test_every_method_reaches_a_target_on_a_function_that_is_not_smooth(method, given):
+    found = pprs.minimize(
+        farthest, ZERO, depth=20, method=method, target=0.05, seed=0, steps=600, **given
+    )
+    assert found.success
+    assert found.fun == farthest(found.x).item() <= 0.05
+    assert found.history[-1].loss == found.fun
+    assert found.nit == len(found.history)
+    assert not ZERO.any()
+
+
+def test_time_and_gradients_are_those_of_k_passes_a_step():
+    depth, samples = 30, 6
+    found = pprs.minimize(
+        farthest, ZERO, depth=depth, method="duchi", samples=samples, steps=7, seed=0,
+        lipschitz=1.0, radius=1.0,
+    )  # fmt: skip
+    assert (found.nit, found.time) == (7, 7 * 2 * (samples + depth - 1))
+    assert found.ngrad == 7 * samples
+    # The measured rule takes a gradient more, at x_t itself.
+    rule = pprs.minimize(farthest, ZERO, depth=depth, samples=samples, steps=7, seed=0)
+    assert (rule.time, rule.ngrad) == (7 * 2 * (samples + depth), 7 * (samples + 1))
+
+
+def test_methods_are_the_theorys():
+    """PPRS with the settings of the theory, on the same function in numpy, to the last bit but few."""
+    goal = GOAL.numpy()
+
+    def gradient(x, example):
+        apart = np.abs(x - goal)
+        return np.sign(x - goal) * (apart == apart.max(-1, keepdims=True))
+
+    objective = on_chain(lambda x, example: np.abs(x - goal).max(-1), gradient, 4)
+    settings = choose(**CONSTANTS, dimension=4, depth=5)
+    method = PPRS(settings.lr, sigma=settings.sigma, samples=settings.samples)
+    expected = run(method, Clock(objective, Graph.chain(5), seed=3), 20)
+    found = pprs.minimize(farthest, ZERO, depth=5, method="pprs", steps=20, seed=3, **CONSTANTS)
+    np.testing.assert_allclose([step.loss for step in found.history], expected.values, rtol=1e-12)
+    assert [step.time for step in found.history] == expected.times.tolist()
+    last = found.history[-1]
+    assert (last.sigma, last.lr, last.samples) == (settings.sigma, settings.lr, settings.samples)
+
+
+def test_sigma_follows_the_bias_that_is_measured():
+    """With d = 4 and K = 64 a bias has a standard error of 5 % or so: near its goal, half of ε."""
+    found = pprs.minimize(farthest, ZERO, depth=10, samples=64, steps=120, seed=0, **CONSTANTS)
+    late = found.history[60:]
+    biases = [step.smoothed - step.loss for step in late]
+    assert 0.3 * 0.05 < np.median(biases) < 0.7 * 0.05
+    assert found.history[0].sigma == pytest.approx(4**-0.25)
+    changes = np.divide(
+        *np.array([[s.sigma for s in found.history]])[:, [*range(1, 120)]],
+        [s.sigma for s in found.history[:-1]],
+    )
+    assert (changes >= 0.85 - 1e-9).all()
+    assert (changes <= 1.25 + 1e-9).all()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_the_units_of_x_and_of_the_loss_do_not_matter_where_a_lower_bound_is_known(scale):
+    found = pprs.minimize(
+        lambda x: 7 * farthest(x / scale), ZERO, depth=20, lower=0.0, target=0.35, seed=1
+    )
+    plain = pprs.minimize(farthest, ZERO, depth=20, lower=0.0, target=0.05, seed=1)
+    assert found.success
+    assert abs(found.nit - plain.nit) <= 1
+
+
+@pytest.mark.parametrize("far", [0.01, 1.0, 300.0])
+def test_nothing_needs_to_be_known(far):
+    """A start at 0 says nothing of how far the minimum is."""
+    found = pprs.minimize(
+        lambda x: farthest(x / far), ZERO, depth=100, target=0.05, seed=0, steps=300
+    )
+    assert found.success
+
+
+def test_x_keeps_its_structure_types_and_device():
+    x0 = {
+        "a": torch.zeros(2, 3, dtype=torch.float32, requires_grad=True),
+        "b": torch.ones((), dtype=torch.float64),
+    }
+    found = pprs.minimize(
+        lambda x: x["a"].sub(1).abs().max() + x["b"].abs(), x0, depth=8, lower=0, steps=5, seed=0
+    )
+    assert {name: (t.shape, t.dtype) for name, t in found.x.items()} == {
+        "a": ((2, 3), torch.float32),
+        "b": ((), torch.float64),
+    }
+    pair = pprs.minimize(
+        lambda x: (x[0] - x[1]).abs().sum(), (torch.ones(2), torch.zeros(2)), depth=8, steps=2
+    )
+    assert isinstance(pair.x, tuple)
+    assert x0["a"].grad is None
+    assert not x0["a"].any()
+
+
+def test_a_seed_says_which_perturbations_are_drawn():
+    def once(seed):
+        return pprs.minimize(farthest, ZERO, depth=9, lower=0.0, steps=6, seed=seed).x
+
+    assert torch.equal(once(5), once(5))
+    assert not torch.equal(once(5), once(6))
+    assert not torch.equal(once(None), once(None))
+
+
+def test_a_run_ends_by_its_target_its_time_its_steps_or_its_callback():
+    seen = []
+
+    def third(x, step):
+        seen.append((x, step))
+        if len(seen) == 3:
+            raise StopIteration
+
+    def ended(**given) -> Minimum:
+        return pprs.minimize(squares, ZERO, depth=10, method="gd", lr=0.1, **given)
+
+    assert ended(target=1.0).nit == 0  # its value at the start
+    by_target = ended(lower=0.0, epsilon=0.01)
+    assert by_target.success
+    assert by_target.history[-1].loss <= 0.01 < by_target.history[-2].loss
+    by_time = ended(time=60.0)
+    assert (by_time.nit, by_time.time, by_time.success) == (3, 60.0, True)
+    by_steps = ended(steps=4, target=-1.0)
+    assert (by_steps.nit, by_steps.success) == (4, False)
+    assert "all 4 steps are taken" in by_steps.message
+    by_callback = ended(callback=third)
+    assert (by_callback.nit, by_callback.success) == (3, False)
+    assert [squares(x).item() for x, _ in seen] == [step.loss for _, step in seen]
+
+
+def test_the_bound_is_what_is_proved():
+    steps = math.ceil(1 / 0.05**2)
+    known = pprs.minimize(farthest, ZERO, depth=1, method="subgradient", convex=True, **CONSTANTS)
+    assert (known.nit, known.bound) == (steps, 0.05)
+    assert known.fun <= 0.05
+    assert pprs.minimize(farthest, ZERO, depth=1, method="subgradient", **CONSTANTS).bound is None
+    early = pprs.minimize(
+        farthest, ZERO, depth=1, method="subgradient", convex=True, steps=9, **CONSTANTS
+    )
+    assert early.bound is None
+    lower = pprs.minimize(farthest, ZERO, depth=1, method="gd", lr=0.1, lower=-1.0, steps=3)
+    assert lower.bound == lower.fun + 1
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (dict(depth=0), ValueError, "depth must be an integer of at least 1, got 0"),
+        (dict(method="newton"), ValueError, "method must be one of auto, gd, .*, got 'newton'"),
+        (dict(method="agd"), ValueError, "method='agd' needs lr, its step size"),
+        (dict(method="agd", lr=-1.0), ValueError, "lr must be a finite number above 0, got -1.0"),
+        (dict(method="pprs", radius=1.0), ValueError, "method='pprs' needs lipschitz, epsilon"),
+        (dict(lr=0.1), ValueError, "method='auto' has no option 'lr': it takes samples"),
+        (dict(samples=0), ValueError, "samples must be an integer of at least 1, got 0"),
+        (dict(epsilon=0.0), ValueError, "epsilon must be a finite number above 0, got 0.0"),
+        (dict(lower=math.nan), ValueError, "lower must be a finite number, got nan"),
+        (dict(target="low"), ValueError, "target must be a finite number, got 'low'"),
+        (dict(time=0), ValueError, "time must be a finite number above 0, got 0"),
+        (dict(steps=1.5), ValueError, "steps must be an integer of at least 1, got 1.5"),
+        (dict(seed="a"), ValueError, "seed must be an integer of at least 0, got 'a'"),
+        (dict(lower=0.9), RuntimeError, "lower must be a value that fun is never below"),
+    ],
+)
+def test_what_is_wrong_with_an_argument_is_said(given, error, message):
+    x0 = ZERO.clone()
+    with pytest.raises(error, match=message):
+        pprs.minimize(farthest, x0, **{"depth": 5, **given})
+    assert torch.equal(x0, ZERO)
+
+
+@pytest.mark.parametrize(
+    ("fun", "x0", "error", "message"),
+    [
+        (lambda x: x, ZERO, TypeError, r"must return a scalar tensor, got shape \(4,\)"),
+        (lambda x: 1.0, ZERO, TypeError, "must return a scalar tensor, got float"),
+        (lambda x: (x > 0).sum(), ZERO, TypeError, "floating-point number, got torch.int64"),
+        (lambda x: x.detach().sum(), ZERO, RuntimeError, "fun has no gradient by x"),
+        (lambda x: x.sum() / 0, ZERO, RuntimeError, "fun must be finite .* got nan"),
+        (lambda x: -x.log().sum(), ZERO, RuntimeError, "fun must be finite .* got inf"),
+        (lambda x: x.norm() if x.sum().item() < 9 else x.sum(), ZERO, RuntimeError,
+         "fun must run under torch.vmap"),
+        (lambda x: x.square().sum() + torch.rand(()), ZERO, RuntimeError,
+         "fun must run under torch.vmap"),
+        (lambda x: x.sqrt().sum(), ZERO, RuntimeError, "a gradient that is not finite"),
+        (lambda x: x.sum(), [1.0], TypeError, "x0 must be a tensor .* got list"),
+        (lambda x: x.sum(), torch.arange(3), TypeError, "x0 must be .* got torch.int64"),
+        (lambda x: x["a"].sum(), {"a": 1.0}, TypeError, r"x0\['a'\] must be a tensor .* got float"),
+        (lambda x: x.sum(), torch.zeros(0), ValueError, "x0 must hold at least one number"),
+        (lambda x: x.sum(), torch.tensor([math.inf]), ValueError, "x0 must have finite numbers"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_function_is_said(fun, x0, error, message):
+    with pytest.raises(error, match=message):
+        pprs.minimize(fun, x0, depth=5, method="gd", lr=0.1)
