@@ -64,7 +64,7 @@ def test_time_and_gradients_are_those_of_k_passes_a_step():
 
 
 def test_methods_are_the_theorys():
-    """PPRS with the settings of the theory, on the same function in numpy, to the last bit but few."""
+    """PPRS with the settings of the theory, on the same function in numpy."""
     goal = GOAL.numpy()
 
     def gradient(x, example):
