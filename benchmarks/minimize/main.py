@@ -1,6 +1,6 @@
 """Pipeline time to a precision by the methods of `pprs.minimize`: a program of minutes.
 
-`python benchmarks/minimize/main.py` writes `figures.json` and prints the tables of the README.
+`python -m benchmarks.minimize.main` writes `figures.json` and prints the tables of the README.
 """
 
 from __future__ import annotations
@@ -150,8 +150,10 @@ def tables(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        figures = list(pool.map(compare, problems()))
-    (HERE / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+        figures = []
+        for found in pool.map(compare, problems()):
+            figures.append(found)
+            (HERE / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     print("\n".join(tables(figures)))
 
 

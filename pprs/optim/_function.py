@@ -98,7 +98,6 @@ class Function:
     def __init__(self, fun: Callable[[Tree], Tensor], layout: Layout) -> None:
         self._fun, self._layout = fun, layout
         self._last: _Evaluated | None = None
-        self.gradients = 0
         with torch.enable_grad():
             leaves = [t.requires_grad_() for t in layout.tensors(layout.start)]
             _check_scalar(fun(layout.tree(leaves)))
@@ -121,7 +120,6 @@ class Function:
                 "fun has a gradient that is not finite, as a root has at 0: make it one that has "
                 "gradients wherever it is evaluated"
             )
-        self.gradients += len(gradients)
         self._last = _Evaluated(points, last.values)  # whose graph is used up
         return (gradient * gradients.reshape(points.shape),)
 

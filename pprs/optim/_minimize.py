@@ -98,13 +98,12 @@ def minimize(
         target = lower + epsilon
     if steps is None and time is None:
         steps = _STEPS if plan.proved is None else max(1, plan.proved)
-    function = Function(fun, layout)
-    objective = Objective(Graph.chain(1), {"f1": function}, len(start))
+    objective = Objective(Graph.chain(1), {"f1": Function(fun, layout)}, len(start))
     clock = _Clock(objective, Graph.chain(depth), start, fresh_seed() if seed is None else seed)
     limits = _Limits(math.inf if time is None else time, steps, target, lower)
     run = _Run(clock, plan.method, limits, lambda x: layout.tree(layout.tensors(x)))
     run.go(callback)
-    return run.minimum(function.gradients, plan, epsilon if convex else None)
+    return run.minimum(plan, epsilon if convex else None)
 
 
 def _check(steps: int | None, time: float | None, target: float | None, seed: int | None) -> None:
@@ -129,10 +128,11 @@ class _Limits:
 
 
 class _Clock(Clock):
-    """A clock that remembers how far the latest points were perturbed, and their mean loss."""
+    """A clock that knows what `Step` tells: sigma and mean loss of the latest points."""
 
     sigma = 0.0
     smoothed = math.nan
+    ngrad = 0
 
     def perturbed(self, point: Held, sigma: float, samples: int) -> list[Held]:
         self.sigma = sigma
@@ -143,6 +143,7 @@ class _Clock(Clock):
     ) -> list[Held]:
         found = super().gradients(points, examples, at)
         self.smoothed = float(self.losses(points).mean())
+        self.ngrad += len(points)
         return found
 
 
@@ -155,6 +156,7 @@ class _Run:
         self._clock, self._method, self._limits, self._shown = clock, method, limits, shown
         self._best, self._loss = clock.start.value, self._checked(clock.start.value)
         self._history: list[Step] = []
+        self._ngrad = 0
         self._success, self._message = False, ""
 
     def go(self, callback: Callable[[Tree, Step], object] | None) -> None:
@@ -173,7 +175,7 @@ class _Run:
                     self._end(False, "the callback ended it")
                     return
 
-    def minimum(self, gradients: int, plan: Planned, epsilon: float | None) -> Minimum:
+    def minimum(self, plan: Planned, epsilon: float | None) -> Minimum:
         """What was found, with the bounds that hold: epsilon is None unless f is convex."""
         steps, lower = len(self._history), self._limits.lower
         bounds = [] if lower is None else [self._loss - lower]
@@ -186,7 +188,7 @@ class _Run:
             message=self._message,
             nit=steps,
             time=self._history[-1].time if steps else 0.0,
-            ngrad=gradients,
+            ngrad=self._ngrad,
             bound=min(bounds, default=None),
             history=tuple(self._history),
         )
@@ -213,6 +215,7 @@ class _Run:
         samples = getattr(self._method, "samples", 1)
         step = Step(answer.ready, smoothed, loss, self._clock.sigma, lr, samples)
         self._history.append(step)
+        self._ngrad = self._clock.ngrad
         return step
 
     def _checked(self, point: Array) -> float:

@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 from theory.problems import deviations, diamond
 
 from pprs.theory import methods
+from pprs.theory.adam import Adam
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph, Node
 from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
+from pprs.theory.measured import MeasuredPPRS
 from pprs.theory.objective import Identity, Objective
 
 EVERY = [
@@ -23,6 +25,8 @@ EVERY = [
     methods.PPRS(0.1, sigma=0.2, samples=2, noise="example"),
     methods.RandomizedSmoothing(lipschitz=2.0, radius=1.0, samples=3),
     methods.PipeDream(0.1),
+    Adam(0.1),
+    MeasuredPPRS(3, epsilon=0.1),
 ]
 
 
