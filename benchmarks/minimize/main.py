@@ -111,6 +111,11 @@ def _run(
     )
 
 
+def _numbered(number: int) -> dict[str, Any]:
+    """For a process pool, to which no function that a problem holds can be sent."""
+    return compare(problems()[number])
+
+
 def _constants(problem: Problem) -> dict[str, Any]:
     return {"epsilon": problem.epsilon, "lipschitz": 1.0, "radius": 1.0}
 
@@ -151,7 +156,7 @@ def tables(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
 def main() -> None:
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         figures = []
-        for found in pool.map(compare, problems()):
+        for found in pool.map(_numbered, range(len(problems()))):
             figures.append(found)
             (HERE / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     print("\n".join(tables(figures)))
