@@ -111,7 +111,7 @@ def lipschitz_problem(ratio: float, pairs: int, coordinates: int) -> Problem:
             "subgradient": lambda _: methods.SubgradientDescent(lr),
             "pprs": lambda _: methods.PPRS(smoothed.lr, sigma=sigma, samples=samples),
             "randomized-smoothing": lambda _: methods.RandomizedSmoothing(1.0, 1.0, samples),
-            # The step for gradients that are Δ - 1 steps old: 2Δ - 1 times as many of them.
+            # √(2Δ - 1) times the step that is proved for gradients that are Δ - 1 steps old.
             "pipedream": lambda d: methods.PipeDream(1 / math.sqrt(steps * (2 * d - 1))),
         },
         default=("subgradient", "pprs"),
