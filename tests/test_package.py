@@ -14,6 +14,7 @@ RENAMED = [
     (smoothing, "compiled", "has_native_kernels"),
     (pipeline, "Grid", "Mesh"),
     (theory, "Choice", "PPRSSettings"),
+    (theory, "Held", "Vector"),
     (theory, "Method", "Procedure"),
     (theory, "Run", "Trajectory"),
 ]

@@ -17,10 +17,10 @@ from pprs.optim._named_methods import Known, Planned, planned
 from pprs.smoothing import fresh_seed
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
-from pprs.theory.held import Held
 from pprs.theory.measured import Answer
 from pprs.theory.methods import Procedure
 from pprs.theory.objective import Array, Objective
+from pprs.theory.vector import Vector
 
 _STEPS = 1000  # where nothing else ends a run
 
@@ -134,13 +134,13 @@ class _Clock(Clock):
     smoothed = math.nan
     ngrad = 0
 
-    def perturbed(self, point: Held, sigma: float, samples: int) -> list[Held]:
+    def perturbed(self, point: Vector, sigma: float, samples: int) -> list[Vector]:
         self.sigma = sigma
         return super().perturbed(point, sigma, samples)
 
     def gradients(
-        self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
-    ) -> list[Held]:
+        self, points: Sequence[Vector], examples: Sequence[int] | None = None, at: float = 0.0
+    ) -> list[Vector]:
         found = super().gradients(points, examples, at)
         self.smoothed = float(self.losses(points).mean())
         self.ngrad += len(points)
@@ -205,7 +205,7 @@ class _Run:
     def _end(self, success: bool, message: str) -> None:
         self._success, self._message = success, message
 
-    def _taken(self, answer: Held) -> Step:
+    def _taken(self, answer: Vector) -> Step:
         loss = self._checked(answer.value)
         if loss < self._loss:
             self._best, self._loss = answer.value, loss

@@ -9,7 +9,6 @@ from pprs.theory.choose import PPRSSettings, choose
 from pprs.theory.clock import Clock
 from pprs.theory.clock_table import clock_table
 from pprs.theory.graph import Graph, Node
-from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
 from pprs.theory.makespan import Operation, makespan, pipeline_time, timetable
 from pprs.theory.measured import MeasuredPPRS, samples_for
@@ -18,7 +17,6 @@ from pprs.theory.methods import (
     Accelerated,
     GPipe,
     GradientDescent,
-    Oracle,
     PipeDream,
     Procedure,
     RandomizedSmoothing,
@@ -28,8 +26,10 @@ from pprs.theory.methods import (
     run,
 )
 from pprs.theory.objective import Component, Identity, Objective
+from pprs.theory.oracle import Oracle
 from pprs.theory.orders import Schedule
 from pprs.theory.replicas import data_parallel, on_chain
+from pprs.theory.vector import ModelError, Vector
 from pprs.theory.worst_case import NonSmooth, SmoothConvex, SmoothNonconvex
 from pprs.theory.zero_chain import Growth, fastest_growth, growth_of
 
@@ -43,7 +43,6 @@ __all__ = [
     "GradientDescent",
     "Graph",
     "Growth",
-    "Held",
     "Identity",
     "Machine",
     "MeasuredPPRS",
@@ -63,6 +62,7 @@ __all__ = [
     "SmoothNonconvex",
     "SubgradientDescent",
     "Trajectory",
+    "Vector",
     "bounds",
     "choose",
     "clock_table",
@@ -79,5 +79,6 @@ __all__ = [
 
 if not TYPE_CHECKING:  # which would take any name for one of these
     __getattr__ = renamed(
-        __name__, {"Choice": "PPRSSettings", "Method": "Procedure", "Run": "Trajectory"}
+        __name__,
+        {"Choice": "PPRSSettings", "Held": "Vector", "Method": "Procedure", "Run": "Trajectory"},
     )

@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from pprs._arguments import positive
-from pprs.theory.held import Held
-from pprs.theory.methods import Oracle, all_gradients, mean
+from pprs.theory.methods import all_gradients, mean
+from pprs.theory.oracle import Oracle
+from pprs.theory.vector import Vector
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch's defaults
 
@@ -30,7 +31,7 @@ class Adam:
     def __post_init__(self) -> None:
         positive(lr=self.lr)
 
-    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+    def iterates(self, oracle: Oracle) -> Iterator[Vector]:
         """See `Procedure`."""
         point = oracle.start
         first = second = np.zeros_like(point.value)
@@ -42,5 +43,5 @@ class Adam:
             second = _BETAS[1] * second + (1 - _BETAS[1]) * gradient.value**2
             scale = np.sqrt(second / (1 - decays[1])) + _EPSILON
             direction = first / (1 - decays[0]) / scale
-            point -= self.lr * Held(direction, gradient.node, gradient.ready)
+            point -= self.lr * Vector(direction, gradient.node, gradient.ready)
             yield point

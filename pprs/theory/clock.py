@@ -10,13 +10,13 @@ import numpy as np
 
 from pprs._arguments import non_negative
 from pprs.theory.graph import Graph, Node
-from pprs.theory.held import Held, ModelError
 from pprs.theory.makespan import makespan
 from pprs.theory.objective import Array, Objective
-from pprs.theory.root import Root
+from pprs.theory.oracle import ModelOracle
+from pprs.theory.vector import ModelError, Vector
 
 
-class Clock(Root):
+class Clock(ModelOracle):
     r"""Gives the gradients and the times of `Machine`, without its steps.
 
     The points of one call are evaluated as one array, and the makespan of their passes is added.
@@ -47,8 +47,8 @@ class Clock(Root):
         self._makespans: dict[tuple[int, int], float] = {}  # every step has the same passes
 
     def gradients(
-        self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
-    ) -> list[Held]:
+        self, points: Sequence[Vector], examples: Sequence[int] | None = None, at: float = 0.0
+    ) -> list[Vector]:
         """As `Machine.gradients`.
 
         Raises:
@@ -67,7 +67,7 @@ class Clock(Root):
         for example in set(numbers):
             chosen = np.equal(numbers, example)
             gradients[chosen] = self.objective.gradient(values[chosen], example)
-        return [Held(gradient, self.graph.root, end) for gradient in gradients]
+        return [Vector(gradient, self.graph.root, end) for gradient in gradients]
 
     def _check_overlap(self, start: float, passes: int) -> None:
         costs = {(node.forward, node.backward) for node in self.graph.nodes.values()}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pprs._arguments import non_negative
-from pprs.theory.held import Held, Kind, ModelError
 from pprs.theory.objective import Array, Objective
-from pprs.theory.root import Root
+from pprs.theory.oracle import ModelOracle
+from pprs.theory.vector import Kind, ModelError, Vector
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Pass:
     end: float
 
 
-class Machine(Root):
+class Machine(ModelOracle):
     r"""Runs the steps of a procedure on a graph of functions, and says how long they take.
 
     Every node has a memory and computes one thing at a time: a forward or a backward pass of its
@@ -50,7 +50,9 @@ class Machine(Root):
         """When the last pass so far ends."""
         return max((p.end for p in self.passes), default=0.0)
 
-    def forward(self, node: str, *inputs: Held, example: int = 0, at: float | None = None) -> Held:
+    def forward(
+        self, node: str, *inputs: Vector, example: int = 0, at: float | None = None
+    ) -> Vector:
         """A forward pass of a node.
 
         Args:
@@ -64,17 +66,17 @@ class Machine(Root):
         """
         self._check_inputs(node, inputs)
         value = self.objective.components[node].forward(*_values(inputs), example=example)
-        return Held(value, node, self._pass(node, "forward", inputs, at), "forward")
+        return Vector(value, node, self._pass(node, "forward", inputs, at), "forward")
 
     def backward(
         self,
         node: str,
-        gradient: Held,
-        *inputs: Held,
+        gradient: Vector,
+        *inputs: Vector,
         example: int = 0,
         at: float | None = None,
         after: float = 0.0,
-    ) -> tuple[Held, ...]:
+    ) -> tuple[Vector, ...]:
         """A backward pass of a node, from the gradient of its output to those of its inputs.
 
         Args:
@@ -92,9 +94,9 @@ class Machine(Root):
         component = self.objective.components[node]
         parts = component.backward(gradient.value, *_values(inputs), example=example)
         end = self._pass(node, "backward", (gradient, *inputs), at, after)
-        return tuple(Held(part, node, end, "backward") for part in parts)
+        return tuple(Vector(part, node, end, "backward") for part in parts)
 
-    def send(self, vector: Held, to: str) -> Held:
+    def send(self, vector: Vector, to: str) -> Vector:
         """What a child holds of a forward pass's output, or a parent of a backward pass's.
 
         Raises:
@@ -110,11 +112,11 @@ class Machine(Root):
                 f"{node!r} cannot send this vector to {to!r}: children get what its own forward "
                 f"passes gave, parents what its backward passes gave"
             )
-        return Held(vector.value, to, vector.ready + self.graph.edges[edge])
+        return Vector(vector.value, to, vector.ready + self.graph.edges[edge])
 
     def gradients(
-        self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
-    ) -> list[Held]:
+        self, points: Sequence[Vector], examples: Sequence[int] | None = None, at: float = 0.0
+    ) -> list[Vector]:
         """Gradients at points that the root holds: all forward passes, then all backward passes.
 
         Args:
@@ -123,10 +125,10 @@ class Machine(Root):
             at: not before.
 
         Returns:
-            Held by the root.
+            held by the root.
         """
         non_negative(at=at)
-        points = [Held(p.value, p.node, max(p.ready, at)) for p in points]
+        points = [Vector(p.value, p.node, max(p.ready, at)) for p in points]
         numbers = [0] * len(points) if examples is None else examples
         before = len(self.passes)
         passes = [self._all_forward(p, j) for p, j in zip(points, numbers, strict=True)]
@@ -140,11 +142,11 @@ class Machine(Root):
         ]
 
     def _all_forward(
-        self, point: Held, example: int
-    ) -> tuple[dict[str, tuple[Held, ...]], dict[str, Held]]:
+        self, point: Vector, example: int
+    ) -> tuple[dict[str, tuple[Vector, ...]], dict[str, Vector]]:
         """The inputs and the output of every node."""
-        inputs: dict[str, tuple[Held, ...]] = {}
-        outputs: dict[str, Held] = {}
+        inputs: dict[str, tuple[Vector, ...]] = {}
+        outputs: dict[str, Vector] = {}
         for node in self.objective.route(example):
             parents = self.graph.parents[node]
             given = tuple(self.send(outputs[p], node) for p in parents) if parents else (point,)
@@ -154,15 +156,15 @@ class Machine(Root):
 
     def _all_backward(
         self,
-        inputs: dict[str, tuple[Held, ...]],
-        outputs: dict[str, Held],
+        inputs: dict[str, tuple[Vector, ...]],
+        outputs: dict[str, Vector],
         example: int,
         after: dict[str, float],
-    ) -> Held:
-        arrived: dict[str, Held] = {}
+    ) -> Vector:
+        arrived: dict[str, Vector] = {}
         for node in reversed(self.objective.route(example)):
             if node not in arrived:  # a leaf: the gradient of its output is 1
-                arrived[node] = Held(np.ones(1), node, outputs[node].ready)
+                arrived[node] = Vector(np.ones(1), node, outputs[node].ready)
             parts = self.backward(
                 node, arrived[node], *inputs[node], example=example, after=after[node]
             )
@@ -171,7 +173,7 @@ class Machine(Root):
                 arrived[parent] = arrived[parent] + sent if parent in arrived else sent
         return parts[0]
 
-    def _check_inputs(self, node: str, inputs: Sequence[Held]) -> None:
+    def _check_inputs(self, node: str, inputs: Sequence[Vector]) -> None:
         if node not in self.graph.nodes:
             raise ModelError(
                 f"there is no node {node!r}: choose from {', '.join(self.graph.nodes)}"
@@ -181,7 +183,7 @@ class Machine(Root):
             raise ModelError(f"{node!r} takes {needed} inputs, got {len(inputs)}")
 
     def _pass(
-        self, node: str, kind: Kind, needed: Sequence[Held], at: float | None, after: float = 0.0
+        self, node: str, kind: Kind, needed: Sequence[Vector], at: float | None, after: float = 0.0
     ) -> float:
         """Reserve the node's time; when the pass ends."""
         for vector in needed:
@@ -217,5 +219,5 @@ class Machine(Root):
         return earliest
 
 
-def _values(vectors: Sequence[Held]) -> list[Array]:
+def _values(vectors: Sequence[Vector]) -> list[Array]:
     return [vector.value for vector in vectors]

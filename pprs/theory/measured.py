@@ -12,8 +12,9 @@ import numpy as np
 from pprs._arguments import counts, positive, real
 from pprs.theory.bias import BiasGoal
 from pprs.theory.bounds._sequence import next_lambda
-from pprs.theory.held import Held
-from pprs.theory.methods import Oracle, all_gradients, mean
+from pprs.theory.methods import all_gradients, mean
+from pprs.theory.oracle import Oracle
+from pprs.theory.vector import Vector
 
 _STEP = 2.0  # in units of sigma / L
 _DOWN, _UP = 0.85, 1.25  # the most that sigma changes by in a step
@@ -34,7 +35,7 @@ def samples_for(depth: int) -> int:
 
 
 @dataclass(frozen=True)
-class Answer(Held):
+class Answer(Vector):
     r"""An answer, with what led to it.
 
     Args:
@@ -84,7 +85,7 @@ class MeasuredPPRS:
         if self.lower is not None:
             real(lower=self.lower)
 
-    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+    def iterates(self, oracle: Oracle) -> Iterator[Vector]:
         """See `Procedure`."""
         unknown = self.epsilon is None or self.radius is None
         goal = BiasGoal(self.epsilon, self.lower, searching=unknown)
@@ -112,7 +113,7 @@ class MeasuredPPRS:
             bias, wanted = smoothed - loss, goal.at(loss, smoothed - loss)
             sigma *= min(max(wanted / bias, _DOWN), _UP) if bias > 0 else _UP
 
-    def _scale(self, oracle: Oracle) -> tuple[float, Held]:
+    def _scale(self, oracle: Oracle) -> tuple[float, Vector]:
         """What stands for R, and the gradient at the start, or 0 where none was taken."""
         start = oracle.start
         if self.radius is not None:
@@ -126,7 +127,7 @@ class MeasuredPPRS:
         return (gap / norm if norm and gap > 0 else length), gradient
 
 
-def _pairs(oracle: Oracle, point: Held, sigma: float, samples: int) -> list[Held]:
+def _pairs(oracle: Oracle, point: Vector, sigma: float, samples: int) -> list[Vector]:
     """Perturbations and their mirror images, as many as asked for."""
     drawn = oracle.perturbed(point, sigma, (samples + 1) // 2)
     return [*drawn, *(2.0 * point - each for each in drawn)][:samples]

@@ -19,28 +19,11 @@ import numpy as np
 
 from pprs._arguments import counts, non_negative, positive
 from pprs.theory.bounds._sequence import next_lambda
-from pprs.theory.held import Held
-from pprs.theory.objective import Array, Objective
+from pprs.theory.objective import Array
+from pprs.theory.oracle import Oracle
+from pprs.theory.vector import Vector
 
 Momentum: TypeAlias = float | Literal["nesterov"]
-
-
-class Oracle(Protocol):
-    """What procedures ask: see `Machine`."""
-
-    objective: Objective
-    start: Held
-
-    def perturbed(self, point: Held, sigma: float, samples: int) -> list[Held]:
-        """So many Gaussian perturbations of a point, held by the root."""
-
-    def gradients(
-        self, points: Sequence[Held], examples: Sequence[int] | None = None, at: float = 0.0
-    ) -> list[Held]:
-        """Gradients at points, each of its example."""
-
-    def losses(self, points: Sequence[Held]) -> Array:
-        """The objective at points whose gradients were asked for: the same passes give both."""
 
 
 class Procedure(Protocol):
@@ -54,7 +37,7 @@ class Procedure(Protocol):
     def random(self) -> bool:
         """Whether it draws perturbations, so that seeds change what it does."""
 
-    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+    def iterates(self, oracle: Oracle) -> Iterator[Vector]:
         """The points that are its answers, one after the other, without end."""
 
 
@@ -114,14 +97,14 @@ class GradientDescent:
     def __post_init__(self) -> None:
         positive(lr=self.lr)
 
-    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+    def iterates(self, oracle: Oracle) -> Iterator[Vector]:
         """See `Procedure`."""
         point = oracle.start
         while True:
             point -= self.lr * self._gradient(oracle, point)
             yield point
 
-    def _gradient(self, oracle: Oracle, point: Held) -> Held:
+    def _gradient(self, oracle: Oracle, point: Vector) -> Vector:
         return _mean_gradient(oracle, [point])
 
 
@@ -142,9 +125,9 @@ class Sequential(GradientDescent):
 
     name: ClassVar[str] = "sequential"
 
-    def _gradient(self, oracle: Oracle, point: Held) -> Held:
+    def _gradient(self, oracle: Oracle, point: Vector) -> Vector:
         examples = range(oracle.objective.examples)
-        gradients: list[Held] = []
+        gradients: list[Vector] = []
         for example in examples:
             at = gradients[-1].ready if gradients else 0.0
             gradients += oracle.gradients([point], [example], at)
@@ -169,7 +152,7 @@ class Accelerated:
         positive(lr=self.lr)
         _check_momentum(self.momentum)
 
-    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+    def iterates(self, oracle: Oracle) -> Iterator[Vector]:
         """See `Procedure`."""
         point = answer = oracle.start
         for momentum in momenta(self.momentum):
@@ -178,7 +161,7 @@ class Accelerated:
             answer = following
             yield answer
 
-    def _gradient(self, oracle: Oracle, point: Held) -> Held:
+    def _gradient(self, oracle: Oracle, point: Vector) -> Vector:
         return _mean_gradient(oracle, [point])
 
 
@@ -206,7 +189,7 @@ class PPRS(Accelerated):
         if self.noise not in {"shared", "example"}:
             raise ValueError(f"noise must be 'shared' or 'example', got {self.noise!r}")
 
-    def _gradient(self, oracle: Oracle, point: Held) -> Held:
+    def _gradient(self, oracle: Oracle, point: Vector) -> Vector:
         examples = oracle.objective.examples
         if self.noise == "shared":
             return _mean_gradient(oracle, oracle.perturbed(point, self.sigma, self.samples))
@@ -244,7 +227,7 @@ class RandomizedSmoothing:
         positive(lipschitz=self.lipschitz, radius=self.radius)
         counts(samples=self.samples)
 
-    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+    def iterates(self, oracle: Oracle) -> Iterator[Vector]:
         """See `Procedure`."""
         answer = mirror = oracle.start
         total = 0.0 * oracle.start
@@ -286,9 +269,9 @@ class PipeDream:
     def __post_init__(self) -> None:
         positive(lr=self.lr, period=self.period)
 
-    def iterates(self, oracle: Oracle) -> Iterator[Held]:
+    def iterates(self, oracle: Oracle) -> Iterator[Vector]:
         """See `Procedure`."""
-        point, under_way, passes = oracle.start, deque[Held](), 0
+        point, under_way, passes = oracle.start, deque[Vector](), 0
         while True:
             example = passes % oracle.objective.examples
             under_way += oracle.gradients([point], [example], passes * self.period)
@@ -312,19 +295,19 @@ def _check_momentum(momentum: Momentum) -> None:
         raise ValueError(f"momentum must be from 0 to 1, or 'nesterov', got {momentum!r}")
 
 
-def all_gradients(oracle: Oracle, points: Sequence[Held]) -> list[Held]:
+def all_gradients(oracle: Oracle, points: Sequence[Vector]) -> list[Vector]:
     """The gradients of all m examples at each point, one point after the other."""
     examples = list(range(oracle.objective.examples))
     repeated = [point for point in points for _ in examples]
     return oracle.gradients(repeated, examples * len(points))
 
 
-def mean(vectors: Sequence[Held]) -> Held:
+def mean(vectors: Sequence[Vector]) -> Vector:
     """The mean of vectors of one node, held since the last of them."""
     value: Array = np.mean([vector.value for vector in vectors], axis=0)
-    return Held(value, vectors[0].node, max(vector.ready for vector in vectors))
+    return Vector(value, vectors[0].node, max(vector.ready for vector in vectors))
 
 
-def _mean_gradient(oracle: Oracle, points: Sequence[Held]) -> Held:
+def _mean_gradient(oracle: Oracle, points: Sequence[Vector]) -> Vector:
     """The mean over points and examples: m passes for each point."""
     return mean(all_gradients(oracle, points))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pprs._arguments import positive
-from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
 from pprs.theory.methods import Procedure
 from pprs.theory.objective import Objective
+from pprs.theory.vector import ModelError, Vector
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def fastest_growth(
         raise ValueError(f"objective must be on a chain of at least 2 nodes, got {graph.order}")
     seen: list[tuple[float, int]] = []
 
-    def kept(vector: Held) -> Held:
+    def kept(vector: Vector) -> Vector:
         count = int(np.count_nonzero(vector.value[: objective.dimension][:among]))
         seen.append((vector.ready, count))
         return vector
@@ -86,29 +86,29 @@ def fastest_growth(
 
 def _to_the_last_and_back(
     machine: Machine,
-    point: Held,
+    point: Vector,
     first: str,
     middle: list[str],
     last: str,
-    kept: Callable[[Held], Held],
-) -> Held:
-    vector, inputs = machine.forward(first, point), dict[str, Held]()
+    kept: Callable[[Vector], Vector],
+) -> Vector:
+    vector, inputs = machine.forward(first, point), dict[str, Vector]()
     for node in [*middle, last]:
         vector = inputs[node] = machine.send(vector, node)
         if node != last:
             vector = machine.forward(node, vector)
-    gradient = Held(np.ones(1), last, vector.ready)
+    gradient = Vector(np.ones(1), last, vector.ready)
     for node, before in reversed(list(zip([*middle, last], [first, *middle], strict=True))):
         (part,) = machine.backward(node, gradient, inputs[node])
         gradient = machine.send(kept(part), before)
     return gradient
 
 
-def _parameters(gradient: Held, like: Held) -> Held:
+def _parameters(gradient: Vector, like: Vector) -> Vector:
     """What a gradient of an output, parameters and a partial sum, says of the parameters."""
     if gradient.value.shape <= like.value.shape:
         raise ModelError("the first node must pass the parameters on, with a partial sum")
-    return Held(gradient.value[: len(like.value)], gradient.node, gradient.ready)
+    return Vector(gradient.value[: len(like.value)], gradient.node, gradient.ready)
 
 
 def _running(seen: list[tuple[float, int]]) -> Growth:

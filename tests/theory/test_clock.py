@@ -9,10 +9,10 @@ from pprs.theory import methods
 from pprs.theory.adam import Adam
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph, Node
-from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
 from pprs.theory.measured import MeasuredPPRS
 from pprs.theory.objective import Identity, Objective
+from pprs.theory.vector import ModelError, Vector
 
 EVERY = [
     methods.GradientDescent(0.1),
@@ -126,9 +126,9 @@ def test_each_branch_takes_its_own_time(examples):
     times = []
     for oracle in (Machine(unequal()), Clock(unequal())):
         for _ in range(2):
-            points = [Held(oracle.start.value, "root", oracle.time)]
+            points = [Vector(oracle.start.value, "root", oracle.time)]
             oracle.gradients(points, [0])
-            points = [Held(oracle.start.value, "root", oracle.time)] * len(examples)
+            points = [Vector(oracle.start.value, "root", oracle.time)] * len(examples)
             oracle.gradients(points, examples)
         times.append(oracle.time)
     assert times[0] == times[1]

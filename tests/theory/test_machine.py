@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from theory.problems import deviations, diamond
 
 from pprs.theory.graph import Graph
-from pprs.theory.held import Held, ModelError
 from pprs.theory.machine import Machine
 from pprs.theory.objective import Objective
+from pprs.theory.vector import ModelError, Vector
 
 
 def costly(objective, **costs):
@@ -113,7 +113,7 @@ def test_no_node_does_two_things_at_once_and_costs_are_paid(data):
 @pytest.mark.parametrize("starts", [(0.0, 0.0, 0.0), (20.0, 0.0, 3.0)])
 def test_a_node_goes_back_once_it_has_been_forward_with_all(starts):
     machine = Machine(costly(deviations(2), forward=[3, 1]))
-    points = [Held(machine.start.value, "f1", start) for start in starts]
+    points = [Vector(machine.start.value, "f1", start) for start in starts]
     machine.gradients(points)
     for node in ("f1", "f2"):
         forward = [p.end for p in machine.passes if (p.node, p.kind) == (node, "forward")]
@@ -130,6 +130,6 @@ def test_gradients_wait_for_their_time():
 def test_a_backward_pass_needs_its_inputs_as_well_as_its_gradient():
     machine = Machine(deviations(2))
     output = machine.forward("f1", machine.start)
-    gradient = Held(np.ones(1), "f2", 0.0)
+    gradient = Vector(np.ones(1), "f2", 0.0)
     with pytest.raises(ModelError, match="'f2' cannot use a vector that only 'f1' holds"):
         machine.backward("f2", gradient, output)

@@ -3,9 +3,9 @@ import pytest
 from theory.problems import deviations
 
 from pprs.theory.clock import Clock
-from pprs.theory.held import Held
 from pprs.theory.machine import Machine
 from pprs.theory.replicas import on_chain
+from pprs.theory.vector import Vector
 
 
 def test_random_vectors_are_keyed_by_the_seed():
@@ -27,7 +27,7 @@ def test_random_vectors_are_keyed_by_the_seed():
 
 @pytest.mark.parametrize("oracle", [Machine, Clock])
 def test_perturbations_surround_a_point_and_are_there_when_it_is(oracle):
-    point = Held(np.full(4, 7.0), "f1", 3.0)
+    point = Vector(np.full(4, 7.0), "f1", 3.0)
     points = oracle(deviations(), seed=5).perturbed(point, 0.5, 6)
     drawn = np.random.default_rng(5).standard_normal((6, 4))
     np.testing.assert_array_equal([p.value for p in points], 7 + 0.5 * drawn)

@@ -15,7 +15,7 @@ class ModelError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Held:
+class Vector:
     """A vector in a node's memory. Sums and multiples of vectors of one node take no time.
 
     Args:
@@ -31,18 +31,18 @@ class Held:
     ready: float
     made: Kind | None = None
 
-    def __add__(self, other: Held) -> Held:
-        if not isinstance(other, Held):
+    def __add__(self, other: Vector) -> Vector:
+        if not isinstance(other, Vector):
             return NotImplemented
         if other.node != self.node:
             raise ModelError(
                 f"{self.node!r} cannot add a vector that {other.node!r} holds: send it first"
             )
         made = self.made if self.made == other.made else None
-        return Held(self.value + other.value, self.node, max(self.ready, other.ready), made)
+        return Vector(self.value + other.value, self.node, max(self.ready, other.ready), made)
 
-    def __sub__(self, other: Held) -> Held:
+    def __sub__(self, other: Vector) -> Vector:
         return self + -1.0 * other
 
-    def __rmul__(self, factor: float) -> Held:
-        return Held(factor * self.value, self.node, self.ready, self.made)
+    def __rmul__(self, factor: float) -> Vector:
+        return Vector(factor * self.value, self.node, self.ready, self.made)
