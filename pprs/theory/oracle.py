@@ -1,18 +1,37 @@
-"""What the root of a graph holds: where a procedure starts, and random vectors."""
+"""What procedures ask for gradients, and what the oracles of the pipeline model share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from pprs.theory.graph import Graph
-from pprs.theory.vector import Vector
 from pprs.theory.objective import Array, Objective
+from pprs.theory.vector import Vector
+
+
+class Oracle(Protocol):
+    """What procedures ask: see `Machine`."""
+
+    objective: Objective
+    start: Vector
+
+    def perturbed(self, point: Vector, sigma: float, samples: int) -> list[Vector]:
+        r"""Gaussian perturbations $x + \\sigma X_k$ of a point, K = `samples`, held by the root."""
+
+    def gradients(
+        self, points: Sequence[Vector], examples: Sequence[int] | None = None, at: float = 0.0
+    ) -> list[Vector]:
+        """Gradients at points, each of its example."""
+
+    def losses(self, points: Sequence[Vector]) -> Array:
+        """The objective at points whose gradients were asked for: the same passes give both."""
 
 
 class ModelOracle:
-    r"""What all oracles share; each adds its gradients and its time.
+    r"""What the oracles of the pipeline model share; each adds its gradients and its time.
 
     Args:
         objective: what is minimised.
