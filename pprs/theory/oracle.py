@@ -19,7 +19,7 @@ class Oracle(Protocol):
     start: Vector
 
     def perturbed(self, point: Vector, sigma: float, samples: int) -> list[Vector]:
-        r"""Gaussian perturbations $x + \\sigma X_k$ of a point, K = `samples`, held by the root."""
+        r"""Gaussian perturbations $x + \sigma X_k$ of a point, K = `samples`, held by the root."""
 
     def gradients(
         self, points: Sequence[Vector], examples: Sequence[int] | None = None, at: float = 0.0
