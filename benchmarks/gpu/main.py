@@ -23,7 +23,7 @@ from torch import nn
 from benchmarks.gradient.cases import CASES, Case, Transformer
 from benchmarks.gradient.main import timed, ways
 from benchmarks.gradient.profiling import launches, peak_memory
-from pprs.cli.run import configured
+from pprs.cli.run_command import configured
 from pprs.io.files import write_json
 from pprs.smoothing import force_way
 

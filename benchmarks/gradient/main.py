@@ -19,7 +19,7 @@ from torch.func import functional_call, vmap
 from benchmarks.gradient.cases import CASES, Case, CaseName, loss
 from benchmarks.gradient.profiling import launches, peak_memory, shares
 from benchmarks.report import against, processor
-from pprs.cli.run import configured
+from pprs.cli.run_command import configured
 from pprs.io.files import check_file, write_json
 from pprs.smoothing import has_native_kernels, smooth
 

@@ -24,7 +24,7 @@ from benchmarks.pipeline.ranks import (
 from benchmarks.pipeline.stages import Size
 from benchmarks.report import against, processor
 from pprs._arguments import counts
-from pprs.cli.run import launched
+from pprs.cli.run_command import launched
 from pprs.io.files import check_file, write_json
 from pprs.pipeline.launcher.environment import cores
 

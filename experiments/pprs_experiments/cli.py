@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pprs.cli.dispatch import dispatch, say
-from pprs.cli.run import configured
+from pprs.cli.run_command import configured
 
 USAGE = """usage: pprs-study <command> [options]
 

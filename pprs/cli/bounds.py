@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pprs.cli.run import configured
+from pprs.cli.run_command import configured
 from pprs.io.files import check_file, write_json
 from pprs.theory.bounds import RegimeBound, all_bounds
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pprs.cli.run import launched
+from pprs.cli.run_command import launched
 from pprs.compare import CompareConfig, compare
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pprs._arguments import counts, positive
-from pprs.cli.run import configured
+from pprs.cli.run_command import configured
 from pprs.io.files import check_file, write_json, writing
 from pprs.theory.problems import FunctionName, MethodName, Problem, problem_of
 from pprs.theory.simulation import Measured, Simulation, simulate

@@ -10,7 +10,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from pprs.cli.run import configured
+from pprs.cli.run_command import configured
 from pprs.io.files import check_file, write_json, writing
 from pprs.pipeline.trace.gantt import draw
 from pprs.pipeline.trace.shares import Share, Shares, shares

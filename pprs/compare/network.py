@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from pprs.compare.weights import drawn
+from pprs.compare.initial_weights import drawn
 
 
 def relu_network(

@@ -20,12 +20,12 @@ from pprs.pipeline.draws import generators_kept
 from pprs.pipeline.forward_pass import forward_pass
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
 from pprs.pipeline.loss import check_uses_none, mean_over_samples
+from pprs.pipeline.microbatch_tuning import best_microbatches
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import Schedule
 from pprs.pipeline.snapshot import Snapshot
 from pprs.pipeline.stage import PerturbedStage
 from pprs.pipeline.trace import Recorder
-from pprs.pipeline.tuning import best_microbatches
 from pprs.smoothing import Perturbation, check_scalar
 
 if TYPE_CHECKING:

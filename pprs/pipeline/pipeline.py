@@ -10,7 +10,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.pipeline import arguments
-from pprs.pipeline.agreement import agreed_inputs, agreed_step
 from pprs.pipeline.clipping import clip
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite
@@ -23,6 +22,7 @@ from pprs.pipeline.partitioner import Balance, Memory, chain, cut_chain, full_na
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
 from pprs.pipeline.selfcheck import Replicas, SelfCheck
 from pprs.pipeline.stage import stages_of
+from pprs.pipeline.step_agreement import agreed_inputs, agreed_step
 from pprs.pipeline.trace import Recorder, Timeline, gather
 from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, StepGradients, default
 

@@ -13,6 +13,7 @@ from pprs.pipeline.checkpoint import check_fits, check_plain, read_manifest
 from pprs.pipeline.partitioner import cut_chain
 from pprs.pipeline.schedule import check_recompute
 from pprs.training.check_loss import check_labels, check_loss, warn_of_loss
+from pprs.training.check_seeded import check_seeded
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
 from pprs.training.dry_run import dry_run
@@ -20,7 +21,6 @@ from pprs.training.evaluation import has_accuracy
 from pprs.training.failing_layer import failing_layer, shown
 from pprs.training.learning import Learning
 from pprs.training.resume import checkpoint_of
-from pprs.training.seeded import check_seeded
 from pprs.training.task import Task
 from pprs.training.user_errors import check_signature, in_one_line, user_code, user_line
 

@@ -13,9 +13,9 @@ from pprs.pipeline import Chain, full_names
 from pprs.pipeline.stage import PerturbedStage
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch
-from pprs.training.load import seed_all
 from pprs.training.task import Task
 from pprs.training.user_errors import user_code
+from pprs.training.user_functions import seed_all
 
 
 def dry_run(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range]) -> None:

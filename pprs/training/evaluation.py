@@ -11,8 +11,8 @@ from pprs.pipeline.labels import IGNORED
 from pprs.smoothing import derive_seed
 from pprs.training.data import Examples
 from pprs.training.labels import counted
-from pprs.training.load import seed_all
 from pprs.training.losses import Loss, cross_entropy
+from pprs.training.user_functions import seed_all
 
 
 def has_accuracy(outputs: Tensor, target: Tensor) -> bool:

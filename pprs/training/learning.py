@@ -15,9 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from pprs.optim.registry import OPTIMIZERS, evaluating
 from pprs.training.config import DECAYS, TrainConfig
-from pprs.training.load import named
 from pprs.training.losses import LOSSES, Loss
 from pprs.training.user_errors import check_signature, user_code
+from pprs.training.user_functions import named
 
 T = TypeVar("T")
 _TUNED = ("lr", "momentum", "weight_decay")

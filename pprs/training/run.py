@@ -16,8 +16,8 @@ from pprs.io.folder import claim
 from pprs.io.settings import USED
 from pprs.pipeline import Checkpoints, Stopping, check_same, restarts, resume_run, save_run
 from pprs.training.config import TrainConfig
+from pprs.training.journal import Journal
 from pprs.training.learning import Learning
-from pprs.training.log import Journal
 from pprs.training.rank_log import RankLog
 from pprs.training.record import as_used
 from pprs.training.resume import CHECKPOINTS, abandoned, numbers_of, saved_last

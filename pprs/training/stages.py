@@ -19,9 +19,9 @@ from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
 from pprs.training.evaluation import evaluate
 from pprs.training.labels import counted, outside
-from pprs.training.load import seed_all
 from pprs.training.losses import LABELLED, cross_entropy, summed_cross_entropy
 from pprs.training.task import Task
+from pprs.training.user_functions import seed_all
 
 
 class Stages:

@@ -12,8 +12,8 @@ from pprs.smoothing import check_normalisation
 from pprs.training.config import TrainConfig
 from pprs.training.data import BatchOrder, Examples, training_and_validation
 from pprs.training.learning import loss_function
-from pprs.training.load import called
 from pprs.training.losses import Loss
+from pprs.training.user_functions import called
 
 
 @dataclass(frozen=True)

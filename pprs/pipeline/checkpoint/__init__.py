@@ -3,8 +3,12 @@
 from pprs.pipeline.checkpoint.checkpoints import Checkpoints
 from pprs.pipeline.checkpoint.collectives import CheckpointError, check_plain
 from pprs.pipeline.checkpoint.directory import newest
+from pprs.pipeline.checkpoint.named_optimizer_state import (
+    belongs_to,
+    load_optimizer_state,
+    optimizer_state,
+)
 from pprs.pipeline.checkpoint.runs import resume_run, save_run
-from pprs.pipeline.checkpoint.state import belongs_to, load_optimizer_state, optimizer_state
 from pprs.pipeline.checkpoint.storage import check_fits, read_manifest
 
 __all__ = [

@@ -11,7 +11,11 @@ from torch.optim import Optimizer
 
 from pprs.pipeline.checkpoint.checkpoints import Checkpoints
 from pprs.pipeline.checkpoint.collectives import CheckpointError
-from pprs.pipeline.checkpoint.state import belongs_to, load_optimizer_state, optimizer_state
+from pprs.pipeline.checkpoint.named_optimizer_state import (
+    belongs_to,
+    load_optimizer_state,
+    optimizer_state,
+)
 
 if TYPE_CHECKING:
     from pprs.pipeline.pipeline import Pipeline

@@ -25,10 +25,10 @@ from torch.distributed.elastic.agent.server.api import (
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+from pprs.pipeline.launcher.check_script import pickling
 from pprs.pipeline.launcher.failure import Failure, first
 from pprs.pipeline.launcher.progress import FOLDER, read_progress
 from pprs.pipeline.launcher.rank import Work, start
-from pprs.pipeline.launcher.script import pickling
 
 # A new interpreter for each rank: torch's threads do not survive a fork.
 PROCESSES = mp.get_context("spawn")

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+from pprs.pipeline.launcher.check_script import CAME_BACK, GUARD
 from pprs.pipeline.launcher.heartbeat import SilentRank
-from pprs.pipeline.launcher.script import CAME_BACK, GUARD
 
 # Errors that are about the run, not about the code.
 _CLEAR = {SilentRank.__name__, "CheckpointError", "NotFiniteError", "UnlikeError"}

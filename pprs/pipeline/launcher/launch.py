@@ -18,10 +18,10 @@ from torch.distributed.elastic.rendezvous import RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from pprs.pipeline.launcher.agent import SIGNALS, Agent
+from pprs.pipeline.launcher.check_script import check_script
 from pprs.pipeline.launcher.environment import check_world, joined
 from pprs.pipeline.launcher.failure import LaunchError
 from pprs.pipeline.launcher.rank import Work, join
-from pprs.pipeline.launcher.script import check_script
 from pprs.pipeline.launcher.signals import handled
 
 

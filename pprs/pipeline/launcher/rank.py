@@ -17,6 +17,7 @@ from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.distributed.rendezvous import rendezvous
 
+from pprs.pipeline.launcher.allocator import keep_freed_memory
 from pprs.pipeline.launcher.environment import (
     UNSET,
     attempt,
@@ -28,8 +29,7 @@ from pprs.pipeline.launcher.environment import (
 )
 from pprs.pipeline.launcher.failure import LaunchError, first_line
 from pprs.pipeline.launcher.heartbeat import Heartbeat
-from pprs.pipeline.launcher.memory import keep_freed_memory
-from pprs.pipeline.launcher.network import choose_interface
+from pprs.pipeline.launcher.network_interface import choose_interface
 from pprs.pipeline.launcher.progress import FOLDER, last_progress, report_progress
 
 # How long the ranks wait for each other to start; machines of a cluster differ by minutes.

@@ -11,14 +11,14 @@ from torch import Tensor, fx, nn
 from pprs._arguments import counts
 from pprs.pipeline.partitioner.example import Example
 from pprs.pipeline.partitioner.export import Traced, trace
+from pprs.pipeline.partitioner.graph_pieces import cuts, pieces
 from pprs.pipeline.partitioner.layer_outputs import called
 from pprs.pipeline.partitioner.layers import hooks, is_sequence, layer_pieces, opens
 from pprs.pipeline.partitioner.live_tensors import LiveTensors
 from pprs.pipeline.partitioner.modes import same_in_other_mode, take_both
 from pprs.pipeline.partitioner.origin import Origin
 from pprs.pipeline.partitioner.partition import places
-from pprs.pipeline.partitioner.refused import check_wrapped
-from pprs.pipeline.partitioner.splitting import cuts, pieces
+from pprs.pipeline.partitioner.untraceable import check_wrapped
 
 
 class Chain(nn.Sequential):

@@ -12,10 +12,10 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from pprs.pipeline.partitioner.aten_calls import copied, mark_mode, operation, writes
 from pprs.pipeline.partitioner.example import Example, attributes_kept
-from pprs.pipeline.partitioner.functions import copied, mark_mode, operation, writes
-from pprs.pipeline.partitioner.opaque import watched
-from pprs.pipeline.partitioner.refused import check_backward_hooks
+from pprs.pipeline.partitioner.lost_in_trace import watched
+from pprs.pipeline.partitioner.untraceable import check_backward_hooks
 from pprs.smoothing import check_normalisation
 
 _MODEL = "model"  # what the exported module calls the user's

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 
+from pprs.pipeline.partitioner.aten_calls import writes
 from pprs.pipeline.partitioner.export import Traced
-from pprs.pipeline.partitioner.functions import writes
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pprs.pipeline.selfcheck import messages
 from pprs.pipeline.selfcheck.first_module import nearest
-from pprs.pipeline.selfcheck.pair import Pair, RunResults
+from pprs.pipeline.selfcheck.model_and_chain import ModelAndChain, RunResults
 from pprs.pipeline.selfcheck.rounding import Results, confirmed, relative_difference
 
 
@@ -17,7 +17,7 @@ class UnlikeError(RuntimeError):
     """A pipeline does not compute what its model does; the message says where."""
 
 
-def compare(pair: Pair) -> float:
+def compare(pair: ModelAndChain) -> float:
     """Run both in the mode in which the model was built and, if that is training, the other.
 
     Returns:
@@ -31,7 +31,7 @@ def compare(pair: Pair) -> float:
 
 
 class _Mode:
-    def __init__(self, pair: Pair, built: bool) -> None:
+    def __init__(self, pair: ModelAndChain, built: bool) -> None:
         self._pair, self._built, self._backward = pair, built, built
         self._name = "training" if built and pair.trained else "evaluation"
         self._own, self._cut = self._run("own"), self._run("cut")

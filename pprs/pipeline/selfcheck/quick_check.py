@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pprs.pipeline.selfcheck import messages
+from pprs.pipeline.selfcheck.model_and_chain import ModelAndChain, RunResults
 from pprs.pipeline.selfcheck.model_check import UnlikeError
-from pprs.pipeline.selfcheck.pair import Pair, RunResults
 from pprs.pipeline.selfcheck.rounding import relative_difference
 from pprs.pipeline.selfcheck.sketch import Sketches, sketched_difference
 
@@ -45,7 +45,7 @@ class Agreement:
     right: Reference | None = None
 
 
-def quick_check(pair: Pair, *, gradients: bool = False) -> Agreement | None:
+def quick_check(pair: ModelAndChain, *, gradients: bool = False) -> Agreement | None:
     """Run both as often as it takes to find any difference; `None` if one seems to be there.
 
     A model that draws nothing, and changes nothing, is run backward once. Its chain need not be,
@@ -86,7 +86,7 @@ def quick_check(pair: Pair, *, gradients: bool = False) -> Agreement | None:
     return Agreement(largest, reference)
 
 
-def _in_evaluation(pair: Pair) -> Reference | None:
+def _in_evaluation(pair: ModelAndChain) -> Reference | None:
     """The gradients of a model that draws numbers, or changes itself, in training only."""
     if not (pair.trained and pair.switches):
         return None
@@ -101,16 +101,16 @@ def _outputs(own: RunResults, cut: RunResults) -> list[float]:
     return [relative_difference(b.get(n), a.get(n)) for a, b in pairs for n in {**a, **b}]
 
 
-def _buffers(pair: Pair, own: RunResults, cut: RunResults) -> list[float]:
+def _buffers(pair: ModelAndChain, own: RunResults, cut: RunResults) -> list[float]:
     shared = own.buffers.keys() & cut.buffers.keys() | _changed(pair, own)
     return [relative_difference(cut.buffers.get(n), own.buffers.get(n)) for n in shared]
 
 
-def _changed(pair: Pair, own: RunResults) -> set[str]:
+def _changed(pair: ModelAndChain, own: RunResults) -> set[str]:
     return {n for n, b in own.buffers.items() if not _same(b, pair.buffers.get(n))}
 
 
-def _unchanged(pair: Pair, own: RunResults) -> bool:
+def _unchanged(pair: ModelAndChain, own: RunResults) -> bool:
     return own.buffers.keys() == pair.buffers.keys() and not _changed(pair, own)
 
 

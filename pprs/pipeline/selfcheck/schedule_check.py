@@ -17,7 +17,7 @@ from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import fitting
 from pprs.pipeline.selfcheck import messages
-from pprs.pipeline.selfcheck.pair import plain_loss
+from pprs.pipeline.selfcheck.model_and_chain import plain_loss
 from pprs.pipeline.selfcheck.plain_pass import PlainPass
 from pprs.pipeline.selfcheck.quick_check import Reference
 from pprs.pipeline.selfcheck.rounding import (

@@ -17,7 +17,11 @@ from pprs.compare.network import relu_network
 from pprs.pipeline import LaunchError, Pipeline, launch
 from pprs.pipeline.checkpoint import checkpoints as checkpoint
 from pprs.pipeline.checkpoint.checkpoints import CheckpointError, Checkpoints
-from pprs.pipeline.checkpoint.state import belongs_to, load_optimizer_state, optimizer_state
+from pprs.pipeline.checkpoint.named_optimizer_state import (
+    belongs_to,
+    load_optimizer_state,
+    optimizer_state,
+)
 from pprs.training.losses import hinge
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]

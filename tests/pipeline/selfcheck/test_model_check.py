@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from pprs.pipeline import chain
+from pprs.pipeline.selfcheck.model_and_chain import ModelAndChain
 from pprs.pipeline.selfcheck.model_check import UnlikeError, compare
-from pprs.pipeline.selfcheck.pair import Pair
 from pprs.pipeline.selfcheck.quick_check import quick_check
 from pprs.pipeline.selfcheck.rounding import relative_difference
 from pprs.pipeline.selfcheck.sketch import sketch, sketched_difference
@@ -89,7 +89,7 @@ def cut_without(between, instead=lambda net, h: h):
 
 
 def refusal(pieces, y=Y, x=X, loss=F.cross_entropy):
-    pair = Pair(pieces, loss)
+    pair = ModelAndChain(pieces, loss)
     with pair.on((x,), y):
         assert quick_check(pair, gradients=True) is None
         with pytest.raises(UnlikeError) as raised:
@@ -98,7 +98,7 @@ def refusal(pieces, y=Y, x=X, loss=F.cross_entropy):
 
 
 def agree(pieces, *inputs, y=Y, loss=F.cross_entropy):
-    pair = Pair(pieces, loss)
+    pair = ModelAndChain(pieces, loss)
     with pair.on(inputs or (X,), y):
         return compare(pair)
 
@@ -255,7 +255,7 @@ def test_numbers_too_small_for_their_type_are_no_difference():
 def runs(pieces, loss=F.cross_entropy):
     """How often the model runs forward where nothing differs, and whether its pieces go back."""
     calls = []
-    pair = Pair(pieces, loss)
+    pair = ModelAndChain(pieces, loss)
     with pair.on((X,), Y):
         call = pair._call
         pair._call = lambda *inputs: calls.append(1) or call(*inputs)
@@ -284,7 +284,7 @@ def test_what_a_model_does_differently_from_its_second_run_on_is_seen():
         return h if len(calls) % 2 else -h
 
     pieces = cut_without(later)
-    pair = Pair(pieces, F.cross_entropy)
+    pair = ModelAndChain(pieces, F.cross_entropy)
     with pair.on((X,), Y):
         assert quick_check(pair) is None
 

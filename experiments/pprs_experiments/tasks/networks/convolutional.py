@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pprs._arguments import counts
-from pprs.compare.weights import drawn
+from pprs.compare.initial_weights import drawn
 
 _SMALLEST_SIDE = 8  # smaller images are not halved: of 1 pixel, GroupNorm would leave little
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pprs._arguments import counts
-from pprs.compare.weights import draw
+from pprs.compare.initial_weights import draw
 
 
 def with_new_head(

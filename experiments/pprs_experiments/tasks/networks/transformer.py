@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pprs._arguments import counts
-from pprs.compare.weights import Drawn, drawn
+from pprs.compare.initial_weights import Drawn, drawn
 
 
 def image_transformer(

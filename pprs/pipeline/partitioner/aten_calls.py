@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 
-from pprs.pipeline.partitioner.opaque import FUNCTIONS
+from pprs.pipeline.partitioner.lost_in_trace import FUNCTIONS
 
 
 def copied(graph: fx.Graph, device: torch.device) -> fx.Graph:

@@ -7,7 +7,11 @@ import torch
 from torch import nn
 
 import pprs
-from pprs.pipeline.checkpoint.state import belongs_to, load_optimizer_state, optimizer_state
+from pprs.pipeline.checkpoint.named_optimizer_state import (
+    belongs_to,
+    load_optimizer_state,
+    optimizer_state,
+)
 
 
 def network():

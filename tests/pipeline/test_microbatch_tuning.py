@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pprs.pipeline.tuning import best_microbatches, fit
+from pprs.pipeline.microbatch_tuning import best_microbatches, fit
 
 POSITIVE = st.floats(1e-4, 1.0)
 

@@ -56,7 +56,7 @@ class RunResults:
     foreign: list[tuple[int, ...]] = field(default_factory=list)
 
 
-class Pair:
+class ModelAndChain:
     """A chain and its model, on the device where the model was when this was made.
 
     Args:

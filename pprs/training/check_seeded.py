@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples, training_and_validation
-from pprs.training.load import called, seed_all
+from pprs.training.user_functions import called, seed_all
 
 
 def check_seeded(config: TrainConfig, examples: Examples) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from pprs.pipeline.partitioner.functions import call
+from pprs.pipeline.partitioner.aten_calls import call
 from pprs.pipeline.partitioner.live_tensors import LiveTensors, shape
 
 

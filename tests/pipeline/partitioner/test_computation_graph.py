@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pprs.pipeline.partitioner.tracing import trace_graph
+from pprs.pipeline.partitioner.computation_graph import trace_graph
 from pprs.theory import Node
 
 

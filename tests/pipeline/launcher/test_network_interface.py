@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from pprs.pipeline.launcher.network import choose_interface
+from pprs.pipeline.launcher.network_interface import choose_interface
 
 
 @pytest.fixture

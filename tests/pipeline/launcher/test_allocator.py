@@ -5,7 +5,7 @@ import ctypes
 import pytest
 import warm
 
-from pprs.pipeline.launcher.memory import keep_freed_memory
+from pprs.pipeline.launcher.allocator import keep_freed_memory
 
 pytestmark = pytest.mark.dist
 BLOCK = 1 << 26  # bytes: as large as a layer's weights

@@ -13,14 +13,14 @@ from torch import Tensor
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.partitioner import Chain
+from pprs.pipeline.selfcheck.model_and_chain import ModelAndChain
 from pprs.pipeline.selfcheck.model_check import UnlikeError, compare
-from pprs.pipeline.selfcheck.pair import Pair
 from pprs.pipeline.selfcheck.quick_check import Agreement, Reference, quick_check
 from pprs.pipeline.selfcheck.schedule_check import Replicas, ScheduleCheck, few
 from pprs.pipeline.selfcheck.sketch import Sketches
 
 Tensors = tuple[Tensor, ...]
-Look = Callable[[Pair], Agreement | None]
+Look = Callable[[ModelAndChain], Agreement | None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class SelfCheck:
     def __init__(self, whole: Chain, engine: Engine, copies: Replicas) -> None:
         self._engine, self._copies = engine, copies
         known = whole.origin is not None and dist.get_rank(copies.everyone) == 0
-        self._pair = Pair(whole, engine.loss) if known else None
+        self._pair = ModelAndChain(whole, engine.loss) if known else None
         self._found = _Findings()
         self._rows, self._seconds = 0, 0.0
         self.said = ""
@@ -141,12 +141,12 @@ class SelfCheck:
         )
 
 
-def _exactly(pair: Pair) -> Agreement:
+def _exactly(pair: ModelAndChain) -> Agreement:
     return Agreement(compare(pair))
 
 
 def _compared(
-    pair: Pair | None, look: Look, inputs: Tensors, y: Tensor, right: Reference | None
+    pair: ModelAndChain | None, look: Look, inputs: Tensors, y: Tensor, right: Reference | None
 ) -> _Findings:
     if pair is None:
         return _Findings(unknown="it is a chain of unknown origin")
