@@ -42,7 +42,7 @@ class Draws:
     @property
     def kinds(self) -> set[str]:
         """The generators that are drawn from, and torch's."""
-        return all_kinds() if self._drawing else {_TORCH}
+        return set(_GENERATORS) if self._drawing else {_TORCH}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -92,11 +92,6 @@ def generators_kept(kinds: set[str], device: torch.device) -> Iterator[None]:
     finally:
         for kind, state in before.items():
             _GENERATORS[kind][1](state, device)
-
-
-def all_kinds() -> set[str]:
-    """All kinds of generators that are known."""
-    return set(_GENERATORS)
 
 
 def _others() -> bytes:

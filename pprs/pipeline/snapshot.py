@@ -18,7 +18,8 @@ from pprs.smoothing import Place, hooks_held, places
 Restore = Callable[[], object]
 
 _SMALL = 1 << 16  # numbers of a tensor
-_OF_EVERY_MODULE = vars(nn.Module()).keys() - {"training", "_buffers"}
+_OF_EVERY_MODULE = vars(nn.Module()).keys() - {"training"}
+_DEPTH = 3  # of containers within each other that an attribute of a module holds
 
 
 class Snapshot:
@@ -54,7 +55,7 @@ class Snapshot:
             if isinstance(value, nn.Module):
                 self._keep_modules(value)
             elif place.name == "self":
-                self._keep(getattr(value, "__dict__", None), 2)
+                self._keep(getattr(value, "__dict__", None), _DEPTH)
             else:
                 self._restores.append(partial(_put_back, place, value))
                 if not isinstance(value, Tensor) or value.numel() <= _SMALL:
@@ -70,18 +71,19 @@ class Snapshot:
         self._seen[id(module)] = module
         for buffer in module._buffers.values():
             self._keep(buffer, 1)
-        buffers, traced = dict(module._buffers), isinstance(module, fx.GraphModule)
-        own = {n: v for n, v in vars(module).items() if n not in _OF_EVERY_MODULE | {"_buffers"}}
+        parts: tuple[dict[str, Any], ...] = module._buffers, module._parameters, module._modules
+        tables, traced = [(part, dict(part)) for part in parts], isinstance(module, fx.GraphModule)
+        own = {n: v for n, v in vars(module).items() if n not in _OF_EVERY_MODULE}
         if traced:  # its graph cannot change
             own = {"training": module.training}
         for value in own.values():
-            self._keep(value, 2)
+            self._keep(value, _DEPTH)
 
         def restore() -> None:
-            module._buffers.clear()
-            module._buffers.update(buffers)
+            for part, before in tables:
+                _refill(part, before)
             if not traced:
-                for name in vars(module).keys() - own.keys() - _OF_EVERY_MODULE - {"_buffers"}:
+                for name in vars(module).keys() - own.keys() - _OF_EVERY_MODULE:
                     del vars(module)[name]
             vars(module).update(own)
 
@@ -105,6 +107,27 @@ class Snapshot:
         if not isinstance(value, Tensor):
             for item in inside:
                 self._keep(item, depth - 1)
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[list[str]]:
+    """Undo at the end what the block does to a module, and to all random generators.
+
+    Yields:
+        A list; at the end, the names of the buffers that had changed.
+    """
+    buffers = {name: (b, b.detach().clone()) for name, b in module.named_buffers()}
+    kept, changed = Snapshot([module]), list[str]()
+    try:
+        yield changed
+    finally:
+        now = dict(module.named_buffers())
+        changed += [
+            name
+            for name, (buffer, before) in buffers.items()
+            if now.get(name) is not buffer or not _same(buffer, before)
+        ]
+        kept.restore()
 
 
 def generator_states() -> dict[str, Any]:
@@ -166,8 +189,9 @@ def _set_generators(states: dict[str, Any]) -> None:
 def _kept_inside(value: Any) -> Restore | None:
     """How to put back what is in a value now, if it is of a kind that changes in place."""
     if isinstance(value, Tensor):
-        tensor, content = value.detach(), value.detach().clone()
-        return lambda: tensor.copy_(content)
+        if value.is_meta:
+            return None
+        return partial(_put_back_tensor, value, value.detach(), value.detach().clone())
     if isinstance(value, np.ndarray):
         array = value.copy()
         return lambda: np.copyto(value, array)
@@ -193,6 +217,12 @@ _GENERATORS: list[tuple[type, Callable[[Any], Any], Callable[[Any, Any], object]
 def _put_back(place: Place, value: Any) -> None:
     if place.read() is not value:
         place.write(value)
+
+
+def _put_back_tensor(tensor: Tensor, data: Tensor, content: Tensor) -> None:
+    tensor.data = data  # which may have been replaced, or have another shape
+    if data.layout != torch.strided or not torch.equal(data, content):
+        data.copy_(content)
 
 
 def _refill(value: Any, items: Any) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pprs.pipeline.draws import Draws, all_kinds, generators_kept, torch_state_hash
+from pprs.pipeline.draws import Draws, torch_state_hash
 from pprs.pipeline.partitioner import Chain, full_names
 from pprs.pipeline.recompute import recomputed
+from pprs.pipeline.snapshot import untouched
 from pprs.pipeline.stage_outputs import OutputSpec, for_loss, for_next
-from pprs.pipeline.untouched import untouched
 from pprs.smoothing import (
     Noise,
     Perturbation,
@@ -113,12 +113,7 @@ class PerturbedStage(nn.Module):
         It finds out for later calls what the layers draw, and whether they change their inputs.
         """
         self.admit()
-        device = inputs[0].device
-        with (
-            generators_kept(all_kinds(), device),
-            self.draws.watching(),
-            untouched(self.chain) as changed,
-        ):
+        with self.draws.watching(), untouched(self.chain) as changed:
             outputs = self.forward(*inputs, microbatch=microbatch)
         self.changed = changed
         return outputs if isinstance(outputs, tuple) else (outputs,)
