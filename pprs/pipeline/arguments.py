@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.pipeline.partitioner import Balance, Memory
-from pprs.smoothing import Perturbation, check_apart, check_normalisation, check_shaped
+from pprs.smoothing import Perturbation, check_apart, check_shaped
 
 
 def check_started() -> None:
@@ -31,11 +31,6 @@ def check_types(arguments: Mapping[str, Any]) -> None:
     for name, value in arguments.items():
         if name in _KINDS and not _KINDS[name][0](value):
             raise ValueError(f"{name} must be {_KINDS[name][1]}, got {value!r}")
-
-
-def check_layers(network: nn.Module) -> None:
-    """Raise `RuntimeError` for layers that mix what a step keeps apart: BatchNorm in training."""
-    check_normalisation(network)
 
 
 def trainable(parameters: Mapping[str, nn.Parameter]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from pprs.pipeline.point_to_point import receive, send
 from pprs.pipeline.stage_outputs import Tensors
 
 
@@ -36,28 +37,11 @@ def forward_pass(
         if owner != rank:
             continue
         if number and owners[number - 1] != rank:
-            values = _receive(owners[number - 1], device, group)
+            values = receive(owners[number - 1], device, group)
         output = stages[number](*values)
         if number + 1 == len(owners):
             return output
         values = output
         if owners[number + 1] != rank:
-            _send(values, owners[number + 1], group)
+            send(values, owners[number + 1], group)
     return None
-
-
-def _send(values: Tensors, to: int, group: dist.ProcessGroup | None) -> None:
-    header: list[Any] = [[(tuple(v.shape), v.dtype, v.requires_grad) for v in values]]
-    dist.send_object_list(header, group=group, group_dst=to)
-    for value in values:
-        dist.send(value.detach().contiguous(), group=group, group_dst=to)
-
-
-def _receive(source: int, device: torch.device, group: dist.ProcessGroup | None) -> Tensors:
-    header: list[Any] = [None]
-    dist.recv_object_list(header, group=group, group_src=source)
-    values = tuple(torch.empty(shape, dtype=dtype, device=device) for shape, dtype, _ in header[0])
-    for value, (_, _, needs_gradient) in zip(values, header[0], strict=True):
-        dist.recv(value, group=group, group_src=source)
-        value.requires_grad_(needs_gradient)
-    return values

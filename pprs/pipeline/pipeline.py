@@ -24,7 +24,15 @@ from pprs.pipeline.selfcheck import Replicas, SelfCheck
 from pprs.pipeline.stage import stages_of
 from pprs.pipeline.step_agreement import agreed_inputs, agreed_step
 from pprs.pipeline.trace import Recorder, Timeline, gather
-from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, StepGradients, default
+from pprs.smoothing import (
+    NoiseKind,
+    Perturbation,
+    Scale,
+    Sigma,
+    StepGradients,
+    check_normalisation,
+    default,
+)
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 
@@ -122,7 +130,7 @@ class Pipeline:
         each = stages_each(schedule, stages_per_rank)
         self.mesh = Mesh.of(dist.get_world_size(group), replicas)
         self.stages = self.mesh.ranks * each
-        arguments.check_layers(network)
+        check_normalisation(network)
         whole = chain(network, *example, stages=self.stages)
         names = arguments.trainable(full_names(whole))
         world = dist.get_world_size(group)

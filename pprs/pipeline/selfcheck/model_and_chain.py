@@ -27,6 +27,7 @@ from pprs.pipeline.split_backward import leaves
 
 Loss = Callable[[Any, Tensor], Tensor]
 Which: TypeAlias = Literal["own", "cut"]
+Kept: TypeAlias = Literal["gradients", "sketches"]
 
 _SEEDS = 20, 21  # of two runs
 
@@ -39,7 +40,7 @@ class RunResults:
         outputs: of each run.
         gradients: of the first run, by names in the model, where they were asked for.
         sketches: or these of them.
-        loss: of the first run, with sketches.
+        loss: of the first run, with a backward.
         buffers: after all.
         drawn: the generators that numbers were drawn from.
         types: in which it was computed.
@@ -126,86 +127,54 @@ class ModelAndChain:
                     parameter.data = data
                 kept.restore()
 
-    def run(self, which: Which, *, built: bool, backward: bool) -> RunResults:
-        """Two forwards, with other random numbers, and a backward of the first.
+    def run(self, which: Which, modes: Sequence[bool], backward: Kept | None = None) -> RunResults:
+        """Forwards one after the other, with other random numbers after the first one.
 
         Args:
             which: of the two.
-            built: in the mode in which it was built; else in evaluation mode.
-            backward: whether gradients are wanted.
+            modes: of each forward, whether it is in the mode in which the model was built; else in
+                evaluation mode.
+            backward: what is kept of the gradients of the first; by default it has no backward.
         """
-        call = self._call if which == "own" else self._chain
-        with self._fresh(built):
-            ran = RunResults()
-            for seed in _SEEDS:
-                seeded(seed)
+        call, ran = self._call if which == "own" else self._chain, RunResults()
+        with self._fresh():
+            for number, built in enumerate(modes):
+                self._switch(built)
+                seeded(_SEEDS[min(number, 1)])
                 before = generator_states()
                 outputs = call(*self._inputs())
                 ran.drawn |= drawn(before, generator_states())
                 ran.types |= computed_in(tree_leaves(outputs))
-                if backward and not ran.outputs:
-                    loss = plain_loss(self._loss, outputs, self._batch[1])
-                    ran.types |= computed_in([loss])
-                    if loss.requires_grad:
-                        loss.backward()  # type: ignore[no-untyped-call]
-                    ran.gradients = {n: p.grad for n, p in self._parameters.items()}
-                ran.outputs.append(named(outputs))
-            ran.buffers = self._left(which)
-            return ran
-
-    def look(self, which: Which, modes: Sequence[bool], *, backward: bool) -> RunResults:
-        """Forwards one after the other, and a sketch of the first one's gradients.
-
-        Args:
-            which: of the two.
-            modes: of each forward, whether it is that in which the model was built.
-            backward: whether sketches and the loss are wanted.
-        """
-        call, ran = self._call if which == "own" else self._chain, RunResults()
-        with self._fresh(True):
-            for number, built in enumerate(modes):
-                self._switch(built)
-                seeded(_SEEDS[min(number, 1)])
-                start = generator_states()
-                outputs = call(*self._inputs())
-                ran.drawn |= drawn(start, generator_states())
-                ran.types |= computed_in(tree_leaves(outputs))
                 if backward and not number:
-                    loss = plain_loss(self._loss, outputs, self._batch[1])
-                    ran.types |= computed_in([loss])
-                    ran.loss = loss.item()
-                    known = set(map(id, self._parameters.values()))
-                    found = leaves([loss])
-                    ran.foreign = [tuple(x.shape) for x in found if id(x) not in known]
-                    with arriving(self._parameters) as ran.sketches:
-                        if loss.requires_grad:
-                            loss.backward()  # type: ignore[no-untyped-call]
+                    self._go_back(outputs, ran, backward)
                 ran.outputs.append(named(outputs))
             ran.buffers = self._left(which)
         return ran
 
+    def _go_back(self, outputs: Any, ran: RunResults, kept: Kept) -> None:
+        loss = plain_loss(self._loss, outputs, self._batch[1])
+        ran.types |= computed_in([loss])
+        ran.loss = loss.item()
+        known = set(map(id, self._parameters.values()))
+        ran.foreign = [tuple(x.shape) for x in leaves([loss]) if id(x) not in known]
+        with arriving(self._parameters if kept == "sketches" else {}) as ran.sketches:
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+        ran.gradients = {n: p.grad for n, p in self._parameters.items()}
+
     def rounded(
-        self, *, built: bool, backward: bool, eps: float, times: int = 2
+        self, modes: Sequence[bool], backward: Kept | None, eps: float, times: int = 2
     ) -> list[RunResults]:
-        """What the model gives at parameters changed in their last digits."""
+        """As `run`, of the model at parameters changed in their last digits."""
         runs = []
         for seed in range(times):
             with nudged(self._parameters.values(), eps, seed):
-                runs.append(self.run("own", built=built, backward=backward))
+                runs.append(self.run("own", modes, backward))
         return runs
 
     def state(self) -> Sketches:
         """Sketches of parameters and buffers, as they are here."""
         return {n: sketch(t) for n, t in {**self._parameters, **self.buffers}.items()}
-
-    def roundings(self, evaluating: bool, times: int = 2) -> list[Sketches]:
-        """Sketches of its gradients at parameters changed in their last digits, in a mode."""
-        found = []
-        eps = self.precision(self.look("own", (not evaluating,), backward=False))
-        for seed in range(times):
-            with nudged(self._parameters.values(), eps, seed):
-                found.append(self.look("own", (not evaluating,), backward=True).sketches)
-        return found
 
     def precision(self, ran: RunResults) -> float:
         """The rounding of what takes part."""
@@ -216,7 +185,8 @@ class ModelAndChain:
         """The first module whose output the chain does not give, in a run."""
 
         def runs(call: Callable[..., Any]) -> None:
-            with self._fresh(built):
+            with self._fresh():
+                self._switch(built)
                 for seed in _SEEDS[: run + 1]:
                     seeded(seed)
                     call(*self._inputs())
@@ -229,8 +199,7 @@ class ModelAndChain:
         return tuple(x.clone() for x in self._batch[0])  # some models write into them
 
     @contextmanager
-    def _fresh(self, built: bool) -> Iterator[None]:
-        self._switch(built)
+    def _fresh(self) -> Iterator[None]:
         for parameter in self._parameters.values():
             parameter.grad = None
         try:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pprs.pipeline.selfcheck import messages
 from pprs.pipeline.selfcheck.first_module import nearest
-from pprs.pipeline.selfcheck.model_and_chain import ModelAndChain, RunResults
+from pprs.pipeline.selfcheck.model_and_chain import Kept, ModelAndChain, RunResults
 from pprs.pipeline.selfcheck.rounding import Results, confirmed, relative_difference
 
 
@@ -32,7 +32,9 @@ def compare(pair: ModelAndChain) -> float:
 
 class _Mode:
     def __init__(self, pair: ModelAndChain, built: bool) -> None:
-        self._pair, self._built, self._backward = pair, built, built
+        self._pair, self._built = pair, built
+        self._modes = built, built
+        self._kept: Kept | None = "gradients" if built else None
         self._name = "training" if built and pair.trained else "evaluation"
         self._own, self._cut = self._run("own"), self._run("cut")
         self._eps = pair.precision(self._own)
@@ -109,7 +111,7 @@ class _Mode:
 
     @cached_property
     def _rounded(self) -> list[RunResults]:
-        return self._pair.rounded(built=self._built, backward=self._backward, eps=self._eps)
+        return self._pair.rounded(self._modes, self._kept, self._eps)
 
     def _judge_repetition(self) -> None:
         """Refuse pieces that repeat their output where the model's own output changes each time."""
@@ -127,4 +129,4 @@ class _Mode:
         )
 
     def _run(self, which: Literal["own", "cut"]) -> RunResults:
-        return self._pair.run(which, built=self._built, backward=self._backward)
+        return self._pair.run(which, self._modes, self._kept)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pprs.pipeline.forward_pass import forward_pass
+from pprs.pipeline.point_to_point import receive, send
 from pprs.pipeline.selfcheck.rounding import computed_in
 
 Tensors = tuple[Tensor, ...]
@@ -46,27 +49,26 @@ class PlainPass:
             The outputs and the loss on the last stage; `None` elsewhere.
         """
         ran: dict[int, tuple[Tensors, Tensors]] = {}
-        outputs: Any = inputs
+        last = len(self.owners) - 1
         value = None
-        for number in range(len(self.owners)):
-            if not self._owns(number):
-                continue
-            if number:
-                arrived = self._arrived(number - 1, outputs)
-            else:
-                arrived = tuple(x.to(self.device) for x in inputs)
+
+        def run(number: int, *values: Tensor) -> Any:
+            nonlocal value
+            arrived = tuple(x.detach().requires_grad_(x.requires_grad) for x in values)
             outputs = self.stages[number](*(x.clone() for x in arrived))  # it may write into them
-            ran[number] = arrived, outputs if isinstance(outputs, tuple) else (outputs,)
-            if number + 1 < len(self.owners):
-                self._send(ran[number][1], number + 1)
-            else:
+            given = outputs if isinstance(outputs, tuple) else (outputs,)
+            ran[number] = arrived, given
+            if number == last:
                 value = loss(outputs)
-            self.types.update(computed_in([*ran[number][1], value]))
+            self.types.update(computed_in([*given, value]))
+            return outputs if number == last else given
+
+        stages = {number: partial(run, number) for number in self.stages}
+        outputs = forward_pass(stages, self.owners, inputs, self.device, self.group)
         for number in reversed(range(len(self.owners))):
             if self._owns(number):
                 self._backward(number, ran, value)
-        last = self._owns(len(self.owners) - 1)
-        return (outputs, value.detach()) if last and value is not None else (None, None)
+        return (outputs, None) if value is None else (outputs, value.detach())
 
     def _backward(
         self, number: int, ran: dict[int, tuple[Tensors, Tensors]], value: Tensor | None
@@ -80,7 +82,7 @@ class PlainPass:
             self._take_back(number, outputs, ran)
         if number and not self._owns(number - 1):
             gradients = [x.grad for x in arrived if x.requires_grad]
-            self._put(gradients, self.owners[number - 1])
+            send(gradients, self.owners[number - 1], self.group)
 
     def _take_back(
         self, number: int, outputs: Tensors, ran: dict[int, tuple[Tensors, Tensors]]
@@ -90,51 +92,10 @@ class PlainPass:
         if self._owns(number + 1):
             gradients = [x.grad for x in ran[number + 1][0] if x.requires_grad]
         else:
-            gradients = self._get(self.owners[number + 1])
+            gradients = [*receive(self.owners[number + 1], self.device, self.group)]
         pairs = [(x, g) for x, g in zip(needed, gradients, strict=True) if g is not None]
         if pairs:
             torch.autograd.backward([x for x, _ in pairs], [g for _, g in pairs])
 
     def _owns(self, number: int) -> bool:
         return self.owners[number] == dist.get_rank(self.group)
-
-    def _arrived(self, number: int, outputs: Any) -> Tensors:
-        """What a stage gave, as the leaves from which the next one goes on."""
-        if self._owns(number):
-            given = outputs if isinstance(outputs, tuple) else (outputs,)
-            values = [(x.detach(), x.requires_grad) for x in given]
-        else:
-            tensors = self._get(self.owners[number])
-            flags = self._get_object(self.owners[number])
-            values = [(x, f) for x, f in zip(tensors, flags, strict=True) if x is not None]
-        return tuple(x.requires_grad_(needed) for x, needed in values)
-
-    def _send(self, values: Tensors, number: int) -> None:
-        if self._owns(number):
-            return
-        self._put([x.detach() for x in values], self.owners[number])
-        self._put_object([x.requires_grad for x in values], self.owners[number])
-
-    def _put(self, values: list[Tensor | None], to: int) -> None:
-        self._put_object([None if x is None else (tuple(x.shape), x.dtype) for x in values], to)
-        for value in values:
-            if value is not None:
-                dist.send(value.contiguous(), group=self.group, group_dst=to)
-
-    def _get(self, source: int) -> list[Tensor | None]:
-        values: list[Tensor | None] = []
-        for header in self._get_object(source):
-            value = None
-            if header is not None:
-                value = torch.empty(header[0], dtype=header[1], device=self.device)
-                dist.recv(value, group=self.group, group_src=source)
-            values.append(value)
-        return values
-
-    def _put_object(self, value: object, to: int) -> None:
-        dist.send_object_list([value], group=self.group, group_dst=to)
-
-    def _get_object(self, source: int) -> Any:
-        held: list[Any] = [None]
-        dist.recv_object_list(held, group=self.group, group_src=source)
-        return held[0]

@@ -57,19 +57,19 @@ def quick_check(pair: ModelAndChain, *, gradients: bool = False) -> Agreement | 
     """
     modes = (True, True, False) if pair.trained and pair.switches else (True, True)
     single = pair.plain
-    own = pair.look("own", modes[:1] if single else modes, backward=True)
+    own = pair.run("own", modes[:1] if single else modes, "sketches")
     if own.foreign:
         raise UnlikeError(messages.foreign(own.foreign))
     still = not own.drawn and _unchanged(pair, own)
     if single and not still:
-        single, own = False, pair.look("own", modes, backward=True)
+        single, own = False, pair.run("own", modes, "sketches")
     still = still and (single or _equal(own.outputs[0], own.outputs[1]))
     if not still and not own.drawn and _unchanged(pair, own):
         return None  # it remembers something
     once = (True, *modes[2:]) if still else modes  # what does the same each time needs no second
     once = once[:1] if single else once
     gradients = gradients or not still
-    cut = pair.look("cut", once, backward=gradients)
+    cut = pair.run("cut", once, "sketches" if gradients else None)
     if own.drawn != cut.drawn or not own.sketches.keys() <= pair.held:
         return None
     if still and not single:
@@ -90,7 +90,7 @@ def _in_evaluation(pair: ModelAndChain) -> Reference | None:
     """The gradients of a model that draws numbers, or changes itself, in training only."""
     if not (pair.trained and pair.switches):
         return None
-    own = pair.look("own", (False,), backward=True)
+    own = pair.run("own", (False,), "sketches")
     if own.drawn or not _unchanged(pair, own):
         return None
     return Reference(own.sketches, own.loss, pair.precision(own), evaluating=True)

@@ -160,7 +160,8 @@ def _compared(
             seen = look(pair) or _exactly(pair)
             if right is None:
                 return _Findings(apart=seen.apart, right=seen.right)
-            rounded = pair.roundings(right.evaluating)
+            runs = pair.rounded((not right.evaluating,), "sketches", right.eps)
+            rounded = [ran.sketches for ran in runs]
             return _Findings(apart=seen.apart, rounded=rounded, state=pair.state())
     except UnlikeError as error:
         return _Findings(wrong=str(error))
