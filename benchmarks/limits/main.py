@@ -29,7 +29,7 @@ GRID = np.unique(np.geomspace(1, 1000, 61).round().astype(int))
 def sweeps() -> dict[str, Any]:
     """Times against depth on (8), and on (1)."""
     problem = problem_of("non-smooth")
-    lipschitz = simulate(problem, [*problem.methods], DEPTHS, seeds=2, limit=500_000)
+    lipschitz = simulate(problem, [*problem.methods], DEPTHS, seeds=2, limit=10_000_000)
     draw(lipschitz, IMAGES / "limits-lipschitz.png")
     problem = problem_of("smooth")
     smooth = simulate(problem, problem.default, DEPTHS)

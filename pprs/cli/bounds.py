@@ -25,6 +25,8 @@ class BoundsConfig:
     """Number Δ of nodes of the chain."""
     dimension: int = 10_000
     """Number d of parameters."""
+    width: float | None = None
+    """Gaussian width W of the subgradients, up to √d, in the convex Lipschitz regime; else √d."""
     batch: int = 1
     """Number m of examples whose mean is the objective."""
     lipschitz: float = 1.0
@@ -63,10 +65,11 @@ def bounds(config: BoundsConfig) -> list[RegimeBound]:
     return found
 
 
-def _show(found: list[RegimeBound], constants: dict[str, float], console: Any) -> None:
+def _show(found: list[RegimeBound], constants: dict[str, Any], console: Any) -> None:
     from rich.table import Table
 
-    console.print(", ".join(f"{k}={v}" for k, v in constants.items()), highlight=False)
+    given = (f"{k}={v}" for k, v in constants.items() if v is not None)
+    console.print(", ".join(given), highlight=False)
     table = Table(box=None, title="pipeline time", title_justify="left", pad_edge=False)
     for column in ("", "time", "steps", "samples", "sigma", "lr"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)

@@ -23,14 +23,15 @@ _DEEPEST = 10_000
 class SimulateConfig:
     """Run methods on a worst-case function until they are within epsilon of its minimum.
 
-    Every method has the step size, noise and samples that the theory gives it; nothing is tuned.
+    Every method has the step size, noise and samples that its proof gives it. AGD, of which nothing
+    is proved on (8), has the subgradient's step there.
     Time is pipeline time: a forward or a backward pass of one of the depth nodes takes 1.
     """
 
     function: FunctionName = "non-smooth"
     """Eq. (8), Lipschitz, or Eq. (1), β-smooth."""
     methods: tuple[MethodName, ...] = ()
-    """Which; by default subgradient and pprs on (8), gd and agd on (1)."""
+    """Which; by default subgradient, agd and pprs on (8), gd and agd on (1)."""
     depths: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
     """Numbers of nodes of the chain."""
     ratio: float | None = None

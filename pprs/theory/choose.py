@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from pprs.theory.bounds._convex import convex_bound
-from pprs.theory.bounds._nonconvex import pprs_nonconvex
+from pprs.theory.bounds._nonconvex_optimal import pprs_nonconvex_optimal
+from pprs.theory.bounds._optimal import pprs_optimal
+from pprs.theory.bounds._regimes import RegimeBound, best_unlike_pprs
 from pprs.theory.bounds._steps import Noise
 
 
@@ -20,7 +22,8 @@ class PPRSSettings:
         lr: step size $\eta$.
         momentum: `"nesterov"` for convex objectives, 0 (gradient descent) for others.
         time: pipeline time; one forward or one backward pass of one node takes 1.
-        equation: which bound proves it.
+        equation: which bound proves it, an equation or a theorem of docs/theory.md.
+        better: another method, where its guarantee takes less time.
     """
 
     iterations: int
@@ -30,12 +33,17 @@ class PPRSSettings:
     momentum: float | str
     time: float
     equation: str
+    better: RegimeBound | None = None
 
     def __str__(self) -> str:
-        return (
+        settings = (
             f"{self.iterations} steps of {self.samples} samples, sigma={self.sigma:.3g}, "
             f"lr={self.lr:.3g}, momentum={self.momentum}: time {self.time:.4g}, by {self.equation}"
         )
+        if self.better is None:
+            return settings
+        method, bound = self.better.method, self.better.bound
+        return f"{settings}; {method} takes less, {bound.time:.4g}, by {bound.equation}"
 
 
 def choose(
@@ -50,11 +58,13 @@ def choose(
     convex: bool = True,
     gap: float | None = None,
     goldstein_radius: float | None = None,
+    width: float | None = None,
 ) -> PPRSSettings:
     r"""Settings with which PPRS reaches a precision in expectation, and their time.
 
-    For a convex objective the precision is $\mathbb{E} f(\theta_T) - f(\theta^*)$, by Eq. (13).
-    Without convexity it is the norm of a Goldstein gradient at the best step, by Eq. (22).
+    For a convex objective the precision is $\mathbb{E} f(\theta_T) - f(\theta^*)$, and T, K and
+    sigma are those of least time for the given depth, by Theorem 3 of docs/theory.md. Without
+    convexity it is the norm of a Goldstein gradient at the best step, and they are by Theorem 6.
 
     Args:
         epsilon: precision $\varepsilon > 0$, at most `lipschitz` without convexity.
@@ -68,27 +78,34 @@ def choose(
         convex: whether the objective is convex.
         gap: $D > 0$, how far the start lies above the minimum; others need it.
         goldstein_radius: $r > 0$, how far from $\theta_t$ gradients count; others need it.
+        width: Gaussian width $0 < W \le \sqrt d$ of the subgradients of a convex objective, from
+            `bounds.sampled_width` or a closed form; $\sqrt d$ by default, which always holds.
 
     Raises:
-        ValueError: for an argument that is absent or out of its range, or a number of steps or
-            a time that is no floating-point number.
+        ValueError: for an argument that is absent or out of its range, a width without convexity,
+            or a number of steps or a time that is no floating-point number.
 
     Example:
         >>> print(choose(epsilon=0.1, dimension=16, depth=20, lipschitz=1.0, radius=1.0))
-        69 steps of 18 samples, sigma=0.00714, lr=0.00714, momentum=nesterov: time 5106, by Eq. (14)
+        69 steps of 8 samples, sigma=0.0064, lr=0.00802, momentum=nesterov: time 3726, by Theorem 3
     """
+    better = None
     if convex:
-        bound = convex_bound(
-            lipschitz=lipschitz,
-            radius=_given(convex, radius=radius),
-            epsilon=epsilon,
-            dimension=dimension,
-            depth=depth,
-            batch=batch,
-            noise=noise,
-        )
+        given: dict[str, Any] = {
+            "lipschitz": lipschitz,
+            "radius": _given(convex, radius=radius),
+            "epsilon": epsilon,
+            "dimension": dimension,
+            "depth": depth,
+            "batch": batch,
+        }
+        bound = pprs_optimal(**given, noise=noise, width=width)
+        other = best_unlike_pprs(**given)
+        better = other if other.bound.time < bound.time else None
+    elif width is not None:
+        raise ValueError(f"width must be left out with convex=False, got {width!r}")
     else:
-        bound = pprs_nonconvex(
+        bound = pprs_nonconvex_optimal(
             lipschitz=lipschitz,
             gap=_given(convex, gap=gap),
             epsilon=epsilon,
@@ -98,7 +115,7 @@ def choose(
             batch=batch,
             noise=noise,
         )
-    return PPRSSettings(**{**asdict(bound), "momentum": bound.momentum or 0.0})
+    return PPRSSettings(**{**asdict(bound), "momentum": bound.momentum or 0.0}, better=better)
 
 
 def _given(convex: bool, **value: float | None) -> float:

@@ -251,10 +251,8 @@ class PipeDream:
     r"""Asynchronous descent with delayed gradients, as PipeDream's: the pipeline never drains.
 
     A pass starts every `period`, at the newest parameters; gradients are applied as they arrive.
-    On a chain of unit nodes they are $\tau = \Delta - 1$ steps old. For convex functions
-    $\langle g_{t-\tau}, \theta_t - \theta_{t-\tau} \rangle$ adds at most $\eta \tau L^2$ to every
-    step of the subgradient method's proof, so that $\eta = R/(L\sqrt{T(2\tau + 1)})$ reaches
-    $LR\sqrt{(2\tau + 1)/T}$.
+    On a chain of unit nodes they are $\tau = \Delta - 1$ steps old; `bounds.delayed_gradients` has
+    the step that is proved for convex functions.
 
     Args:
         lr: step size $\eta > 0$.

@@ -9,8 +9,14 @@ from typing import Any, Literal, TypeAlias
 
 from pprs._arguments import counts
 from pprs.theory import methods
-from pprs.theory.bounds import lower_nonsmooth, lower_smooth_convex, subgradient
-from pprs.theory.choose import choose
+from pprs.theory.bounds import (
+    Bound,
+    delayed_gradients,
+    lower_nonsmooth,
+    lower_smooth_convex,
+    pprs_convex,
+    subgradient,
+)
 from pprs.theory.objective import Objective
 from pprs.theory.sweep import MethodAt
 from pprs.theory.worst_case import NonSmooth, SmoothConvex
@@ -95,12 +101,11 @@ def lipschitz_problem(ratio: float, pairs: int, coordinates: int) -> Problem:
     """
     function = NonSmooth(1.0, 1.0, pairs, coordinates)
     constants: dict[str, Any] = {"lipschitz": 1.0, "radius": 1.0, "epsilon": 1 / ratio}
-    descent = subgradient(**constants, depth=1)
-    lr, steps = descent.lr, descent.iterations
-    assert lr is not None  # only lower bounds lack settings
-    assert steps is not None
-    smoothed = choose(**constants, dimension=function.dimension, depth=1)
+    lr = _lr(subgradient(**constants, depth=1))
+    smoothed = pprs_convex(**constants, dimension=function.dimension, depth=1)
     sigma, samples = smoothed.sigma, smoothed.samples
+    assert sigma is not None
+    assert samples is not None
     return Problem(
         name=f"function (8), k = {pairs}, l = {coordinates}, LR/ε = {ratio:g}",
         objective=function.chain(1),
@@ -109,12 +114,13 @@ def lipschitz_problem(ratio: float, pairs: int, coordinates: int) -> Problem:
         lower=lambda depth: lower_nonsmooth(**constants, depth=depth).time,
         methods={
             "subgradient": lambda _: methods.SubgradientDescent(lr),
-            "pprs": lambda _: methods.PPRS(smoothed.lr, sigma=sigma, samples=samples),
+            # Nothing is proved of AGD here, so no step is its own: it has the subgradient's.
+            "agd": lambda _: methods.Accelerated(lr),
+            "pprs": lambda _: methods.PPRS(_lr(smoothed), sigma=sigma, samples=samples),
             "randomized-smoothing": lambda _: methods.RandomizedSmoothing(1.0, 1.0, samples),
-            # √(2Δ - 1) times the step that is proved for gradients that are Δ - 1 steps old.
-            "pipedream": lambda d: methods.PipeDream(1 / math.sqrt(steps * (2 * d - 1))),
+            "pipedream": lambda d: methods.PipeDream(_lr(delayed_gradients(**constants, depth=d))),
         },
-        default=("subgradient", "pprs"),
+        default=("subgradient", "agd", "pprs"),
     )
 
 
@@ -142,3 +148,8 @@ def beta_smooth_problem(ratio: float, pairs: int | None = None) -> Problem:
         },
         default=("gd", "agd"),
     )
+
+
+def _lr(bound: Bound) -> float:
+    assert bound.lr is not None  # only lower bounds lack settings
+    return bound.lr

@@ -8,10 +8,13 @@ from pprs.cli.bounds import BoundsConfig
 from pprs.theory.bounds import (
     accelerated,
     all_bounds,
+    delayed_gradients,
     lower_smooth_convex,
     lower_smooth_nonconvex,
     pprs_convex,
     pprs_nonconvex,
+    pprs_optimal,
+    randomized_smoothing,
     subgradient,
 )
 
@@ -31,6 +34,7 @@ def test_every_regime_is_there_with_the_constants_it_depends_on():
         epsilon=0.02,
         depth=7,
         dimension=50,
+        width=4.0,
         lipschitz=3.0,
         smoothness=5.0,
         radius=2.0,
@@ -43,7 +47,12 @@ def test_every_regime_is_there_with_the_constants_it_depends_on():
     assert found["convex, β-smooth", "AGD"] == accelerated(**smooth)
     plain = dict(lipschitz=3.0, radius=2.0, epsilon=0.02, depth=7)
     assert found["convex, Lipschitz", "subgradient"] == subgradient(**plain)
-    assert found["convex, Lipschitz", "PPRS"] == pprs_convex(**plain, dimension=50)
+    assert found["convex, Lipschitz", "delayed gradients"] == delayed_gradients(**plain)
+    older = randomized_smoothing(**plain, dimension=50)
+    assert found["convex, Lipschitz", "randomized smoothing"] == older
+    assert found["convex, Lipschitz", "PPRS"] == pprs_convex(**plain, dimension=50, width=4.0)
+    least = pprs_optimal(**plain, dimension=50, width=4.0)
+    assert found["convex, Lipschitz", "PPRS, least time"] == least
     smooth = dict(smoothness=5.0, gap=4.0, epsilon=0.02, depth=7)
     assert found["non-convex, β-smooth", "any"] == lower_smooth_nonconvex(**smooth)
     plain = dict(lipschitz=3.0, gap=4.0, epsilon=0.02, depth=7, dimension=50)
@@ -108,6 +117,7 @@ def test_the_command_prints_and_writes_all_bounds(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--epsilon", "0"], "epsilon must be a finite number above 0, got 0.0"),
+        (["--dimension", "9", "--width", "4"], "width must be at most sqrt(dimension) = 3,"),
         (["--depth", "0"], "depth must be an integer of at least 1, got 0"),
         (["--json", "nowhere/file.json"], "nowhere is not a folder"),
         (["--epsilon", "1e-200"], "1e-200"),

@@ -13,9 +13,11 @@ SMALL = dict(ratio=40.0, pairs=1, coordinates=10, depths=(20, 1, 4))
 def test_times_grow_as_the_theory_says_on_the_lipschitz_function():
     found = run(SimulateConfig(**SMALL, seeds=2))
     assert found.depths == (1, 4, 20)
-    descent, smoothed = found.sweeps
+    descent, accelerated, smoothed = found.sweeps
     assert descent.fit().exponent == pytest.approx(1)
     assert smoothed.fit().exponent < 0.9
+    # Nothing is proved of AGD here, but it is faster than what it shares its step with.
+    assert (accelerated.times < descent.times).all()
     assert smoothed.times.shape == (3, 2)
     assert descent.times.shape == (3, 1)  # it draws nothing that a seed could change
     # What does not depend on the depth is the K passes of every step.
@@ -34,7 +36,7 @@ def test_accelerated_descent_stays_within_a_constant_of_the_lower_bound():
 
 def test_all_methods_run_and_files_are_written(tmp_path, capsys):
     numbers, picture = tmp_path / "s.json", tmp_path / "s.png"
-    names = ["subgradient", "pprs", "randomized-smoothing", "pipedream"]
+    names = ["subgradient", "agd", "pprs", "randomized-smoothing", "pipedream"]
     options = [
         "--ratio",
         "30",
@@ -93,7 +95,7 @@ def test_what_is_not_reached_is_shown_as_infinite(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--methods", "agd"], "methods agd do not fit a non-smooth function: choose from sub"),
+        (["--methods", "gd"], "methods gd do not fit a non-smooth function: choose from sub"),
         (["--depths", "0"], "depths must be an integer of at least 1, got 0"),
         (["--ratio", "-1"], "ratio must be a finite number above 0, got -1.0"),
         (["--plot", "x.doc"], "must end in .png, .svg, .pdf"),

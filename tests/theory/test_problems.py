@@ -1,9 +1,7 @@
-import math
-
 import pytest
 
 from pprs.theory import methods
-from pprs.theory.bounds import pprs_convex, subgradient
+from pprs.theory.bounds import delayed_gradients, pprs_convex, subgradient
 from pprs.theory.problems import beta_smooth_problem, lipschitz_problem
 
 
@@ -15,9 +13,10 @@ def test_every_method_on_the_lipschitz_function_has_the_settings_of_its_bound():
     chosen = {name: method(5) for name, method in problem.methods.items()}
     assert chosen == {
         "subgradient": methods.SubgradientDescent(descent.lr),
+        "agd": methods.Accelerated(descent.lr),
         "pprs": methods.PPRS(smoothed.lr, sigma=smoothed.sigma, samples=smoothed.samples),
         "randomized-smoothing": methods.RandomizedSmoothing(1.0, 1.0, smoothed.samples),
-        "pipedream": methods.PipeDream(1 / math.sqrt(descent.iterations * 9)),
+        "pipedream": methods.PipeDream(delayed_gradients(**constants, depth=5).lr),
     }
     assert [name for name, m in chosen.items() if m.random] == ["pprs", "randomized-smoothing"]
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from pprs.theory.bounds import exact_coordinates
 from pprs.theory.methods import Accelerated
 from pprs.theory.worst_case import NonSmooth, SmoothConvex, SmoothNonconvex
 from pprs.theory.zero_chain import fastest_growth, growth_of
@@ -25,7 +26,8 @@ def test_no_coordinate_appears_sooner_than_equation_3_allows(function, depth):
     lr = 0.1 if function == "(1)" else 200.0
     fastest = fastest_growth(objective, until, lr)
     for time, count in zip(fastest.times, fastest.coordinates, strict=True):
-        assert count <= limit(time, depth) <= 2 * (time - 1) / depth + 1
+        exact = exact_coordinates(time=time, depth=depth)
+        assert count <= exact <= limit(time, depth) <= 2 * (time - 1) / depth + 1
     # ... and the bound is nearly reached: two coordinates in 2Δ - 1 units of time.
     assert fastest.coordinates[-1] >= 2 * math.floor(until / (2 * depth - 1)) - 1 >= 9
 
@@ -51,7 +53,7 @@ def test_equation_3_counts_the_path_of_function_8_and_not_its_maximum(depth):
     function, until = NonSmooth(lipschitz=1.0, radius=1.0, pairs=9, coordinates=9), 10 * depth
     path = fastest_growth(function.chain(depth), until, among=19)
     for time, count in zip(path.times, path.coordinates, strict=True):
-        assert count <= limit(time, depth)
+        assert count <= exact_coordinates(time=time, depth=depth, last_first=True)
     assert path.coordinates[-1] >= 9
     everything = fastest_growth(function.chain(depth), until)
     over = [

@@ -16,6 +16,7 @@ Args:
     iterations: number $T \ge 1$ of steps.
     samples: number $K \ge 1$ of perturbations in a step.
     sigma: standard deviation $\gamma > 0$ of the perturbations.
+    width: Gaussian width $0 < W \le \sqrt d$ of the subgradients, for convex objectives.
     time: pipeline time $t \ge 0$; one forward or one backward pass of one node takes 1.
     printed: the equation as the source has it, slips included; by default the form that is proved.
 
@@ -30,6 +31,8 @@ from pprs.theory.bounds._beta_smooth import (
     gradient_descent_nonconvex,
 )
 from pprs.theory.bounds._convex import pprs_convex, pprs_gap, subgradient, time_bound_14
+from pprs.theory.bounds._delayed import delayed_gradients
+from pprs.theory.bounds._duchi import randomized_smoothing
 from pprs.theory.bounds._finite_sums import (
     finite_sum_example,
     finite_sum_gpipe,
@@ -38,6 +41,7 @@ from pprs.theory.bounds._finite_sums import (
 )
 from pprs.theory.bounds._lower import (
     coordinates,
+    exact_coordinates,
     gap_nonsmooth,
     gap_smooth_convex,
     lower_nonsmooth,
@@ -54,17 +58,24 @@ from pprs.theory.bounds._nonconvex import (
     tail_bounds,
     time_scale_23,
 )
-from pprs.theory.bounds._regimes import RegimeBound, all_bounds
+from pprs.theory.bounds._nonconvex_optimal import pprs_nonconvex_optimal
+from pprs.theory.bounds._optimal import pprs_optimal, sharp_gap
+from pprs.theory.bounds._regimes import RegimeBound, all_bounds, best_unlike_pprs
 from pprs.theory.bounds._result import Bound
 from pprs.theory.bounds._steps import Noise
+from pprs.theory.bounds._width import Width, sampled_width, width_of_pieces, width_of_rank
 
 __all__ = [
     "Bound",
     "Noise",
     "RegimeBound",
+    "Width",
     "accelerated",
     "all_bounds",
+    "best_unlike_pprs",
     "coordinates",
+    "delayed_gradients",
+    "exact_coordinates",
     "finite_sum_example",
     "finite_sum_gpipe",
     "finite_sum_shared",
@@ -82,6 +93,11 @@ __all__ = [
     "pprs_convex",
     "pprs_gap",
     "pprs_nonconvex",
+    "pprs_nonconvex_optimal",
+    "pprs_optimal",
+    "randomized_smoothing",
+    "sampled_width",
+    "sharp_gap",
     "smoothed_gradient_bound",
     "subgradient",
     "tail",
@@ -89,4 +105,6 @@ __all__ = [
     "time_bound_14",
     "time_bound_finite_sum",
     "time_scale_23",
+    "width_of_pieces",
+    "width_of_rank",
 ]

@@ -8,6 +8,7 @@ from pprs._arguments import counts, finite, positive
 from pprs.theory.bounds._noisy import lemma1
 from pprs.theory.bounds._result import Bound
 from pprs.theory.bounds._steps import Noise, chain_time, perturbations, whole
+from pprs.theory.bounds._width import root_or_width
 
 # From here on the form of Lemma 1 that is proved gives the 7/2 of Eq. (13).
 _PROVED = 8
@@ -44,6 +45,7 @@ def pprs_gap(
     iterations: int,
     sigma: float,
     samples: int,
+    width: float | None = None,
     printed: bool = False,
 ) -> float:
     r"""Bound on $\mathbb{E} f(\theta_T) - f(\theta^*)$ for PPRS on a convex objective, Eq. (12).
@@ -53,10 +55,11 @@ def pprs_gap(
     takes the lemma for any point x.
 
     Args:
+        width: W, above 0, which takes the place of $\sqrt d$ (Theorem 2 of docs/theory.md).
         printed: with Eq. (11) for Lemma 1, as the source has it.
     """
     positive(lipschitz=lipschitz, radius=radius, sigma=sigma)
-    counts(dimension=dimension, iterations=iterations, samples=samples)
+    counts(iterations=iterations, samples=samples)
     smoothed = lemma1(
         smoothness=lipschitz / sigma,
         radius=radius,
@@ -64,17 +67,28 @@ def pprs_gap(
         step=iterations,
         printed=printed,
     )
-    return smoothed + lipschitz * sigma * math.sqrt(dimension)
+    return smoothed + lipschitz * sigma * root_or_width(dimension, width)
 
 
 def pprs_convex(
-    *, lipschitz: float, radius: float, epsilon: float, dimension: int, depth: int
+    *,
+    lipschitz: float,
+    radius: float,
+    epsilon: float,
+    dimension: int,
+    depth: int,
+    width: float | None = None,
 ) -> Bound:
     r"""PPRS on a Lipschitz convex objective, with the settings of Eq. (13).
 
     $\gamma = Rd^{-1/4}/(T+1)$ and $K = \lceil (T+1)/\sqrt d \rceil$ turn Eq. (12) into
     $\frac72 LRd^{1/4}/(T+1)$. With the form of `lemma1` that is proved, this holds for
     $T \ge 8$; before that, the T here is at most one larger than with the printed one.
+    (`pprs_optimal` has the settings of least time.)
+
+    Args:
+        width: W, above 0, which takes the place of $\sqrt d$: $\gamma = R/(\sqrt W(T+1))$ and
+            $K = \lceil (T+1)/W \rceil$.
 
     Returns:
         The smallest such T and its time $2T(K + \Delta - 1)$; $T = 0$ for
@@ -93,6 +107,7 @@ def pprs_convex(
         depth=depth,
         batch=1,
         noise="shared",
+        width=width,
     )
 
 
@@ -103,6 +118,7 @@ def time_bound_14(
     epsilon: float,
     dimension: int,
     depth: int,
+    width: float | None = None,
     printed: bool = False,
 ) -> float:
     r"""The right side of Eq. (14), an upper bound on the time of `pprs_convex`.
@@ -115,13 +131,17 @@ def time_bound_14(
 
     The source leaves out the term in the middle, as if $T(T+1)$ were at most $a^2$. For
     $a \le 8$, where one more step may be needed, $a + 1$ takes the place of a.
+
+    Args:
+        width: W, above 0, which takes the place of $\sqrt d$.
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
-    counts(dimension=dimension, depth=depth)
-    steps, following = fewer_than(lipschitz, radius, epsilon, dimension)
+    counts(depth=depth)
+    spread = root_or_width(dimension, width)
+    steps, following = fewer_than(lipschitz, radius, epsilon, spread)
     if printed:
-        steps = following = 3.5 * lipschitz * radius / epsilon * dimension**0.25
-    time = 2 * steps * (following / math.sqrt(dimension) + depth)
+        steps = following = 3.5 * lipschitz * radius / epsilon * math.sqrt(spread)
+    time = 2 * steps * (following / spread + depth)
     return finite("time", time, lipschitz=lipschitz, radius=radius, epsilon=epsilon, depth=depth)
 
 
@@ -134,13 +154,15 @@ def convex_bound(
     depth: int,
     batch: int,
     noise: Noise,
+    width: float | None = None,
 ) -> Bound:
     """PPRS for the mean of m convex examples, with shared noise or each example's own."""
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
-    counts(dimension=dimension, depth=depth)
-    iterations = _iterations(lipschitz, radius, epsilon, dimension)
-    samples, rows = perturbations((iterations + 1) / math.sqrt(dimension), batch, noise)
-    sigma = radius * dimension**-0.25 / (iterations + 1)
+    counts(depth=depth)
+    spread = root_or_width(dimension, width)
+    iterations = _iterations(lipschitz, radius, epsilon, spread)
+    samples, rows = perturbations((iterations + 1) / spread, batch, noise)
+    sigma = radius / math.sqrt(spread) / (iterations + 1)
     return Bound(
         time=chain_time(iterations, rows, depth),
         equation="Eq. (14)" if batch == 1 else f"Eq. (14), noise={noise!r}",
@@ -152,10 +174,10 @@ def convex_bound(
     )
 
 
-def _iterations(lipschitz: float, radius: float, epsilon: float, dimension: int) -> int:
+def _iterations(lipschitz: float, radius: float, epsilon: float, spread: float) -> int:
     if epsilon >= lipschitz * radius:
         return 0
-    scale = lipschitz * radius * dimension**0.25
+    scale = lipschitz * radius * math.sqrt(spread)
     wanted = 3.5 * scale / epsilon
     iterations = whole("iterations", wanted, lipschitz=lipschitz, epsilon=epsilon) - 1
     while iterations < _PROVED and scale * _unit_gap(iterations) > epsilon:
@@ -164,7 +186,7 @@ def _iterations(lipschitz: float, radius: float, epsilon: float, dimension: int)
 
 
 def _unit_gap(iterations: int) -> float:
-    """Eq. (12) in units of $LRd^{1/4}$, before K is rounded up."""
+    r"""Eq. (12) in units of $LR\sqrt W$, before K is rounded up."""
     return pprs_gap(
         lipschitz=1.0,
         radius=1.0,
@@ -176,9 +198,9 @@ def _unit_gap(iterations: int) -> float:
 
 
 def fewer_than(
-    lipschitz: float, radius: float, epsilon: float, dimension: int
+    lipschitz: float, radius: float, epsilon: float, spread: float
 ) -> tuple[float, float]:
-    """Numbers that T and T + 1 of a convex bound do not exceed."""
-    wanted = 3.5 * lipschitz * radius / epsilon * dimension**0.25
+    r"""Numbers that T and T + 1 of a convex bound do not exceed; the spread is $\sqrt d$ or W."""
+    wanted = 3.5 * lipschitz * radius / epsilon * math.sqrt(spread)
     steps = wanted if wanted > _PROVED else wanted + 1
     return steps, steps + 1

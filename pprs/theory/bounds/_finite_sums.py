@@ -83,7 +83,7 @@ def time_bound_finite_sum(
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(dimension=dimension, depth=depth)
-    steps, following = fewer_than(lipschitz, radius, epsilon, dimension)
+    steps, following = fewer_than(lipschitz, radius, epsilon, math.sqrt(dimension))
     # One perturbation of each example more than any variance asks for: the rounding.
     _, rounding = perturbations(1.0, batch, noise)
     rows = following / math.sqrt(dimension) * (batch if noise == "shared" else 1)

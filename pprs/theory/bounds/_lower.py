@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from pprs._arguments import counts, finite, non_negative, positive
 from pprs.theory.bounds._result import Bound
+from pprs.theory.objective import Array
 
 # Carmon et al. (2017), Lemma 3: their function of n coordinates falls by at most 12 n and is
 # 152-smooth, and its gradient is longer than 1 while the last coordinate is 0.
 _CARMON = 12 * 152
+_ABOVE = 1 + 1e-12  # 1, and what rounding may add
 
 
 def coordinates(*, time: float, depth: int) -> tuple[int, float]:
@@ -31,36 +35,84 @@ def coordinates(*, time: float, depth: int) -> tuple[int, float]:
     return exact, 2 * (time - 1) / depth + 1
 
 
-def gap_smooth_convex(*, smoothness: float, radius: float, time: float, depth: int) -> float:
+def exact_coordinates(*, time: float, depth: int, last_first: bool = False) -> int:
+    r"""How many coordinates can be non-zero, counted pass by pass: Theorem 4 of docs/theory.md.
+
+    From the first one, at time 1, on the two ends of the chain find one each in every
+    $2\Delta - 1$ units of time: about half as many as Eq. (3) allows.
+
+    Args:
+        last_first: whether the last node finds the first coordinate, as for the path of Eq. (8);
+            else the first node does, as for Eqs. (1) and (6).
+    """
+    non_negative(time=time)
+    counts(depth=depth)
+    if time < 1 or depth == 1:
+        return math.floor(time)
+    trips, rest = divmod(time - 1, 2 * depth - 1)
+    return 1 + 2 * int(trips) + (rest >= depth - last_first)
+
+
+def _first_time(coordinate: int, depth: int) -> float:
+    """The first time at which so many can be non-zero, where the first node finds the first."""
+    if coordinate < 1 or depth == 1:
+        return float(coordinate)
+    trips, one = divmod(coordinate - 1, 2)
+    return 1.0 + trips * (2 * depth - 1) + one * depth
+
+
+def gap_smooth_convex(
+    *, smoothness: float, radius: float, time: float, depth: int, printed: bool = False
+) -> float:
     r"""The precision that no procedure beats at a time, $\beta$-smooth and convex, Eq. (5).
 
-    $3\beta R^2 / (32 (k_t + 1)^2)$ with $k_t = 2(t-1)/\Delta + 1$, or 0 for $t < 1$.
+    $\frac{3\beta R^2}{4(2i+1)(4i+3)}$ with the i coordinates of `exact_coordinates`, on Eq. (1)
+    with $k = i$: no other k gives more (Theorem 4 of docs/theory.md).
+
+    Args:
+        printed: $3\beta R^2 / (32 (k_t + 1)^2)$ with $k_t = 2(t-1)/\Delta + 1$, or 0 for $t < 1$.
 
     Returns:
         A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of high enough dimension.
     """
     positive(smoothness=smoothness, radius=radius)
     _, reached = coordinates(time=time, depth=depth)
-    scaled = radius / (reached + 1)
-    gap = 3 / 32 * smoothness * scaled * scaled
-    return finite("gap", gap, smoothness=smoothness, radius=radius)
+    if printed:
+        share = 3 / 32 / (reached + 1) ** 2
+    else:
+        found = exact_coordinates(time=time, depth=depth)
+        share = 3 / 4 / (2 * found + 1) / (4 * found + 3)
+    return finite("gap", smoothness * radius * share * radius, smoothness=smoothness, radius=radius)
 
 
-def lower_smooth_convex(*, smoothness: float, radius: float, epsilon: float, depth: int) -> Bound:
+def lower_smooth_convex(
+    *, smoothness: float, radius: float, epsilon: float, depth: int, printed: bool = False
+) -> Bound:
     r"""Time that every procedure needs for $\beta$-smooth convex objectives, from Eq. (5).
 
     The first t at which `gap_smooth_convex` is at most $\varepsilon$.
 
+    Args:
+        printed: with Eq. (5) as the source has it.
+
     Example:
-        >>> round(lower_smooth_convex(smoothness=1.0, radius=1.0, epsilon=1e-4, depth=10).time)
-        144
+        >>> lower_smooth_convex(smoothness=1.0, radius=1.0, epsilon=1e-4, depth=10).time
+        277.0
     """
     positive(smoothness=smoothness, radius=radius, epsilon=epsilon)
     counts(depth=depth)
-    wanted = radius * math.sqrt(3 / 32 * (smoothness / epsilon))  # of k_t + 1
-    time = max(1.0, 1 + depth / 2 * (wanted - 2)) if wanted > 1 else 0.0
-    finite("time", time, smoothness=smoothness, radius=radius, epsilon=epsilon, depth=depth)
-    return Bound(time=time, equation="Eq. (5)")
+    given = {"smoothness": smoothness, "radius": radius, "epsilon": epsilon, "depth": depth}
+    if printed:
+        wanted = radius * math.sqrt(3 / 32 * (smoothness / epsilon))  # of k_t + 1
+        time = max(1.0, 1 + depth / 2 * (wanted - 2)) if wanted > 1 else 0.0
+        return Bound(time=finite("time", time, **given), equation="Eq. (5)")
+    least = finite("time", 3 / 4 * (smoothness / epsilon) * radius * radius / _ABOVE, **given)
+    # The coordinates i that leave a gap above ε have (2i + 1)(4i + 3) < least.
+    found = math.ceil((math.sqrt(1 + 8 * least) - 5) / 8)
+    while found >= 0 and (2 * found + 1) * (4 * found + 3) >= least:
+        found -= 1
+    time = _first_time(found + 1, depth)
+    return Bound(time=finite("time", time, **given), equation="Eq. (5), Theorem 4")
 
 
 def lower_smooth_nonconvex(
@@ -68,13 +120,14 @@ def lower_smooth_nonconvex(
 ) -> Bound:
     r"""Time that every procedure needs to a gradient of norm $\varepsilon$, Eq. (7).
 
-    $1 + \Delta(n-1)/2$, with n the largest odd number of at most $\beta D/(c\varepsilon^2)$, and
-    $c = 12 \cdot 152$ from Carmon et al. (2017). A function of n coordinates needs n whole
-    coordinates, and Eq. (6) an odd number; Eq. (7) leaves the rounding out and so claims more.
+    $1 + (2\Delta-1)(n-1)/2$ (n for one node), with n the largest odd number of at most
+    $\beta D/(c\varepsilon^2)$, and $c = 12 \cdot 152$ from Carmon et al. (2017): the time of
+    the n-th coordinate, Theorem 4 of docs/theory.md. It takes n whole coordinates,
+    and Eq. (6) an odd number; Eq. (7) leaves the rounding out.
 
     Args:
         epsilon: norm $\varepsilon > 0$ of the gradient.
-        printed: Eq. (7) as the source has it, without rounding.
+        printed: Eq. (7) as the source has it, $1 + \Delta(n-1)/2$ with n not rounded.
 
     Returns:
         The bound; its time is 0 where n would be below 1 and nothing can be said.
@@ -88,53 +141,105 @@ def lower_smooth_nonconvex(
         gap=gap,
         epsilon=epsilon,
     )
-    length = ratio if printed else 2 * math.floor((ratio - 1) / 2) + 1
-    time = 1 + depth / 2 * (length - 1) if printed or length >= 1 else 0.0
+    if printed:
+        time = 1 + depth / 2 * (ratio - 1)
+    else:
+        time = _first_time(max(0, 2 * math.floor((ratio - 1) / 2) + 1), depth)
     finite("time", time, smoothness=smoothness, gap=gap, epsilon=epsilon, depth=depth)
-    return Bound(time=time, equation="Eq. (7)")
+    return Bound(time=time, equation="Eq. (7)" if printed else "Eq. (7), Theorem 4")
 
 
-def gap_nonsmooth(*, lipschitz: float, radius: float, time: float, depth: int) -> float:
+def gap_nonsmooth(
+    *, lipschitz: float, radius: float, time: float, depth: int, printed: bool = False
+) -> float:
     r"""The precision that no procedure beats at a time, for Lipschitz convex objectives, Eq. (10).
 
-    $\frac{RL}{36} \sqrt{(1 + t/\Delta)^{-2} + (1 + t)^{-1}}$.
+    Theorem 5 of docs/theory.md, on functions like Eq. (8) with the constants that say most: with
+    $l = \lfloor t \rfloor + 1$, k the half of `exact_coordinates`, rounded up, and
+    $x = (\gamma/\delta)^2$,
+
+    $$ LR \max_{x \ge 0} \frac{\frac{x}{2k} + \frac1l}{2\sqrt S (G + \sqrt S)}, \quad
+       S = \frac{(2k+1)x}{4k^2} + \frac1l, \quad
+       G^2 = \Big(8k + 1 + \frac2k + \frac1{4k^2}\Big) x + 1. $$
+
+    Args:
+        printed: $\frac{RL}{36} \sqrt{(1 + t/\Delta)^{-2} + (1 + t)^{-1}}$, as the source has it.
 
     Returns:
-        A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of high enough dimension.
+        A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of high enough dimension:
+        $2k + 1 + l$.
     """
     positive(lipschitz=lipschitz, radius=radius)
     non_negative(time=time)
     counts(depth=depth)
-    gap = lipschitz * radius / 36 * _decay(time, depth)
-    return finite("gap", gap, lipschitz=lipschitz, radius=radius)
+    share = _decay(time, depth) / 36 if printed else _sharp_decay(time, depth)
+    return finite("gap", lipschitz * radius * share, lipschitz=lipschitz, radius=radius)
 
 
-def lower_nonsmooth(*, lipschitz: float, radius: float, epsilon: float, depth: int) -> Bound:
+def lower_nonsmooth(
+    *, lipschitz: float, radius: float, epsilon: float, depth: int, printed: bool = False
+) -> Bound:
     r"""Time that every procedure needs for Lipschitz convex objectives: Eq. (10), inverted.
 
-    Example:
-        >>> round(lower_nonsmooth(lipschitz=1.0, radius=1.0, epsilon=1e-3, depth=10).time)
-        859
-    """
-    from scipy.optimize import brentq
+    Until the whole number n of units of time for which `gap_nonsmooth` first is at most
+    $\varepsilon$, no procedure is there.
 
+    Args:
+        printed: with Eq. (10) as the source has it.
+
+    Example:
+        >>> lower_nonsmooth(lipschitz=1.0, radius=1.0, epsilon=1e-3, depth=10).time
+        249000.0
+    """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(depth=depth)
-    target = 36 * (epsilon / lipschitz) / radius
+    ratio = lipschitz / epsilon * radius
+    finite("time", ratio * ratio + depth * ratio, lipschitz=lipschitz, epsilon=epsilon, depth=depth)
+    if printed:
+        return Bound(time=_first_below(36 / ratio, depth), equation="Eq. (10)")
+    high = 1
+    while _sharp_decay(high, depth) * ratio > _ABOVE:
+        high *= 2
+    low = -1  # the precision is not reached before low + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _sharp_decay(middle, depth) * ratio > _ABOVE:
+            low = middle
+        else:
+            high = middle
+    return Bound(time=float(low + 1), equation="Eq. (10), Theorem 5")
+
+
+def _first_below(target: float, depth: int) -> float:
+    from scipy.optimize import brentq
+
     if target >= math.sqrt(2):
-        return Bound(time=0.0, equation="Eq. (10)")
-    # Here the squares of both terms are below half of target**2.
-    late = finite(
-        "time",
-        2 * max(1 / target / target, depth / target) + 1 if target else math.inf,
-        lipschitz=lipschitz,
-        radius=radius,
-        epsilon=epsilon,
-        depth=depth,
-    )
-    time = brentq(lambda t: math.log(_decay(t, depth) / target), 0.0, late, rtol=1e-14)
-    return Bound(time=float(time), equation="Eq. (10)")
+        return 0.0
+    # At this time the squares of both terms are below half of target**2.
+    late = 2 * max(1 / target / target, depth / target) + 1
+    return float(brentq(lambda t: math.log(_decay(t, depth) / target), 0.0, late, rtol=1e-14))
 
 
 def _decay(time: float, depth: int) -> float:
     return math.hypot(1 / (1 + time / depth), 1 / math.sqrt(1 + time))
+
+
+def _sharp_decay(time: float, depth: int) -> float:
+    """Theorem 5 in units of LR. Every x gives a bound, so that the search may end anywhere."""
+    found = exact_coordinates(time=time, depth=depth, last_first=True)
+    k, count = float(max(1, (found + 1) // 2)), math.floor(time) + 1.0
+    steepest = 8 * k + 1 + 2 / k + 1 / (4 * k * k)
+
+    def gap(x: Array) -> Array:
+        square = (2 * k + 1) / (4 * k * k) * x + 1 / count
+        root = np.sqrt(square)
+        return np.asarray(
+            (x / (2 * k) + 1 / count) / (2 * root * (np.sqrt(steepest * x + 1) + root))
+        )
+
+    best = 0.0  # as a logarithm, of x in units of k / count
+    for reach in (35.0, 1.0, 0.03):
+        tried = best + np.linspace(-reach, reach, 71)
+        best = float(tried[np.argmax(gap(np.exp(tried) * k / count))])
+    ends = np.array([0.0, math.exp(best) * k / count])
+    return float(np.max(gap(ends)))

@@ -51,11 +51,15 @@ def smoothed_gradient_bound(
     samples: int,
     iterations: int,
     dimension: int,
+    printed: bool = False,
 ) -> float:
     r"""Bound on $\min_{t<T} \mathbb{E}\|\nabla f^\gamma(\theta_t)\|^2$ for PPRS, Eq. (19).
 
-    `lemma2` with $\beta = L/\gamma$, noise $L/\sqrt K$ and a gap of $D + 2\gamma L\sqrt d$:
-    smoothing moves both the start's value and the minimum by at most $\gamma L\sqrt d$.
+    `lemma2` with $\beta = L/\gamma$, noise $L/\sqrt K$ and a gap of $D + \gamma L\sqrt d$:
+    smoothing raises the start's value by at most $\gamma L\sqrt d$, and cannot lower the infimum.
+
+    Args:
+        printed: with $D + 2\gamma L\sqrt d$, as the source has it.
 
     Returns:
         The bound on the squared norm.
@@ -65,7 +69,7 @@ def smoothed_gradient_bound(
     counts(samples=samples, dimension=dimension)
     return lemma2(
         smoothness=lipschitz / sigma,
-        gap=gap + 2 * sigma * lipschitz * math.sqrt(dimension),
+        gap=gap + (2 if printed else 1) * sigma * lipschitz * math.sqrt(dimension),
         noise=lipschitz / math.sqrt(samples),
         iterations=iterations,
     )
@@ -139,7 +143,7 @@ def pprs_nonconvex(
     $K = \lceil 18L^2/\varepsilon^2 \rceil$ and
     $T = \lceil 36L(D + 2\gamma L\sqrt d)/(\gamma\varepsilon^2) \rceil$ make the root in Eq. (22)
     at most $\varepsilon/3$. These give $2\varepsilon/(3 - \varepsilon/L)$, hence
-    $\varepsilon \le L$.
+    $\varepsilon \le L$. (`pprs_nonconvex_optimal` has the settings of least time.)
 
     Args:
         epsilon: norm $0 < \varepsilon \le L$ of the Goldstein gradient.
@@ -151,7 +155,7 @@ def pprs_nonconvex(
     """
     positive(lipschitz=lipschitz, gap=gap, epsilon=epsilon, goldstein_radius=goldstein_radius)
     counts(dimension=dimension, depth=depth)
-    _check_precision(epsilon, lipschitz)
+    check_precision(epsilon, lipschitz)
     ratio = lipschitz / epsilon
     logs = 4 * math.log(3 * ratio) + 2 * math.log(2 * math.e) * dimension
     sigma = goldstein_radius / math.sqrt(logs)
@@ -186,14 +190,14 @@ def time_scale_23(
     """
     positive(lipschitz=lipschitz, gap=gap, epsilon=epsilon, goldstein_radius=goldstein_radius)
     counts(dimension=dimension, depth=depth)
-    _check_precision(epsilon, lipschitz)
+    check_precision(epsilon, lipschitz)
     ratio = lipschitz / epsilon
     drop = gap / goldstein_radius if printed else gap / goldstein_radius + lipschitz
     steps = ratio * (drop / epsilon) * math.sqrt(dimension + math.log(ratio))
     return finite("time", steps * (ratio * ratio + depth), lipschitz=lipschitz, epsilon=epsilon)
 
 
-def _check_precision(epsilon: float, lipschitz: float) -> None:
+def check_precision(epsilon: float, lipschitz: float) -> None:
     if epsilon > lipschitz:
         raise ValueError(
             f"epsilon must be at most lipschitz={lipschitz!r}, since every gradient is that short "

@@ -13,6 +13,8 @@ from pprs.theory.bounds._beta_smooth import (
     gradient_descent_nonconvex,
 )
 from pprs.theory.bounds._convex import pprs_convex, subgradient
+from pprs.theory.bounds._delayed import delayed_gradients
+from pprs.theory.bounds._duchi import randomized_smoothing
 from pprs.theory.bounds._finite_sums import (
     finite_sum_example,
     finite_sum_gpipe,
@@ -20,6 +22,8 @@ from pprs.theory.bounds._finite_sums import (
 )
 from pprs.theory.bounds._lower import lower_nonsmooth, lower_smooth_convex, lower_smooth_nonconvex
 from pprs.theory.bounds._nonconvex import pprs_nonconvex
+from pprs.theory.bounds._nonconvex_optimal import pprs_nonconvex_optimal
+from pprs.theory.bounds._optimal import pprs_optimal
 from pprs.theory.bounds._result import Bound
 
 
@@ -38,10 +42,11 @@ class RegimeBound:
     bound: Bound
 
 
-def all_bounds(**constants: float) -> list[RegimeBound]:
+def all_bounds(*, width: float | None = None, **constants: float) -> list[RegimeBound]:
     r"""The bounds of every regime.
 
     Args:
+        width: $W \le \sqrt d$ of the convex Lipschitz objective; without it $\sqrt d$ stands.
         constants: `epsilon`, `depth`, `dimension`, `batch`, `lipschitz`, `smoothness`,
             `radius`, `gap` and `goldstein_radius`, as the package says.
 
@@ -54,7 +59,7 @@ def all_bounds(**constants: float) -> list[RegimeBound]:
         for regime, bounds in (
             ("convex, β-smooth", _smooth(constants)),
             ("non-convex, β-smooth", _smooth_nonconvex(constants)),
-            ("convex, Lipschitz", _lipschitz(constants)),
+            ("convex, Lipschitz", _lipschitz(constants, width)),
             ("non-convex, Lipschitz", _nonconvex(constants)),
         )
         for method, bound in bounds
@@ -74,17 +79,46 @@ def _smooth_nonconvex(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
     yield "gradient descent", gradient_descent_nonconvex(**given, batch=c["batch"])
 
 
-def _lipschitz(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
+def _lipschitz(c: dict[str, Any], width: float | None) -> Iterator[tuple[str, Bound]]:
     given = _chosen(c, "lipschitz radius epsilon depth")
     yield "any", lower_nonsmooth(**given)
+    yield from _unlike_pprs(c)
+    given |= _chosen(c, "dimension")
     if c["batch"] == 1:
-        yield "subgradient", subgradient(**given)
-        yield "PPRS", pprs_convex(**given, dimension=c["dimension"])
+        yield "PPRS", pprs_convex(**given, width=width)
+        yield "PPRS, least time", pprs_optimal(**given, width=width)
         return
-    yield "GPipe", finite_sum_gpipe(**given, batch=c["batch"])
-    given |= _chosen(c, "dimension batch")
+    given |= _chosen(c, "batch")
     yield "PPRS, noise shared", finite_sum_shared(**given)
     yield "PPRS, noise per example", finite_sum_example(**given)
+    least = pprs_optimal(**given, noise="example", width=width)
+    yield "PPRS, noise per example, least time", least
+
+
+def _unlike_pprs(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
+    """The other methods for a convex Lipschitz objective."""
+    given = _chosen(c, "lipschitz radius epsilon depth")
+    if c["batch"] == 1:
+        yield "subgradient", subgradient(**given)
+        yield "delayed gradients", delayed_gradients(**given)
+    else:
+        yield "GPipe", finite_sum_gpipe(**given, batch=c["batch"])
+    given |= _chosen(c, "dimension batch")
+    yield "randomized smoothing", randomized_smoothing(**given)
+
+
+def best_unlike_pprs(**constants: float) -> RegimeBound:
+    r"""The method other than PPRS that has the least bound for a convex Lipschitz objective.
+
+    Args:
+        constants: `epsilon`, `depth`, `dimension`, `batch`, `lipschitz` and `radius`, as the
+            package says.
+
+    Raises:
+        ValueError: for a constant out of its range.
+    """
+    found = [RegimeBound("convex, Lipschitz", *row) for row in _unlike_pprs(constants)]
+    return min(found, key=lambda row: row.bound.time)
 
 
 def _nonconvex(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
@@ -94,9 +128,12 @@ def _nonconvex(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
         yield "PPRS", Bound(0.0, "no gradient is longer than lipschitz, below epsilon", 0)
     elif c["batch"] == 1:
         yield "PPRS", pprs_nonconvex(**given)
+        yield "PPRS, least time", pprs_nonconvex_optimal(**given)
     else:
         yield "PPRS, noise shared", pprs_nonconvex(**given, noise="shared")
         yield "PPRS, noise per example", pprs_nonconvex(**given, noise="example")
+        least = pprs_nonconvex_optimal(**given, noise="example")
+        yield "PPRS, noise per example, least time", least
 
 
 def _chosen(constants: dict[str, Any], names: str) -> dict[str, Any]:

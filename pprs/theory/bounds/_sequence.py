@@ -9,7 +9,7 @@ import numpy as np
 from pprs.theory.bounds._steps import whole
 from pprs.theory.objective import Array
 
-_EXACT = 100_000  # terms that are computed; later ones grow by a little more than 1/2 each
+EXACT = 100_000  # terms that are computed; later ones grow by a little more than 1/2 each
 
 
 def next_lambda(current: float) -> float:
@@ -34,8 +34,8 @@ def steps_until(target: float) -> int:
     steps late.
     """
     current = 1.0
-    for index in range(1, _EXACT):
+    for index in range(1, EXACT):
         if current >= target:
             return index + 1
         current = next_lambda(current)
-    return _EXACT + 1 + max(0, whole("iterations", 2 * (target - current), target=target))
+    return EXACT + 1 + max(0, whole("iterations", 2 * (target - current), target=target))

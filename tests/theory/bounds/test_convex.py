@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PEPit import PEP
 from PEPit.functions import ConvexLipschitzFunction
+from theory.literal import pprs_runs, signs_of_the_largest
 
 from pprs.theory import pipeline_time
 from pprs.theory.bounds import pprs_convex, pprs_gap, subgradient, time_bound_14
@@ -90,6 +91,28 @@ def test_eq_13_follows_from_eq_12(steps, dimension):
             assert gap == pytest.approx(between)
 
 
+@pytest.mark.parametrize("steps", [8, 30, 300])
+@pytest.mark.parametrize("width", [0.05, 1.0, 7.0])
+def test_a_width_takes_the_place_of_the_root_of_the_dimension_in_eq_12_to_14(width, steps):
+    scale = math.sqrt(width) / (steps + 1)
+    problem = dict(lipschitz=1.0, radius=1.0, dimension=100, width=width)
+    settings = dict(sigma=scale / width, samples=math.ceil((steps + 1) / width), iterations=steps)
+    # K is all but whole here, so that 7/2 is nearly attained and a smaller width is refuted.
+    assert pprs_gap(**problem, **settings) <= 3.5 * scale
+    wider = {**problem, "width": 1.5 * width}
+    assert pprs_gap(**wider, **settings) > pprs_gap(**problem, **settings) + 0.4 * scale
+    bound = pprs_convex(**problem, epsilon=3.5 * scale, depth=9)
+    assert (bound.iterations, bound.samples) == (steps, settings["samples"])
+    assert bound.sigma == pytest.approx(settings["sigma"])
+    assert bound.time <= time_bound_14(**problem, epsilon=3.5 * scale, depth=9)
+
+
+def test_a_width_of_the_root_of_the_dimension_changes_nothing():
+    problem = dict(lipschitz=2.0, radius=3.0, epsilon=0.1, dimension=25, depth=7)
+    assert pprs_convex(**problem, width=5.0) == pprs_convex(**problem)
+    assert time_bound_14(**problem, width=5.0) == time_bound_14(**problem)
+
+
 @given(**constants)
 def test_settings_are_those_of_eq_13_and_reach_epsilon(lipschitz, radius, dimension, ratio):
     problem = problem_of(lipschitz, radius, dimension, ratio)
@@ -146,25 +169,6 @@ def test_eq_14_as_printed_is_exceeded_where_the_steps_are_rounded_up():
     assert (bound.iterations, bound.samples, bound.time) == (8, 7, 144)
     assert time_bound_14(**problem, printed=True) == pytest.approx(128 / math.sqrt(2) + 48)
     assert time_bound_14(**problem, printed=True) < 140 < bound.time < time_bound_14(**problem)
-
-
-def signs_of_the_largest(x):
-    index = np.abs(x).argmax(axis=-1)[..., None]
-    gradient = np.zeros_like(x)
-    np.put_along_axis(gradient, index, np.sign(np.take_along_axis(x, index, -1)), -1)
-    return gradient
-
-
-def pprs_runs(bound, start, gradient, runs, rng):
-    """The last y of Algorithm 1 with literal perturbations, shape (runs, d)."""
-    x = np.tile(start, (runs, 1))
-    y, terms = x, lambdas(bound.iterations + 1)
-    for t in range(bound.iterations):
-        noise = bound.sigma * rng.standard_normal((runs, bound.samples, start.size))
-        following = x - bound.lr * gradient(x[:, None] + noise).mean(axis=1)
-        momentum = (terms[t] - 1) / terms[t + 1]
-        x, y = (1 + momentum) * following - momentum * y, following
-    return y
 
 
 @pytest.mark.parametrize("dimension", [1, 4, 16])
@@ -240,6 +244,11 @@ def test_units_scale_sigma_and_the_step_size(lipschitz, radius, dimension, ratio
         ({"dimension": 0}, "dimension must be an integer of at least 1, got 0"),
         ({"dimension": 2.0}, "dimension must be"),
         ({"depth": 0}, "depth must be an integer of at least 1, got 0"),
+        ({"width": 0.0}, "width must be a finite number above 0, got 0.0"),
+        (
+            {"width": 2.1},
+            r"width must be at most sqrt\(dimension\) = 2, which always holds, got 2.1",
+        ),
         ({"epsilon": 1e-300}, "time exceeds the largest floating-point number"),
         ({"epsilon": 1e-300, "radius": 1e300}, "exceeds the largest floating-point number"),
     ],
@@ -251,7 +260,7 @@ def test_bad_input_is_named(changed, named):
         with pytest.raises(ValueError, match=named):
             function(**problem)
     del problem["dimension"]
-    if "dimension" not in changed:
+    if not {"dimension", "width"} & changed.keys():
         with pytest.raises(ValueError, match=named.replace("time exceeds", "exceeds")):
             subgradient(**problem)
 

@@ -77,8 +77,27 @@ def test_eq_19_is_lemma_2_of_the_smoothed_objective():
     bound = smoothed_gradient_bound(
         lipschitz=2.0, gap=3.0, sigma=0.5, samples=4, iterations=10, dimension=9
     )
-    assert bound == lemma2(smoothness=4.0, gap=3.0 + 2 * 0.5 * 2 * 3, noise=1.0, iterations=10)
-    assert bound == pytest.approx(2 * 2 * (3 + 6) / (0.5 * 10) + 1)
+    assert bound == lemma2(smoothness=4.0, gap=3.0 + 0.5 * 2 * 3, noise=1.0, iterations=10)
+    assert bound == pytest.approx(2 * 2 * (3 + 3) / (0.5 * 10) + 1)
+    printed = smoothed_gradient_bound(
+        lipschitz=2.0, gap=3.0, sigma=0.5, samples=4, iterations=10, dimension=9, printed=True
+    )
+    assert printed == pytest.approx(2 * 2 * (3 + 6) / (0.5 * 10) + 1)
+
+
+def test_smoothing_does_not_lower_the_infimum():
+    """The zigzag's smoothed values: none is below 0, but the least one lies above it."""
+    x, sigma = np.linspace(-2, 2, 401), 0.5
+    values = np.abs((x[:, None] + sigma * normal_grid() + 2) % 4 - 2).mean(axis=1)
+    assert 0 < values.min() <= sigma  # so that a second gamma L sqrt(d) is not needed
+    start = np.abs(x)
+    assert np.all(values - start <= sigma)
+    assert np.max(values - start) > sigma / 2  # but one is
+
+
+def normal_grid():
+    """Quantiles of a Gaussian, evenly spread."""
+    return norm.ppf((np.arange(2000) + 0.5) / 2000)
 
 
 def zigzag(x):
@@ -154,7 +173,9 @@ def test_parameters_before_eq_23_reach_epsilon_in_eq_22(
     assert tail_bounds(a, dimension)[1] == pytest.approx(epsilon / (3 * lipschitz))
     chosen = dict(sigma=bound.sigma, samples=bound.samples, iterations=bound.iterations)
     assert goldstein_bound(**problem, **chosen) <= epsilon * (1 + 1e-9)
-    squared = smoothed_gradient_bound(lipschitz=lipschitz, gap=gap, dimension=dimension, **chosen)
+    squared = smoothed_gradient_bound(
+        lipschitz=lipschitz, gap=gap, dimension=dimension, **chosen, printed=True
+    )
     assert math.sqrt(squared) == pytest.approx(epsilon / 3, rel=0.02)
     assert bound.lr == pytest.approx(bound.sigma / lipschitz)
     assert bound.momentum is None

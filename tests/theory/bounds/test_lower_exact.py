@@ -1,0 +1,123 @@
+"""Lower bounds with exact counts, against the functions that prove them."""
+
+import itertools
+import math
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pprs.theory.bounds import (
+    coordinates,
+    exact_coordinates,
+    gap_nonsmooth,
+    gap_smooth_convex,
+    lower_nonsmooth,
+    lower_smooth_convex,
+)
+from pprs.theory.worst_case import SmoothConvex
+
+positive = st.floats(1e-3, 1e3)
+depths = st.integers(1, 100)
+
+
+@given(time=st.integers(1, 10_000), depth=depths)
+def test_exact_counts_are_below_eq_3_and_add_two_for_every_trip_there_and_back(time, depth):
+    for last_first in (False, True):
+        count = exact_coordinates(time=time, depth=depth, last_first=last_first)
+        assert count <= coordinates(time=time, depth=depth)[0]
+        later = exact_coordinates(time=time + 2 * depth - 1, depth=depth, last_first=last_first)
+        assert later == count + (2 if depth > 1 else 1)
+
+
+def test_exact_counts_of_a_chain_of_four_are_known():
+    def counted(last_first):
+        return [
+            exact_coordinates(time=t, depth=4, last_first=last_first)
+            for t in (0.9, 1, 3.9, 4, 5, 7.9, 8, 11, 12, 15)
+        ]
+
+    assert counted(True) == [0, 1, 1, 2, 2, 2, 3, 4, 4, 5]
+    assert counted(False) == [0, 1, 1, 1, 2, 2, 3, 3, 4, 5]
+
+
+@pytest.mark.parametrize("found", [0, 1, 2, 7, 40])
+def test_no_number_of_coordinates_of_eq_1_keeps_a_larger_gap(found):
+    functions = [SmoothConvex(2.0, 3.0, pairs) for pairs in range(found // 2, 4 * found + 3)]
+    gaps = [
+        (f.restricted_minimum(found) if found else 0.0) - f.minimum
+        for f in functions
+        if f.coordinates > found
+    ]
+    bound = gap_smooth_convex(smoothness=2.0, radius=3.0, time=float(found), depth=1)
+    assert bound == pytest.approx(max(gaps), rel=1e-12)
+
+
+@given(smoothness=positive, radius=positive, epsilon=positive, depth=depths)
+def test_the_exact_time_is_that_of_the_coordinate_that_is_missing(
+    smoothness, radius, epsilon, depth
+):
+    problem = dict(smoothness=smoothness, radius=radius, depth=depth)
+    time = lower_smooth_convex(**problem, epsilon=epsilon).time
+    assert time >= lower_smooth_convex(**problem, epsilon=epsilon, printed=True).time * (1 - 1e-9)
+    assert gap_smooth_convex(**problem, time=time) <= epsilon * (1 + 1e-9)
+    if time:
+        assert gap_smooth_convex(**problem, time=time - 0.5) > epsilon
+
+
+def test_exact_counts_double_the_lower_bounds_of_deep_chains():
+    smooth = dict(smoothness=1.0, radius=1.0, epsilon=1e-5, depth=1000)
+    assert lower_smooth_convex(**smooth).time == 95953
+    assert lower_smooth_convex(**smooth, printed=True).time == pytest.approx(47413, abs=1)
+
+
+def sharp_case(pairs, count, ratio):
+    """(8) with δ = 1 and γ = ratio, R = 1: its gap over L, with a solver for both minima."""
+    size, pull = 2 * pairs + 1, ratio * (1 + 1 / (2 * pairs))
+    alpha = math.sqrt(ratio**2 * size / (4 * pairs**2) + 1 / count)
+    theta, extra = cp.Variable(size), cp.Variable(count)
+    value = (
+        ratio * cp.norm1(cp.diff(theta))
+        - pull * theta[0]
+        + cp.max(extra)
+        + alpha / 2 * (cp.sum_squares(theta) + cp.sum_squares(extra))
+    )
+    free, bound = cp.Problem(cp.Minimize(value)), [theta[-1] == 0, extra[-1] == 0]
+    free.solve(solver="CLARABEL")
+    assert np.sum(theta.value**2) + np.sum(extra.value**2) == pytest.approx(1, rel=1e-2)
+    held = cp.Problem(cp.Minimize(value), bound)
+    held.solve(solver="CLARABEL")
+    signs = np.array(list(itertools.product([-1.0, 1.0], repeat=2 * pairs)))
+    slopes = np.zeros((len(signs), size))
+    slopes[:, :-1] -= ratio * signs
+    slopes[:, 1:] += ratio * signs
+    slopes[:, 0] -= pull
+    steepest = math.sqrt((slopes**2).sum(axis=1).max() + 1)
+    return (held.value - free.value) / (steepest + alpha)
+
+
+@pytest.mark.parametrize(("time", "depth"), [(0, 1), (3, 3), (12, 5), (30, 10)])
+def test_theorem_5_is_the_largest_gap_of_functions_like_eq_8(time, depth):
+    reached = exact_coordinates(time=time, depth=depth, last_first=True)
+    pairs = max(1, math.ceil(reached / 2))
+    gaps = [sharp_case(pairs, time + 1, ratio) for ratio in np.geomspace(0.01, 10, 25)]
+    bound = gap_nonsmooth(lipschitz=1.0, radius=1.0, time=time, depth=depth)
+    assert (
+        max(gaps) * (1 - 1e-4) <= bound <= max(max(gaps) * 1.02, 1 / (2 * math.sqrt(time + 1) + 2))
+    )
+    assert bound > 2 * gap_nonsmooth(
+        lipschitz=1.0, radius=1.0, time=time, depth=depth, printed=True
+    )
+
+
+@given(ratio=st.floats(0.1, 1e5), depth=depths)
+def test_no_procedure_is_there_before_the_time_of_theorem_5(ratio, depth):
+    problem = dict(lipschitz=1.0, radius=1.0, depth=depth)
+    time = lower_nonsmooth(**problem, epsilon=1 / ratio).time
+    assert time >= math.floor(lower_nonsmooth(**problem, epsilon=1 / ratio, printed=True).time)
+    assert time >= ratio**2 / 4 * (1 - 1e-9) - ratio  # the classical one, with gamma = 0
+    if time:
+        assert gap_nonsmooth(**problem, time=time - 0.5) * ratio > 1
+    assert gap_nonsmooth(**problem, time=time) * ratio <= 1 + 1e-9
