@@ -18,7 +18,8 @@ import torch
 
 import pprs
 from benchmarks.minimize.problems import Problem, problems
-from pprs.theory import choose, pipeline_time
+from pprs.theory import pipeline_time
+from pprs.theory.bounds import pprs_convex
 
 HERE = Path(__file__).parent
 DEPTHS = (10, 1000)
@@ -59,7 +60,7 @@ def compare(problem: Problem) -> dict[str, Any]:
     """The times of all methods at every depth."""
     torch.set_num_threads(1)
     constants = _constants(problem)
-    published = choose(**constants, dimension=problem.dimension, depth=1)
+    published = pprs_convex(**constants, dimension=problem.dimension, depth=1)
     taken = steps_to(problem, "pprs", MOST["pprs"], **constants)
     bounds = {key: constants[key] for key in ("lipschitz", "radius")}
     duchi = _best(

@@ -9,8 +9,7 @@ from typing import Any
 from pprs._arguments import counts, positive, real
 from pprs.theory import methods
 from pprs.theory.adam import Adam
-from pprs.theory.bounds import subgradient
-from pprs.theory.choose import choose
+from pprs.theory.bounds import pprs_convex, subgradient
 from pprs.theory.measured import MeasuredPPRS, samples_for
 from pprs.theory.methods import Procedure
 
@@ -116,7 +115,7 @@ def _duchi(known: Known, options: dict[str, Any]) -> Planned:
 
 def _pprs(known: Known, options: dict[str, Any]) -> Planned:
     constants = known.needed("pprs", "lipschitz", "radius", "epsilon")
-    found = choose(**constants, dimension=known.dimension, depth=known.depth)
+    found = pprs_convex(**constants, dimension=known.dimension, depth=known.depth)
     settings = {"lr": found.lr, "sigma": found.sigma, "samples": found.samples, **options}
     return Planned(methods.PPRS(**settings), None if options else found.iterations)
 

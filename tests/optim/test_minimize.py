@@ -8,7 +8,8 @@ import torch
 
 import pprs
 from pprs.optim import Minimum
-from pprs.theory import PPRS, Clock, Graph, choose, run
+from pprs.theory import PPRS, Clock, Graph, run
+from pprs.theory.bounds import pprs_convex
 from pprs.theory.replicas import on_chain
 
 GOAL = torch.tensor([0.5, -0.5, 0.5, 0.5], dtype=torch.float64)
@@ -72,7 +73,7 @@ def test_methods_are_the_theorys():
         return np.sign(x - goal) * (apart == apart.max(-1, keepdims=True))
 
     objective = on_chain(lambda x, example: np.abs(x - goal).max(-1), gradient, 4)
-    settings = choose(**CONSTANTS, dimension=4, depth=5)
+    settings = pprs_convex(**CONSTANTS, dimension=4, depth=5)
     method = PPRS(settings.lr, sigma=settings.sigma, samples=settings.samples)
     expected = run(method, Clock(objective, Graph.chain(5), seed=3), 20)
     found = pprs.minimize(farthest, ZERO, depth=5, method="pprs", steps=20, seed=3, **CONSTANTS)

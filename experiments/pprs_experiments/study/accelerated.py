@@ -74,5 +74,6 @@ def accelerated_times(depths: Sequence[int] = DEPTHS, ratio: float = 1e5) -> lis
 
 def _lower(ratio: float, depth: int) -> float:
     """Eq. (5) as it is printed, which the study's record compares with."""
-    constants = {"smoothness": 1.0, "radius": 1.0, "epsilon": 1 / ratio, "depth": depth}
-    return lower_smooth_convex(**constants, printed=True).time
+    return lower_smooth_convex(
+        smoothness=1.0, radius=1.0, epsilon=1 / ratio, depth=depth, printed=True
+    ).time

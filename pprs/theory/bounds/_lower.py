@@ -107,10 +107,9 @@ def lower_smooth_convex(
         time = max(1.0, 1 + depth / 2 * (wanted - 2)) if wanted > 1 else 0.0
         return Bound(time=finite("time", time, **given), equation="Eq. (5)")
     least = finite("time", 3 / 4 * (smoothness / epsilon) * radius * radius / _ABOVE, **given)
-    # The coordinates i that leave a gap above ε have (2i + 1)(4i + 3) < least.
-    found = math.ceil((math.sqrt(1 + 8 * least) - 5) / 8)
-    while found >= 0 and (2 * found + 1) * (4 * found + 3) >= least:
-        found -= 1
+    # The coordinates i that leave a gap above ε have (2i + 1)(4i + 3) < least, and 8 times the left
+    # side is (8i + 5)² - 1.
+    found = (math.isqrt(8 * math.ceil(least) - 7) - 5) // 8
     time = _first_time(found + 1, depth)
     return Bound(time=finite("time", time, **given), equation="Eq. (5), Theorem 4")
 

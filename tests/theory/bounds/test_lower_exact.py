@@ -67,6 +67,13 @@ def test_the_exact_time_is_that_of_the_coordinate_that_is_missing(
         assert gap_smooth_convex(**problem, time=time - 0.5) > epsilon
 
 
+def test_the_time_is_there_at_once_where_coordinates_are_beyond_counting():
+    smooth = dict(smoothness=1.0, radius=1.0, depth=10)
+    assert lower_smooth_convex(**smooth, epsilon=1e-200).time == pytest.approx(
+        math.sqrt(3 / 32) * 1e100 * 19 / 2, rel=1e-9
+    )
+
+
 def test_exact_counts_double_the_lower_bounds_of_deep_chains():
     smooth = dict(smoothness=1.0, radius=1.0, epsilon=1e-5, depth=1000)
     assert lower_smooth_convex(**smooth).time == 95953
