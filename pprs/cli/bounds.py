@@ -84,8 +84,11 @@ def _show(found: list[RegimeBound], constants: dict[str, Any], console: Any) -> 
         table.add_row(f"  {row.method}", time, *settings)
     console.print(table)
     for regime in dict.fromkeys(row.regime for row in found):
-        sources = [f"{r.method}: {r.bound.equation}" for r in found if r.regime == regime]
+        inside = [row for row in found if row.regime == regime]
+        sources = [f"{row.method}: {row.bound.equation}" for row in inside]
         console.print(f"{regime}, by {'; '.join(sources)}", highlight=False)
+        least = min((r for r in inside if r.method != "any"), key=lambda row: row.bound.time)
+        console.print(f"  the least is promised by {least.method}", highlight=False)
 
 
 def _number(value: float | None) -> str:

@@ -114,6 +114,24 @@ def test_the_command_prints_and_writes_all_bounds(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("depth", "times", "best"),
+    [
+        (10, ["≤ 2,000", "≤ 3,726"], "subgradient"),
+        (20, ["≤ 4,000", "≤ 5,106"], "PPRS, least time"),
+    ],
+)
+def test_methods_that_promise_more_than_published_pprs_are_named(depth, times, best, capsys):
+    main(["bounds", "--epsilon", "0.1", "--dimension", "16", "--depth", str(depth)])
+    shown = capsys.readouterr().out
+    lipschitz = shown[shown.index("\nconvex, Lipschitz") : shown.index("\nnon-convex, Lipschitz")]
+    for method, time in zip(("subgradient", "PPRS"), times, strict=True):
+        assert f"  {method} " in lipschitz
+        assert time in lipschitz
+    summary = shown[shown.index("convex, Lipschitz, by") :]
+    assert summary.split("the least is promised by ")[1].startswith(f"{best}\n")
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--epsilon", "0"], "epsilon must be a finite number above 0, got 0.0"),
