@@ -61,6 +61,8 @@ def compare(problem: Problem) -> dict[str, Any]:
     torch.set_num_threads(1)
     constants = _constants(problem)
     published = pprs_convex(**constants, dimension=problem.dimension, depth=1)
+    assert published.lr is not None  # only lower bounds lack settings
+    assert published.samples is not None
     taken = steps_to(problem, "pprs", MOST["pprs"], **constants)
     bounds = {key: constants[key] for key in ("lipschitz", "radius")}
     duchi = _best(

@@ -30,7 +30,7 @@ def delayed_gradients(*, lipschitz: float, radius: float, epsilon: float, depth:
     ratio, delays = lipschitz * radius / epsilon, 2 * depth - 1
     wanted = delays * ratio * ratio
     iterations = max(1, whole("iterations", wanted, lipschitz=lipschitz, epsilon=epsilon))
-    step = radius / lipschitz / math.sqrt(iterations * delays)
+    step = radius / lipschitz / math.sqrt(iterations) / math.sqrt(delays)
     return Bound(
         time=finite("time", 2.0 * iterations + 2.0 * (depth - 1), epsilon=epsilon, depth=depth),
         equation="Theorem 1",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pprs._arguments import counts, finite, positive
@@ -37,10 +39,10 @@ def randomized_smoothing(
 
     def steps(samples: Array) -> Array:
         noise = 5 * ratio / np.sqrt(samples)
-        least = ((noise + np.sqrt(noise * noise + 40 * ratio * root)) / 2) ** 2
+        least = ((noise + np.hypot(noise, math.sqrt(40 * ratio * root))) / 2) ** 2
         return np.asarray(np.ceil(least * (1 + 1e-12)))
 
-    samples = shortest(steps, batch, depth)
+    samples = shortest(steps, batch, depth) if ratio > 1 else 1
     iterations = int(steps(np.array([float(samples)]))[0]) if ratio > 1 else 0
     return Bound(
         time=chain_time(iterations, samples * batch, depth),

@@ -11,6 +11,7 @@ from pprs.theory.objective import Array
 _ALL = 2_000  # up to here every number is tried
 
 
+@np.errstate(over="ignore")  # to infinity, which is never the least
 def shortest(steps: Callable[[Array], Array], batch: int, depth: int) -> int:
     r"""The n for which $T(n)(nm + \Delta - 1)$ is least; beyond 2,000 to within 1 %.
 

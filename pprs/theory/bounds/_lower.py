@@ -58,7 +58,7 @@ def _first_time(coordinate: int, depth: int) -> float:
     if coordinate < 1 or depth == 1:
         return float(coordinate)
     trips, one = divmod(coordinate - 1, 2)
-    return 1.0 + trips * (2 * depth - 1) + one * depth
+    return 1.0 + float(trips) * (2 * depth - 1) + one * depth
 
 
 def gap_smooth_convex(
@@ -237,8 +237,9 @@ def _sharp_decay(time: float, depth: int) -> float:
         )
 
     best = 0.0  # as a logarithm, of x in units of k / count
-    for reach in (35.0, 1.0, 0.03):
-        tried = best + np.linspace(-reach, reach, 71)
-        best = float(tried[np.argmax(gap(np.exp(tried) * k / count))])
-    ends = np.array([0.0, math.exp(best) * k / count])
-    return float(np.max(gap(ends)))
+    with np.errstate(over="ignore"):  # to infinity, where x is of no use
+        for reach in (35.0, 1.0, 0.03):
+            tried = best + np.linspace(-reach, reach, 71)
+            best = float(tried[np.argmax(gap(np.exp(tried) * (k / count)))])
+        ends = np.array([0.0, math.exp(best) * (k / count)])
+        return float(np.max(gap(ends)))

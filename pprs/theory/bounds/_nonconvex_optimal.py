@@ -57,12 +57,13 @@ def pprs_nonconvex_optimal(
     tails = np.geomspace(1e-9, 1.0, _TAILS, endpoint=False) / (ratio + 1)
     sigmas = goldstein_radius / np.sqrt(chi2.isf(tails, dimension))
     u = (1 - tails * (1 + 1e-9)) / ratio - tails * (1 + 1e-9)
-    smooth = 2 * SMOOTHNESS * (gap / lipschitz / sigmas + root) / u**2
-    least = 1 / u**2 / own  # K must exceed this
-    best = least + np.sqrt(least * least + least * ((depth - 1) / batch))
-    samples = np.maximum(np.stack([np.floor(best), np.ceil(best)]), np.floor(least) + 1)
-    steps = np.ceil(smooth * samples / (samples - least) * (1 + 1e-12))
-    times = steps * (samples * batch + (depth - 1))
+    with np.errstate(all="ignore"):  # what is no number is refused below
+        least = 1 / u**2 / own  # K must exceed this
+        best = least + np.sqrt(least * least + least * ((depth - 1) / batch))
+        samples = np.maximum(np.stack([np.floor(best), np.ceil(best)]), np.floor(least) + 1)
+        smooth = 2 * SMOOTHNESS * (gap / lipschitz / sigmas + root) / u**2
+        steps = np.ceil(smooth * samples / (samples - least) * (1 + 1e-12))
+        times = steps * (samples * batch + (depth - 1))
     which = np.unravel_index(np.argmin(times), times.shape)
     iterations = math.ceil(finite("iterations", float(steps[which]), gap=gap, epsilon=epsilon))
     each, sigma = int(samples[which]), float(sigmas[which[1]])

@@ -121,7 +121,7 @@ def _least(ratio: float, smoothing: float, samples: Array) -> Array:
     r"""The $\lambda$ with $\lambda^2 = 2q^2(sW + (8\lambda + 7)/(12K))$, rounded up."""
     half = ratio * ratio * 2 / 3 / samples
     constant = 2 * ratio * ratio * (smoothing + 7 / 12 / samples)
-    return np.asarray((half + np.sqrt(half * half + constant)) * (1 + 1e-12))
+    return np.asarray((half + np.hypot(half, np.sqrt(constant))) * (1 + 1e-12))
 
 
 def _steps(target: Array) -> Array:
