@@ -52,6 +52,8 @@ def minimize(
 
     - `"pprs-measured"`, which is `"auto"`: PPRS whose sigma follows the measured bias. It knows
       `epsilon`, `radius` and `lower` where they are given, and finds out by itself what is not.
+    - `"pprs-proved"`: the same with a sigma that never rises, and with a proof, by `epsilon`,
+      `lipschitz` and `radius`; samples, and the width of `pprs.theory.bounds`.
     - `"pprs"`: as published, by `epsilon`, `lipschitz` and `radius`; or lr, sigma, samples.
     - `"duchi"`: Duchi et al. (2012), by `lipschitz` and `radius`; samples.
     - `"subgradient"`: by `epsilon`, `lipschitz` and `radius`; or lr.
@@ -73,7 +75,7 @@ def minimize(
         target: a value that is good enough; `lower + epsilon` by default, where both are given.
         seed: an integer; other perturbations each time by default.
         callback: called with a copy of x and the `Step` after each; ends the run by StopIteration.
-        options: those of the method: lr, momentum, sigma, samples.
+        options: those of the method: lr, momentum, sigma, samples, width.
 
     Raises:
         ValueError: for an argument out of its range, or what a method needs and is not given.

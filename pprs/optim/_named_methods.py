@@ -9,9 +9,10 @@ from typing import Any
 from pprs._arguments import counts, positive, real
 from pprs.theory import methods
 from pprs.theory.adam import Adam
-from pprs.theory.bounds import pprs_convex, subgradient
+from pprs.theory.bounds import pprs_convex, pprs_proved, subgradient
 from pprs.theory.measured import MeasuredPPRS, samples_for
 from pprs.theory.methods import Procedure
+from pprs.theory.proved import ProvedPPRS
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,13 @@ def _measured(known: Known, options: dict[str, Any]) -> Planned:
     return Planned(MeasuredPPRS(samples, known.epsilon, known.radius, known.lower))
 
 
+def _proved(known: Known, options: dict[str, Any]) -> Planned:
+    constants = known.needed("pprs-proved", "lipschitz", "radius", "epsilon")
+    bound = pprs_proved(**constants, **options, dimension=known.dimension, depth=known.depth)
+    settings = {**constants, **options, "samples": bound.samples, "lower": known.lower}
+    return Planned(ProvedPPRS(**settings), bound.iterations)
+
+
 def _lr(method: str, options: dict[str, Any]) -> float:
     if "lr" not in options:
         raise ValueError(f"method={method!r} needs lr, its step size; method='auto' does without")
@@ -141,5 +149,6 @@ METHODS: dict[str, tuple[tuple[str, ...], Callable[[Known, dict[str, Any]], Plan
     "duchi": (("samples",), _duchi),
     "pprs": (("lr", "sigma", "samples", "momentum"), _pprs),
     "pprs-measured": (("samples",), _measured),
+    "pprs-proved": (("samples", "width"), _proved),
 }
 """The options of each method, and what builds it from them."""

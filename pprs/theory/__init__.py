@@ -28,6 +28,7 @@ from pprs.theory.methods import (
 from pprs.theory.objective import Component, Identity, Objective
 from pprs.theory.oracle import Oracle
 from pprs.theory.orders import Schedule
+from pprs.theory.proved import ProvedPPRS
 from pprs.theory.replicas import data_parallel, on_chain
 from pprs.theory.vector import ModelError, Vector
 from pprs.theory.worst_case import NonSmooth, SmoothConvex, SmoothNonconvex
@@ -55,6 +56,7 @@ __all__ = [
     "PPRSSettings",
     "PipeDream",
     "Procedure",
+    "ProvedPPRS",
     "RandomizedSmoothing",
     "Schedule",
     "Sequential",

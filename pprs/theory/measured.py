@@ -62,7 +62,7 @@ class MeasuredPPRS:
     place, which is at most R where f is convex and costs one gradient; without a lower bound
     $\|x_0\|$ does, or 1 for a start at 0.
 
-    Nothing is proved of it: `pprs.theory.choose` has settings with a proof.
+    Nothing is proved of it: `ProvedPPRS` is the form with a proof, and slower.
 
     Args:
         samples: number K of perturbations, at least 1; `samples_for` has one for a depth.

@@ -9,7 +9,7 @@ import torch
 import pprs
 from pprs.optim import Minimum
 from pprs.theory import PPRS, Clock, Graph, run
-from pprs.theory.bounds import pprs_convex
+from pprs.theory.bounds import pprs_convex, pprs_proved
 from pprs.theory.replicas import on_chain
 
 GOAL = torch.tensor([0.5, -0.5, 0.5, 0.5], dtype=torch.float64)
@@ -33,6 +33,7 @@ def squares(x):
         ("auto", {}),
         ("pprs-measured", {"epsilon": 0.05, "samples": 9}),
         ("pprs", CONSTANTS),
+        ("pprs-proved", CONSTANTS),
         ("duchi", {"lipschitz": 1.0, "radius": 1.0, "samples": 8}),
         ("subgradient", CONSTANTS),
         ("agd", {"lr": 0.05}),
@@ -177,6 +178,11 @@ def test_the_bound_is_what_is_proved():
         farthest, ZERO, depth=1, method="subgradient", convex=True, steps=9, **CONSTANTS
     )
     assert early.bound is None
+    coarse = {**CONSTANTS, "epsilon": 0.3}
+    measured = pprs.minimize(farthest, ZERO, depth=9, method="pprs-proved", convex=True, **coarse)
+    proved = pprs_proved(**coarse, dimension=4, depth=9)
+    assert (measured.nit, measured.time, measured.bound) == (proved.iterations, proved.time, 0.3)
+    assert measured.history[0].samples == proved.samples
     lower = pprs.minimize(farthest, ZERO, depth=1, method="gd", lr=0.1, lower=-1.0, steps=3)
     assert lower.bound == lower.fun + 1
 
@@ -189,6 +195,7 @@ def test_the_bound_is_what_is_proved():
         (dict(method="agd"), ValueError, "method='agd' needs lr, its step size"),
         (dict(method="agd", lr=-1.0), ValueError, "lr must be a finite number above 0, got -1.0"),
         (dict(method="pprs", radius=1.0), ValueError, "method='pprs' needs lipschitz, epsilon"),
+        (dict(method="pprs-proved"), ValueError, "needs lipschitz, radius, epsilon"),
         (dict(lr=0.1), ValueError, "method='auto' has no option 'lr': it takes samples"),
         (dict(samples=0), ValueError, "samples must be an integer of at least 1, got 0"),
         (dict(epsilon=0.0), ValueError, "epsilon must be a finite number above 0, got 0.0"),

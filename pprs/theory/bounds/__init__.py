@@ -60,6 +60,7 @@ from pprs.theory.bounds._nonconvex import (
 )
 from pprs.theory.bounds._nonconvex_optimal import pprs_nonconvex_optimal
 from pprs.theory.bounds._optimal import pprs_optimal, sharp_gap
+from pprs.theory.bounds._proved import pprs_proved, proved_gap
 from pprs.theory.bounds._regimes import RegimeBound, all_bounds, best_unlike_pprs
 from pprs.theory.bounds._result import Bound
 from pprs.theory.bounds._steps import Noise
@@ -95,6 +96,8 @@ __all__ = [
     "pprs_nonconvex",
     "pprs_nonconvex_optimal",
     "pprs_optimal",
+    "pprs_proved",
+    "proved_gap",
     "randomized_smoothing",
     "sampled_width",
     "sharp_gap",
