@@ -84,7 +84,7 @@ class ProvedPPRS:
             after = next_lambda(weight)
             measured = sigma * min(1.0, wanted / bias) if bias > 0 else sigma
             most = largest / after
-            sigma = min(sigma, most, max(measured, most / LEEWAY))
+            sigma = min(most, max(measured, most / LEEWAY))
             curvature = SMOOTHNESS * self.lipschitz / sigma + damped * after**1.5
             mirror = oracle.start - (1 / curvature) * total
             answer = (1 - 1 / weight) * answer + (1 / weight) * mirror

@@ -179,7 +179,7 @@ def _iterations(lipschitz: float, radius: float, epsilon: float, spread: float) 
         return 0
     scale = lipschitz * radius * math.sqrt(spread)
     wanted = 3.5 * scale / epsilon
-    iterations = whole("iterations", wanted, lipschitz=lipschitz, epsilon=epsilon) - 1
+    iterations = max(1, whole("iterations", wanted, lipschitz=lipschitz, epsilon=epsilon) - 1)
     while iterations < _PROVED and scale * _unit_gap(iterations) > epsilon:
         iterations += 1
     return iterations

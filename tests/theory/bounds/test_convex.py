@@ -108,6 +108,13 @@ def test_a_width_takes_the_place_of_the_root_of_the_dimension_in_eq_12_to_14(wid
     assert bound.time <= time_bound_14(**problem, epsilon=epsilon, depth=9)
 
 
+def test_a_small_width_leaves_at_least_a_step():
+    problem = dict(lipschitz=1.0, radius=1.0, epsilon=0.5, dimension=1, width=0.015625)
+    bound = pprs_convex(**problem, depth=4)
+    assert bound.iterations == 1
+    assert bound.time <= time_bound_14(**problem, depth=4)
+
+
 def test_a_width_of_the_root_of_the_dimension_changes_nothing():
     problem = dict(lipschitz=2.0, radius=3.0, epsilon=0.1, dimension=25, depth=7)
     assert pprs_convex(**problem, width=5.0) == pprs_convex(**problem)

@@ -101,6 +101,10 @@ def test_settings_reach_epsilon_sooner_than_those_of_eq_13(
         settings = dict(iterations=bound.iterations, sigma=bound.sigma, samples=bound.samples)
         assert sharp_gap(**problem, **settings) <= epsilon * (1 + 1e-9)
         assert bound.lr == pytest.approx(bound.sigma / SMOOTHNESS / lipschitz)
+        reached = lambdas(max(1, bound.iterations - 1))[-1]
+        spread = SMOOTHNESS * problem["width"] + (8 * reached + 7) / 12 / bound.samples
+        sigma = SMOOTHNESS * radius / reached / math.sqrt(2 * spread)
+        assert bound.sigma == pytest.approx(sigma, rel=1e-3 if bound.iterations > 100_000 else 1e-9)
 
 
 @pytest.mark.parametrize(("noise", "published"), [("shared", 0), ("example", 1)])
