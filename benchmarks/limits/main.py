@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from pprs.theory.bounds import Bound, finite_sum_example
 from pprs.theory.clock import Clock
 from pprs.theory.methods import PPRS, Procedure, SubgradientDescent, run
 from pprs.theory.problems import Problem, lipschitz_problem, problem_of
-from pprs.theory.simulation import simulate
+from pprs.theory.simulation import Simulation, simulate
 from pprs.theory.worst_case import NonSmooth
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parent.parent / "docs" / "images"
 DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+DELAYED = DEPTHS[:7]  # of delayed gradients, whose steps are 7,000 times the depth
 BATCHES = (1, 10, 100, 1000)  # where PPRS is run; the number of its steps hardly changes between
 GRID = np.unique(np.geomspace(1, 1000, 61).round().astype(int))
 
@@ -29,12 +31,24 @@ GRID = np.unique(np.geomspace(1, 1000, 61).round().astype(int))
 def sweeps() -> dict[str, Any]:
     """Times against depth on (8), and on (1)."""
     problem = problem_of("non-smooth")
-    lipschitz = simulate(problem, [*problem.methods], DEPTHS, seeds=2, limit=10_000_000)
-    draw(lipschitz, IMAGES / "limits-lipschitz.png")
+    others = [name for name in problem.methods if name != "pipedream"]
+    lipschitz = simulate(problem, others, DEPTHS, seeds=2)
+    shown("function (8)", lipschitz)
+    delayed = simulate(problem, ["pipedream"], DELAYED, limit=1_000_000)
+    shown("function (8), delayed gradients", delayed)
+    together = replace(lipschitz, sweeps=(*lipschitz.sweeps, *delayed.sweeps))
+    draw(together, IMAGES / "limits-lipschitz.png")
     problem = problem_of("smooth")
     smooth = simulate(problem, problem.default, DEPTHS)
+    shown("function (1)", smooth)
     draw(smooth, IMAGES / "limits-smooth.png")
-    return {"lipschitz": lipschitz.as_json(), "smooth": smooth.as_json()}
+    found = {"lipschitz": lipschitz, "delayed": delayed, "smooth": smooth}
+    return {name: each.as_json() for name, each in found.items()}
+
+
+def shown(name: str, found: Simulation) -> None:
+    for sweep in found.sweeps:
+        print(f"{name}, {sweep.method}: {sweep.median.tolist()}", flush=True)
 
 
 def steps(problem: Problem, method: Procedure) -> float:
