@@ -102,7 +102,7 @@ def _run(
 ) -> pprs.optim.Minimum:
     start = torch.zeros(problem.dimension, dtype=torch.float64)
     target = problem.minimum + problem.epsilon
-    return pprs.minimize(
+    found: pprs.optim.Minimum = pprs.minimize(
         problem.fun,
         start,
         depth=depth,
@@ -112,6 +112,7 @@ def _run(
         target=target,
         **given,
     )
+    return found
 
 
 def _numbered(number: int) -> dict[str, Any]:

@@ -4,70 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pprs.optim._layout import Layout
 from pprs.theory.objective import Array
-
-Tree: TypeAlias = Any
-"""A tensor, or a dictionary or tuple of tensors."""
-
-
-class Layout:
-    """How the tensors of `x0` lie in one vector.
-
-    Args:
-        x0: a tensor, or a dictionary or tuple of tensors, all of floating-point numbers.
-
-    Raises:
-        TypeError: for anything else.
-        ValueError: for no numbers at all, or some that are not finite.
-    """
-
-    def __init__(self, x0: Tree) -> None:
-        names = _names(x0)
-        for name, tensor in names.items():
-            if not (isinstance(tensor, Tensor) and tensor.is_floating_point()):
-                got = str(tensor.dtype) if isinstance(tensor, Tensor) else type(tensor).__name__
-                raise TypeError(f"{name} must be a tensor of floating-point numbers, got {got}")
-            if not tensor.isfinite().all():
-                raise ValueError(f"{name} must have finite numbers only")
-        self._like = [tensor.detach() for tensor in names.values()]
-        self._keys = list(x0) if isinstance(x0, dict) else None
-        self._single = isinstance(x0, Tensor)
-        self._ends = np.cumsum([tensor.numel() for tensor in self._like]).tolist()
-        if not self._ends or not self._ends[-1]:
-            raise ValueError("x0 must hold at least one number, got none")
-
-    def vector(self, tensors: Sequence[Tensor]) -> Array:
-        """Tensors as one float64 vector; with a leading dimension of K, as K of them."""
-        leading = tensors[0].shape[: tensors[0].ndim - self._like[0].ndim]
-        flat = [t.detach().to("cpu", torch.float64).reshape(*leading, -1) for t in tensors]
-        joined: Array = torch.cat(flat, -1).numpy()
-        return joined
-
-    @property
-    def start(self) -> Array:
-        """`x0` as a vector."""
-        return self.vector(self._like)
-
-    def tensors(self, points: Array) -> list[Tensor]:
-        """New tensors, shaped and typed as those of `x0`, with the leading dimensions of points."""
-        parts = np.split(points, self._ends[:-1], axis=-1)
-        shapes = [(*points.shape[:-1], *like.shape) for like in self._like]
-        return [
-            torch.tensor(part, dtype=like.dtype, device=like.device).reshape(shape)
-            for part, like, shape in zip(parts, self._like, shapes, strict=True)
-        ]
-
-    def tree(self, tensors: Sequence[Tensor]) -> Tree:
-        """Tensors in the structure of `x0`."""
-        if self._single:
-            return tensors[0]
-        return tuple(tensors) if self._keys is None else dict(zip(self._keys, tensors, strict=True))
 
 
 @dataclass
@@ -83,93 +28,147 @@ class _Evaluated:
 class Function:
     """A function as the one node of an objective: all points of a step run under `torch.vmap`.
 
-    A `Component` of the theory's objectives.
+    A `Component` of the theory's objectives. With several starts, points are `(..., B, d)`.
 
     Args:
-        fun: takes `x` in the structure of `x0`, and returns a scalar tensor.
+        fun: takes `x` in the structure of `x0`, and `args`; returns a scalar tensor.
         layout: of `x0`.
+        args: more arguments; with several starts, tensors whose first axis goes over these.
 
     Raises:
         RuntimeError: by its passes: for a function that vmap cannot run, a value that is not finite
             or has no gradient by x.
-        TypeError: for a value that is no scalar tensor.
+        TypeError: for a value that is no scalar tensor, or `args` that are not one of each start.
     """
 
-    def __init__(self, fun: Callable[[Tree], Tensor], layout: Layout) -> None:
+    def __init__(
+        self, fun: Callable[..., Tensor], layout: Layout, args: Sequence[Any] = ()
+    ) -> None:
         self._fun, self._layout = fun, layout
+        self._all_args = self._args = tuple(args)
+        self._active: npt.NDArray[np.intp] | None = None
         self._last: _Evaluated | None = None
+        if layout.starts is not None:
+            _check_args(args, layout.starts)
         with torch.enable_grad():
             leaves = [t.requires_grad_() for t in layout.tensors(layout.start)]
-            _check_scalar(fun(layout.tree(leaves)))
+            if layout.starts is None:
+                self._lane(leaves, self._args)
+            else:
+                self._lane([t[0] for t in leaves], [a[0] for a in args])
+
+    def keep(self, active: npt.NDArray[np.intp]) -> None:
+        """Evaluate only these starts from now on: all of the others' numbers are `nan`."""
+        self._active, self._last = active, None
+        self._args = tuple(arg[torch.from_numpy(active).to(arg.device)] for arg in self._all_args)
 
     def forward(self, *inputs: Array, example: int) -> Array:
         """The losses at points `(..., d)`, shape `(..., 1)`; those of the last call are kept."""
-        points = inputs[0]
-        last = self._at(points)
-        return last.values.reshape(*points.shape[:-1], 1)
+        return self._at(inputs[0]).values[..., None]
 
     def backward(self, gradient: Array, *inputs: Array, example: int) -> tuple[Array, ...]:
         """The gradients at points `(..., d)`, times that of the losses."""
         points = inputs[0]
         last = self._at(points, graph=True)
-        found = torch.autograd.grad(last.losses.sum(), last.leaves, allow_unused=True)
+        weights = torch.from_numpy(self._chosen(gradient)[..., 0]).to(last.losses)
+        found = torch.autograd.grad(
+            last.losses, last.leaves, weights.reshape(last.losses.shape), allow_unused=True
+        )
+        self._last = _Evaluated(points, last.values)  # whose graph is used up
         pairs = zip(found, last.leaves, strict=True)
-        gradients = self._layout.vector([torch.zeros_like(x) if g is None else g for g, x in pairs])
-        if not np.isfinite(gradients).all():
+        tensors = [torch.zeros_like(x) if g is None else g for g, x in pairs]
+        if not all(_is_finite(tensor) for tensor in tensors):
             raise RuntimeError(
                 "fun has a gradient that is not finite, as a root has at 0: make it one that has "
                 "gradients wherever it is evaluated"
             )
-        self._last = _Evaluated(points, last.values)  # whose graph is used up
-        return (gradient * gradients.reshape(points.shape),)
+        return (self._spread(self._layout.vector(tensors), points.shape, -2),)
 
     def _at(self, points: Array, graph: bool = False) -> _Evaluated:
         last = self._last
-        if last is None or not np.array_equal(last.points, points) or (graph and not last.leaves):
+        if last is None or last.points is not points or (graph and not last.leaves):
             last = self._last = self._evaluated(points)
         return last
 
     def _evaluated(self, points: Array) -> _Evaluated:
-        rows = points.reshape(-1, points.shape[-1])
-        leaves = [t.requires_grad_() for t in self._layout.tensors(rows)]
+        chosen = self._chosen(points)
+        lanes = chosen.reshape(-1, *chosen.shape[-1 if self._layout.starts is None else -2 :])
+        leaves = [t.requires_grad_() for t in self._layout.tensors(lanes)]
         with torch.enable_grad():
             try:
-                losses = torch.vmap(self._lane)(*leaves)
+                losses = self._lanes()(leaves, self._args)
             except RuntimeError as error:
                 raise RuntimeError(
-                    f"fun must run under torch.vmap, which evaluates it at {len(rows)} points at "
-                    f"once, but does not: {str(error).strip().splitlines()[0]}"
+                    f"fun must run under torch.vmap, which evaluates it at {lanes[..., 0].size} "
+                    f"points at once, but does not: {str(error).strip().splitlines()[0]}"
                 ) from error
         if not losses.requires_grad:
             raise RuntimeError(
                 "fun has no gradient by x: its value must depend on x by differentiable operations"
             )
-        values: Array = losses.detach().to("cpu", torch.float64).numpy()
+        values: Array = losses.detach().cpu().to(torch.float64).numpy()
         if not np.isfinite(values).all():
-            odd = values[~np.isfinite(values)][0]
             raise RuntimeError(
-                f"fun must be finite wherever it is evaluated, got {odd}: it may be unbounded, or "
-                f"the steps too large"
+                f"fun must be finite wherever it is evaluated, got {self._odd(values)}: it may be "
+                f"unbounded, or the steps too large"
             )
-        return _Evaluated(points, values, leaves, losses)
+        return _Evaluated(points, self._spread(values, points.shape[:-1], -1), leaves, losses)
 
-    def _lane(self, *tensors: Tensor) -> Tensor:
-        return _check_scalar(self._fun(self._layout.tree(tensors)))
+    def _lanes(self) -> Callable[..., Tensor]:
+        """The function at all points of every start."""
+        points = torch.vmap(self._lane, in_dims=(0, None))
+        if self._layout.starts is None:
+            return points
+        return torch.vmap(points, in_dims=(1, 0 if self._args else None), out_dims=1)
+
+    def _lane(self, tensors: Sequence[Tensor], args: Sequence[Any]) -> Tensor:
+        loss = self._fun(self._layout.tree(tensors), *args)
+        _check_scalar(loss)
+        return loss
+
+    def _chosen(self, points: Array) -> Array:
+        return points if self._active is None else points[..., self._active, :]
+
+    def _spread(self, found: Array, shape: tuple[int, ...], axis: int) -> Array:
+        """What was found at the active starts, as that of all, which lie along the axis."""
+        if self._active is None:
+            return found.reshape(shape)
+        spread = np.full(shape, np.nan)
+        among = np.moveaxis(spread, axis, 0)
+        among[self._active] = np.moveaxis(
+            found.reshape(spread.take(self._active, axis).shape), axis, 0
+        )
+        return spread
+
+    def _odd(self, values: Array) -> str:
+        """The first value that is not finite, and of which start."""
+        where = tuple(np.argwhere(~np.isfinite(values))[0])
+        if self._layout.starts is None:
+            return f"{values[where]}"
+        start = where[1] if self._active is None else self._active[where[1]]
+        return f"{values[where]} at start {start}"
 
 
-def _names(x0: Tree) -> dict[str, Any]:
-    if isinstance(x0, dict):
-        return {f"x0[{key!r}]": tensor for key, tensor in x0.items()}
-    if isinstance(x0, tuple):
-        return {f"x0[{index}]": tensor for index, tensor in enumerate(x0)}
-    return {"x0": x0}
+def _is_finite(tensor: Tensor) -> bool:
+    """By the sum, which is fast, unless this is not finite."""
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
-def _check_scalar(loss: Any) -> Tensor:
+def _check_scalar(loss: Any) -> None:
     if not isinstance(loss, Tensor):
         raise TypeError(f"fun must return a scalar tensor, got {type(loss).__name__}")
     if loss.ndim:
         raise TypeError(f"fun must return a scalar tensor, got shape {tuple(loss.shape)}")
     if not loss.is_floating_point():
         raise TypeError(f"fun must return a floating-point number, got {loss.dtype}")
-    return loss
+
+
+def _check_args(args: Sequence[Any], starts: int) -> None:
+    for index, arg in enumerate(args):
+        is_tensor = isinstance(arg, Tensor)
+        if not (is_tensor and arg.ndim and len(arg) == starts):
+            got = f"shape {tuple(arg.shape)}" if is_tensor else type(arg).__name__
+            raise TypeError(
+                f"args[{index}] must be a tensor whose first axis goes over the {starts} starts, "
+                f"got {got}: what all starts share belongs in fun"
+            )

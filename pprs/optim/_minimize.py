@@ -5,29 +5,67 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeGuard, overload
 
 from torch import Tensor
 
 from pprs._arguments import counts, positive, real
-from pprs.optim._function import Function, Layout, Tree
-from pprs.optim._minimum import Minimum, Step
-from pprs.optim._named_methods import Known, Planned, planned
+from pprs.optim._function import Function
+from pprs.optim._layout import Layout, Tree
+from pprs.optim._minimum import Minima, Minimum, Step
+from pprs.optim._named_methods import Known, planned
+from pprs.optim._run import Limits, Run, Watch
 from pprs.smoothing import fresh_seed
-from pprs.theory.clock import Clock
-from pprs.theory.graph import Graph
-from pprs.theory.measured import Answer
-from pprs.theory.methods import Procedure
-from pprs.theory.objective import Array, Objective
-from pprs.theory.vector import Vector
 
 _STEPS = 1000  # where nothing else ends a run
 
 
+@overload
 def minimize(
-    fun: Callable[[Tree], Tensor],
+    fun: Callable[..., Tensor],
     x0: Tree,
+    args: Sequence[Any] = ...,
+    *,
+    depth: int,
+    method: str = ...,
+    epsilon: float | None = ...,
+    lipschitz: float | None = ...,
+    radius: float | None = ...,
+    lower: float | None = ...,
+    convex: bool = ...,
+    time: float | None = ...,
+    steps: int | None = ...,
+    target: float | None = ...,
+    seed: int | None = ...,
+    callback: Callable[[Tree, Step], object] | None = ...,
+    batched: Literal[False] = ...,
+    **options: Any,
+) -> Minimum: ...
+@overload
+def minimize(
+    fun: Callable[..., Tensor],
+    x0: Tree,
+    args: Sequence[Any] = ...,
+    *,
+    depth: int,
+    method: str = ...,
+    epsilon: float | None = ...,
+    lipschitz: float | None = ...,
+    radius: float | None = ...,
+    lower: float | None = ...,
+    convex: bool = ...,
+    time: float | None = ...,
+    steps: int | None = ...,
+    target: float | None = ...,
+    seed: int | Sequence[int] | None = ...,
+    callback: Callable[[Tree, list[Step | None]], object] | None = ...,
+    batched: Literal[True],
+    **options: Any,
+) -> Minima: ...
+def minimize(
+    fun: Callable[..., Tensor],
+    x0: Tree,
+    args: Sequence[Any] = (),
     *,
     depth: int,
     method: str = "auto",
@@ -39,10 +77,11 @@ def minimize(
     time: float | None = None,
     steps: int | None = None,
     target: float | None = None,
-    seed: int | None = None,
-    callback: Callable[[Tree, Step], object] | None = None,
+    seed: int | Sequence[int] | None = None,
+    callback: Callable[[Tree, Any], object] | None = None,
+    batched: bool = False,
     **options: Any,
-) -> Minimum:
+) -> Minimum | Minima:
     r"""Minimise a function of tensors, by a method for pipelines.
 
     The points of a step are evaluated together under `torch.vmap`. Methods are those of
@@ -60,8 +99,9 @@ def minimize(
     - `"gd"`, `"agd"` and `"adam"`: gradient descent, Nesterov's, and Adam; lr.
 
     Args:
-        fun: takes x as `x0` is, returns a scalar tensor. Random operations are refused.
+        fun: takes x as `x0` is, and `args`; returns a scalar tensor. Random operations are refused.
         x0: where to start: a tensor, or a dictionary or tuple of tensors. It is not changed.
+        args: more arguments of `fun`.
         depth: $\Delta \ge 1$: how many stages a pass goes through.
         method: see above.
         epsilon: precision $\varepsilon > 0$ that is asked for.
@@ -75,11 +115,17 @@ def minimize(
         target: a value that is good enough; `lower + epsilon` by default, where both are given.
         seed: an integer; other perturbations each time by default.
         callback: called with a copy of x and the `Step` after each; ends the run by StopIteration.
+        batched: whether the first axis of x0 goes over B starts, and that of every tensor of `args`
+            over what `fun` takes with each. `fun` gets one x. Every start has its own run, as if
+            it were the only one, with a seed of its own (`seed` is one of each, or start b has
+            `seed + b`); all are evaluated together. `callback` gets a list with the `Step` of each,
+            None where it has ended.
         options: those of the method: lr, momentum, sigma, samples, width.
 
     Raises:
         ValueError: for an argument out of its range, or what a method needs and is not given.
-        TypeError: for an `x0` that has no numbers, or a `fun` that returns no scalar tensor.
+        TypeError: for an `x0` that has no numbers, a `fun` that returns no scalar tensor, or `args`
+            that do not belong to the starts.
         RuntimeError: if `fun` is not finite somewhere, below `lower`, has no gradient, or does not
             run under vmap.
 
@@ -90,141 +136,50 @@ def minimize(
         >>> found = minimize(distance, torch.zeros(6), depth=100, lower=0, epsilon=0.1, seed=0)
         >>> found.success, found.fun <= 0.1
         (True, True)
+        >>> goals = torch.tensor([[1.0, 2.0], [3.0, 5.0], [0.0, 1.0]])
+        >>> def near(x, goal):
+        ...     return (x - goal).abs().max()
+        >>> given = {"depth": 50, "lower": 0, "epsilon": 0.1, "seed": 0}
+        >>> minima = minimize(near, torch.zeros(3, 2), (goals,), batched=True, **given)
+        >>> minima.x.shape, minima.success.all().item(), minima[2].fun <= 0.1
+        (torch.Size([3, 2]), True, True)
     """
-    layout = Layout(x0)
-    start = layout.start
-    known = Known(len(start), depth, epsilon, lipschitz, radius, lower)
+    layout = Layout(x0, batched)
+    known = Known(layout.start.shape[-1], depth, epsilon, lipschitz, radius, lower)
     plan = planned(method, known, options)
-    _check(steps, time, target, seed)
+    _check(steps, time, target)
+    seeds = _seeds(seed, layout.starts)
     if target is None and lower is not None and epsilon is not None:
         target = lower + epsilon
     if steps is None and time is None:
         steps = _STEPS if plan.proved is None else max(1, plan.proved)
-    objective = Objective(Graph.chain(1), {"f1": Function(fun, layout)}, len(start))
-    clock = _Clock(objective, Graph.chain(depth), start, fresh_seed() if seed is None else seed)
-    limits = _Limits(math.inf if time is None else time, steps, target, lower)
-    run = _Run(clock, plan.method, limits, lambda x: layout.tree(layout.tensors(x)))
+    clock = Watch(Function(fun, layout, args), layout, depth, seeds)
+    limits = Limits(math.inf if time is None else time, steps, target, lower)
+    run = Run(clock, plan, layout, limits)
     run.go(callback)
-    return run.minimum(plan, epsilon if convex else None)
+    return run.found(epsilon if convex else None)
 
 
-def _check(steps: int | None, time: float | None, target: float | None, seed: int | None) -> None:
+def _check(steps: int | None, time: float | None, target: float | None) -> None:
     if steps is not None:
         counts(steps=steps)
     if time is not None:
         positive(time=time)
     if target is not None:
         real(target=target)
-    if seed is not None and not (isinstance(seed, numbers.Integral) and seed >= 0):
+
+
+def _seeds(seed: int | Sequence[int] | None, starts: int | None) -> Sequence[int]:
+    """The seed of each start."""
+    if isinstance(seed, Sequence) and not isinstance(seed, str) and starts is not None:
+        if len(seed) != starts or not all(map(_is_seed, seed)):
+            raise ValueError(f"seed must be one integer, or one for each of {starts} starts")
+        return seed
+    first = fresh_seed() if seed is None else seed
+    if not _is_seed(first):
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    return range(first, first + (starts or 1))
 
 
-@dataclass(frozen=True)
-class _Limits:
-    """When a run ends, and what no loss may be below."""
-
-    time: float
-    steps: int | None
-    target: float | None
-    lower: float | None
-
-
-class _Clock(Clock):
-    """A clock that knows what `Step` tells: sigma and mean loss of the latest points."""
-
-    sigma = 0.0
-    smoothed = math.nan
-    ngrad = 0
-
-    def perturbed(self, point: Vector, sigma: float, samples: int) -> list[Vector]:
-        self.sigma = sigma
-        return super().perturbed(point, sigma, samples)
-
-    def gradients(
-        self, points: Sequence[Vector], examples: Sequence[int] | None = None, at: float = 0.0
-    ) -> list[Vector]:
-        found = super().gradients(points, examples, at)
-        self.smoothed = float(self.losses(points).mean())
-        self.ngrad += len(points)
-        return found
-
-
-class _Run:
-    """A method at work: its steps so far, the best answer, and why it ended."""
-
-    def __init__(
-        self, clock: _Clock, method: Procedure, limits: _Limits, shown: Callable[[Array], Tree]
-    ) -> None:
-        self._clock, self._method, self._limits, self._shown = clock, method, limits, shown
-        self._best, self._loss = clock.start.value, self._checked(clock.start.value)
-        self._history: list[Step] = []
-        self._ngrad = 0
-        self._success, self._message = False, ""
-
-    def go(self, callback: Callable[[Tree, Step], object] | None) -> None:
-        """Take steps until there is a reason to end."""
-        answers = self._method.iterates(self._clock)
-        while not self._has_ended():
-            answer = next(answers)
-            if answer.ready > self._limits.time:
-                self._end(self._limits.target is None, "all of the time is used up")
-                return
-            step = self._taken(answer)
-            if callback is not None:
-                try:
-                    callback(self._shown(answer.value), step)
-                except StopIteration:
-                    self._end(False, "the callback ended it")
-                    return
-
-    def minimum(self, plan: Planned, epsilon: float | None) -> Minimum:
-        """What was found, with the bounds that hold: epsilon is None unless f is convex."""
-        steps, lower = len(self._history), self._limits.lower
-        bounds = [] if lower is None else [self._loss - lower]
-        if epsilon is not None and plan.proved is not None and steps >= plan.proved:
-            bounds.append(epsilon)
-        return Minimum(
-            x=self._shown(self._best),
-            fun=self._loss,
-            success=self._success,
-            message=self._message,
-            nit=steps,
-            time=self._history[-1].time if steps else 0.0,
-            ngrad=self._ngrad,
-            bound=min(bounds, default=None),
-            history=tuple(self._history),
-        )
-
-    def _has_ended(self) -> bool:
-        limits = self._limits
-        if limits.target is not None and self._loss <= limits.target:
-            self._end(True, f"fun is {self._loss:.6g}, at most the target {limits.target:.6g}")
-        elif len(self._history) == limits.steps:
-            missed = "" if limits.target is None else f", fun is {self._loss:.6g}, above the target"
-            self._end(limits.target is None, f"all {limits.steps} steps are taken{missed}")
-        return bool(self._message)
-
-    def _end(self, success: bool, message: str) -> None:
-        self._success, self._message = success, message
-
-    def _taken(self, answer: Vector) -> Step:
-        loss = self._checked(answer.value)
-        if loss < self._loss:
-            self._best, self._loss = answer.value, loss
-        lr, smoothed = getattr(self._method, "lr", math.nan), self._clock.smoothed
-        if isinstance(answer, Answer):
-            lr, smoothed = answer.lr, answer.smoothed
-        samples = getattr(self._method, "samples", 1)
-        step = Step(answer.ready, smoothed, loss, self._clock.sigma, lr, samples)
-        self._history.append(step)
-        self._ngrad = self._clock.ngrad
-        return step
-
-    def _checked(self, point: Array) -> float:
-        loss, lower = float(self._clock.objective.value(point)), self._limits.lower
-        if lower is not None and loss < lower:
-            raise RuntimeError(
-                f"lower must be a value that fun is never below, got lower={lower:g} where fun is "
-                f"{loss:.6g}"
-            )
-        return loss
+def _is_seed(seed: object) -> TypeGuard[int]:
+    return isinstance(seed, numbers.Integral) and int(seed) >= 0

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
-from pprs.optim._function import Tree
+import torch
+from torch import Tensor
+
+from pprs.optim._layout import Tree
 
 
 @dataclass(frozen=True)
@@ -54,3 +59,58 @@ class Minimum:
     ngrad: int
     bound: float | None
     history: tuple[Step, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Minima(Sequence[Minimum]):
+    """What `minimize` found from B starts: a sequence of the `Minimum` of each, and their fields.
+
+    Args:
+        x: the best answers, as `x0` is.
+        fun: the function there, shape `(B,)`, as all other tensors.
+        success: as in `Minimum`.
+        message: of each start.
+        nit: as in `Minimum`.
+        time: pipeline time of each start's run, had it been the only one.
+        ngrad: as in `Minimum`.
+        bound: as in `Minimum`; `None` unless all starts have one.
+        history: of each start.
+    """
+
+    x: Tree
+    fun: Tensor
+    success: Tensor
+    message: tuple[str, ...]
+    nit: Tensor
+    time: Tensor
+    ngrad: Tensor
+    bound: Tensor | None
+    history: tuple[tuple[Step, ...], ...] = field(repr=False)
+    _each: tuple[Minimum, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, each: Sequence[Minimum], x: Tree) -> Minima:
+        """What was found from each start, and all answers as one x."""
+        bounds = [m.bound for m in each if m.bound is not None]
+        return cls(
+            x=x,
+            fun=torch.tensor([m.fun for m in each], dtype=torch.float64),
+            success=torch.tensor([m.success for m in each]),
+            message=tuple(m.message for m in each),
+            nit=torch.tensor([m.nit for m in each]),
+            time=torch.tensor([m.time for m in each], dtype=torch.float64),
+            ngrad=torch.tensor([m.ngrad for m in each]),
+            bound=torch.tensor(bounds, dtype=torch.float64) if len(bounds) == len(each) else None,
+            history=tuple(m.history for m in each),
+            _each=tuple(each),
+        )
+
+    def __len__(self) -> int:
+        return len(self._each)
+
+    @overload
+    def __getitem__(self, index: int) -> Minimum: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Minimum, ...]: ...
+    def __getitem__(self, index: int | slice) -> Minimum | tuple[Minimum, ...]:
+        return self._each[index]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from pprs.theory.objective import Array
+
 _OF_EPSILON = 0.5  # of the precision
 _OF_GAP = 0.25  # of what the loss still lies above its lower bound
 _PATIENCE = 6  # steps without progress until the goal falls, and within which progress is fast
@@ -29,29 +33,28 @@ class BiasGoal:
         self._least = _OF_EPSILON * epsilon if epsilon is not None else 0.0
         self._lower = lower
         self._searching = searching
-        self._found: float | None = None
-        self._reference, self._since = 0.0, 0
+        self._found: Array | None = None
+        self._reference = self._since = np.zeros(())
 
-    def at(self, loss: float, bias: float) -> float:
-        """The goal for the next step, after a loss and a bias were measured."""
+    def at(self, loss: Array, bias: Array) -> Array:
+        """The goal for the next step, after a loss and a bias were measured, of every start."""
         if self._lower is not None:
-            return max(self._least, _OF_GAP * (loss - self._lower))
+            return np.maximum(self._least, _OF_GAP * (loss - self._lower))
         if self._searching:
-            return max(self._least, self._search(loss, bias))
-        return self._least
+            return np.maximum(self._least, self._search(loss, bias))
+        return np.full_like(loss, self._least)
 
-    def _search(self, loss: float, bias: float) -> float:
+    def _search(self, loss: Array, bias: Array) -> Array:
         if self._found is None:
-            self._found, self._reference = max(bias, 0.0), loss
-        progress = self._reference - loss
-        if progress > self._found:
-            if self._since < _PATIENCE:
-                larger = min(_LARGER * self._found, progress)
-                self._found = larger if self._found else _OF_GAP * progress
-            self._reference, self._since = loss, 0
-        else:
-            self._since += 1
-            if self._since >= _PATIENCE:
-                self._found *= _SMALLER
-                self._reference, self._since = min(self._reference, loss), 0
+            self._found, self._reference = np.maximum(bias, 0.0), loss
+        found, progress = self._found, self._reference - loss
+        advanced = progress > found
+        quick = advanced & (self._since < _PATIENCE)
+        since = np.where(advanced, 0, self._since + 1)
+        stuck = since >= _PATIENCE
+        larger = np.where(found > 0, np.minimum(_LARGER * found, progress), _OF_GAP * progress)
+        self._found = np.where(quick, larger, np.where(stuck, _SMALLER * found, found))
+        lowest = np.where(stuck, np.minimum(self._reference, loss), self._reference)
+        self._reference = np.where(advanced, loss, lowest)
+        self._since = np.where(stuck, 0, since)
         return self._found

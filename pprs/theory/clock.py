@@ -13,7 +13,7 @@ from pprs.theory.graph import Graph, Node
 from pprs.theory.makespan import makespan
 from pprs.theory.objective import Array, Objective
 from pprs.theory.oracle import ModelOracle
-from pprs.theory.vector import ModelError, Vector
+from pprs.theory.vector import ModelError, Rows, Vector, stacked
 
 
 class Clock(ModelOracle):
@@ -48,7 +48,7 @@ class Clock(ModelOracle):
 
     def gradients(
         self, points: Sequence[Vector], examples: Sequence[int] | None = None, at: float = 0.0
-    ) -> list[Vector]:
+    ) -> Rows:
         """As `Machine.gradients`.
 
         Raises:
@@ -62,12 +62,16 @@ class Clock(ModelOracle):
         end = start + self._duration(numbers)
         self._started, self._passes = start, len(points)
         self.time = max(self.time, end)
-        values = np.stack([point.value for point in points])
-        gradients = np.empty_like(values)
-        for example in set(numbers):
-            chosen = np.equal(numbers, example)
-            gradients[chosen] = self.objective.gradient(values[chosen], example)
-        return [Vector(gradient, self.graph.root, end) for gradient in gradients]
+        return Rows(self._evaluated(stacked(points), numbers), self.graph.root, end)
+
+    def _evaluated(self, points: Array, examples: Sequence[int]) -> Array:
+        if len(set(examples)) == 1:
+            return self.objective.gradient(points, examples[0])
+        gradients = np.empty_like(points)
+        for example in set(examples):
+            chosen = np.equal(examples, example)
+            gradients[chosen] = self.objective.gradient(points[chosen], example)
+        return gradients
 
     def _check_overlap(self, start: float, passes: int) -> None:
         costs = {(node.forward, node.backward) for node in self.graph.nodes.values()}

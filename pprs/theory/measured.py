@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -13,8 +13,9 @@ from pprs._arguments import counts, positive, real
 from pprs.theory.bias import BiasGoal
 from pprs.theory.bounds._sequence import next_lambda
 from pprs.theory.methods import all_gradients, mean
+from pprs.theory.objective import Array
 from pprs.theory.oracle import Oracle
-from pprs.theory.vector import Vector
+from pprs.theory.vector import Rows, Vector, stacked
 
 _STEP = 2.0  # in units of sigma / L
 _DOWN, _UP = 0.85, 1.25  # the most that sigma changes by in a step
@@ -39,12 +40,12 @@ class Answer(Vector):
     r"""An answer, with what led to it.
 
     Args:
-        lr: step size $\eta$ of the step.
-        smoothed: mean of the objective at the perturbations.
+        lr: step size $\eta$ of the step, shape `(1,)`, or `(B, 1)` for B starts.
+        smoothed: mean of the objective at the perturbations, shaped so too.
     """
 
-    lr: float = 0.0
-    smoothed: float = 0.0
+    lr: Array = field(kw_only=True)
+    smoothed: Array = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -86,48 +87,69 @@ class MeasuredPPRS:
             real(lower=self.lower)
 
     def iterates(self, oracle: Oracle) -> Iterator[Vector]:
-        """See `Procedure`."""
+        """See `Procedure`. Numbers of each of B starts have shape `(B, 1)`, else `(1,)`."""
         unknown = self.epsilon is None or self.radius is None
         goal = BiasGoal(self.epsilon, self.lower, searching=unknown)
         scale, steepest = self._scale(oracle)
-        sigma, weight = scale * oracle.objective.dimension**-0.25, 0.0
-        lipschitz = float(np.linalg.norm(steepest.value))
+        sigma, weight = scale * oracle.objective.dimension**-0.25, np.zeros_like(scale)
+        lipschitz = _norm(steepest.value)
         answer = oracle.start
         point = answer + 0.0 * steepest  # from when the gradient there is known
         while True:
-            points = [point, *_pairs(oracle, point, sigma, self.samples)]
-            gradients, losses = all_gradients(oracle, points), oracle.losses(points)
+            points = _around(oracle, point, sigma, self.samples)
+            gradients, losses = all_gradients(oracle, points), oracle.losses(points)[..., None]
             gradient = mean(gradients[oracle.objective.examples :])
-            norms = np.linalg.norm([each.value for each in gradients], axis=1)
-            lipschitz = max(lipschitz, float(norms.max()))
-            lr = _STEP * sigma / lipschitz if lipschitz else 0.0
+            lipschitz = np.maximum(lipschitz, _norm(stacked(gradients)).max(0))
+            lr = _quotient(_STEP * sigma, lipschitz, 0.0)
             following = point - lr * gradient
+            change = following.value - answer.value
+            uphill = _dot(gradient.value, change) > 0
             after = next_lambda(weight)
-            momentum, weight = max(0.0, (weight - 1) / after), after
-            if gradient.value @ (following.value - answer.value) > 0:
-                momentum, weight = 0.0, 1.0
+            momentum = np.where(uphill, 0.0, np.maximum(0.0, (weight - 1) / after))
+            weight = np.where(uphill, 1.0, after)
             point = (1 + momentum) * following - momentum * answer
             answer = following
-            loss, smoothed = float(losses[0]), float(losses[1:].mean())
+            loss, smoothed = losses[0], losses[1:].mean(0)
             yield Answer(answer.value, answer.node, answer.ready, lr=lr, smoothed=smoothed)
-            bias, wanted = smoothed - loss, goal.at(loss, smoothed - loss)
-            sigma *= min(max(wanted / bias, _DOWN), _UP) if bias > 0 else _UP
+            bias = smoothed - loss
+            sigma = sigma * np.clip(_quotient(goal.at(loss, bias), bias, _UP), _DOWN, _UP)
 
-    def _scale(self, oracle: Oracle) -> tuple[float, Vector]:
+    def _scale(self, oracle: Oracle) -> tuple[Array, Vector]:
         """What stands for R, and the gradient at the start, or 0 where none was taken."""
         start = oracle.start
         if self.radius is not None:
-            return self.radius, 0.0 * start
-        length = float(np.linalg.norm(start.value)) or 1.0
+            return np.full_like(start.value[..., :1], self.radius), 0.0 * start
+        length = _norm(start.value)
+        length = np.where(length > 0, length, 1.0)
         if self.lower is None:
             return length, 0.0 * start
         gradient = mean(all_gradients(oracle, [start]))
-        gap = float(oracle.losses([start])[0]) - self.lower
-        norm = float(np.linalg.norm(gradient.value))
-        return (gap / norm if norm and gap > 0 else length), gradient
+        gap = oracle.losses([start])[0][..., None] - self.lower
+        scale = _quotient(gap, _norm(gradient.value), 0.0)
+        return np.where(scale > 0, scale, length), gradient
 
 
-def _pairs(oracle: Oracle, point: Vector, sigma: float, samples: int) -> list[Vector]:
-    """Perturbations and their mirror images, as many as asked for."""
-    drawn = oracle.perturbed(point, sigma, (samples + 1) // 2)
-    return [*drawn, *(2.0 * point - each for each in drawn)][:samples]
+def _around(oracle: Oracle, point: Vector, sigma: Array, samples: int) -> Rows:
+    """A point, and so many perturbations of it: with their mirror images, as far as these go."""
+    half = (samples + 1) // 2
+    points = np.empty((samples + 1, *point.value.shape))
+    points[0] = point.value
+    points[1 : half + 1] = drawn = stacked(oracle.perturbed(point, sigma, half))
+    np.subtract(2 * point.value, drawn[: samples - half], out=points[half + 1 :])
+    return Rows(points, point.node, point.ready)
+
+
+def _norm(vectors: Array) -> Array:
+    """Lengths, in a last dimension of 1."""
+    return np.sqrt(_dot(vectors, vectors))
+
+
+def _dot(left: Array, right: Array) -> Array:
+    product: Array = np.einsum("...i,...i", left, right)[..., None]
+    return product
+
+
+def _quotient(over: Array, under: Array, otherwise: float) -> Array:
+    """Over / under where that is above 0, else what is given."""
+    found: Array = np.divide(over, under, out=np.full_like(under, otherwise), where=~(under <= 0))
+    return found

@@ -21,7 +21,7 @@ from pprs._arguments import counts, non_negative, positive
 from pprs.theory.bounds._sequence import next_lambda
 from pprs.theory.objective import Array
 from pprs.theory.oracle import Oracle
-from pprs.theory.vector import Vector
+from pprs.theory.vector import Vector, stacked
 
 Momentum: TypeAlias = float | Literal["nesterov"]
 
@@ -293,16 +293,18 @@ def _check_momentum(momentum: Momentum) -> None:
         raise ValueError(f"momentum must be from 0 to 1, or 'nesterov', got {momentum!r}")
 
 
-def all_gradients(oracle: Oracle, points: Sequence[Vector]) -> list[Vector]:
+def all_gradients(oracle: Oracle, points: Sequence[Vector]) -> Sequence[Vector]:
     """The gradients of all m examples at each point, one point after the other."""
     examples = list(range(oracle.objective.examples))
+    if len(examples) == 1:
+        return oracle.gradients(points)
     repeated = [point for point in points for _ in examples]
     return oracle.gradients(repeated, examples * len(points))
 
 
 def mean(vectors: Sequence[Vector]) -> Vector:
     """The mean of vectors of one node, held since the last of them."""
-    value: Array = np.mean([vector.value for vector in vectors], axis=0)
+    value: Array = stacked(vectors).mean(axis=0)
     return Vector(value, vectors[0].node, max(vector.ready for vector in vectors))
 
 

@@ -78,13 +78,13 @@ class Objective:
         return tuple(name for name in self.graph.order if name in branch)
 
     def checked_start(self, start: Array | None) -> Array:
-        """Where a procedure starts, shape `(d,)`: zeros unless given.
+        """Where a procedure starts, `(d,)`, or several starts, `(B, d)`: zeros unless given.
 
         Raises:
             ValueError: for another shape.
         """
         value = np.zeros(self.dimension) if start is None else np.asarray(start, np.float64)
-        if value.shape != (self.dimension,):
+        if value.shape[-1:] != (self.dimension,) or value.ndim > 2:
             raise ValueError(f"start must have shape ({self.dimension},), got shape {value.shape}")
         return value
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pprs.theory.graph import Graph
 from pprs.theory.objective import Array, Objective
-from pprs.theory.vector import Vector
+from pprs.theory.vector import Rows, Vector, stacked
 
 
 class Oracle(Protocol):
@@ -18,12 +18,12 @@ class Oracle(Protocol):
     objective: Objective
     start: Vector
 
-    def perturbed(self, point: Vector, sigma: float, samples: int) -> list[Vector]:
+    def perturbed(self, point: Vector, sigma: float | Array, samples: int) -> Sequence[Vector]:
         r"""Gaussian perturbations $x + \sigma X_k$ of a point, K = `samples`, held by the root."""
 
     def gradients(
         self, points: Sequence[Vector], examples: Sequence[int] | None = None, at: float = 0.0
-    ) -> list[Vector]:
+    ) -> Sequence[Vector]:
         """Gradients at points, each of its example."""
 
     def losses(self, points: Sequence[Vector]) -> Array:
@@ -36,7 +36,8 @@ class ModelOracle:
     Args:
         objective: what is minimised.
         graph: whose times count.
-        start: $\theta_0$, shape `(d,)`, held by the root at time 0; zeros by default.
+        start: $\theta_0$, shape `(d,)`, held by the root at time 0; zeros by default. With shape
+            `(B, d)`, B starts at once: vectors have this shape, and a pass is one of each start.
         seed: of the random vectors.
     """
 
@@ -46,11 +47,16 @@ class ModelOracle:
         self.start = Vector(objective.checked_start(start), graph.root, 0.0)
         self._random = np.random.default_rng(seed)
 
-    def perturbed(self, point: Vector, sigma: float, samples: int) -> list[Vector]:
+    def perturbed(self, point: Vector, sigma: float | Array, samples: int) -> Rows:
         r"""Points $x + \sigma X_k$ with standard normal $X_k$, drawn by the root, which holds x."""
-        drawn = self._random.standard_normal((samples, self.objective.dimension))
-        return [Vector(value, point.node, point.ready) for value in point.value + sigma * drawn]
+        points = self._normals(samples)
+        points *= sigma
+        points += point.value
+        return Rows(points, point.node, point.ready)
 
     def losses(self, points: Sequence[Vector]) -> Array:
         """The objective at points, shape `(K,)`. Their gradients' passes give it, so it is free."""
-        return self.objective.value(np.stack([point.value for point in points]))
+        return self.objective.value(stacked(points))
+
+    def _normals(self, samples: int) -> Array:
+        return self._random.standard_normal((samples, *self.start.value.shape))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, overload
+
+import numpy as np
 
 from pprs.theory.objective import Array
 
@@ -19,7 +22,7 @@ class Vector:
     """A vector in a node's memory. Sums and multiples of vectors of one node take no time.
 
     Args:
-        value: shape `(p,)`.
+        value: shape `(p,)`, or `(B, p)` for those of B starts at once.
         node: whose memory it is in.
         ready: since when.
         made: by passes of which kind of that node, if it was: only what a node has made itself can
@@ -30,6 +33,7 @@ class Vector:
     node: str
     ready: float
     made: Kind | None = None
+    __array_ufunc__: ClassVar[None] = None  # an array times this is `__rmul__`
 
     def __add__(self, other: Vector) -> Vector:
         if not isinstance(other, Vector):
@@ -44,5 +48,38 @@ class Vector:
     def __sub__(self, other: Vector) -> Vector:
         return self + -1.0 * other
 
-    def __rmul__(self, factor: float) -> Vector:
+    def __rmul__(self, factor: float | Array) -> Vector:
         return Vector(factor * self.value, self.node, self.ready, self.made)
+
+
+@dataclass(frozen=True)
+class Rows(Sequence[Vector]):
+    """Vectors of one node since one time, as the rows of one array: a list without copies.
+
+    Args:
+        values: shape `(K, p)`, or `(K, B, p)` for those of B starts at once.
+        node: whose memory they are in.
+        ready: since when.
+    """
+
+    values: Array
+    node: str
+    ready: float
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, index: int) -> Vector: ...
+    @overload
+    def __getitem__(self, index: slice) -> Rows: ...
+    def __getitem__(self, index: int | slice) -> Vector | Rows:
+        kind = Rows if isinstance(index, slice) else Vector
+        return kind(self.values[index], self.node, self.ready)
+
+
+def stacked(vectors: Sequence[Vector]) -> Array:
+    """The values of vectors as one array."""
+    if isinstance(vectors, Rows):
+        return vectors.values
+    return np.stack([vector.value for vector in vectors])

@@ -140,3 +140,15 @@ def test_what_the_clock_cannot_time_is_refused():
         costly.gradients([costly.start])
     with pytest.raises(ValueError, match="graph must be left out"):
         Clock(unequal(), Graph.chain(2))
+
+
+@pytest.mark.parametrize("oracle", [Clock, Machine])
+@pytest.mark.parametrize("method", [m for m in EVERY if not m.random], ids=named)
+def test_several_starts_go_as_each_does_alone(method, oracle):
+    starts = np.random.default_rng(0).standard_normal((3, 4))
+    together = method.iterates(oracle(deviations(2, examples=2), start=starts))
+    alone = [method.iterates(oracle(deviations(2, examples=2), start=start)) for start in starts]
+    for _ in range(5):
+        point, points = next(together), [next(each) for each in alone]
+        np.testing.assert_allclose(point.value, [each.value for each in points], rtol=1e-12)
+        assert {point.ready} == {each.ready for each in points}

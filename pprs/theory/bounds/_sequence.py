@@ -2,19 +2,22 @@ r"""The sequence $\lambda_t$ of Nesterov's method, which sets its momentum and i
 
 from __future__ import annotations
 
-import math
+from typing import TypeVar
 
 import numpy as np
 
 from pprs.theory.bounds._steps import whole
 from pprs.theory.objective import Array
 
+Number = TypeVar("Number", float, Array)
+
 EXACT = 100_000  # terms that are computed; later ones grow by a little more than 1/2 each
 
 
-def next_lambda(current: float) -> float:
+def next_lambda(current: Number) -> Number:
     r"""The term after one: $\lambda_{t+1} = (1 + \sqrt{1 + 4\lambda_t^2})/2$."""
-    return (1 + math.sqrt(1 + 4 * current * current)) / 2
+    root: Number = (1 + 4 * current * current) ** 0.5
+    return (1 + root) / 2
 
 
 def lambdas(count: int) -> Array:

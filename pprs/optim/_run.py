@@ -1,0 +1,235 @@
+"""A method of `minimize` at work, from one start or from several at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pprs.optim._function import Function
+from pprs.optim._layout import Layout, Tree
+from pprs.optim._minimum import Minima, Minimum, Step
+from pprs.optim._named_methods import Planned
+from pprs.theory.clock import Clock
+from pprs.theory.graph import Graph
+from pprs.theory.measured import Answer
+from pprs.theory.objective import Array, Objective
+from pprs.theory.vector import Rows, Vector, stacked
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run ends, and what no loss may be below."""
+
+    time: float
+    steps: int | None
+    target: float | None
+    lower: float | None
+
+
+class Watch(Clock):
+    """A clock that draws for each start by itself, and knows what `Step` tells of the points.
+
+    Args:
+        function: what is minimised.
+        layout: of `x0`.
+        depth: stages of the pipeline.
+        seeds: one of each start.
+    """
+
+    def __init__(
+        self, function: Function, layout: Layout, depth: int, seeds: Sequence[int]
+    ) -> None:
+        start = layout.start
+        objective = Objective(Graph.chain(1), {"f1": function}, start.shape[-1])
+        super().__init__(objective, Graph.chain(depth), start, seeds[0])
+        self._function = function
+        self._generators = [np.random.default_rng(seed) for seed in seeds]
+        self.active: Mask = np.ones(start.shape[:-1], bool)
+        self.sigma: float | Array = 0.0
+        self.smoothed: float | Array = math.nan
+        self.ngrad = 0
+
+    def keep(self, active: Mask) -> None:
+        """Go on with these starts only."""
+        if active.ndim and active.any() and not np.array_equal(active, self.active):
+            self._function.keep(np.flatnonzero(active))
+        self.active = active
+
+    def perturbed(self, point: Vector, sigma: float | Array, samples: int) -> Rows:
+        """As a clock's."""
+        self.sigma = sigma
+        return super().perturbed(point, sigma, samples)
+
+    def gradients(
+        self, points: Sequence[Vector], examples: Sequence[int] | None = None, at: float = 0.0
+    ) -> Rows:
+        """As a clock's."""
+        ready = max(point.ready for point in points)
+        points = Rows(stacked(points), points[0].node, ready)  # one array, to be evaluated once
+        found = super().gradients(points, examples, at)
+        self.smoothed = self.losses(points).mean(0)
+        self.ngrad += len(points)
+        return found
+
+    def _normals(self, samples: int) -> Array:
+        shape = self.start.value.shape
+        if len(shape) == 1:
+            return self._generators[0].standard_normal((samples, *shape))
+        normals = np.full((samples, *shape), np.nan)
+        for start in np.flatnonzero(self.active):
+            normals[:, start] = self._generators[start].standard_normal((samples, shape[-1]))
+        return normals
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What a step did at every start."""
+
+    time: float
+    ngrad: int
+    samples: int
+    smoothed: Array
+    loss: Array
+    sigma: Array
+    lr: Array
+
+    def step(self, start: tuple[int, ...]) -> Step:
+        return Step(
+            time=self.time,
+            smoothed=float(self.smoothed[start]),
+            loss=float(self.loss[start]),
+            sigma=float(self.sigma[start]),
+            lr=float(self.lr[start]),
+            samples=self.samples,
+        )
+
+
+class Run:
+    """The steps so far, the best answers, and why each start has ended.
+
+    Args:
+        clock: at the start.
+        plan: the method.
+        layout: of `x0`.
+        limits: when to end.
+    """
+
+    def __init__(self, clock: Watch, plan: Planned, layout: Layout, limits: Limits) -> None:
+        self._clock, self._plan, self._layout, self._limits = clock, plan, layout, limits
+        self._latest = self._best = clock.start.value
+        self._loss = self._checked(self._best)
+        self._nit = np.zeros(self._loss.shape, int)
+        self._why = np.full(self._loss.shape, "", object)
+        self._taken: list[_Taken] = []
+
+    def go(self, callback: Callable[[Tree, Any], object] | None) -> None:
+        """Take steps until every start has a reason to end."""
+        answers = self._plan.method.iterates(self._clock)
+        self._end_reached()
+        while self._clock.active.any():
+            answer = next(answers)
+            if answer.ready > self._limits.time:
+                self._end(self._clock.active, "all of the time is used up")
+                return
+            taken = self._take(answer)
+            if callback is not None:
+                try:
+                    callback(self._layout.shown(self._latest), self._steps(taken))
+                except StopIteration:
+                    self._end(self._clock.active, "the callback ended it")
+                    return
+            self._end_reached()
+
+    def found(self, epsilon: float | None) -> Minimum | Minima:
+        """What was found, with the bounds that hold: epsilon is None unless f is convex."""
+        if self._layout.starts is None:
+            return self._minimum((), self._layout.shown(self._best), epsilon)
+        each = [
+            self._minimum((start,), self._layout.shown(self._best[start]), epsilon)
+            for start in range(self._layout.starts)
+        ]
+        return Minima.of(each, self._layout.shown(self._best))
+
+    def _minimum(self, start: tuple[int, ...], x: Tree, epsilon: float | None) -> Minimum:
+        steps, loss, limits = int(self._nit[start]), float(self._loss[start]), self._limits
+        bounds = [] if limits.lower is None else [loss - limits.lower]
+        if epsilon is not None and self._plan.proved is not None and steps >= self._plan.proved:
+            bounds.append(epsilon)
+        success, message = self._ending(self._why[start], loss)
+        return Minimum(
+            x=x,
+            fun=loss,
+            success=success,
+            message=message,
+            nit=steps,
+            time=self._taken[steps - 1].time if steps else 0.0,
+            ngrad=self._taken[steps - 1].ngrad if steps else 0,
+            bound=min(bounds, default=None),
+            history=tuple(taken.step(start) for taken in self._taken[:steps]),
+        )
+
+    def _ending(self, why: str, loss: float) -> tuple[bool, str]:
+        target = self._limits.target
+        if target is not None and loss <= target:
+            return True, f"fun is {loss:.6g}, at most the target {target:.6g}"
+        if "callback" in why:
+            return False, why
+        return (
+            target is None,
+            why if target is None else f"{why}, fun is {loss:.6g}, above the target",
+        )
+
+    def _end_reached(self) -> None:
+        limits, active = self._limits, self._clock.active
+        if limits.target is not None:
+            self._end(active & (self._loss <= limits.target), "target")
+        if len(self._taken) == limits.steps:
+            self._end(self._clock.active, f"all {limits.steps} steps are taken")
+
+    def _end(self, ended: Mask, why: str) -> None:
+        self._why[ended] = why
+        self._clock.keep(self._clock.active & ~ended)
+
+    def _take(self, answer: Vector) -> _Taken:
+        active = self._clock.active
+        loss = self._checked(answer.value)
+        self._latest = np.where(active[..., None], answer.value, self._latest)
+        better = active & (loss < self._loss)
+        self._best = np.where(better[..., None], answer.value, self._best)
+        self._loss = np.where(better, loss, self._loss)
+        self._nit = self._nit + active
+        taken = self._told(answer, loss)
+        self._taken.append(taken)
+        return taken
+
+    def _told(self, answer: Vector, loss: Array) -> _Taken:
+        method, clock = self._plan.method, self._clock
+        lr, smoothed = getattr(method, "lr", math.nan), clock.smoothed
+        if isinstance(answer, Answer):
+            lr, smoothed = answer.lr[..., 0], answer.smoothed[..., 0]
+        sigma = clock.sigma[..., 0] if isinstance(clock.sigma, np.ndarray) else clock.sigma
+        smoothed, sigma, lr = (np.broadcast_to(x, loss.shape) for x in (smoothed, sigma, lr))
+        samples = getattr(method, "samples", 1)
+        return _Taken(answer.ready, clock.ngrad, samples, smoothed, loss, sigma, lr)
+
+    def _steps(self, taken: _Taken) -> Step | list[Step | None]:
+        if self._layout.starts is None:
+            return taken.step(())
+        return [taken.step((b,)) if on else None for b, on in enumerate(self._clock.active)]
+
+    def _checked(self, point: Array) -> Array:
+        loss, lower = self._clock.objective.value(point), self._limits.lower
+        if lower is not None and (low := loss < lower).any():
+            where = f" at start {np.flatnonzero(low)[0]}" if low.ndim else ""
+            raise RuntimeError(
+                f"lower must be a value that fun is never below, got lower={lower:g} where fun is "
+                f"{loss[low][0]:.6g}{where}"
+            )
+        return loss
