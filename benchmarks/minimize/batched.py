@@ -82,10 +82,10 @@ def main() -> None:
     print("| function | starts | K | batched, s | loop, s | loop / batched |")
     print("|---|---|---|---|---|---|")
     for build, starts, depth in (
-        (distances, 20, 20), (distances, 200, 20), (attacks, 20, 20), (attacks, 20, 128),
+        (distances, 20, 20), (distances, 100, 20), (attacks, 20, 20), (attacks, 20, 128),
     ):  # fmt: skip
         task = build(starts)
-        given = {"depth": depth, "steps": 30, "seed": 0}
+        given = {"depth": depth, "steps": 15, "seed": 0}
         pprs.minimize(task.fun, task.x0, task.args, batched=True, depth=2, steps=2)  # warms up
         rounds = list(ratios(task, **given))
         batched, loop = (statistics.median(times) for times in zip(*rounds, strict=True))

@@ -47,14 +47,19 @@ class Layout:
     @property
     def start(self) -> Array:
         """`x0` as a vector `(d,)`, or as one `(B, d)` of each start."""
-        return self.vector(self._like).copy()
+        return self.vector(self._like).astype(np.float64)
 
     def vector(self, tensors: Sequence[Tensor]) -> Array:
-        """Tensors as one float64 vector; leading dimensions stay."""
+        """Tensors as one vector; leading dimensions stay.
+
+        It is left in float32 where nothing is more precise: twice as much memory for all gradients
+        of a step takes longer than all that is done with them.
+        """
         leading = tensors[0].shape[: tensors[0].ndim - len(self._shapes[0])]
-        flat = [t.detach().cpu().to(torch.float64).reshape(*leading, -1) for t in tensors]
-        joined: Array = (flat[0] if len(flat) == 1 else torch.cat(flat, -1)).numpy()
-        return joined
+        flat = [t.detach().cpu().reshape(*leading, -1) for t in tensors]
+        joined = flat[0] if len(flat) == 1 else torch.cat(flat, -1)
+        found: Array = (joined.float() if joined.itemsize < 4 else joined).numpy()
+        return found
 
     def tensors(self, points: Array) -> list[Tensor]:
         """Tensors shaped and typed as those of `x0`, with the leading dimensions of points.

@@ -145,8 +145,8 @@ def _norm(vectors: Array) -> Array:
 
 
 def _dot(left: Array, right: Array) -> Array:
-    product: Array = np.einsum("...i,...i", left, right)[..., None]
-    return product
+    product: Array = np.einsum("...i,...i", left, right, dtype=np.float64)
+    return product[..., None]
 
 
 def _quotient(over: Array, under: Array, otherwise: float) -> Array:

@@ -304,7 +304,7 @@ def all_gradients(oracle: Oracle, points: Sequence[Vector]) -> Sequence[Vector]:
 
 def mean(vectors: Sequence[Vector]) -> Vector:
     """The mean of vectors of one node, held since the last of them."""
-    value: Array = stacked(vectors).mean(axis=0)
+    value: Array = stacked(vectors).mean(axis=0, dtype=np.float64)
     return Vector(value, vectors[0].node, max(vector.ready for vector in vectors))
 
 
