@@ -30,16 +30,12 @@ class Layout:
 
     def __init__(self, x0: Tree, batched: bool = False) -> None:
         names = _names(x0)
-        for name, tensor in names.items():
-            _check(name, tensor)
+        _check(names)
         self._like = [tensor.detach() for tensor in names.values()]
         self._keys = list(x0) if isinstance(x0, dict) else None
         self._single = isinstance(x0, Tensor)
         if not sum(tensor.numel() for tensor in self._like):
             raise ValueError("x0 must hold at least one number, got none")
-        devices = sorted({str(tensor.device) for tensor in self._like})
-        if len(devices) > 1:
-            raise ValueError(f"x0 must lie on one device, got {' and '.join(devices)}")
         self.starts = _starts(names) if batched else None
         self._shapes = [tensor.shape[int(batched) :] for tensor in self._like]
         self._ends = np.cumsum([shape.numel() for shape in self._shapes]).tolist()
@@ -94,15 +90,20 @@ def _names(x0: Tree) -> dict[str, Any]:
     return {"x0": x0}
 
 
-def _check(name: str, tensor: Any) -> None:
-    if not (isinstance(tensor, Tensor) and tensor.is_floating_point()):
-        got = str(tensor.dtype) if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise TypeError(f"{name} must be a tensor of floating-point numbers, got {got}")
-    if tensor.is_meta or tensor.layout != torch.strided:
-        got = "the meta device" if tensor.is_meta else str(tensor.layout)
-        raise TypeError(f"{name} must be a dense tensor that holds numbers, got {got}")
-    if not tensor.isfinite().all():
-        raise ValueError(f"{name} must have finite numbers only")
+def _check(names: dict[str, Any]) -> None:
+    for name, tensor in names.items():
+        if not (isinstance(tensor, Tensor) and tensor.is_floating_point()):
+            got = str(tensor.dtype) if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"{name} must be a tensor of floating-point numbers, got {got}")
+    devices = sorted({str(tensor.device) for tensor in names.values()})
+    if len(devices) > 1:
+        raise ValueError(f"x0 must lie on one device, got {' and '.join(devices)}")
+    for name, tensor in names.items():
+        if tensor.is_meta or tensor.layout != torch.strided:
+            got = "the meta device" if tensor.is_meta else str(tensor.layout)
+            raise TypeError(f"{name} must be a dense tensor that holds numbers, got {got}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} must have finite numbers only")
 
 
 def _starts(names: dict[str, Tensor]) -> int:

@@ -134,6 +134,20 @@ def test_x_keeps_its_structure_types_and_device():
     assert not x0["a"].any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_fun_is_evaluated_in_the_type_of_x0(dtype):
+    seen = []
+
+    def fun(x):
+        seen.append(x.dtype)
+        return (x - 2).abs().max()
+
+    found = pprs.minimize(fun, torch.zeros(5, dtype=dtype), depth=9, lower=0, target=0.2, seed=0)
+    assert found.success
+    assert {*seen, found.x.dtype} == {dtype}
+    assert found.fun == fun(found.x).item()
+
+
 def test_a_seed_says_which_perturbations_are_drawn():
     def once(seed):
         return pprs.minimize(farthest, ZERO, depth=9, lower=0.0, steps=6, seed=seed).x
@@ -233,6 +247,11 @@ def test_what_is_wrong_with_an_argument_is_said(given, error, message):
         (lambda x: x["a"].sum(), {"a": 1.0}, TypeError, r"x0\['a'\] must be a tensor .* got float"),
         (lambda x: x.sum(), torch.zeros(0), ValueError, "x0 must hold at least one number"),
         (lambda x: x.sum(), torch.tensor([math.inf]), ValueError, "x0 must have finite numbers"),
+        (lambda x: x.sum(), torch.ones(2, dtype=torch.cfloat), TypeError, "x0 .* torch.complex64"),
+        (lambda x: x.sum(), torch.ones(2, device="meta"), TypeError, "x0 .* got the meta device"),
+        (lambda x: x.sum(), torch.ones(2).to_sparse(), TypeError, "x0 .* got torch.sparse_coo"),
+        (lambda x: x[0].sum(), (torch.ones(2), torch.ones(2, device="meta")), ValueError,
+         "x0 must lie on one device, got cpu and meta"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_function_is_said(fun, x0, error, message):

@@ -60,8 +60,8 @@ def test_a_goal_that_is_searched_falls_without_progress_and_grows_with_it():
     assert flat.at(1.0, 0.0) == 0.5  # a quarter of the first progress, where no bias was seen
 
 
-def test_half_the_depth_is_drawn_within_limits():
-    assert [samples_for(depth) for depth in (1, 8, 9, 100, 256, 10_000)] == [4, 4, 5, 50, 128, 128]
+def test_half_the_depth_is_drawn_in_whole_pairs_within_limits():
+    assert [samples_for(depth) for depth in (1, 8, 9, 100, 256, 10_000)] == [4, 4, 6, 50, 128, 128]
 
 
 def test_adam_is_torchs():
