@@ -102,7 +102,8 @@ def attack() -> tuple[Callable[[Tensor], Tensor], Tensor]:
 
     def fun(x: Tensor) -> Tensor:
         logits = net(x[None])[0]
-        return (1 - logits[0] + logits[1:]).relu().sum() + (x - image).abs().max()
+        hinge: Tensor = (1 - logits[0] + logits[1:]).relu().sum()
+        return hinge + (x - image).abs().max()
 
     return fun, image
 
