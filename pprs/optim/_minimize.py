@@ -11,9 +11,11 @@ from torch import Tensor
 
 from pprs._arguments import counts, positive, real
 from pprs.optim._function import Function
+from pprs.optim._guarantees import gap_after
+from pprs.optim._known import Known
 from pprs.optim._layout import Layout, Tree
 from pprs.optim._minimum import Minima, Minimum, Step
-from pprs.optim._named_methods import Known, planned
+from pprs.optim._named_methods import planned
 from pprs.optim._run import Limits, Run, Watch
 from pprs.smoothing import fresh_seed
 
@@ -30,6 +32,7 @@ def minimize(
     method: str = ...,
     epsilon: float | None = ...,
     lipschitz: float | None = ...,
+    smoothness: float | None = ...,
     radius: float | None = ...,
     lower: float | None = ...,
     convex: bool = ...,
@@ -51,6 +54,7 @@ def minimize(
     method: str = ...,
     epsilon: float | None = ...,
     lipschitz: float | None = ...,
+    smoothness: float | None = ...,
     radius: float | None = ...,
     lower: float | None = ...,
     convex: bool = ...,
@@ -71,6 +75,7 @@ def minimize(
     method: str = "auto",
     epsilon: float | None = None,
     lipschitz: float | None = None,
+    smoothness: float | None = None,
     radius: float | None = None,
     lower: float | None = None,
     convex: bool = False,
@@ -96,7 +101,7 @@ def minimize(
     - `"pprs"`: as published, by `epsilon`, `lipschitz` and `radius`; or lr, sigma, samples.
     - `"duchi"`: Duchi et al. (2012), by `lipschitz` and `radius`; samples.
     - `"subgradient"`: by `epsilon`, `lipschitz` and `radius`; or lr.
-    - `"gd"`, `"agd"` and `"adam"`: gradient descent, Nesterov's, and Adam; lr.
+    - `"gd"` and `"agd"`: gradient descent and Nesterov's, by lr or `smoothness`. `"adam"`: lr.
 
     Args:
         fun: takes x as `x0` is, and `args`; returns a scalar tensor. Random operations are refused.
@@ -106,6 +111,7 @@ def minimize(
         method: see above.
         epsilon: precision $\varepsilon > 0$ that is asked for.
         lipschitz: constant L > 0 of the function.
+        smoothness: constant $\beta > 0$ of its gradient, if it has one.
         radius: distance R > 0 from `x0` to a minimizer.
         lower: a value that the function is never below; 0 for most losses.
         convex: whether the function is convex, which `bound` needs where there is no `lower`.
@@ -145,7 +151,7 @@ def minimize(
         (torch.Size([3, 2]), True, True)
     """
     layout = Layout(x0, batched)
-    known = Known(layout.start.shape[-1], depth, epsilon, lipschitz, radius, lower)
+    known = Known(layout.start.shape[-1], depth, epsilon, lipschitz, smoothness, radius, lower)
     plan = planned(method, known, options)
     _check(steps, time, target)
     seeds = _seeds(seed, layout.starts)
@@ -155,9 +161,9 @@ def minimize(
         steps = _STEPS if plan.proved is None else max(1, plan.proved)
     clock = Watch(Function(fun, layout, args), layout, depth, seeds)
     limits = Limits(math.inf if time is None else time, steps, target, lower)
-    run = Run(clock, plan, layout, limits)
+    run = Run(clock, plan.method, layout, limits)
     run.go(callback)
-    return run.found(epsilon if convex else None)
+    return run.found(lambda taken: gap_after(taken, plan.method, known) if convex else None)
 
 
 def _check(steps: int | None, time: float | None, target: float | None) -> None:

@@ -46,7 +46,8 @@ class Minimum:
         time: pipeline time.
         ngrad: number of gradients, K a step.
         bound: the most that `fun` is above the minimum: by `lower`, or by the theory where the
-            function is said to be convex (for `pprs` in expectation); `None` where neither says it.
+            function is said to be convex (for `pprs` and `duchi` in expectation, for a number of
+            steps that is set before); `None` where neither says it.
         history: what each step did.
     """
 

@@ -6,55 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pprs._arguments import counts, positive, real
+from pprs.optim._known import Known
 from pprs.theory import methods
 from pprs.theory.adam import Adam
 from pprs.theory.bounds import pprs_convex, pprs_proved, subgradient
 from pprs.theory.measured import MeasuredPPRS, samples_for
 from pprs.theory.methods import Procedure
 from pprs.theory.proved import ProvedPPRS
-
-
-@dataclass(frozen=True)
-class Known:
-    r"""What is known of the objective; what is not is `None`.
-
-    Args:
-        dimension: d.
-        depth: $\Delta$, at least 1.
-        epsilon: precision $\varepsilon > 0$.
-        lipschitz: L > 0.
-        radius: R > 0.
-        lower: a value that the objective is never below.
-    """
-
-    dimension: int
-    depth: int
-    epsilon: float | None
-    lipschitz: float | None
-    radius: float | None
-    lower: float | None
-
-    def __post_init__(self) -> None:
-        counts(depth=self.depth)
-        for name in ("epsilon", "lipschitz", "radius"):
-            if (value := getattr(self, name)) is not None:
-                positive(**{name: value})
-        if self.lower is not None:
-            real(lower=self.lower)
-
-    def needed(self, method: str, *names: str) -> dict[str, Any]:
-        """Some of it, for a method that cannot do without.
-
-        Raises:
-            ValueError: for what is not known.
-        """
-        absent = [name for name in names if getattr(self, name) is None]
-        if absent:
-            raise ValueError(
-                f"method={method!r} needs {', '.join(absent)}; method='auto' does without"
-            )
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -88,11 +46,11 @@ def planned(method: str, known: Known, options: Mapping[str, Any]) -> Planned:
 
 
 def _gd(known: Known, options: dict[str, Any]) -> Planned:
-    return Planned(methods.GradientDescent(_lr("gd", options)))
+    return Planned(methods.GradientDescent(_lr("gd", known, options)))
 
 
 def _agd(known: Known, options: dict[str, Any]) -> Planned:
-    return Planned(methods.Accelerated(_lr("agd", options), **options))
+    return Planned(methods.Accelerated(_lr("agd", known, options), **options))
 
 
 def _subgradient(known: Known, options: dict[str, Any]) -> Planned:
@@ -133,9 +91,14 @@ def _proved(known: Known, options: dict[str, Any]) -> Planned:
     return Planned(ProvedPPRS(**settings), bound.iterations)
 
 
-def _lr(method: str, options: dict[str, Any]) -> float:
+def _lr(method: str, known: Known, options: dict[str, Any]) -> float:
     if "lr" not in options:
-        raise ValueError(f"method={method!r} needs lr, its step size; method='auto' does without")
+        if known.smoothness is None:
+            raise ValueError(
+                f"method={method!r} needs lr, its step size, or smoothness; method='auto' does "
+                f"without"
+            )
+        return 1 / known.smoothness
     lr: float = options.pop("lr")
     return lr
 

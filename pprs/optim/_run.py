@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,16 @@ import numpy.typing as npt
 from pprs.optim._function import Function
 from pprs.optim._layout import Layout, Tree
 from pprs.optim._minimum import Minima, Minimum, Step
-from pprs.optim._named_methods import Planned
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
 from pprs.theory.measured import Answer
+from pprs.theory.methods import Procedure
 from pprs.theory.objective import Array, Objective
 from pprs.theory.vector import Rows, Vector, stacked
 
-Mask = npt.NDArray[np.bool_]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Proved: TypeAlias = Callable[[int], float | None]
+"""Of a number of steps, how far above the minimum they are proved to end."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,13 @@ class Run:
 
     Args:
         clock: at the start.
-        plan: the method.
+        method: which.
         layout: of `x0`.
         limits: when to end.
     """
 
-    def __init__(self, clock: Watch, plan: Planned, layout: Layout, limits: Limits) -> None:
-        self._clock, self._plan, self._layout, self._limits = clock, plan, layout, limits
+    def __init__(self, clock: Watch, method: Procedure, layout: Layout, limits: Limits) -> None:
+        self._clock, self._method, self._layout, self._limits = clock, method, layout, limits
         self._latest = self._best = clock.start.value
         self._loss = self._checked(self._best)
         self._nit = np.zeros(self._loss.shape, int)
@@ -131,7 +133,7 @@ class Run:
 
     def go(self, callback: Callable[[Tree, Any], object] | None) -> None:
         """Take steps until every start has a reason to end."""
-        answers = self._plan.method.iterates(self._clock)
+        answers = self._method.iterates(self._clock)
         self._end_reached()
         while self._clock.active.any():
             answer = next(answers)
@@ -147,21 +149,21 @@ class Run:
                     return
             self._end_reached()
 
-    def found(self, epsilon: float | None) -> Minimum | Minima:
-        """What was found, with the bounds that hold: epsilon is None unless f is convex."""
+    def found(self, proved: Proved) -> Minimum | Minima:
+        """What was found, with the least bound that holds: what is proved after so many steps."""
         if self._layout.starts is None:
-            return self._minimum((), self._layout.shown(self._best), epsilon)
+            return self._minimum((), self._layout.shown(self._best), proved)
         each = [
-            self._minimum((start,), self._layout.shown(self._best[start]), epsilon)
+            self._minimum((start,), self._layout.shown(self._best[start]), proved)
             for start in range(self._layout.starts)
         ]
         return Minima.of(each, self._layout.shown(self._best))
 
-    def _minimum(self, start: tuple[int, ...], x: Tree, epsilon: float | None) -> Minimum:
+    def _minimum(self, start: tuple[int, ...], x: Tree, proved: Proved) -> Minimum:
         steps, loss, limits = int(self._nit[start]), float(self._loss[start]), self._limits
         bounds = [] if limits.lower is None else [loss - limits.lower]
-        if epsilon is not None and self._plan.proved is not None and steps >= self._plan.proved:
-            bounds.append(epsilon)
+        if (gap := proved(steps)) is not None:
+            bounds.append(gap)
         success, message = self._ending(self._why[start], loss)
         return Minimum(
             x=x,
@@ -210,7 +212,7 @@ class Run:
         return taken
 
     def _told(self, answer: Vector, loss: Array) -> _Taken:
-        method, clock = self._plan.method, self._clock
+        method, clock = self._method, self._clock
         lr, smoothed = getattr(method, "lr", math.nan), clock.smoothed
         if isinstance(answer, Answer):
             lr, smoothed = answer.lr[..., 0], answer.smoothed[..., 0]

@@ -101,7 +101,7 @@ class MeasuredPPRS:
             gradients, losses = all_gradients(oracle, points), oracle.losses(points)[..., None]
             gradient = mean(gradients[oracle.objective.examples :])
             lipschitz = np.maximum(lipschitz, _norm(stacked(gradients)).max(0))
-            lr = _quotient(_STEP * sigma, lipschitz, 0.0)
+            lr = quotient(_STEP * sigma, lipschitz, 0.0)
             following = point - lr * gradient
             change = following.value - answer.value
             uphill = _dot(gradient.value, change) > 0
@@ -113,7 +113,7 @@ class MeasuredPPRS:
             loss, smoothed = losses[0], losses[1:].mean(0)
             yield Answer(answer.value, answer.node, answer.ready, lr=lr, smoothed=smoothed)
             bias = smoothed - loss
-            sigma = sigma * np.clip(_quotient(goal.at(loss, bias), bias, _UP), _DOWN, _UP)
+            sigma = sigma * np.clip(quotient(goal.at(loss, bias), bias, _UP), _DOWN, _UP)
 
     def _scale(self, oracle: Oracle) -> tuple[Array, Vector]:
         """What stands for R, and the gradient at the start, or 0 where none was taken."""
@@ -126,7 +126,7 @@ class MeasuredPPRS:
             return length, 0.0 * start
         gradient = mean(all_gradients(oracle, [start]))
         gap = oracle.losses([start])[0][..., None] - self.lower
-        scale = _quotient(gap, _norm(gradient.value), 0.0)
+        scale = quotient(gap, _norm(gradient.value), 0.0)
         return np.where(scale > 0, scale, length), gradient
 
 
@@ -150,7 +150,7 @@ def _dot(left: Array, right: Array) -> Array:
     return product[..., None]
 
 
-def _quotient(over: Array, under: Array, otherwise: float) -> Array:
+def quotient(over: Array, under: Array, otherwise: float) -> Array:
     """Over / under where that is above 0, else what is given."""
     found: Array = np.divide(over, under, out=np.full_like(under, otherwise), where=~(under <= 0))
     return found

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from pprs._arguments import counts, positive, real
 from pprs.theory.bias import BiasGoal
 from pprs.theory.bounds._optimal import SMOOTHNESS
 from pprs.theory.bounds._proved import LEEWAY, damping, sigma_scale
 from pprs.theory.bounds._sequence import next_lambda
 from pprs.theory.bounds._width import root_or_width
-from pprs.theory.measured import Answer
+from pprs.theory.measured import Answer, quotient
 from pprs.theory.methods import all_gradients, mean
 from pprs.theory.oracle import Oracle
 from pprs.theory.vector import Vector
@@ -66,25 +68,25 @@ class ProvedPPRS:
             positive(width=self.width)
 
     def iterates(self, oracle: Oracle) -> Iterator[Vector]:
-        """See `Procedure`."""
+        """See `Procedure`. Numbers of each of B starts have shape `(B, 1)`, else `(1,)`."""
         goal = BiasGoal(self.epsilon, self.lower, searching=False)
         largest = sigma_scale(self.radius, root_or_width(oracle.objective.dimension, self.width))
         damped = damping(self.lipschitz, self.radius, self.samples)
         examples = oracle.objective.examples
         answer = mirror = oracle.start
-        total, weight, sigma = 0.0 * oracle.start, 1.0, largest
+        total, weight = 0.0 * oracle.start, 1.0
+        sigma = np.full_like(answer.value[..., :1], largest)  # of each start
         while True:
             point = (1 - 1 / weight) * answer + (1 / weight) * mirror
             points = [point, *oracle.perturbed(point, sigma, self.samples)]
-            gradients, losses = all_gradients(oracle, points), oracle.losses(points)
+            gradients, losses = all_gradients(oracle, points), oracle.losses(points)[..., None]
             total += weight * mean(gradients[examples:])
             lr = 1 / (SMOOTHNESS * self.lipschitz / sigma + damped * weight**1.5)
-            loss, smoothed = float(losses[0]), float(losses[1:].mean())
-            bias, wanted = smoothed - loss, goal.at(loss, smoothed - loss)
-            after = next_lambda(weight)
-            measured = sigma * min(1.0, wanted / bias) if bias > 0 else sigma
+            loss, smoothed = losses[0], losses[1:].mean(0)
+            bias, after = smoothed - loss, next_lambda(weight)
+            measured = sigma * np.clip(quotient(goal.at(loss, bias), bias, 1.0), 0.0, 1.0)
             most = largest / after
-            sigma = min(most, max(measured, most / LEEWAY))
+            sigma = np.clip(measured, most / LEEWAY, most)
             curvature = SMOOTHNESS * self.lipschitz / sigma + damped * after**1.5
             mirror = oracle.start - (1 / curvature) * total
             answer = (1 - 1 / weight) * answer + (1 / weight) * mirror

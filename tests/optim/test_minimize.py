@@ -9,7 +9,7 @@ import torch
 import pprs
 from pprs.optim import Minimum
 from pprs.theory import PPRS, Clock, Graph, run
-from pprs.theory.bounds import pprs_convex, pprs_proved
+from pprs.theory.bounds import pprs_convex
 from pprs.theory.replicas import on_chain
 
 GOAL = torch.tensor([0.5, -0.5, 0.5, 0.5], dtype=torch.float64)
@@ -182,23 +182,48 @@ def test_a_run_ends_by_its_target_its_time_its_steps_or_its_callback():
     assert [squares(x).item() for x, _ in seen] == [step.loss for _, step in seen]
 
 
-def test_the_bound_is_what_is_proved():
-    steps = math.ceil(1 / 0.05**2)
-    known = pprs.minimize(farthest, ZERO, depth=1, method="subgradient", convex=True, **CONSTANTS)
-    assert (known.nit, known.bound) == (steps, 0.05)
-    assert known.fun <= 0.05
-    assert pprs.minimize(farthest, ZERO, depth=1, method="subgradient", **CONSTANTS).bound is None
-    early = pprs.minimize(
-        farthest, ZERO, depth=1, method="subgradient", convex=True, steps=9, **CONSTANTS
-    )
-    assert early.bound is None
-    coarse = {**CONSTANTS, "epsilon": 0.3}
-    measured = pprs.minimize(farthest, ZERO, depth=9, method="pprs-proved", convex=True, **coarse)
-    proved = pprs_proved(**coarse, dimension=4, depth=9)
-    assert (measured.nit, measured.time, measured.bound) == (proved.iterations, proved.time, 0.3)
-    assert measured.history[0].samples == proved.samples
+@pytest.mark.parametrize(
+    ("fun", "method", "given", "expected"),
+    [
+        (farthest, "subgradient", {}, 0.05),  # after the steps that are proved to reach it
+        (farthest, "subgradient", {"steps": 9}, 1.0),  # as at the start
+        (farthest, "gd", {"lr": 0.1, "steps": 25}, 0.25),  # (1 + 0.1² · 25) / (2 · 0.1 · 25)
+        (farthest, "pprs", {}, (0.0, 0.05)),
+        (farthest, "pprs", {"sigma": 0.1, "lr": 0.12, "samples": 9, "steps": 60}, (0.2, 1.0)),
+        (farthest, "pprs-proved", {"epsilon": 0.3, "depth": 9}, (0.25, 0.3)),
+        (farthest, "duchi", {"samples": 4, "steps": 100}, 0.1 * 4**0.25 + 0.25),
+        (squares, "gd", {"smoothness": 2.0, "lipschitz": None, "steps": 7}, 2 / 30),
+        (squares, "gd", {"smoothness": 2.0, "lr": 0.25, "lipschitz": None, "steps": 7}, 4 / 30),
+        (squares, "agd", {"smoothness": 2.0, "steps": 3}, 4 / (1 + 5**0.5) ** 2),
+        (squares, "agd", {"lr": 0.5, "steps": 3}, None),
+        (squares, "agd", {"smoothness": 2.0, "lr": 0.51, "steps": 3}, None),
+        (squares, "agd", {"smoothness": 2.0, "momentum": 0.9, "steps": 3}, None),
+        (farthest, "pprs", {"sigma": 0.1, "lr": 0.13, "steps": 60}, None),
+        (farthest, "pprs", {"momentum": 0.5, "steps": 60}, None),
+        (farthest, "gd", {"lr": 0.1, "radius": None, "steps": 25}, None),
+        (farthest, "adam", {"lr": 0.1, "steps": 25}, None),
+        (farthest, "auto", {"steps": 25}, None),
+    ],
+)
+def test_the_bound_is_what_is_proved_of_convex_functions(fun, method, given, expected):
+    given = {**CONSTANTS, "depth": 1, "seed": 0, **given}
+    found = pprs.minimize(fun, ZERO, method=method, convex=True, **given)
+    if isinstance(expected, tuple):
+        assert expected[0] < found.bound <= expected[1]
+    else:
+        assert found.bound == (expected and pytest.approx(expected))
+    assert found.fun <= (1.0 if found.bound is None else found.bound)
+    given["steps"] = 1
+    assert pprs.minimize(fun, ZERO, method=method, **given).bound is None
+
+
+def test_a_lower_value_bounds_the_gap_of_every_function():
     lower = pprs.minimize(farthest, ZERO, depth=1, method="gd", lr=0.1, lower=-1.0, steps=3)
     assert lower.bound == lower.fun + 1
+    both = pprs.minimize(
+        farthest, ZERO, depth=1, method="subgradient", lower=-1.0, convex=True, **CONSTANTS
+    )
+    assert both.bound == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +231,7 @@ def test_the_bound_is_what_is_proved():
     [
         (dict(depth=0), ValueError, "depth must be an integer of at least 1, got 0"),
         (dict(method="newton"), ValueError, "method must be one of auto, gd, .*, got 'newton'"),
-        (dict(method="agd"), ValueError, "method='agd' needs lr, its step size"),
+        (dict(method="agd"), ValueError, "method='agd' needs lr, its step size, or smoothness"),
         (dict(method="agd", lr=-1.0), ValueError, "lr must be a finite number above 0, got -1.0"),
         (dict(method="pprs", radius=1.0), ValueError, "method='pprs' needs lipschitz, epsilon"),
         (dict(method="pprs-proved"), ValueError, "needs lipschitz, radius, epsilon"),

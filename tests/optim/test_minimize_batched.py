@@ -39,6 +39,7 @@ def assert_same(one, other):
         ("auto", {"epsilon": 0.1, "radius": 2.0}),
         ("pprs", {**CONSTANTS, "convex": True}),
         ("duchi", {"lipschitz": 1.0, "radius": 2.0}),
+        ("pprs-proved", {"lipschitz": 1.0, "radius": 2.0, "epsilon": 0.4}),
         ("subgradient", {"lr": 0.05}),
         ("agd", {"lr": 0.05}),
         ("adam", {"lr": 0.05}),

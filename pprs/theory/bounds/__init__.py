@@ -39,6 +39,11 @@ from pprs.theory.bounds._finite_sums import (
     finite_sum_shared,
     time_bound_finite_sum,
 )
+from pprs.theory.bounds._gaps import (
+    gradient_descent_gap,
+    randomized_smoothing_gap,
+    subgradient_gap,
+)
 from pprs.theory.bounds._lower import (
     coordinates,
     exact_coordinates,
@@ -85,6 +90,7 @@ __all__ = [
     "goldstein_bound",
     "goldstein_norm",
     "gradient_descent",
+    "gradient_descent_gap",
     "gradient_descent_nonconvex",
     "lemma1",
     "lemma2",
@@ -99,10 +105,12 @@ __all__ = [
     "pprs_proved",
     "proved_gap",
     "randomized_smoothing",
+    "randomized_smoothing_gap",
     "sampled_width",
     "sharp_gap",
     "smoothed_gradient_bound",
     "subgradient",
+    "subgradient_gap",
     "tail",
     "tail_bounds",
     "time_bound_14",

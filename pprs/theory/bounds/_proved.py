@@ -36,7 +36,7 @@ def proved_gap(
     radius: float,
     dimension: int,
     samples: int,
-    sigmas: Sequence[float],
+    sigmas: Sequence[float] | Array,
     width: float | None = None,
 ) -> float:
     r"""Bound on $\mathbb{E} f(x_T) - f(\theta^*)$ for `ProvedPPRS`, by Theorem 7 of docs/theory.md.
@@ -63,6 +63,13 @@ def proved_gap(
     bias = lipschitz * spread * float(terms[:-1] @ given[:-1])
     noise = lipschitz * lipschitz / 2 / samples * float(np.sum(terms[:-1] ** 2 / damped[:-1]))
     return finite("gap", float(start + bias + noise) / float(terms[-2]) ** 2, radius=radius)
+
+
+def worst_sigmas(*, radius: float, dimension: int, iterations: int, width: float | None) -> Array:
+    r"""Of all that `ProvedPPRS` may measure, what makes `proved_gap` largest, shape `(T + 1,)`."""
+    sigmas = sigma_scale(radius, root_or_width(dimension, width)) / lambdas(iterations + 1)[1:]
+    sigmas[-1] /= LEEWAY
+    return sigmas
 
 
 def pprs_proved(
