@@ -44,6 +44,8 @@ class Function:
     def __init__(
         self, fun: Callable[..., Tensor], layout: Layout, args: Sequence[Any] = ()
     ) -> None:
+        if not isinstance(args, tuple | list):
+            raise TypeError(f"args must be a tuple, got {type(args).__name__}")
         self._fun, self._layout = fun, layout
         self._all_args = self._args = tuple(args)
         self._active: npt.NDArray[np.intp] | None = None

@@ -134,6 +134,22 @@ def test_x_keeps_its_structure_types_and_device():
     assert not x0["a"].any()
 
 
+def test_the_best_answer_counts_and_not_the_last():
+    x0 = GOAL + 0.01
+    found = pprs.minimize(squares, x0, depth=5, method="gd", lr=1.2, steps=8)
+    assert found.history[-1].loss > found.fun == squares(x0).item()
+    assert torch.equal(found.x, x0)
+    many = pprs.minimize(
+        squares, torch.stack([x0, ZERO]), batched=True, depth=5, method="adam", lr=0.3, steps=40
+    )
+    for each in many:
+        assert each.history[-1].loss > each.fun
+        assert each.fun == pytest.approx(squares(each.x).item())
+        assert each.fun == min(
+            squares(x0 if each is many[0] else ZERO).item(), *(step.loss for step in each.history)
+        )
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_fun_is_evaluated_in_the_type_of_x0(dtype):
     seen = []

@@ -154,6 +154,7 @@ def test_a_callback_sees_every_start():
         (torch.ones(0, 2), (), {}, ValueError, "x0 must hold at least one number"),
         (ZEROS, (GOALS[:2],), {}, TypeError,
          r"args\[0\] must be a tensor whose first axis .* 4 starts, got shape \(2, 3\)"),
+        (ZEROS, GOALS, {}, TypeError, "args must be a tuple, got Tensor"),
         (ZEROS, (GOALS, 3.0), {}, TypeError, r"args\[1\] must be .* got float: what all starts"),
         (ZEROS, (GOALS,), {"seed": [1, 2]}, ValueError, "seed must be one integer, or one"),
         (ZEROS, (GOALS.div(0),), {}, RuntimeError, "fun must be finite .* got inf at start 0"),
