@@ -10,27 +10,28 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.pipeline.partitioner import Balance, Memory
-from pprs.smoothing import Perturbation, check_apart, check_shaped
+from pprs.smoothing import Perturbation, check_apart, check_normalisation, check_shaped
 
 
-def check_started() -> None:
-    """Raise `RuntimeError` without a process group."""
+def check(arguments: Mapping[str, Any]) -> None:
+    """Check all that can be checked of each argument of a pipeline by itself.
+
+    Args:
+        arguments: by name; names without a check are passed over.
+
+    Raises:
+        ValueError: for one of a wrong kind.
+        RuntimeError: without a process group, or for BatchNorm in training mode.
+    """
     if not dist.is_initialized():
         raise RuntimeError(
             "a Pipeline needs torch.distributed's process group: call "
             "torch.distributed.init_process_group() first, under torchrun"
         )
-
-
-def check_types(arguments: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for an argument of a pipeline that is of a wrong kind.
-
-    Args:
-        arguments: by name; names without a check are passed over.
-    """
     for name, value in arguments.items():
         if name in _KINDS and not _KINDS[name][0](value):
             raise ValueError(f"{name} must be {_KINDS[name][1]}, got {value!r}")
+    check_normalisation(arguments["network"])
 
 
 def trainable(parameters: Mapping[str, nn.Parameter]) -> list[str]:

@@ -24,15 +24,7 @@ from pprs.pipeline.selfcheck import Replicas, SelfCheck
 from pprs.pipeline.stage import stages_of
 from pprs.pipeline.step_agreement import agreed_inputs, agreed_step
 from pprs.pipeline.trace import Recorder, Timeline, gather
-from pprs.smoothing import (
-    NoiseKind,
-    Perturbation,
-    Scale,
-    Sigma,
-    StepGradients,
-    check_normalisation,
-    default,
-)
+from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, StepGradients, default
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 
@@ -124,13 +116,11 @@ class Pipeline:
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
     ) -> None:
-        arguments.check_started()
-        arguments.check_types(locals())
+        arguments.check(locals())
         perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         each = stages_each(schedule, stages_per_rank)
         self.mesh = Mesh.of(dist.get_world_size(group), replicas)
         self.stages = self.mesh.ranks * each
-        check_normalisation(network)
         whole = chain(network, *example, stages=self.stages)
         names = arguments.trainable(full_names(whole))
         world = dist.get_world_size(group)
