@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pprs.pipeline.split_backward import leaves
-from pprs.smoothing import Samples, at_perturbed
+from pprs.smoothing import Samples, at_perturbed, leaves
 
 
 def mean_over_samples(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -114,26 +114,17 @@ class Part:
             self._arrived.clear()
 
 
-def leaves(ends: Sequence[Tensor], through: Sequence[Tensor] = ()) -> list[Tensor]:
-    """The leaf tensors that a backward pass from these tensors reaches, but not through others."""
-    stops = {y.grad_fn for y in through}
-    nodes = _users([y.grad_fn for y in ends if y.grad_fn is not None], stops)
-    return [node.variable for node in nodes if hasattr(node, "variable")]
-
-
 def _constant(gradients: Gradients) -> Any:
     return lambda _: gradients
 
 
-def _users(ends: Sequence[Node], stops: Set[Node | None] = frozenset()) -> dict[Node, list[Node]]:
-    """Every function of a graph, with those that use its result; not those behind some."""
+def _users(ends: Sequence[Node]) -> dict[Node, list[Node]]:
+    """Every function of a graph, with those that use its result."""
     users: dict[Node, list[Node]] = {node: [] for node in ends}
     left = list(users)
     while left:
         node = left.pop()
         for below in _below(node):
-            if below in stops:
-                continue
             if below not in users:
                 users[below] = []
                 left.append(below)

@@ -19,6 +19,7 @@ from pprs.smoothing._checks import (
 )
 from pprs.smoothing._closure_variables import Place, places
 from pprs.smoothing._cost import force_way
+from pprs.smoothing._graph import leaves, nodes
 from pprs.smoothing._hooks import StepGradients, hooks_held
 from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._perturbation import (
@@ -77,7 +78,9 @@ __all__ = [
     "has_run",
     "hooks_held",
     "is_first",
+    "leaves",
     "losses_at",
+    "nodes",
     "not_a_view",
     "places",
     "repeat",

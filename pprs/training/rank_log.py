@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 import torch.distributed as dist
 
@@ -30,12 +29,7 @@ class RankLog:
     def __enter__(self) -> RankLog:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, Exception):
             return
         if self.folder is not None:

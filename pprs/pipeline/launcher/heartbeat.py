@@ -11,7 +11,6 @@ import time
 from datetime import timedelta
 from multiprocessing import connection
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn
 
 import torch.distributed as dist
@@ -57,12 +56,7 @@ class Heartbeat:
         self._talking.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._finished = kind is None
         self._closing.set()
         # A thread that is inside the store's code must not outlive the interpreter.

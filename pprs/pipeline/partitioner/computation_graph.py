@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_leaves, tree_map
 
 from pprs._arguments import counts, non_negative
-from pprs.pipeline.partitioner.costs import now
+from pprs.pipeline.partitioner.costs import timed
 
 if TYPE_CHECKING:
     from pprs.theory import Graph, Node
@@ -148,27 +147,9 @@ class _Stopwatch(fx.Interpreter):
 
     def _run(self, n: fx.Node) -> tuple[Any, float, float]:
         """The output, and the seconds of the forward and of the backward."""
-        sources: list[Tensor] = []
-        if n.op == "call_module":
-            parameters = self.fetch_attr(str(n.target)).parameters()
-            sources += [p for p in parameters if p.requires_grad]
+        module = self.fetch_attr(str(n.target)) if n.op == "call_module" else nn.Module()
 
-        def fresh(value: Any) -> Any:
-            if not isinstance(value, Tensor):
-                return value
-            value = value.detach()
-            if value.is_floating_point():
-                sources.append(value.requires_grad_())
-            return value.clone()  # what is no leaf may be changed in place
+        def call(given: Any) -> Any:
+            return getattr(self, n.op)(n.target, *given)
 
-        args, kwargs = tree_map(fresh, self.fetch_args_kwargs_from_env(n))
-        start = now()
-        output = getattr(self, n.op)(n.target, args, kwargs)
-        forward = now() - start
-        ends = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.requires_grad]
-        if not ends:
-            return output, forward, 0.0
-        gradients = [torch.ones_like(end) for end in ends]
-        start = now()
-        torch.autograd.grad(ends, sources, gradients, allow_unused=True)
-        return output, forward, now() - start
+        return timed(call, self.fetch_args_kwargs_from_env(n), module.parameters())

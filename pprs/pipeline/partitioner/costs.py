@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from pprs._arguments import counts
 from pprs.pipeline.partitioner.layer_outputs import called
+from pprs.pipeline.snapshot import untouched
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,8 @@ def measure(
     devices = {x.device.index for x in inputs if x.is_cuda}
     with torch.enable_grad(), torch.random.fork_rng(devices):
         for piece in pieces:
-            kept = [(buffer, buffer.clone()) for buffer in piece.buffers()]
-            runs = [_run(piece, value) for _ in range(1 + repeats)]  # the first takes longer
-            for buffer, before in kept:
-                buffer.data.copy_(before)
+            with untouched(piece):
+                runs = [_run(piece, value) for _ in range(1 + repeats)]  # the first takes longer
             times = zip(*(run[0] for run in runs[1:]), strict=True)
             forward, backward = (statistics.median(each) for each in times)
             _, saved, value = runs[-1]
@@ -84,15 +83,6 @@ def measure(
 
 def _run(piece: nn.Module, value: Any) -> tuple[tuple[float, float], int, Any]:
     """The seconds of the forward and of the backward, the bytes kept, and the output."""
-    fresh: list[Tensor] = []
-
-    def taken(x: Any) -> Any:
-        if not isinstance(x, Tensor):
-            return x
-        fresh.append(x.detach().requires_grad_(x.is_floating_point()))
-        return fresh[-1].clone()  # what is no leaf may be changed in place
-
-    arguments = tree_map(taken, value)
     saved: dict[int, int] = {}
     own = {p.untyped_storage().data_ptr() for p in piece.parameters()}
 
@@ -102,19 +92,45 @@ def _run(piece: nn.Module, value: Any) -> tuple[tuple[float, float], int, Any]:
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
+    def call(arguments: Any) -> Any:
+        with saved_tensors_hooks(keep, _same):
+            return called(piece, arguments)
+
+    output, *seconds = timed(call, value, piece.parameters())
+    return (seconds[0], seconds[1]), sum(saved.values()), tree_map(_detached, output)
+
+
+def timed(
+    call: Callable[[Any], Any], arguments: Any, parameters: Iterable[Tensor]
+) -> tuple[Any, float, float]:
+    """The output of a call, and the seconds of its forward and of its backward.
+
+    Args:
+        call: a function of the arguments.
+        arguments: with tensors at any depth; the call gets copies.
+        parameters: whose gradients the backward gives, too.
+    """
+    sources = [parameter for parameter in parameters if parameter.requires_grad]
+
+    def fresh(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        x = x.detach()
+        if x.is_floating_point():
+            sources.append(x.requires_grad_())
+        return x.clone()  # what is no leaf may be changed in place
+
+    given = tree_map(fresh, arguments)
     start = now()
-    with saved_tensors_hooks(keep, _same):
-        output = called(piece, arguments)
+    output = call(given)
     forward = now() - start
     ends = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.requires_grad]
-    sources = [x for x in [*fresh, *piece.parameters()] if x.requires_grad]
-    backward = 0.0
-    if ends:
-        gradients = [torch.ones_like(end) for end in ends]
-        start = now()
-        torch.autograd.grad(ends, sources, gradients, allow_unused=True)
-        backward = now() - start
-    return (forward, backward), sum(saved.values()), tree_map(_detached, output)
+    if not ends:
+        return output, forward, 0.0
+    gradients = [torch.ones_like(end) for end in ends]
+    start = now()
+    torch.autograd.grad(ends, sources, gradients, allow_unused=True)
+    return output, forward, now() - start
 
 
 def _detached(x: Any) -> Any:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pprs.pipeline.partitioner.layer_outputs import described
+from pprs.pipeline.snapshot import Snapshot
 
 
 class Example:
@@ -85,39 +86,22 @@ class Example:
         self, module: nn.Module, buffers: Callable[[], dict[str, Tensor]]
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """What a module makes of the example, and of its buffers; leaves nothing behind."""
-        with left_alone(module, self.inputs):
+        with left_alone(module):
             leaves, _ = tree_flatten(module(*(x.clone() for x in self.inputs)))
             given = [leaf for leaf in leaves if leaf is not None]
             return given, {name: buffer.clone() for name, buffer in buffers().items()}
 
 
 @contextmanager
-def left_alone(module: nn.Module, inputs: Sequence[Tensor]) -> Iterator[None]:
-    """Run a module without gradients in here, with random numbers and attributes as they were."""
-    devices = {x.device.index for x in inputs if x.is_cuda}
-    with torch.no_grad(), torch.random.fork_rng(devices), attributes_kept(module):
-        torch.manual_seed(0)
-        yield
-
-
-@contextmanager
-def attributes_kept(module: nn.Module) -> Iterator[None]:
-    """Afterwards all modules have the attributes and buffers that they had, tensors as they were.
-
-    A trace leaves tensors without values in them.
-    """
-    places = [(p, dict(p)) for part in module.modules() for p in (part._buffers, vars(part))]
-    tensors = [x for _, own in places for x in own.values() if isinstance(x, Tensor)]
-    values = [tensor.clone() for tensor in tensors]
+def left_alone(module: nn.Module) -> Iterator[None]:
+    """Run a module without gradients in here; then its state and random numbers are as before."""
+    kept = Snapshot([module])
     try:
-        yield
+        with torch.no_grad():
+            torch.manual_seed(0)
+            yield
     finally:
-        for place, own in places:
-            for name in place.keys() - own.keys():
-                del place[name]
-            place.update(own)
-        for tensor, value in zip(tensors, values, strict=True):
-            tensor.data.copy_(value)
+        kept.restore()
 
 
 class _Adapter(nn.Module):

@@ -13,9 +13,10 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from pprs.pipeline.partitioner.aten_calls import copied, mark_mode, operation, writes
-from pprs.pipeline.partitioner.example import Example, attributes_kept
+from pprs.pipeline.partitioner.example import Example
 from pprs.pipeline.partitioner.lost_in_trace import watched
 from pprs.pipeline.partitioner.untraceable import check_backward_hooks
+from pprs.pipeline.snapshot import untouched
 from pprs.smoothing import check_normalisation
 
 _MODEL = "model"  # what the exported module calls the user's
@@ -51,7 +52,7 @@ def trace(example: Example) -> Traced:
     check_normalisation(model)
     check_backward_hooks(model)
     try:
-        kept = attributes_kept(model)
+        kept = untouched(model)  # a trace leaves tensors without values in it
         with kept, watched(model, example.assigned) as lost, warnings.catch_warnings():
             # Recurrent layers list their weights anew, which changes nothing.
             warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")

@@ -75,7 +75,7 @@ def _whole(
     """Whether the output of each layer is tensors side by side."""
     passes: list[bool] = []
     value: Any = tuple(x.clone() for x in example) if len(example) > 1 else example[0].clone()
-    with left_alone(model, example):
+    with left_alone(model):
         for name, layer in layers:
             try:
                 value = layer(value)

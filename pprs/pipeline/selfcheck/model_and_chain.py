@@ -23,7 +23,7 @@ from pprs.pipeline.snapshot import (
     gradients_kept,
     seeded,
 )
-from pprs.pipeline.split_backward import leaves
+from pprs.smoothing import leaves
 
 Loss = Callable[[Any, Tensor], Tensor]
 Which: TypeAlias = Literal["own", "cut"]

@@ -10,6 +10,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from pprs.smoothing import nodes
+
 Results: TypeAlias = Mapping[str, Tensor | None]
 
 # What rounding does is measured, on the model itself; more than this many times as much is wrong.
@@ -36,14 +38,9 @@ def precision(
 def computed_in(ends: Iterable[object]) -> set[torch.dtype]:
     """The types in which results are computed, as far as gradients go back."""
     tensors = [end for end in ends if isinstance(end, Tensor)]
-    left = [end.grad_fn for end in tensors if end.grad_fn is not None]
-    seen, types = set(left), {end.dtype for end in tensors}
-    while left:
-        node = left.pop()
+    types = {tensor.dtype for tensor in tensors}
+    for node in nodes(tensors):
         types |= {made.dtype for made in node._input_metadata}
-        below = {following for following, _ in node.next_functions if following is not None} - seen
-        seen |= below
-        left += below
     return types
 
 
