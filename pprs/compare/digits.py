@@ -5,19 +5,18 @@ from __future__ import annotations
 import torch
 
 from pprs.compare.examples import Examples
-from pprs.compare.images import Images
 from pprs.compare.scale import Scale
 
-CLASSES, PIXELS = 10, 64
+CLASSES, PIXELS, BRIGHTEST = 10, 64, 16
 
 
-def digits() -> Images:
-    """All scans, of shape `(n, 1, 8, 8)`; none are set apart for testing."""
+def digits() -> Examples:
+    """All scans, bytes from 0 to 16 of shape `(1797, 1, 8, 8)`."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     x = torch.tensor(images, dtype=torch.uint8).view(-1, 1, 8, 8)
-    return Images(Examples(x, torch.tensor(labels), CLASSES), test=None, brightest=16)
+    return Examples(x, torch.tensor(labels), CLASSES)
 
 
 def few_shot_digits(
@@ -36,7 +35,8 @@ def few_shot_digits(
     Returns:
         The training and the test examples, `x` of shape `(n, 64)`.
     """
-    source = digits()
-    train, test = (source.as_numbers(part, dtype) for part in source.train.split(shots, generator))
+    scans = digits()
+    numbers = Examples(scans.x.to(dtype) / BRIGHTEST, scans.y, scans.classes)
+    train, test = numbers.split(shots, generator)
     scale = Scale.of(train.x)
     return scale.applied(train).flattened(), scale.applied(test).flattened()

@@ -1,10 +1,11 @@
-"""The standardisation of pixels to mean 0 and variance 1, and their range after it."""
+"""The standardisation of pixels to mean 0 and variance 1."""
 
 from __future__ import annotations
 
+from typing import Self
+
 from torch import Tensor, nn
 
-from pprs._arguments import non_negative
 from pprs.compare.examples import Examples
 
 
@@ -27,7 +28,7 @@ class Scale(nn.Module):
         self.register_buffer("deviation", deviation)
 
     @classmethod
-    def of(cls, images: Tensor) -> Scale:
+    def of(cls, images: Tensor) -> Self:
         """The scale by which images `(n, c, h, w)` have mean 0 and variance 1.
 
         Raises:
@@ -49,17 +50,3 @@ class Scale(nn.Module):
     def applied(self, examples: Examples) -> Examples:
         """Examples with standardised images."""
         return Examples(self.forward(examples.x), examples.y, examples.classes)
-
-    @property
-    def bounds(self) -> tuple[Tensor, Tensor]:
-        """What pixels of 0 and of 1 become, `(c, 1, 1)` each: no image leaves this range."""
-        return self.forward(self.mean.new_zeros(())), self.forward(self.mean.new_ones(()))
-
-    def radius(self, epsilon: float) -> Tensor:
-        r"""What a change of a pixel by $\varepsilon$ (8/255, say) becomes, shape `(c, 1, 1)`.
-
-        Raises:
-            ValueError: if it is negative.
-        """
-        non_negative(epsilon=epsilon)
-        return epsilon / self.deviation

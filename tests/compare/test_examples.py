@@ -40,28 +40,6 @@ def test_a_class_without_examples_cannot_be_split():
         lacking.split(1, generator())
 
 
-def test_drawn_examples_are_different_ones():
-    everything = examples([5, 9])
-    assert len(pairs(everything.drawn(6, generator()))) == 6
-    assert pairs(everything.drawn(100, generator())) == pairs(everything)
-    with pytest.raises(ValueError, match="number must be an integer of at least 1, got 0"):
-        everything.drawn(0, generator())
-
-
-def test_some_classes_are_numbered_in_the_given_order():
-    everything = examples([5, 9, 3])
-    some = everything.only([2, 0])
-    assert some.classes == 2
-    expected = {(x, {2: 0, 0: 1}[y]) for x, y in pairs(everything) if y != 1}
-    assert pairs(some) == expected
-
-
-@pytest.mark.parametrize("classes", [[], [0, 0], [3], [-1]])
-def test_classes_that_there_are_not_are_refused(classes):
-    with pytest.raises(ValueError, match="classes must name some of 0 to 2, each once, got"):
-        examples([5, 9, 3]).only(classes)
-
-
 def test_flattened_inputs_are_vectors():
     images = Examples(torch.arange(24).view(2, 3, 2, 2), torch.tensor([0, 1]), 2)
     assert images.flattened().x.tolist() == [list(range(12)), list(range(12, 24))]

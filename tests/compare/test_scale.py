@@ -19,15 +19,6 @@ def test_every_channel_gets_mean_0_and_variance_1():
         assert scaled[:, channel].std().item() == pytest.approx(1)
 
 
-def test_bounds_and_radius_are_those_of_pixels():
-    scale, pixels = Scale.of(images()), images()
-    low, high = scale.bounds
-    assert torch.equal(low.expand(pixels.shape), scale(torch.zeros_like(pixels)))
-    assert torch.equal(high.expand(pixels.shape), scale(torch.ones_like(pixels)))
-    moved = scale(pixels + 8 / 255) - scale(pixels)
-    torch.testing.assert_close(moved, scale.radius(8 / 255).expand(pixels.shape))
-
-
 def test_examples_keep_their_labels():
     examples = Examples(images(), torch.arange(6) % 3, 3)
     scaled = Scale.of(images()).applied(examples)
@@ -40,8 +31,3 @@ def test_a_channel_of_one_brightness_is_refused():
     dark[:, 1] = 0
     with pytest.raises(ValueError, match="must not have a channel in which all pixels are alike"):
         Scale.of(dark)
-
-
-def test_a_negative_radius_is_refused():
-    with pytest.raises(ValueError, match="epsilon must be a finite number of at least 0"):
-        Scale.of(images()).radius(-0.1)

@@ -39,10 +39,10 @@ def pgd(
         x: inputs, shape `(m, ...)`, within the bounds.
         y: labels, shape `(m,)`.
         epsilon: $\varepsilon$ in the inputs' units, at least 0: a number, or a tensor such as
-            `Scale.radius` gives, which broadcasts to the inputs.
+            `PixelScale.radius` gives, which broadcasts to the inputs.
         steps: how many, at least 1.
         step: s, above 0: the size of a step as a part of $\varepsilon$.
-        bounds: the least and the largest inputs, such as `Scale.bounds`.
+        bounds: the least and the largest inputs, such as `PixelScale.bounds`.
         generator: draws where to start, uniformly within $\varepsilon$ of x; `None`: at x.
 
     Returns:

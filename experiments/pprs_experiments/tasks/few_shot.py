@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from pprs.compare.examples import Examples
-from pprs.compare.images import Images
-from pprs.compare.scale import Scale
+from pprs_experiments.tasks.examples import drawn
+from pprs_experiments.tasks.images.images import Images
+from pprs_experiments.tasks.images.pixels import PixelScale
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class FewShot:
     train: Examples
     validation: Examples
     test: Examples
-    scale: Scale
+    scale: PixelScale
 
 
 def few_shot(
@@ -62,7 +63,7 @@ def few_shot(
     train, held = source.train[first.x], source.train[second.x]
     tested = source.train[rest.x] if source.test is None else source.test
     if test is not None:
-        tested = tested.drawn(test, generator)
+        tested = drawn(tested, test, generator)
     train, held, tested = (source.as_numbers(part, dtype) for part in (train, held, tested))
-    scale = Scale.of(train.x)
+    scale = PixelScale.of(train.x)
     return FewShot(scale.applied(train), scale.applied(held), scale.applied(tested), scale)

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from pprs.compare.examples import Examples
-from pprs.compare.images import Images
 from pprs_experiments.tasks.few_shot import few_shot
+from pprs_experiments.tasks.images.images import Images
 from pprs_experiments.tasks.images.source import read_images
 
 

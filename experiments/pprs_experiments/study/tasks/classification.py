@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pprs.compare.examples import Examples
-from pprs.compare.images import Images
 from pprs.training.losses import Loss
 from pprs_experiments.study.cost import OVERHEAD, Cost
 from pprs_experiments.study.problem import Adversary, Measure, Problem, drawing
 from pprs_experiments.tasks.few_shot import FewShot
 from pprs_experiments.tasks.images import ImageName, read_images
+from pprs_experiments.tasks.images.images import Images
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from pprs.compare.examples import Examples
 from pprs_experiments.study.cost import OVERHEAD, Cost
 from pprs_experiments.study.problem import Problem, drawing
 from pprs_experiments.tasks.convex import Aggregate, Convex, Polyhedral, SvmName, read_svm_examples
+from pprs_experiments.tasks.examples import drawn
 
 _LEAST_GAP = 1e-6  # far above what solvers leave
 
@@ -93,7 +94,7 @@ class DataTask(ConvexTask):
             counts(**{name: number})
             if number > most:
                 raise ValueError(f"{name} of {self.data} are {most}, got {number}: ask for fewer")
-        chosen = everything.drawn(self.examples, drawing(seed, "examples"))
+        chosen = drawn(everything, self.examples, drawing(seed, "examples"))
         if self.features is None:
             return chosen
         columns = torch.randperm(width, generator=drawing(seed, "features"))[:kept]

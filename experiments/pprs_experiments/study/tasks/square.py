@@ -14,14 +14,19 @@ from torch import Tensor, nn
 
 from pprs._arguments import counts, positive
 from pprs.compare.examples import Examples
-from pprs.compare.scale import Scale
 from pprs_experiments.study.tasks.classification import right
+from pprs_experiments.tasks.images.pixels import PixelScale
 
 Values = NDArray[np.float32]
 
 
 def square_attacked(
-    network: nn.Module, examples: Examples, scale: Scale, epsilon: float, queries: int, seed: int
+    network: nn.Module,
+    examples: Examples,
+    scale: PixelScale,
+    epsilon: float,
+    queries: int,
+    seed: int,
 ) -> Tensor:
     r"""Which examples a network is still right about under an attack that sees its scores only.
 

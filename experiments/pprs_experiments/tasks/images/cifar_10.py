@@ -8,8 +8,8 @@ import torch
 
 from pprs._arguments import counts
 from pprs.compare.examples import Examples
-from pprs.compare.images import Images
 from pprs_experiments.tasks.files import check_labels, read_bytes
+from pprs_experiments.tasks.images.images import Images
 
 CLASSES = 10
 _SHAPE = (3, 32, 32)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pprs.compare.examples import Examples
-from pprs.compare.images import Images
 from pprs_experiments.tasks.files import check_labels
 from pprs_experiments.tasks.images.idx import read_idx
+from pprs_experiments.tasks.images.images import Images
 
 CLASSES = 10
 _SIDE = 28

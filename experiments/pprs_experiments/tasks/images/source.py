@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pprs.compare.digits import digits
-from pprs.compare.images import Images
+from pprs.compare.digits import BRIGHTEST, digits
 from pprs_experiments.tasks.images.cifar_10 import cifar_10
 from pprs_experiments.tasks.images.fashion_mnist import fashion_mnist
+from pprs_experiments.tasks.images.images import Images
 
 ImageName: TypeAlias = Literal["digits", "fashion-mnist", "cifar-10"]
 
@@ -31,7 +31,7 @@ def read_images(name: ImageName, data_dir: Path | None = None) -> Images:
         ValueError: for another name, or a file that is missing or damaged.
     """
     if name == "digits":
-        return digits()
+        return Images(digits(), test=None, brightest=BRIGHTEST)
     if name not in _READERS:
         raise ValueError(f"images must be digits, {' or '.join(_READERS)}, got {name!r}")
     folder, read = _READERS[name]

@@ -7,12 +7,12 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 from pprs.compare.examples import Examples
-from pprs.compare.scale import Scale
 from pprs_experiments.study.problem import drawing
 from pprs_experiments.study.tasks.classification import right
 from pprs_experiments.study.tasks.square import square_attacked
+from pprs_experiments.tasks.images.pixels import PixelScale
 
-SCALE = Scale(torch.full((1, 1, 1), 0.4), torch.full((1, 1, 1), 0.2))
+SCALE = PixelScale(torch.full((1, 1, 1), 0.4), torch.full((1, 1, 1), 0.2))
 PIXELS = torch.rand(40, 1, 8, 8, generator=drawing(0, "pixels"))
 
 

@@ -6,6 +6,7 @@ from scipy.optimize import minimize
 from experiments.tasks.real import DATA, needs_data
 from pprs_experiments.tasks.convex import read_svm_examples, svm
 from pprs_experiments.tasks.convex.optimum import Program
+from pprs_experiments.tasks.examples import drawn
 
 
 def program(together=False, **weights):
@@ -49,7 +50,7 @@ def test_hinges_with_squares_are_those_of_a_box_constrained_dual():
 @pytest.mark.parametrize("weights", [dict(), dict(l1=1e-3), dict(l2=1e-3)])
 def test_real_problems_are_solved_to_nine_digits(aggregate, weights):
     generator = torch.Generator().manual_seed(0)
-    examples = read_svm_examples("mushrooms", DATA).drawn(300, generator)
+    examples = drawn(read_svm_examples("mushrooms", DATA), 300, generator)
     problem = svm(examples, aggregate, **weights)
     with torch.no_grad():
         problem.theta.copy_(problem.optimum.theta)

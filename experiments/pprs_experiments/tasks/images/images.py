@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from pprs.compare.examples import Examples
+from pprs_experiments.tasks.examples import only
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Images:
         Raises:
             ValueError: for a class that there is not, one named twice, or none.
         """
-        test = None if self.test is None else self.test.only(classes)
-        return Images(self.train.only(classes), test, self.brightest)
+        test = None if self.test is None else only(self.test, classes)
+        return Images(only(self.train, classes), test, self.brightest)
 
     def as_numbers(self, examples: Examples, dtype: torch.dtype) -> Examples:
         """Some of the images with pixels from 0 to 1."""
