@@ -111,8 +111,8 @@ class Reporter:
 
     def _write(self, phase: str, run: TrainingRun, point: Point) -> None:
         values: dict[str, Any] = asdict(point)
-        held = "held_out" if phase == "search" else "test"
-        values |= {f"{held}_{name}": values.pop(name) for name in ("loss", "accuracy")}
+        examples = "held_out" if phase == "search" else "test"
+        values |= {f"{examples}_{name}": values.pop(name) for name in ("loss", "accuracy")}
         key = {"phase": phase, "method": run.method, "seed": run.seed, "lr": run.lr}
         self._log.write(key | values)
 

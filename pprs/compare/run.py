@@ -67,7 +67,7 @@ class TrainingRun:
     def execute(
         self,
         train: Examples,
-        held: Examples,
+        other: Examples,
         group: dist.ProcessGroup | None = None,
         weights: dict[str, Tensor] | None = None,
     ) -> Iterator[Point]:
@@ -75,7 +75,7 @@ class TrainingRun:
 
         Args:
             train: examples to train on.
-            held: examples to measure the accuracy on.
+            other: examples to measure the accuracy on.
             group: processes that share the run, a stage each; all by default.
             weights: filled at the end with this process's share of the result.
 
@@ -94,7 +94,7 @@ class TrainingRun:
             wall_time += time.perf_counter() - start
             done = logged
             with evaluating(optimizer):
-                measured = self._measure(pipeline, train, held)
+                measured = self._measure(pipeline, train, other)
             yield Point(done, done * self.step_time, wall_time, *measured)
         if self._records(group):
             timeline = pipeline.timeline()
@@ -143,16 +143,20 @@ class TrainingRun:
         )
 
     def _measure(
-        self, pipeline: Pipeline, train: Examples, held: Examples
+        self, pipeline: Pipeline, train: Examples, other: Examples
     ) -> tuple[float, float, float]:
-        scores = pipeline(torch.cat([train.x, held.x]))
+        scores = pipeline(torch.cat([train.x, other.x]))
         measured = None
         if scores is not None:
             scores = scores.cpu()
-            on_train, on_held = scores[: len(train)], scores[len(train) :]
+            on_train, on_other = scores[: len(train)], scores[len(train) :]
             loss = LOSSES[self.config.loss]
-            accuracy = (on_held.argmax(1) == held.y).double().mean()
-            measured = loss(on_train, train.y).item(), loss(on_held, held.y).item(), accuracy.item()
+            accuracy = (on_other.argmax(1) == other.y).double().mean()
+            measured = (
+                loss(on_train, train.y).item(),
+                loss(on_other, other.y).item(),
+                accuracy.item(),
+            )
         shared: tuple[float, float, float] = pipeline.from_last(measured)
         return shared
 

@@ -60,8 +60,8 @@ def try_candidates(runs: Sequence[TrainingRun], group: dist.ProcessGroup) -> Ite
         group: a group of this process only.
     """
     for run in runs:
-        train, held = hold_out(run.config, run.seed)
-        *_, last = run.execute(train, held, group)
+        train, holdout = hold_out(run.config, run.seed)
+        *_, last = run.execute(train, holdout, group)
         assert last is not None  # the only stage is the last
         yield Trial(run, last)
 

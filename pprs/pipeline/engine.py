@@ -254,9 +254,9 @@ class Engine:
             return
         before = self._ready.get(self._running)
         for stage in before.stages if before else ():
-            stage.let_go()
+            stage.free_buffers()
         for stage in self._ready[key].stages:
-            stage.make_ready()
+            stage.allocate_buffers()
         self._running = key
         self._ready.move_to_end(key)
         while len(self._ready) > _SHAPES:
@@ -320,8 +320,8 @@ class Engine:
         if self._checked or not any(sigmas.values()):
             return
         self._checked = True
-        held = (named for own in self.local.values() for named in own.trainable().items())
-        check_uses_none(loss, outputs, {name: p for name, p in held if sigmas[name] > 0})
+        items = (named for own in self.local.values() for named in own.trainable().items())
+        check_uses_none(loss, outputs, {name: p for name, p in items if sigmas[name] > 0})
 
 
 @contextmanager

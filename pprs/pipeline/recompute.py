@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 
-def recomputed(run: Callable[..., Any], inputs: Sequence[Tensor], held: Sequence[Tensor]) -> Any:
+def recomputed(
+    run: Callable[..., Any], inputs: Sequence[Tensor], parameters: Sequence[Tensor]
+) -> Any:
     """`run(*inputs)`, of which nothing but the inputs is kept for the backward pass.
 
     Args:
         run: gives a tensor or a tuple of tensors, the same at each call but for what torch's
             generators draw, which is drawn again.
         inputs: the tensors it takes.
-        held: the parameters that it reaches by itself.
+        parameters: the parameters that it reaches by itself.
     """
-    return _Recomputed.apply(run, len(inputs), *inputs, *held)  # type: ignore[no-untyped-call]
+    return _Recomputed.apply(run, len(inputs), *inputs, *parameters)  # type: ignore[no-untyped-call]
 
 
 class _Recomputed(torch.autograd.Function):

@@ -51,8 +51,8 @@ class Schedule:
 
     def owners(self, ranks: int, each: int) -> list[int]:
         """The process that holds each stage."""
-        held = {s: rank for rank in range(ranks) for s in self.stages_of(rank, ranks, each)}
-        return [held[number] for number in range(len(held))]
+        owners = {s: rank for rank in range(ranks) for s in self.stages_of(rank, ranks, each)}
+        return [owners[number] for number in range(len(owners))]
 
 
 SCHEDULES: dict[str, Schedule] = {

@@ -21,7 +21,7 @@ def backward_by_inputs(
     """The gradients by the inputs, and the rest of the backward pass, to be run later.
 
     Args:
-        outputs: of a stage, or its loss; their graph is let go of.
+        outputs: of a stage, or its loss; their graph is freed.
         gradients: by the outputs; `None` for ones.
         inputs: of the stage; a gradient is found for the tensors among them that need one.
 

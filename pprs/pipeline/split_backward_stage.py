@@ -22,13 +22,13 @@ class SplitBackwardStage(PipelineStage):
     layers, in the second of two towers), and are wrong for a parameter that is used twice.
     """
 
-    def let_go(self) -> None:
-        """Free the memory in which it receives, until `make_ready`."""
+    def free_buffers(self) -> None:
+        """Free the memory in which it receives, until `allocate_buffers`."""
         for info in self._received():
             info.buffer = None
         self.fwd_cache.clear()
 
-    def make_ready(self) -> None:
+    def allocate_buffers(self) -> None:
         """Allocate that memory again."""
         for info in self._received():
             if info.buffer is None:

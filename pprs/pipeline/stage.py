@@ -97,8 +97,8 @@ class PerturbedStage(nn.Module):
             if not (self.recompute and torch.is_grad_enabled()):
                 return self._run(noise, *inputs)
             # The step may be another one when it runs again: the noise is kept.
-            held = list(self.trainable().values())
-            again: Tensor | tuple[Tensor, ...] = recomputed(partial(self._run, noise), inputs, held)
+            own = list(self.trainable().values())
+            again: Tensor | tuple[Tensor, ...] = recomputed(partial(self._run, noise), inputs, own)
             return again
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape[1:])) for x in inputs)
@@ -179,7 +179,7 @@ class PerturbedStage(nn.Module):
         """Which of its parameters need a gradient, and their types."""
         return [(p.requires_grad, p.dtype) for p in self._own.values()]
 
-    def parameters_held(self) -> dict[str, nn.Parameter]:
+    def all_parameters(self) -> dict[str, nn.Parameter]:
         """All parameters, frozen ones too, by their names in the whole network."""
         return dict(self._own)
 

@@ -105,7 +105,7 @@ class Noise:
             index: which rows of each sample, integers, shape `(samples, ...)`.
             width: the length of a row.
             dtype: as for `normals`.
-            share: so many consecutive samples read the same stream.
+            share: the number of consecutive samples that read the same stream.
 
         Returns:
             Shape `(*index.shape, width)`.

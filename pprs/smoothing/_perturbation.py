@@ -203,7 +203,7 @@ class Perturbation:
         return _checked_sigma(setting(step) if callable(setting) else setting)
 
     def samples_of(self, perturbations: int, batch: int) -> Samples:
-        """The samples of X of so many perturbations of a batch of so many examples."""
+        """The samples of X of a number of perturbations of a batch of this size."""
         examples = batch if self.noise == "example" else None
         return Samples(perturbations, self.antithetic, examples)
 

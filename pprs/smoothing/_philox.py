@@ -33,7 +33,7 @@ class Segments:
         count: elements per segment.
         samples: how many streams to read, one after the other.
         first: the stream of the first sample.
-        share: so many consecutive samples read the same stream.
+        share: the number of consecutive samples that read the same stream.
     """
 
     starts: Tensor

@@ -207,7 +207,7 @@ def _reached(
 
     Args:
         value: anything.
-        depth: so many containers deep.
+        depth: how many containers deep.
         seen: ids of containers that are left out, and to which those found are added.
         contents: what containers held, by their ids, where that differs from what they hold.
     """

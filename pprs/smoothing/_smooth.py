@@ -204,7 +204,7 @@ def at_perturbed(
         targets: the parameters.
         samples: of X.
         inputs: shape `(samples, ...)`.
-        cycle: after so many samples the inputs repeat, if they do.
+        cycle: the number of samples after which the inputs repeat, if they do.
         model: whose state is looked after.
         watched: whether every operation is checked.
         closure: what else is looked after: what it refers to.

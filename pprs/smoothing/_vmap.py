@@ -45,7 +45,7 @@ class Periodic:
 
     Args:
         rows: shape `(samples, ...)`, contiguous.
-        cycle: after so many samples they repeat.
+        cycle: the number of samples after which they repeat.
     """
 
     def __init__(self, rows: Tensor, cycle: int) -> None:

@@ -37,7 +37,7 @@ def run_rank(
         config: the settings.
         folder: of the run; if there is none yet, the rank that logs claims one.
         start: the checkpoint to go on from, if there is one; after a restart the newest.
-        interrupted: is told that a signal has ended the run, and where it is saved.
+        interrupted: called with the signal that has ended the run, and its folder.
     """
     with RankLog(folder) as log:
         check_same(vars(config))

@@ -172,9 +172,9 @@ class Checkpoints:
         every = {**(optional or {}), **tensors}
 
         def names(manifest: Manifest) -> list[str]:
-            held = [name for name in every if name in tensors or name in manifest.tensors]
-            check_fits(manifest, {name: every[name] for name in held})
-            return held
+            wanted = [name for name in every if name in tensors or name in manifest.tensors]
+            check_fits(manifest, {name: every[name] for name in wanted})
+            return wanted
 
         read, numbers = self._read(Path(path), names)
         for name, value in read.items():

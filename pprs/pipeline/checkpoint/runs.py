@@ -77,7 +77,7 @@ def resume_run(
 
 
 def _parameters(pipeline: Pipeline) -> dict[str, nn.Parameter]:
-    return {n: p for stage in pipeline.local.values() for n, p in stage.parameters_held().items()}
+    return {n: p for stage in pipeline.local.values() for n, p in stage.all_parameters().items()}
 
 
 def _changing(pipeline: Pipeline) -> dict[str, Tensor]:

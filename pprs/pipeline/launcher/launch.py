@@ -51,7 +51,7 @@ def launch(
         worker: a function at the top of a module.
         processes: their number, at least 1.
         args: what can be pickled.
-        max_restarts: how often all ranks start again after one has failed; each time is told on
+        max_restarts: how often all ranks start again after one has failed; each time is said on
             stderr. The worker sees the count in `restarts()`.
         grace: seconds in which the ranks may leave by themselves after a signal to this process;
             then they are killed. A second signal kills at once. After one of them has failed the

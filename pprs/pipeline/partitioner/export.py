@@ -27,15 +27,15 @@ class Traced:
     """A model's graph.
 
     Args:
-        graph: its placeholders are the inputs; its `get_attr` nodes are called as in `held`.
-        held: parameters and buffers by their names in the model, constants, and bodies of graphs.
+        graph: its placeholders are the inputs; its `get_attr` nodes are called as in `attributes`.
+        attributes: parameters and buffers by their names in the model, constants, bodies of graphs.
         transient: names of what no checkpoint has: constants, and buffers that are not persistent.
         device: where the example was.
         output: what the model gives, with numbers of the graph's outputs in place of tensors.
     """
 
     graph: fx.Graph
-    held: dict[str, Any]
+    attributes: dict[str, Any]
     transient: frozenset[str]
     device: torch.device
     output: Any
@@ -81,7 +81,7 @@ def _named(program: ExportedProgram, model: nn.Module, device: torch.device, out
     graph = program.graph
     canonical = {id(p): name for name, p in model.named_parameters()}
     persistent = model.state_dict(keep_vars=True).keys()
-    held: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     transient: set[str] = set()
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     for node in graph.find_nodes(op="placeholder"):
@@ -98,13 +98,13 @@ def _named(program: ExportedProgram, model: nn.Module, device: torch.device, out
             value = program.constants[str(spec.target)]
         if spec.kind != InputKind.PARAMETER and name not in persistent:
             transient.add(name)
-        held[name] = value
+        attributes[name] = value
         _to_attribute(graph, node, name)
     for node in graph.find_nodes(op="get_attr"):
-        if node.target not in held:
-            held[node.target] = _body(getattr(program.graph_module, node.target), device)
+        if node.target not in attributes:
+            attributes[node.target] = _body(getattr(program.graph_module, node.target), device)
     _clean(graph, {name for name, _ in model.named_buffers(remove_duplicate=False)})
-    return Traced(graph, held, frozenset(transient), device, output)
+    return Traced(graph, attributes, frozenset(transient), device, output)
 
 
 def _to_attribute(graph: fx.Graph, node: fx.Node, name: str) -> None:
@@ -118,10 +118,10 @@ def _to_attribute(graph: fx.Graph, node: fx.Node, name: str) -> None:
 def _body(module: fx.GraphModule, device: torch.device) -> fx.GraphModule:
     """A part of the graph that ran under another setting, such as `torch.no_grad`."""
     _clean(module.graph)
-    held: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     for node in module.graph.find_nodes(op="get_attr"):
-        held[node.target] = _body(getattr(module, node.target), device)
-    return fx.GraphModule(held, copied(module.graph, device))
+        attributes[node.target] = _body(getattr(module, node.target), device)
+    return fx.GraphModule(attributes, copied(module.graph, device))
 
 
 def _clean(graph: fx.Graph, own: Set[str] = frozenset()) -> None:

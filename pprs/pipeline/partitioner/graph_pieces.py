@@ -79,9 +79,9 @@ class _Piece:
         self._graph.eliminate_dead_code()
 
     def module(self, training: bool) -> fx.GraphModule:
-        held, transient = self._flow.traced.held, self._flow.traced.transient
+        attributes, transient = self._flow.traced.attributes, self._flow.traced.transient
         names = [str(node.target) for node in self._graph.find_nodes(op="get_attr")]
-        root = {name: training if name == "training" else held[name] for name in names}
+        root = {name: training if name == "training" else attributes[name] for name in names}
         module = fx.GraphModule(root, self._graph, "Piece")
         module.training = training
         for name in transient & root.keys():

@@ -72,7 +72,7 @@ class LiveTensors:
     def is_parameter(self, node: fx.Node) -> bool:
         """Whether a node is a parameter of the model."""
         return node.op == "get_attr" and isinstance(
-            self.traced.held.get(str(node.target)), nn.Parameter
+            self.traced.attributes.get(str(node.target)), nn.Parameter
         )
 
     def carried(self, place: int) -> float:
@@ -138,10 +138,10 @@ class LiveTensors:
         for index, node in enumerate(self.calls):
             for member in (node, *node.all_input_nodes):
                 memory, writes = member.meta.get("written", (None, False))
-                held = memory is not None and memory.op == "get_attr"
-                if held or (memory is not None and member is node):
+                buffer = memory is not None and memory.op == "get_attr"
+                if buffer or (memory is not None and member is node):
                     first, last = spans.get(memory, (index, index))
-                    spans[memory] = (first, index if held or writes else last)
+                    spans[memory] = (first, index if buffer or writes else last)
         return [(first, last) for first, last in spans.values()]
 
 

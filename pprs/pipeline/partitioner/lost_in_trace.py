@@ -49,7 +49,7 @@ def watched(model: nn.Module, assigned: dict[tuple[nn.Module, str], Tensor]) -> 
             return apply(kind, *args, **kwargs)
         return _whole(lambda *values: apply(kind, *values, **kwargs), kind.__name__, args)
 
-    def assign_told(module: nn.Module, name: str, value: Any) -> None:
+    def assign_noting(module: nn.Module, name: str, value: Any) -> None:
         if module in modules:
             before = module._buffers.get(name, vars(module).get(name))
             if isinstance(before, Tensor) and value is not before:
@@ -58,7 +58,7 @@ def watched(model: nn.Module, assigned: dict[tuple[nn.Module, str], Tensor]) -> 
                 lost.append(f"changes the number {name!r} of a {type(module).__name__}")
         assign(module, name, value)
 
-    def hook_told(tensor: Tensor, hook: Callable[..., Any]) -> Any:
+    def register_noting(tensor: Tensor, hook: Callable[..., Any]) -> Any:
         lost.append(f"registers a hook on a tensor, {getattr(hook, '__qualname__', hook)}")
         return hook_at(tensor, hook)  # type: ignore[no-untyped-call]
 
@@ -66,8 +66,8 @@ def watched(model: nn.Module, assigned: dict[tuple[nn.Module, str], Tensor]) -> 
     python, numpy = random.getstate(), np.random.get_state(legacy=False)
     with ExitStack() as stack:
         stack.enter_context(patch.object(Function, "apply", classmethod(apply_whole)))
-        stack.enter_context(patch.object(nn.Module, "__setattr__", assign_told))
-        stack.enter_context(patch.object(Tensor, "register_hook", hook_told))
+        stack.enter_context(patch.object(nn.Module, "__setattr__", assign_noting))
+        stack.enter_context(patch.object(Tensor, "register_hook", register_noting))
         yield lost
     if python != random.getstate():
         random.setstate(python)

@@ -96,7 +96,7 @@ class ModelAndChain:
         return calm and not self.traced and all(map(same_in_both_modes, self._model.modules()))
 
     @property
-    def held(self) -> set[str]:
+    def of_chain(self) -> set[str]:
         """The names of the parameters that the pieces have."""
         names = {id(p): name for name, p in self._parameters.items()}
         return {names[id(p)] for p in full_names(self._chain).values()}
@@ -104,8 +104,8 @@ class ModelAndChain:
     @property
     def here(self) -> bool:
         """Whether all of it is in this process."""
-        held = [*self._parameters.values(), *self._model.buffers(), *self._chain.buffers()]
-        return not any(tensor.is_meta for tensor in held)
+        tensors = [*self._parameters.values(), *self._model.buffers(), *self._chain.buffers()]
+        return not any(tensor.is_meta for tensor in tensors)
 
     @contextmanager
     def on(self, inputs: tuple[Tensor, ...], y: Tensor) -> Iterator[None]:
@@ -178,8 +178,8 @@ class ModelAndChain:
 
     def precision(self, ran: RunResults) -> float:
         """The rounding of what takes part."""
-        held = [*self._parameters.values(), *ran.outputs[0].values()]
-        return precision(held, self._home, ran.types)
+        tensors = [*self._parameters.values(), *ran.outputs[0].values()]
+        return precision(tensors, self._home, ran.types)
 
     def first_module(self, *, built: bool, run: int, eps: float) -> str:
         """The first module whose output the chain does not give, in a run."""

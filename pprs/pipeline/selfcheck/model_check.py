@@ -81,9 +81,9 @@ class _Mode:
     def _judge_buffers(self) -> float:
         start = self._pair.buffers
         changed = {n for n, b in self._own.buffers.items() if relative_difference(b, start.get(n))}
-        held = self._cut.buffers.keys()
+        left = self._cut.buffers.keys()
 
-        shared = held & self._own.buffers.keys() | changed
+        shared = left & self._own.buffers.keys() | changed
 
         def seen(ran: RunResults) -> Results:
             return {n: b for n, b in ran.buffers.items() if n in shared}

@@ -70,7 +70,7 @@ def quick_check(pair: ModelAndChain, *, gradients: bool = False) -> Agreement | 
     once = once[:1] if single else once
     gradients = gradients or not still
     cut = pair.run("cut", once, "sketches" if gradients else None)
-    if own.drawn != cut.drawn or not own.sketches.keys() <= pair.held:
+    if own.drawn != cut.drawn or not own.sketches.keys() <= pair.of_chain:
         return None
     if still and not single:
         del own.outputs[1]

@@ -93,8 +93,8 @@ class ScheduleCheck:
         self._passes = PlainPass(chains, copies.owners, engine.device, engine.group)
         self._stage_of = {n: i for i, s in engine.local.items() for n in s.trainable()}
         self._parameters = {n: p for s in engine.local.values() for n, p in s.trainable().items()}
-        held = [t for s in engine.local.values() for t in (*s.parameters(), *s.buffers())]
-        own = precision([*held, *self._inputs], engine.device)
+        tensors = [t for s in engine.local.values() for t in (*s.parameters(), *s.buffers())]
+        own = precision([*tensors, *self._inputs], engine.device)
         self._eps = max(copies.gathered(own))
         self._kept = Snapshot(engine.local.values(), engine.loss)
         self._chance = False  # whether a pass draws random numbers

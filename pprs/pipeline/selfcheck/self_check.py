@@ -99,7 +99,7 @@ class SelfCheck:
     def _look(
         self, divided: Microbatches, size: tuple[int, int], inputs: Tensors, y: Any
     ) -> tuple[ScheduleCheck, Tensors, Tensor]:
-        """Look at the first so many microbatches and examples; a collective call.
+        """Look at the first microbatches and examples, as many as `size` says; a collective call.
 
         Returns:
             The check of the schedule, which has not run yet, and the examples.
@@ -107,8 +107,8 @@ class SelfCheck:
         number, self._rows = size
         inputs = tuple(x[: self._rows] for x in inputs)
         last = self._copies.owners[-1]
-        held = dist.get_rank(self._copies.everyone) == last
-        y = self._broadcast(y[: self._rows].cpu() if held else None, last)
+        reads = dist.get_rank(self._copies.everyone) == last
+        y = self._broadcast(y[: self._rows].cpu() if reads else None, last)
         order = ScheduleCheck(self._engine, self._copies, divided, number, inputs, y)
         self._found = self._cut(quick_check, inputs, y)
         return order, inputs, y

@@ -49,7 +49,7 @@ def sketched_difference(found: Tensor | None, right: Tensor | None) -> float:
 
 @contextmanager
 def arriving(parameters: Mapping[str, nn.Parameter]) -> Iterator[Sketches]:
-    """Inside the block, gradients are sketched as they arrive, and let go of."""
+    """Inside the block, gradients are sketched as they arrive, and freed."""
     sketches: Sketches = {}
 
     def take(name: str, parameter: Tensor) -> None:

@@ -63,9 +63,9 @@ def gantt(timeline: Timeline, step: int | None = None) -> Figure:
     points = 72 * 0.92 * width / max(last - origin, 1e-9)  # of a second; the rest is margins
     lanes = {rank: lane for lane, rank in enumerate(timeline.ranks)}
     for e in sorted(events, key=lambda e: e.kind != "wait"):
-        held = sorted({o.stage for o in operations if o.rank == e.rank})
-        height = _HEIGHT / len(held)
-        top = lanes[e.rank] - _HEIGHT / 2 + held.index(e.stage) * height
+        stages = sorted({o.stage for o in operations if o.rank == e.rank})
+        height = _HEIGHT / len(stages)
+        top = lanes[e.rank] - _HEIGHT / 2 + stages.index(e.stage) * height
         _bar(axes, e, origin, top, height, points)
     axes.set_ylim(len(lanes) - 0.5, -0.5)
     axes.set_yticks(range(len(lanes)), [f"rank {rank}" for rank in lanes])

@@ -134,7 +134,7 @@ class _ConvUse:
         return patches.reshape(*(() if self.shared else inputs.shape[:1]), -1, patches.shape[-1])
 
     def convolve(self, inputs: Tensor, weight: Tensor, groups: int) -> Tensor:
-        """The convolution, without bias, with so many groups."""
+        """The convolution, without bias, with a number of groups."""
         return torch.convolution(inputs, weight, None, *self._options(groups))
 
     def gradients(
