@@ -73,6 +73,12 @@ def test_the_package_imports_nothing_that_is_not_in_its_wheel(outside):
     assert not [name for name, other in imports() if other.split(".")[0] == outside]
 
 
+@pytest.mark.parametrize("room", ["pprs", "experiments", "benchmarks", "docs", "tests"])
+def test_no_file_is_longer_than_350_lines(room):
+    lengths = {file: len(file.read_text().splitlines()) for file in (ROOT / room).rglob("*.py")}
+    assert not [f"{file} has {length}" for file, length in lengths.items() if length > 350]
+
+
 def test_the_wheel_holds_the_package_alone_and_needs_four_others():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert settings["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["pprs"]}

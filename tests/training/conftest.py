@@ -1,4 +1,6 @@
-"""Runs that several tests look at."""
+"""Runs that several tests look at, and where they work."""
+
+from contextlib import chdir
 
 import pytest
 import warm
@@ -12,3 +14,10 @@ def uninterrupted(tmp_path_factory):
     ranks = warm.torchrun(2, "pprs", "train", *NOISY, cwd=folder)
     assert [done.returncode for done in ranks] == [0, 0], ranks
     return folder / "runs" / "train", "".join(done.stdout for done in ranks)
+
+
+@pytest.fixture(name="workplace")
+def _workplace(tmp_path):
+    """A folder to work in, with a file to which a test adds functions."""
+    with chdir(tmp_path):
+        yield tmp_path / "mine.py"
