@@ -30,6 +30,7 @@ check: .venv/installed ## lint, format, types, and the map in CONTRIBUTING.md
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/python docs/house.py --check
 
 # What runs, and then what tests and experiments need besides; again only when that changes.

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -138,7 +139,7 @@ def different(pipeline, plain, loss, right, tolerance):
     """
     parameters = {n: p for n, p in plain.named_parameters() if p.requires_grad}
     wanted = {n: p.grad for n, p in parameters.items()}
-    every = [None] * dist.get_world_size()
+    every: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(every, {n: p.grad for n, p in pipeline.named_parameters().items()})
     off, ranks = {}, pipeline.mesh.ranks
     for first in range(0, len(every), ranks):
@@ -212,7 +213,7 @@ def run(first, last, path):
             if not everywhere(number):
                 note(path, number, f"{found} (by one rank)")
                 raise  # ends the others, too, who may be waiting for this rank
-        every = [None] * dist.get_world_size()
+        every: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(every, found)
         if dist.get_rank() == 0:
             each = " | ".join(dict.fromkeys(every))

@@ -1,6 +1,7 @@
 """Models, and what is seen of pipelines of them, for tests of steps."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def gradients(network_or_pipeline):
 
 
 def gathered(value):
-    found = [None] * dist.get_world_size()
+    found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, value)
     return {name: item for part in found for name, item in part.items()}
 

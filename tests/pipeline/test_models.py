@@ -1,5 +1,7 @@
 """Models of a well-known library, unchanged, through real pipelines."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -88,7 +90,7 @@ def train(name, schedule="gpipe", microbatches=2, **options):
 # For each number of processes. What schedules and kinds of noise do to the result does not depend
 # on the model; how a model is traced, cut and sent does, and zb-v cuts it into the most stages.
 BY_TIME = dict(noise="example", balance="time")
-RUNS = {
+RUNS: dict[int, Any] = {
     1: [("bert", {}), ("gpt2", {}), ("vit", BY_TIME)],
     2: [
         ("bert", {}),

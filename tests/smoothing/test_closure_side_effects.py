@@ -1,5 +1,8 @@
 """What a closure keeps of a pass is what the last perturbation would have left, or refused."""
 
+# Functions have attributes here.
+# mypy: disable-error-code="attr-defined"
+
 import pytest
 import torch
 from smoothing.side_effects import Net, X, run, usable

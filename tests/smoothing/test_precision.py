@@ -157,9 +157,9 @@ def test_a_completed_x_gives_the_noise_that_was_seen(kind, dtype):
 
 def variance(model, x, cast, way, seed, *, count=400, **law):
     """The variance of the gradients of the inputs, over perturbations."""
-    law, parameters = Perturbation(0.05, count, **law), dict(model.named_parameters())
-    samples = law.samples_of(count, 1)
-    targets = law.targets(parameters, law.sigmas(parameters, 0), Noise(seed, 0), samples)
+    perturbation, parameters = Perturbation(0.05, count, **law), dict(model.named_parameters())
+    samples, sigmas = perturbation.samples_of(count, 1), perturbation.sigmas(parameters, 0)
+    targets = perturbation.targets(parameters, sigmas, Noise(seed, 0), samples)
     given = x.expand(count, *x.shape).clone().requires_grad_()
 
     def loss(rows):

@@ -4,6 +4,7 @@ In float64, so that whatever was read from the wrong place or summed over the wr
 """
 
 import contextlib
+from typing import Any
 
 import pytest
 import torch
@@ -183,7 +184,7 @@ def default_dtype(dtype):
         torch.set_default_dtype(torch.float32)
 
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "device": lambda: torch.device("meta"),
     "float64": lambda: default_dtype(torch.float64),
     "float16": lambda: default_dtype(torch.float16),

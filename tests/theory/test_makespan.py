@@ -1,6 +1,7 @@
 import dataclasses
 import heapq
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from amount import tries
@@ -92,7 +93,7 @@ def simulate(graph, samples, schedule, devices=None, weight_share=0.5):
     busy = [False] * len(queues)
     arrived = set()  # (kind, from, to, sample)
     done = []
-    events = [(0.0, 0, "start", None)]
+    events: list[Any] = [(0.0, 0, "start", None)]
     count = 0
     while events:
         now = events[0][0]

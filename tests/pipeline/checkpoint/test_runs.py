@@ -47,7 +47,8 @@ def trained(pipeline, optimizer, batch, until, checkpoints=None):
 
 def whole(folder):
     with Checkpoints(Path(folder), every=HALF) as checkpoints:
-        return trained(*started(), END, checkpoints)
+        pipeline, optimizer, batch = started()
+        return trained(pipeline, optimizer, batch, END, checkpoints)
 
 
 def again(folder, options):

@@ -1,5 +1,7 @@
 """Models to cut, and what they are called with."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -140,7 +142,7 @@ def vit():
 
 
 # What builds a model, its example, and the least number of pieces: a transformer's layers have two.
-MODELS = {
+MODELS: dict[str, Any] = {
     "bert": (bert, (IDS,), {}, 6),
     "bert, masked": (bert, (IDS,), dict(attention_mask=MASK), 6),
     "gpt2": (gpt2, (IDS,), {}, 6),

@@ -198,7 +198,7 @@ def test_randomized_smoothing_takes_its_gradients_where_its_update_says():
     for step in range(STEPS):
         other = network_problem()
         other.model.load_state_dict(problem.model.state_dict())
-        sigma = stepper.update.sigma
+        sigma = stepper.update.sigma  # type: ignore[attr-defined]
         stepper.step(step / STEPS)
         expected = smooth(
             other.loss, other.model, sigma, 4, batch=other.batch, seed=SEED, step=step

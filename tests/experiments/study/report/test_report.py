@@ -1,5 +1,6 @@
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_results_from_a_file_in_any_order_give_the_same_page(tmp_path):
 def test_whatever_is_missing_or_infinite_it_is_written(tmp_path, goal):
     worst = -INF if goal is ACCURACY else INF
     half = [worst] * 5 + [0.5] * 5
-    outcomes = {
+    outcomes: dict[str, Any] = {
         "both/depth 1": {"pprs": half, "gd": [worst] * 10, "sgd": half[::-1], "one-draw": half},
         "both/depth 2": {"pprs": [worst] * 10, "gd": half, "sgd": [0.1] * 10, "k-4": half},
         "no smoothed method": {"gd": [0.1] * 10},
