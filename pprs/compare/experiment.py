@@ -13,6 +13,7 @@ from pprs.compare.run import TrainingRun, examples
 from pprs.compare.search import ChosenStepSize, Trial, candidates, choose, try_candidates
 from pprs.io.folder import claim
 from pprs.pipeline import joined, launch
+from pprs.pipeline.communication import gathered
 
 if TYPE_CHECKING:
     from pprs.compare.reporter import Reporter
@@ -63,9 +64,7 @@ def _search(
         mine.append(trial)
         if reporter:
             reporter.trial(trial, share=world)
-    shares: list[list[Trial]] = [[] for _ in range(world)]
-    dist.all_gather_object(shares, mine)
-    trials = [trial for share in shares for trial in share]
+    trials: list[Trial] = [trial for share in gathered(mine) for trial in share]
     choices = choose(config, trials)
     if reporter:
         reporter.choices(trials, choices)

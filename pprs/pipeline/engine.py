@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pprs.pipeline.communication import gathered
 from pprs.pipeline.draws import generators_kept
 from pprs.pipeline.forward_pass import forward_pass
 from pprs.pipeline.labels import OverLabels, are_labels, check_divisible
@@ -208,9 +209,7 @@ class Engine:
             for name in stage.changed
             if stage.recompute or name in stage.shared
         ]
-        everyone: list[list[tuple[int, str, bool]]]
-        everyone = [[] for _ in range(dist.get_world_size(self.group))]
-        dist.all_gather_object(everyone, changed, group=self.group)
+        everyone = gathered(changed, self.group)
         for number, name, shared in (found for each in everyone for found in each):
             if shared:
                 raise RuntimeError(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pprs.pipeline.point_to_point import receive, send
+from pprs.pipeline.communication import receive, send
 from pprs.pipeline.stage_outputs import Tensors
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pprs.pipeline import arguments
 from pprs.pipeline.clipping import clip
+from pprs.pipeline.communication import broadcast
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite
 from pprs.pipeline.forward_pass import forward_pass
@@ -340,6 +341,4 @@ class Pipeline:
 
     def from_last(self, value: object) -> Any:
         """What the last stage's process passes, in every process of its copy; a collective call."""
-        shared = [value]
-        dist.broadcast_object_list(shared, group=self._group, group_src=self.owners[-1])
-        return shared[0]
+        return broadcast(value, self.owners[-1], self._group)

@@ -158,13 +158,13 @@ def fitting(name: str, mesh: Mesh, each: int, pieces: int) -> list[int]:
     ]
 
 
-def ranks_for(name: str, stages: int, each: int | None = None) -> int:
+def ranks_for(name: str, stages: int) -> int:
     """The number of processes of a pipeline with this many stages.
 
     Raises:
         ValueError: if its stages cannot be shared out evenly.
     """
-    each = stages_each(name, each)
+    each = stages_each(name)
     if stages % each:
         raise ValueError(
             f"schedule {name} puts {each} stages on a process: stages must be a multiple of "

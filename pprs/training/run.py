@@ -15,6 +15,7 @@ import torch.distributed as dist
 from pprs.io.folder import claim
 from pprs.io.settings import USED
 from pprs.pipeline import Checkpoints, Stopping, check_same, restarts, resume_run, save_run
+from pprs.pipeline.communication import broadcast
 from pprs.training.config import TrainConfig
 from pprs.training.journal import Journal
 from pprs.training.learning import Learning
@@ -215,6 +216,5 @@ def _say_microbatches(journal: Journal, config: TrainConfig, batch: int) -> None
 
 def _from_first(found: Callable[[], Path | None]) -> Path | None:
     """What the first process finds, in all processes; a collective call."""
-    shared = [found() if dist.get_rank() == 0 else None]
-    dist.broadcast_object_list(shared, src=0)
-    return shared[0]
+    first: Path | None = broadcast(found() if dist.get_rank() == 0 else None, 0)
+    return first

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs.pipeline import Pipeline, device
+from pprs.pipeline.communication import broadcast, gathered
 from pprs.pipeline.labels import are_labels
 from pprs.smoothing import derive_seed
 from pprs.training.config import TrainConfig
@@ -123,16 +124,12 @@ class Stages:
 
     def from_logger(self, value: object) -> Any:
         """Broadcast from the process that logs; a collective call."""
-        shared = [value]
-        dist.broadcast_object_list(shared, src=self.pipeline.owners[-1])
-        return shared[0]
+        return broadcast(value, self.pipeline.owners[-1])
 
     def layout(self) -> dict[str, Any]:
         """The cut and the number of microbatches that were measured as best; a collective call."""
         mine = {number: len(stage.chain) for number, stage in self.pipeline.local.items()}
-        parts: list[dict[int, int]] = [{} for _ in range(dist.get_world_size())]
-        dist.all_gather_object(parts, mine)
-        lengths = {number: length for part in parts for number, length in part.items()}
+        lengths = {number: n for part in gathered(mine) for number, n in part.items()}
         starts = list(accumulate(lengths[number] for number in sorted(lengths)))[:-1]
         return {"of": self._layout_of(), "microbatches": self.microbatches, "cut": starts}
 

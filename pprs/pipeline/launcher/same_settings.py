@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import torch.distributed as dist
 
+from pprs.pipeline.communication import gathered
+
 
 def check_same(
     settings: Mapping[str, object],
@@ -22,9 +24,7 @@ def check_same(
     Raises:
         ValueError: if two ranks differ; it names the first setting that does.
     """
-    own = {name: repr(value) for name, value in settings.items()}
-    everyone: list[dict[str, str]] = [{} for _ in range(dist.get_world_size(group))]
-    dist.all_gather_object(everyone, own, group=group)
+    everyone = gathered({name: repr(value) for name, value in settings.items()}, group)
     ranks = dist.get_process_group_ranks(group or dist.group.WORLD)
     first = everyone[0]
     for rank, other in zip(ranks, everyone, strict=True):

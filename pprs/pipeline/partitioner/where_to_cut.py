@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import torch.distributed as dist
 from torch import Tensor
 
+from pprs.pipeline.communication import broadcast
 from pprs.pipeline.partitioner.chain import Chain, ties
 from pprs.pipeline.partitioner.costs import measure
 from pprs.pipeline.partitioner.partition import Memory, partition, partition_at
@@ -63,8 +64,6 @@ def cut_chain(
         raise ValueError(f"balance must be 'parameters' or 'time', got {balance!r}")
     if not example:
         raise ValueError("balance='time' measures the network on an example: pass example=")
-    measured: list[Any] = [None]
-    if dist.get_rank(group) == 0:  # one measures for all, who must cut alike
-        measured = [measure(whole, *example)]
-    dist.broadcast_object_list(measured, group=group, group_src=0)
-    return partition(measured[0], stages, memory=memory, ties=tied)
+    # One measures for all, who must cut alike.
+    measured = broadcast(measure(whole, *example) if dist.get_rank(group) == 0 else None, 0, group)
+    return partition(measured, stages, memory=memory, ties=tied)

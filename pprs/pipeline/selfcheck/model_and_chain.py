@@ -162,12 +162,10 @@ class ModelAndChain:
                 loss.backward()  # type: ignore[no-untyped-call]
         ran.gradients = {n: p.grad for n, p in self._parameters.items()}
 
-    def rounded(
-        self, modes: Sequence[bool], backward: Kept | None, eps: float, times: int = 2
-    ) -> list[RunResults]:
-        """As `run`, of the model at parameters changed in their last digits."""
+    def rounded(self, modes: Sequence[bool], backward: Kept | None, eps: float) -> list[RunResults]:
+        """As `run`, of the model at parameters changed in their last digits, in two ways."""
         runs = []
-        for seed in range(times):
+        for seed in range(2):
             with nudged(self._parameters.values(), eps, seed):
                 runs.append(self.run("own", modes, backward))
         return runs

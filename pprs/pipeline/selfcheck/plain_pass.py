@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pprs.pipeline.communication import receive, send
 from pprs.pipeline.forward_pass import forward_pass
-from pprs.pipeline.point_to_point import receive, send
 from pprs.pipeline.selfcheck.rounding import computed_in
 
 Tensors = tuple[Tensor, ...]

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pprs.pipeline.communication import gathered
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches
@@ -56,9 +57,7 @@ class Replicas:
 
     def gathered(self, value: object) -> list[Any]:
         """All-gather a value."""
-        said: list[Any] = [None] * dist.get_world_size(self.everyone)
-        dist.all_gather_object(said, value, group=self.everyone)
-        return said
+        return gathered(value, self.everyone)
 
 
 class ScheduleCheck:

@@ -10,6 +10,7 @@ from typing import Any
 import torch.distributed as dist
 from torch import Tensor
 
+from pprs.pipeline.communication import broadcast
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.partitioner import Chain
@@ -108,7 +109,7 @@ class SelfCheck:
         inputs = tuple(x[: self._rows] for x in inputs)
         last = self._copies.owners[-1]
         reads = dist.get_rank(self._copies.everyone) == last
-        y = self._broadcast(y[: self._rows].cpu() if reads else None, last)
+        y = broadcast(y[: self._rows].cpu() if reads else None, last, self._copies.everyone)
         order = ScheduleCheck(self._engine, self._copies, divided, number, inputs, y)
         self._found = self._cut(quick_check, inputs, y)
         return order, inputs, y
@@ -120,15 +121,10 @@ class SelfCheck:
         mine = None
         if dist.get_rank(self._copies.everyone) == 0:
             mine = _compared(self._pair, look, inputs, y, right)
-        found: _Findings = self._broadcast(mine, 0)
+        found: _Findings = broadcast(mine, 0, self._copies.everyone)
         if found.wrong:
             raise UnlikeError(found.wrong)
         return found
-
-    def _broadcast(self, value: object, source: int) -> Any:
-        shared = [value]
-        dist.broadcast_object_list(shared, group=self._copies.everyone, group_src=source)
-        return shared[0]
 
     def _sentence(self, apart: float | None) -> str:
         found, cost = self._found, f"{self._seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""Tensors of any shapes and types, sent from one process to another."""
+"""Objects, and tensors of any shapes and types, from one process to others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+
+def broadcast(value: object, source: int, group: dist.ProcessGroup | None = None) -> Any:
+    """What a rank of the group passes, in all of them; a collective call."""
+    shared = [value]
+    dist.broadcast_object_list(shared, group=group, group_src=source)
+    return shared[0]
+
+
+def gathered(value: object, group: dist.ProcessGroup | None = None) -> list[Any]:
+    """What each rank of the group passes, in all of them; a collective call."""
+    everyone: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(everyone, value, group=group)
+    return everyone
 
 
 def send(values: Sequence[Tensor | None], to: int, group: dist.ProcessGroup | None) -> None:
