@@ -14,7 +14,7 @@ from pprs.theory.measured import MeasuredPPRS
 from pprs.theory.objective import Identity, Objective
 from pprs.theory.vector import ModelError, Vector
 
-EVERY = [
+EVERY: list[methods.Procedure] = [
     methods.GradientDescent(0.1),
     methods.SubgradientDescent(0.1),
     methods.GPipe(0.1),

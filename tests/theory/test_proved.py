@@ -3,6 +3,7 @@ import pytest
 from theory.problems import deviations
 
 from pprs.theory import Clock, Graph, Machine, ProvedPPRS, run
+from pprs.theory.measured import Answer
 
 
 def test_sigma_follows_the_measured_bias_within_its_leeway():
@@ -49,6 +50,7 @@ def test_a_step_is_no_longer_than_the_smoothness_allows():
     clock = Clock(deviations(), seed=0)
     answers = ProvedPPRS(1.0, 1.0, 100, 0.1).iterates(clock)
     first = next(answers)
+    assert isinstance(first, Answer)
     assert 0.8 < first.lr / (np.sqrt(np.pi / 2) * np.sqrt(np.sqrt(2 / np.pi) / 4)) < 1
 
 
