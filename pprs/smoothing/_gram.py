@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pprs.smoothing._noise import Role, Streams
-from pprs.smoothing.native import kernels
+from pprs.smoothing.native import few_rows, kernels
 
 # Added to the Gram matrix of rows scaled to unit length, which may be singular (duplicates, more
 # rows than columns): the forward noise gains a variance of this fraction, which the way back knows.
@@ -107,12 +107,12 @@ class Known:
         Returns:
             Shape `(streams, q, i)`.
         """
-        few = kernels.takes(left) and kernels.takes(self.rows) and len(self.rows) > 1
-        if few and left.dtype == self.rows.dtype:
+        apart = len(self.rows) == len(left) and self.rows.dtype == left.dtype
+        if apart and few_rows.takes(left) and few_rows.takes(self.rows):
             known = (self.rows, self.signs, self.factor.inverse, self.factor.lengths, self.normals)
             roles = (Role.BACKWARD, Role.RESIDUAL)
             drawing = kernels.Drawing(streams.key, roles, jitter_of(left))
-            return kernels.backward(left, signs, known, math.sqrt(jitter_of(self.rows)), drawing)
+            return few_rows.backward(left, signs, known, math.sqrt(jitter_of(self.rows)), drawing)
         left = left.to(_at_least_single(left))
         q, (n, i) = left.shape[1], self.rows.shape[1:]
         free = streams.normals(Role.BACKWARD, q, i, like=left)

@@ -15,7 +15,8 @@ from pprs.smoothing._noise import Role
 from pprs.smoothing._once_differentiable import once_differentiable
 from pprs.smoothing._target import Drawn, Target
 from pprs.smoothing._vmap import not_a_view
-from pprs.smoothing.native import kernels
+from pprs.smoothing.native import few_rows
+from pprs.smoothing.native.kernels import Drawing
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,14 @@ class ImplicitLinear(torch.autograd.Function):
     def forward(
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
-        known, noisy = _noise(inputs, use, weight.shape[0], _offset(use, inputs))
+        known, noisy = _noise(inputs, use, weight.shape[0])
         ctx.use, ctx.signs = use, known.signs
         # Saved, so that they are freed on the way back; only an input gradient needs most of them.
         factor = known.factor
         parts = (known.rows, known.normals, factor.unit, factor.inverse, factor.lengths)
         ctx.save_for_backward(inputs, weight, *(parts if ctx.needs_input_grad[0] else ()))
         use.target.draw_product(known, use.transposed)
-        rows, clean = use.distinct(inputs), weight.to(inputs.dtype).T
+        rows, clean = use.distinct(inputs), _as(weight, inputs.dtype).T
         # The rows of a pair were drawn with their signs: nothing is left to turn here.
         noisy = noisy.view(-1, *(rows.shape[0], len(weight)))
         if len(noisy) > 1:
@@ -125,10 +126,10 @@ class ImplicitLinear(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 # A backward pass before the forward ended: what comes next must know all of X.
                 if use.target.may_draw(Drawn.WHOLE):
-                    gradient = grad @ use.weights().to(grad.dtype)
+                    gradient = grad @ _as(use.weights(), grad.dtype)
                 else:
                     known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
-                    gradient = _input_gradient(grad, weight.to(grad.dtype), use, known)
+                    gradient = _input_gradient(grad, _as(weight, grad.dtype), use, known)
                 gradient = gradient.sum(0) if use.shared else gradient
             return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
@@ -167,8 +168,8 @@ class MaterialisedLinear(torch.autograd.Function):
             return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 
-def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> tuple[Known, Tensor]:
-    """The noise of the outputs on top of an offset, and what it tells of X.
+def _noise(inputs: Tensor, use: LinearUse, out: int) -> tuple[Known, Tensor]:
+    """The noise of the outputs on top of the perturbed bias, and what it tells of X.
 
     Returns:
         Also the noise, shape `(samples, n, out)`; a pair of samples may stand as `2 n` rows.
@@ -180,8 +181,8 @@ def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> t
     else:
         signs = use.signs(rows.shape[1])
         rows = rows.reshape(samples.streams, -1, rows.shape[-1])
-        if kernels.takes(rows):
-            return _noise_at_once(rows, signs, use, out, offset)
+    if few_rows.takes(rows) and not (use.shared and samples.antithetic):
+        return _noise_at_once(rows, signs, use, out)
     normals = target.streams.normals(Role.FORWARD, rows.shape[1], out, like=inputs)
     known = Known(rows, signs, factor(rows, signs), normals)
     if use.scale_out is not None:
@@ -190,19 +191,27 @@ def _noise(inputs: Tensor, use: LinearUse, out: int, offset: Tensor | None) -> t
     noise = noise.to(inputs.dtype)
     if use.shared:
         noise = samples.signed(noise)
-    if offset is None:
-        return known, noise
-    return known, noise.view(samples.count, -1, out).add_(offset)
+    return known, _offset_by(use, noise)
 
 
 def _noise_at_once(
-    rows: Tensor, signs: Tensor | None, use: LinearUse, out: int, offset: Tensor | None
+    rows: Tensor, signs: Tensor | None, use: LinearUse, out: int
 ) -> tuple[Known, Tensor]:
-    target, jitter = use.target, jitter_of(rows)
-    drawing = kernels.Drawing(target.streams.key, (Role.FORWARD,), jitter, target.sigma)
-    flat = None if offset is None else offset[:, 0]
-    noisy, normals, factors = kernels.forward(rows, signs, flat, use.scale_out, out, drawing)
-    return Known(rows, signs, Factor(*factors), normals), noisy
+    target = use.target
+    drawing = Drawing(target.streams.key, (Role.FORWARD,), jitter_of(rows), target.sigma)
+    bias = None if use.bias is None else use.bias.drawn_inside(rows.dtype)
+    noisy, normals, factors = few_rows.forward(
+        rows, signs, bias, use.scale_out, out, drawing, target.samples.streams
+    )
+    known = Known(rows, signs, Factor(*factors), normals)
+    return known, noisy if bias is not None else _offset_by(use, noisy)
+
+
+def _offset_by(use: LinearUse, noise: Tensor) -> Tensor:
+    offset = _offset(use, noise)
+    if offset is None:
+        return noise
+    return noise.view(use.target.samples.count, -1, noise.shape[-1]).add_(offset)
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, use: LinearUse, known: Known) -> Tensor:
@@ -229,12 +238,16 @@ def _parameter_gradients(
         rows = ctx.use.distinct(inputs)
         left = grad.reshape(-1, len(rows), grad.shape[-1])
         left = left[0] if len(left) == 1 else left.sum(0)
-        for_weight = (left.T @ rows).to(weight.dtype)
+        for_weight = _as(left.T @ rows, weight.dtype)
     if ctx.needs_input_grad[2]:
-        for_bias = grad.sum((0, 1)).to(ctx.use.bias.parameter.dtype)
+        for_bias = _as(grad.sum((0, 1)), ctx.use.bias.parameter.dtype)
     return for_weight, for_bias
 
 
 def _offset(use: LinearUse, inputs: Tensor) -> Tensor | None:
     """The perturbed bias as it is added to outputs `(samples, n, out)`: `(samples, 1, out)`."""
-    return None if use.bias is None else use.bias.stacked()[:, None].to(inputs.dtype)
+    return None if use.bias is None else _as(use.bias.stacked()[:, None], inputs.dtype)
+
+
+def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -142,7 +143,7 @@ class Streams:
     name: str
     count: int
 
-    @property
+    @cached_property
     def key(self) -> int:
         """Their key."""
         return self.noise.key(self.name)

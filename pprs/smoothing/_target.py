@@ -13,6 +13,7 @@ from pprs.smoothing._autocast import without_autocast
 from pprs.smoothing._gram import Known
 from pprs.smoothing._noise import Noise, Role, Streams
 from pprs.smoothing._sharing import Samples
+from pprs.smoothing.native.kernels import Bias
 
 
 class Drawn(StrEnum):
@@ -131,6 +132,19 @@ class Target:
             self._stacked = self._perturbed()
             self._product = None
         return self._stacked
+
+    def drawn_inside(self, dtype: torch.dtype) -> Bias | None:
+        """For a kernel that perturbs it where it is added: draws what `stacked` does.
+
+        Returns:
+            `None` where `stacked` must be taken: it is there, or of another type than the sum.
+        """
+        other = self.parameter.dtype != dtype and not self.parameter.is_cuda
+        if other or self._stacked is not None or self._product is not None:
+            return None
+        self._advance(Drawn.WHOLE)
+        value, share = self.parameter.detach(), self.samples.share
+        return Bias(value, self.streams.key, self.sigma, self.scale, Role.PARAMETER, share)
 
     def close(self) -> None:
         """End the forward pass."""

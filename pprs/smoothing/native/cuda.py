@@ -65,14 +65,19 @@ def launch(
         pieces if len(starts) > 1 else 0,
         segments.first,
         segments.share,
-        # Triton would take a Python float for a float32.
-        struct.unpack("<q", struct.pack("<d", sigma))[0],
+        bits(sigma),
         tiles,
         BASE=base is not None,
         WIDE=wide,
         TILE=_TILE,
     )
     return out
+
+
+def bits(number: float) -> int:
+    """A number as an integer of the same bits: Triton would take a float for a float32."""
+    bits: int = struct.unpack("<q", struct.pack("<d", number))[0]
+    return bits
 
 
 @functools.cache

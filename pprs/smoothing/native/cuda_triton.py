@@ -10,6 +10,7 @@ import triton.language as tl
 
 _GROUP = tl.constexpr(16)  # blocks, as in _philox.py
 _TURN = tl.constexpr(2 * math.pi)
+_QUARTER = tl.constexpr(math.pi / 2 * 2.0**-30)
 
 
 @triton.jit(
@@ -38,43 +39,75 @@ def normal(  # noqa: D103
     start = tl.load(starts + sample * own + piece)
     size: tl.constexpr = 32 if WIDE else 64
     block = start // size * _GROUP + tile * TILE + tl.arange(0, TILE)
-    none = tl.zeros_like(block).to(tl.uint32)
-    stream = none + (first + sample // share).to(tl.uint32)
-    low, high = block.to(tl.uint32), (block >> 32).to(tl.uint32)
-    a, b, c, d = tl.philox(tl.cast(key, tl.int64), low, high, stream, none + role)
+    a, b, c, d = words(key, block, first + sample // share, role)
     # Where the first normal of a block lies in the segment; the others are 16 apart.
     place = block // _GROUP * size + block % _GROUP - start
-    by = tl.cast(sigma, tl.int64).to(tl.float64, bitcast=True)
+    by = real(sigma)
     by = tl.where(sample % share == 0, by, -by)
     out += row * count
     if WIDE:
         # 52 and 53 of the 64 bits, the higher ones from the second word.
         first_bits = (b.to(tl.int64) << 20) | (a.to(tl.int64) >> 12)
         turn_bits = (d.to(tl.int64) << 21) | (c.to(tl.int64) >> 11)
-        x, y = _box_muller(
-            (first_bits.to(tl.float64) + 0.5) * 2.0**-52, turn_bits.to(tl.float64) * 2.0**-53
-        )
-        _store(out, base, place, count, x, by, BASE)
-        _store(out, base, place + _GROUP, count, y, by, BASE)
+        radius = tl.sqrt(-2.0 * tl.log((first_bits.to(tl.float64) + 0.5) * 2.0**-52))
+        turn = turn_bits.to(tl.float64) * 2.0**-53 * _TURN
+        _store(out, base, place, count, radius * tl.cos(turn), by, BASE)
+        _store(out, base, place + _GROUP, count, radius * tl.sin(turn), by, BASE)
     else:
-        x, y = _box_muller(((a >> 1).to(tl.float64) + 0.25) * 2.0**-31, b.to(tl.float64) * 2.0**-32)
+        x, y = box_muller(a, b)
         _store(out, base, place, count, x, by, BASE)
         _store(out, base, place + _GROUP, count, y, by, BASE)
-        x, y = _box_muller(((c >> 1).to(tl.float64) + 0.25) * 2.0**-31, d.to(tl.float64) * 2.0**-32)
+        x, y = box_muller(c, d)
         _store(out, base, place + 2 * _GROUP, count, x, by, BASE)
         _store(out, base, place + 3 * _GROUP, count, y, by, BASE)
 
 
 @triton.jit
-def _box_muller(uniform, turn):
-    radius = tl.sqrt(-2.0 * tl.log(uniform))
-    return radius * tl.cos(turn * _TURN), radius * tl.sin(turn * _TURN)
+def words(key, block, stream, role):
+    """The four words of blocks of a stream."""
+    none = tl.zeros_like(block).to(tl.uint32)
+    low, high = block.to(tl.uint32), (block >> 32).to(tl.uint32)
+    return tl.philox(tl.cast(key, tl.int64), low, high, none + stream.to(tl.uint32), none + role)
+
+
+@triton.jit
+def real(bits):
+    """A number from its bits: Triton would take a Python float for a float32."""
+    return tl.cast(bits, tl.int64).to(tl.float64, bitcast=True)
+
+
+@triton.jit
+def box_muller(first, second):
+    """Two normals in float32 from two words, by the series that kernels.c has.
+
+    In float64 they would take twice as long on the cards that have it, many times on the others.
+    """
+    uniform = (first >> 1).to(tl.int32).to(tl.float32) * 2.0**-31 + 2.0**-33
+    uniform = tl.minimum(uniform, 1.0)
+    bits = uniform.to(tl.int32, bitcast=True)
+    exponent = (bits - 0x3F3504F3) >> 23
+    m = (bits - (exponent << 23)).to(tl.float32, bitcast=True)
+    s = (m - 1.0) / (m + 1.0)
+    q = s * s
+    series = 1.0 + q * (1.0 / 3 + q * (1.0 / 5 + q * (1.0 / 7 + q * (1.0 / 9))))
+    log = exponent.to(tl.float32) * 0.693147180559945 + 2.0 * s * series
+    radius = tl.sqrt(-2.0 * log)
+    # The nearest quarter turn, and the angle from it.
+    quarter = (second + 0x20000000) >> 30
+    t = (second - (quarter << 30)).to(tl.int32, bitcast=True).to(tl.float32) * _QUARTER
+    q = t * t
+    cos = 1.0 + q * (-1.0 / 2 + q * (1.0 / 24 + q * (-1.0 / 720 + q * (1.0 / 40320))))
+    sin = t * (1.0 + q * (-1.0 / 6 + q * (1.0 / 120 + q * (-1.0 / 5040))))
+    odd = (quarter & 1) != 0
+    x, y = tl.where(odd, sin, cos), tl.where(odd, cos, sin)
+    x = tl.where(((quarter + 1) & 2) != 0, -x, x)
+    y = tl.where((quarter & 2) != 0, -y, y)
+    return radius * x, radius * y
 
 
 @triton.jit
 def _store(out, base, place, count, drawn, by, BASE: tl.constexpr):
     inside = (place >= 0) & (place < count)
-    drawn = drawn.to(out.dtype.element_ty)
     if BASE:
-        drawn = tl.load(base + place, inside, 0.0) + by.to(out.dtype.element_ty) * drawn
-    tl.store(out + place, drawn, inside)
+        drawn = tl.load(base + place, inside, 0.0) + by.to(drawn.dtype) * drawn
+    tl.store(out + place, drawn.to(out.dtype.element_ty), inside)

@@ -36,11 +36,11 @@ def normals(
     if starts.device.type != "cpu" or not has_native_kernels():
         return None
     starts, base = _plain(starts), _plain(base)
-    samples, pieces, count = segments.samples, starts.shape[1], segments.count
-    out = _empty(dtype, samples, pieces, count)
-    lists = samples if len(starts) > 1 else 1
+    samples, (own, pieces), count = segments.samples, starts.shape, segments.count
+    out = starts.new_empty((samples, pieces, count), dtype=dtype)
+    lists = samples if own > 1 else 1
     _call(
-        *("normal", dtype, _at(out, dtype, samples, pieces, count), samples, pieces, count),
+        *("normal", dtype, out.data_ptr(), samples, pieces, count),
         *(_at(starts, torch.int64, lists, pieces), pieces if lists > 1 else 0),
         *(segments.first, segments.share, key, role, _at(base, dtype, count), sigma),
     )
@@ -50,7 +50,7 @@ def normals(
 def takes(rows: Tensor) -> bool:
     """Whether the kernels for few rows take rows `(..., n, i)`: a few, on a CPU."""
     few = rows.shape[-2] <= _FEW  # beyond, products in float64 are faster
-    return few and rows.device.type == "cpu" and rows.dtype in _SUFFIX and has_native_kernels()
+    return few and rows.is_cpu and rows.dtype in _SUFFIX and has_native_kernels()
 
 
 def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,13 +66,11 @@ def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, T
     """
     rows, signs, real = _plain(rows), _plain(signs), rows.dtype
     streams, n, width = rows.shape
-    lower, inverse = (_empty(_WIDE, streams, n, n) for _ in range(2))
-    lengths = _empty(_WIDE, streams, n, 1)
+    lower, inverse, lengths = _factors(rows, streams)
     _call(
         *("factor", real, _at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
         *(streams, n, width, jitter),
-        *(_at(lower, _WIDE, streams, n, n), _at(inverse, _WIDE, streams, n, n)),
-        _at(lengths, _WIDE, streams, n, 1),
+        *(lower.data_ptr(), inverse.data_ptr(), lengths.data_ptr()),
     )
     return lower, inverse, lengths
 
@@ -80,44 +78,42 @@ def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, T
 def forward(
     rows: Tensor,
     signs: Tensor | None,
-    offset: Tensor | None,
+    bias: Bias | None,
     scale: Tensor | None,
     outputs: int,
     drawing: Drawing,
+    streams: int,
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Noise of a linear map on its way forward.
 
     Args:
-        rows: A, shape `(streams, n, i)`.
+        rows: A, shape `(streams, n, i)`, or `(1, n, i)` where all X meet the same rows.
         signs: of the rows, `(n, 1)`, float64.
-        offset: added to the noise of each sample, `(samples, outputs)`.
+        bias: added to the noise, perturbed.
         scale: of the outputs' noise, `(outputs,)`.
         outputs: the map's width.
         drawing: sigma, and where the normals come from.
+        streams: how many X there are.
 
     Returns:
-        Offset plus noise and Z, shape `(streams, n, outputs)`, and what `factor` returns.
+        Bias plus noise and Z, shape `(streams, n, outputs)`, and what `factor` returns.
     """
-    rows, signs, offset, scale = map(_plain, (rows, signs, offset, scale))
-    streams, n, width, real = *rows.shape, rows.dtype
-    lower, inverse = (_empty(_WIDE, streams, n, n) for _ in range(2))
-    lengths = _empty(_WIDE, streams, n, 1)
-    normals, noisy = (_empty(real, streams, n, outputs) for _ in range(2))
-    samples = 0 if offset is None else len(offset)
-    if samples and streams * n % samples:
-        raise RuntimeError(f"{streams * n} rows have no {samples} samples")
+    rows, signs, scale = _plain(rows), _plain(signs), _plain(scale)
+    (given, n, width), real = rows.shape, rows.dtype
+    bias = bias or _NO_BIAS
+    if given not in {1, streams} or n > _FEW or n % bias.share:
+        raise RuntimeError(f"a kernel was to take {rows.shape} for {streams} of {bias.share}")
+    lower, inverse, lengths = _factors(rows, given)
+    normals = rows.new_empty((streams, n, outputs))
+    noisy = rows.new_empty((streams, n, outputs))
+    value, bias_scale = _plain(bias.value), _plain(bias.scale)
     _call(
-        *("forward", real, _at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
-        *(streams, n, width, outputs),
-        *(drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma),
-        *(
-            _at(offset, real, samples, outputs),
-            streams * n // (samples or 1),
-            _at(scale, real, outputs),
-        ),
-        *(_at(lower, _WIDE, streams, n, n), _at(inverse, _WIDE, streams, n, n)),
-        _at(lengths, _WIDE, streams, n, 1),
-        *(_at(normals, real, streams, n, outputs), _at(noisy, real, streams, n, outputs)),
+        *("forward", real, _at(rows, real, given, n, width), _at(signs, _WIDE, n, 1)),
+        *(streams, given, n, width, outputs),
+        *(drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma, _at(scale, real, outputs)),
+        *(_at(value, real, outputs), _at(bias_scale, real), bias.sigma, bias.key, bias.role),
+        *(n // bias.share, lower.data_ptr(), inverse.data_ptr(), lengths.data_ptr()),
+        *(normals.data_ptr(), noisy.data_ptr()),
     )
     return noisy, normals, (lower, inverse, lengths)
 
@@ -144,13 +140,13 @@ def backward(
     (streams, q, o), (n, width), real = left.shape, rows.shape[1:], left.dtype
     if max(q, n) > _FEW:
         raise RuntimeError(f"a kernel for {_FEW} rows was to take {q} and {n}")
-    out = _empty(real, streams, q, width)
+    out = left.new_empty((streams, q, width))
     _call(
         *("backward", real, _at(left, real, streams, q, o), _at(left_signs, _WIDE, q, 1)),
         *(_at(rows, real, streams, n, width), _at(signs, _WIDE, n, 1)),
         *(_at(inverse, _WIDE, streams, n, n), _at(lengths, _WIDE, streams, n, 1)),
         *(_at(normals, real, streams, n, o), streams, q, n, o, width),
-        *(drawing.jitter, spread, drawing.key, *drawing.roles, _at(out, real, streams, q, width)),
+        *(drawing.jitter, spread, drawing.key, *drawing.roles, out.data_ptr()),
     )
     return out
 
@@ -172,21 +168,48 @@ class Drawing:
     sigma: float = 1.0
 
 
-def _empty(dtype: torch.dtype, *shape: int) -> Tensor:
-    # Not on a device that the caller has made torch's default.
-    return torch.empty(shape, dtype=dtype, device="cpu")
+@dataclass(frozen=True)
+class Bias:
+    """A bias that a kernel perturbs where it is added.
+
+    Args:
+        value: shape `(outputs,)`.
+        key: of its streams.
+        sigma: factor of its noise.
+        scale: another one, a scalar tensor.
+        role: of the draws.
+        share: how many samples read a stream: those of a pair have opposite signs.
+    """
+
+    value: Tensor | None
+    key: int
+    sigma: float
+    scale: Tensor | None
+    role: int
+    share: int
+
+
+_NO_BIAS = Bias(None, 0, 0.0, None, 0, 1)
+
+
+def _factors(rows: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    n = rows.shape[-2]
+    lower = rows.new_empty((count, n, n), dtype=_WIDE)
+    return lower, torch.empty_like(lower), rows.new_empty((count, n, 1), dtype=_WIDE)
 
 
 def _plain(tensor: Any) -> Any:
     """The same with its elements side by side in memory, as they are."""
-    return None if tensor is None else tensor.contiguous().resolve_neg()
+    if tensor is None or (tensor.is_contiguous() and not tensor.is_neg()):
+        return tensor
+    return tensor.contiguous().resolve_neg()
 
 
 def _at(tensor: Tensor | None, dtype: torch.dtype, *shape: int) -> int | None:
     """Where a kernel finds a tensor, which must be just what the kernel takes it for."""
     if tensor is None:
         return None
-    where = tensor.data_ptr() if tensor.device.type == "cpu" else 0
+    where = tensor.data_ptr() if tensor.is_cpu else 0
     laid_out = tensor.is_contiguous() and not tensor.is_neg() and (where or not tensor.numel())
     if not laid_out or tensor.dtype != dtype or tensor.shape != shape:
         raise RuntimeError(
@@ -220,8 +243,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "normal": [pointer, *[integer] * 3] * 2 + [key, role, pointer, real],
         "factor": [pointer] * 2 + [integer] * 3 + [real] + [pointer] * 3,
         "forward": [pointer] * 2
-        + [integer] * 4
-        + [real, key, role, real, pointer, integer, pointer]
+        + [integer] * 5
+        + [real, key, role, real, pointer, pointer, pointer, real, key, role, integer]
         + [pointer] * 5,
         "backward": [pointer] * 7 + [integer] * 5 + [real, real, key, role, role, pointer],
     }

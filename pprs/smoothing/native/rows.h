@@ -118,33 +118,52 @@ void NAME(factor)(const REAL *rows, const double *signs, int64_t streams, int64_
     }
 }
 
-/* noisy (streams, n, o) = offset + sigma * scale * L Z, with the factors and Z (streams, n, o).
-   The offset, if any, has a row for each `each` rows. */
-void NAME(forward)(const REAL *rows, const double *signs, int64_t streams, int64_t n, int64_t width,
-                   int64_t o, double jitter, uint64_t key, uint32_t role, double sigma,
-                   const REAL *offset, int64_t each, const REAL *scale, double *lower,
-                   double *inverse, double *lengths, REAL *normals, REAL *noisy)
+/* to (n, o) += a bias (o), perturbed once for each sample of a stream; a second one's sign is turned. */
+static void NAME(add_bias)(const REAL *bias, const REAL *bias_scale, double bias_sigma, Stream stream,
+                           int64_t n, int64_t each, int64_t o, REAL *to)
 {
-#pragma omp parallel for schedule(static) if (streams * n * (n * width + o) > 16384)
+    const REAL by = (REAL)(bias_sigma * (bias_scale ? *bias_scale : 1));
+    for (int64_t from = 0; from < o; from += SIZE) {
+        int64_t count = o - from < SIZE ? o - from : SIZE;
+        REAL part[SIZE];
+        GROUP((uint64_t)(from / SIZE), stream, part);
+        for (int64_t r = 0; r < n; r++) {
+            REAL *at = to + r * o + from, turned = r / each % 2 ? -by : by;
+            for (int64_t i = 0; i < count; i++)
+                at[i] += bias[from + i] + turned * part[i];
+        }
+    }
+}
+
+/* noisy (streams, n, o) = sigma * scale * L Z + the perturbed bias, if any, with the factors and Z
+   (streams, n, o). The rows may be the same for all streams: then there is one factor. A sample has
+   `each` rows. */
+void NAME(forward)(const REAL *rows, const double *signs, int64_t streams, int64_t factors, int64_t n,
+                   int64_t width, int64_t o, double jitter, uint64_t key, uint32_t role,
+                   double sigma, const REAL *scale, const REAL *bias, const REAL *bias_scale,
+                   double bias_sigma, uint64_t bias_key, uint32_t bias_role, int64_t each,
+                   double *lower, double *inverse, double *lengths, REAL *normals, REAL *noisy)
+{
+    NAME(factor)(rows, signs, factors, n, width, jitter, lower, inverse, lengths);
+#pragma omp parallel for schedule(static) if (streams * n * o > 16384)
     for (int64_t s = 0; s < streams; s++) {
-        double *l = lower + s * n * n;
+        const int64_t f = factors > 1 ? s : 0;
+        const double *l = lower + f * n * n;
         REAL *z = normals + s * n * o;
-        NAME(root)(rows + s * n * width, signs, n, width, jitter, l, lengths + s * n);
-        NAME(invert)(l, lengths + s * n, n, inverse + s * n * n);
         NAME(normals)(STREAM(key, s, role), n * o, z);
         for (int64_t r = 0; r < n; r++) {
             REAL *to = noisy + (s * n + r) * o;
-            const REAL *base = offset ? offset + (s * n + r) / each * o : offset;
             for (int64_t c = 0; c <= r; c++) {
-                REAL by = (REAL)(sigma * lengths[s * n + r] * l[r * n + c]);
+                REAL by = (REAL)(sigma * lengths[f * n + r] * l[r * n + c]);
                 for (int64_t i = 0; i < o; i++)
                     to[i] = (c ? to[i] : 0) + by * z[c * o + i];
             }
             for (int64_t i = 0; scale && i < o; i++)
                 to[i] *= scale[i];
-            for (int64_t i = 0; base && i < o; i++)
-                to[i] += base[i];
         }
+        if (bias)
+            NAME(add_bias)(bias, bias_scale, bias_sigma, STREAM(bias_key, s, bias_role), n, each, o,
+                           noisy + s * n * o);
     }
 }
 
