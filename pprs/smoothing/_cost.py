@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,6 +26,7 @@ class LinearShape:
         input_gradient: whether the gradient of the inputs is needed.
         patches: whether it is a convolution, whose patches would have to be listed.
         cuda: whether it runs on a CUDA device.
+        few: whether there is a kernel for so few rows on that.
     """
 
     streams: int
@@ -34,6 +36,7 @@ class LinearShape:
     input_gradient: bool
     patches: bool = False
     cuda: bool = False
+    few: bool = False
 
     @property
     def huge(self) -> bool:
@@ -60,7 +63,12 @@ def choose(shape: LinearShape) -> Way:
     forced = _forced.get()
     if forced == "materialised" or (forced == "implicit" and not shape.huge):
         return forced
-    constants = _CONSTANTS[shape.cuda][shape.patches]
+    return _cheaper(shape)
+
+
+@functools.lru_cache(maxsize=4096)
+def _cheaper(shape: LinearShape) -> Way:
+    constants = _FEW_ON_CUDA if shape.few else _CONSTANTS[shape.cuda][shape.patches]
     implicit, materialised = (
         sum(c * f for c, f in zip(fitted, done, strict=True))
         for fitted, done in zip(constants, features(shape), strict=True)
@@ -74,13 +82,13 @@ _CPU = (
     ((6.65, 0.015, 0.0228, 0.00769, 1.63e6), (1.67, 0.0106, 1.24e6)),
     ((18.0, 0.00955, 0.0675, 0.000325, 3.14e6), (3.38, 0.00768, 2.62e6)),
 )
-# The same on an H100, where starting kernels is nearly all. A materialised weight takes 0.004 and
-# 0.0105 there; it is counted dearer, since its memory is taken until the backward pass: a use of
-# more than about 60 million of them (240 MB in float32) goes without.
+# The same on an H100, where starting kernels is nearly all. Fitted before materialised weights were
+# drawn twice, in less time each (0.004 and 0.0105 then), and before there were kernels for few rows.
 _CUDA = (
-    ((0.0314, 7.85e-6, 0.00228, 2.99e-5, 2.66e6), (0.025, 4.07e-5, 1.12e6)),
-    ((0.00456, 0.000176, 5.56e-5, 0.0, 5e6), (0.025, 0.000102, 2.11e6)),
+    ((0.0314, 7.85e-6, 0.00228, 2.99e-5, 2.66e6), (0.006, 4.07e-5, 1.12e6)),
+    ((0.00456, 0.000176, 5.56e-5, 0.0, 5e6), (0.0105, 0.000102, 2.11e6)),
 )
+_FEW_ON_CUDA = ((0.0, 0.003, 0.0, 2.99e-5, 1.12e6), (0.006, 4.07e-5, 1.12e6))  # estimated
 _CONSTANTS = (_CPU, _CUDA)
 
 

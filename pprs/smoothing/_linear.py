@@ -55,10 +55,10 @@ class LinearUse:
         scale = self.target.scale
         return scale.flatten() if scale is not None and self.transposed else None
 
-    def weights(self) -> Tensor:
+    def weights(self, dtype: torch.dtype) -> Tensor:
         """The materialised weights, shape `(samples, out, in)`."""
-        stacked = self.target.stacked().flatten(2)
-        return stacked.mT if self.transposed else stacked
+        weights = self.target.weights(dtype).flatten(2)
+        return weights.mT if self.transposed else weights
 
     def signs(self, rows: int) -> Tensor | None:
         """The signs of the rows of a pair of samples, `rows` for each."""
@@ -85,6 +85,7 @@ def goes_implicit(
         not shared,  # whether or not gradients are recorded: the noise must not depend on that
         positions is not None,
         inputs.is_cuda,
+        inputs.is_cuda and positions is None and few_rows.takes(inputs),
     )
     return choose(shape) == "implicit"
 
@@ -126,7 +127,7 @@ class ImplicitLinear(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 # A backward pass before the forward ended: what comes next must know all of X.
                 if use.target.may_draw(Drawn.WHOLE):
-                    gradient = grad @ _as(use.weights(), grad.dtype)
+                    gradient = grad @ use.weights(grad.dtype)
                 else:
                     known = Known(parts[0], ctx.signs, Factor(*parts[2:]), parts[1])
                     gradient = _input_gradient(grad, _as(weight, grad.dtype), use, known)
@@ -142,8 +143,8 @@ class MaterialisedLinear(torch.autograd.Function):
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
         ctx.use = use
-        weights = use.weights().to(inputs.dtype)
-        ctx.save_for_backward(inputs, weight, weights)
+        weights = use.weights(inputs.dtype)
+        ctx.save_for_backward(inputs, weight)
         offset = _offset(use, inputs)
         if use.shared:
             samples, out = weights.shape[:2]
@@ -160,11 +161,12 @@ class MaterialisedLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight, weights = ctx.saved_tensors
+        inputs, weight = ctx.saved_tensors
+        use, gradient = ctx.use, None
         with without_autocast(grad.device):
-            gradient = grad @ weights if ctx.needs_input_grad[0] else None
-            if gradient is not None and ctx.use.shared:
-                gradient = gradient.sum(0)
+            if ctx.needs_input_grad[0]:
+                gradient = grad @ use.weights(grad.dtype)
+                gradient = gradient.sum(0) if use.shared else gradient
             return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
 

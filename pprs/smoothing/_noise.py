@@ -17,6 +17,7 @@ from torch import Tensor
 from pprs.smoothing import _philox
 from pprs.smoothing._philox import Segments
 from pprs.smoothing.native import cuda, kernels
+from pprs.smoothing.native.kernels import Perturbed
 
 
 class Role(IntEnum):
@@ -82,9 +83,25 @@ class Noise:
         return self._draw(name, role, segments, dtype).view(shape)
 
     def perturbed(
-        self, name: str, parameter: Tensor, sigma: float, samples: int, share: int
+        self,
+        name: str,
+        parameter: Tensor,
+        sigma: float,
+        samples: int,
+        share: int,
+        scale: Tensor | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor | None:
         """Add the draws with the role `PARAMETER`, times sigma, to a parameter, in one go.
+
+        Args:
+            name: the parameter's full name.
+            parameter: any shape.
+            sigma: factor of the draws.
+            samples: how many.
+            share: so many consecutive samples read the same stream.
+            scale: another factor, for each row of dimension 0, or for all.
+            dtype: of the result on a CUDA device; by default the parameter's.
 
         Returns:
             Shape `(samples, *parameter.shape)`, or `None` where that cannot be done at once.
@@ -94,8 +111,11 @@ class Noise:
         base = parameter.reshape(-1)
         segments = Segments(_origin(base.device), base.numel(), samples, share=share)
         key, role = self.key(name), Role.PARAMETER
-        draw = cuda.normals if base.is_cuda else kernels.normals
-        drawn = draw(key, role, segments, base.dtype, base=base, sigma=sigma)
+        what = Perturbed(base, sigma, None if scale is None else scale.reshape(-1))
+        if base.is_cuda:
+            drawn = cuda.normals(key, role, segments, base.dtype, what, dtype)
+        else:
+            drawn = kernels.normals(key, role, segments, base.dtype, what)
         return None if drawn is None else drawn.view(samples, *parameter.shape)
 
     def rows(self, name: str, index: Tensor, width: int, dtype: torch.dtype, share: int) -> Tensor:
@@ -118,8 +138,10 @@ class Noise:
     def _draw(self, name: str, role: Role, segments: Segments, dtype: torch.dtype) -> Tensor:
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         key = self.key(name)
-        draw = cuda.normals if segments.starts.is_cuda else kernels.normals
-        drawn = draw(key, role, segments, wide)
+        if segments.starts.is_cuda:
+            drawn = cuda.normals(key, role, segments, wide, None, dtype)
+        else:
+            drawn = kernels.normals(key, role, segments, wide)
         if drawn is None:
             drawn = _philox.normals(key, role, segments, wide)
         return drawn.to(dtype)

@@ -16,6 +16,10 @@ from pprs.smoothing._sharing import Samples
 from pprs.smoothing.native.kernels import Bias
 
 
+# Numbers: 64 MB in float32, which a GPU draws in less time than it takes to start two kernels more.
+_LARGE = 1 << 24
+
+
 class Drawn(StrEnum):
     """How much of a parameter's X a pass has drawn."""
 
@@ -133,6 +137,15 @@ class Target:
             self._product = None
         return self._stacked
 
+    def weights(self, dtype: torch.dtype) -> Tensor:
+        """`stacked` in a type; large ones on a CUDA device are drawn at each call, and not kept."""
+        self._advance(Drawn.WHOLE)
+        parameter, count = self.parameter, self.samples.count
+        large = parameter.is_cuda and parameter.numel() * count > _LARGE
+        if large and self._stacked is None and self._product is None:
+            return self._perturbed(dtype).to(dtype)
+        return self.stacked().to(dtype)
+
     def drawn_inside(self, dtype: torch.dtype) -> Bias | None:
         """For a kernel that perturbs it where it is added: draws what `stacked` does.
 
@@ -180,19 +193,19 @@ class Target:
             f"{when}: please report how it came to this"
         )
 
-    def _perturbed(self) -> Tensor:
-        parameter, samples = self.parameter.detach(), self.samples
-        if self._product is None and self.scale is None:
+    def _perturbed(self, dtype: torch.dtype | None = None) -> Tensor:
+        parameter, samples, scale = self.parameter.detach(), self.samples, self.scale
+        if self._product is None:
             at_once = self.noise.perturbed(
-                self.name, parameter, self.sigma, samples.count, samples.share
+                self.name, parameter, self.sigma, samples.count, samples.share, scale, dtype
             )
             if at_once is not None:
                 return at_once
         noise = self.streams.normals(Role.PARAMETER, *parameter.shape, like=parameter)
         if self._product is not None:
             noise = self._completed(noise, *self._product)
-        if self.scale is not None:
-            noise *= self.scale
+        if scale is not None:
+            noise *= scale
         return torch.add(parameter, samples.signed(noise), alpha=self.sigma)
 
     def _completed(self, free: Tensor, known: Known, transposed: bool) -> Tensor:

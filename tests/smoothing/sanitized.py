@@ -77,9 +77,16 @@ def _normals(torch, kernels, drawn, dtype, size):
         pieces, starts, base = 1, torch.zeros(1, 1, dtype=torch.int64), torch.randn(count)
     else:
         starts, base = torch.randint(0, 2**40, (drawn.choice((1, samples)), pieces)), None
-    base = None if base is None else _laid_out(torch, drawn, base.to(dtype))
+    perturbed = None
+    if base is not None:
+        scale = torch.rand(drawn.choice([1, count])) if drawn.random() < 0.5 else None
+        base, scale = (
+            None if tensor is None else _laid_out(torch, drawn, tensor.to(dtype))
+            for tensor in (base, scale)
+        )
+        perturbed = kernels.Perturbed(base, 0.1, scale)
     segments = Segments(starts, count, samples, drawn.randint(0, 9), share)
-    kernels.normals(drawn.getrandbits(64), 3, segments, dtype, base=base, sigma=0.1)
+    kernels.normals(drawn.getrandbits(64), 3, segments, dtype, perturbed)
 
 
 def _algebra(torch, kernels, drawn, dtype, size, singular):
@@ -100,11 +107,15 @@ def _algebra(torch, kernels, drawn, dtype, size, singular):
         signs = [
             torch.tensor([1.0, -1.0]).double().repeat_interleave(k // 2)[:, None] for k in (n, q)
         ]
-    offset = random_(samples, outputs) if drawn.random() < 0.7 else None
+    bias = None
+    if drawn.random() < 0.7:
+        of_bias = random_(1)[0] if drawn.random() < 0.5 else None
+        bias = kernels.Bias(random_(outputs), drawn.getrandbits(64), 0.1, of_bias, 0, pairs)
     scale = random_(outputs) if drawn.random() < 0.5 else None
     drawing = kernels.Drawing(drawn.getrandbits(64), (1,), 1e-10, 0.1)
     kernels.factor(rows, signs[0], 1e-10)
-    _, normals, known = kernels.forward(rows, signs[0], offset, scale, outputs, drawing)
+    kernels.forward(rows[:1], signs[0], bias, scale, outputs, drawing, streams)
+    _, normals, known = kernels.forward(rows, signs[0], bias, scale, outputs, drawing, streams)
     drawing = kernels.Drawing(drawn.getrandbits(64), (2, 3), 1e-10)
     known = (rows, signs[0], known[1], known[2], normals)
     kernels.backward(left, signs[1], known, 1e-5, drawing)
@@ -130,12 +141,13 @@ def planted():
 
     from pprs.smoothing.native import kernels
 
-    rows, offset = torch.ones(1, 1, 64), torch.ones(1, 1)
+    rows, bias = torch.ones(1, 1, 64), torch.ones(1)
     place = kernels._at
     kernels._at = lambda tensor, *expected: (
-        tensor.data_ptr() if tensor is offset else place(tensor, *expected)
+        tensor.data_ptr() if tensor is bias else place(tensor, *expected)
     )
-    kernels.forward(rows, None, offset, None, 256, kernels.Drawing(1, (1,), 0.0))
+    short = kernels.Bias(bias, 1, 0.1, None, 0, 1)
+    kernels.forward(rows, None, short, None, 256, kernels.Drawing(1, (1,), 0.0), 1)
 
 
 if __name__ == "__main__":

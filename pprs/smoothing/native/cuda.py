@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pprs.smoothing._philox import Segments
+from pprs.smoothing.native.kernels import Perturbed
 
 _TILE = 256  # blocks of four words that a program computes
 
@@ -23,16 +24,20 @@ def normals(
     role: int,
     segments: Segments,
     dtype: torch.dtype,
-    *,
-    base: Tensor | None = None,
-    sigma: float = 1.0,
+    perturbed: Perturbed | None = None,
+    rounded: torch.dtype | None = None,
 ) -> Tensor | None:
-    """As `pprs.smoothing.native.kernels.normals`; `None` without CUDA or Triton."""
+    """As `pprs.smoothing.native.kernels.normals`; `None` without CUDA or Triton.
+
+    The result may be rounded to another type.
+    """
     starts = segments.starts
     if starts.device.type != "cuda":
         return None
     kernel = _kernel()
-    return None if kernel is None else launch(kernel, key, role, segments, dtype, base, sigma)
+    if kernel is None:
+        return None
+    return launch(kernel, key, role, segments, dtype, perturbed, rounded)
 
 
 def launch(
@@ -41,15 +46,16 @@ def launch(
     role: int,
     segments: Segments,
     dtype: torch.dtype,
-    base: Tensor | None,
-    sigma: float,
+    perturbed: Perturbed | None = None,
+    rounded: torch.dtype | None = None,
 ) -> Tensor:
     """Draw with `pprs.smoothing.native.cuda_triton.normal`."""
     starts, samples, count = segments.starts.contiguous(), segments.samples, segments.count
     pieces = starts.shape[1]
-    out = torch.empty(samples, pieces, count, dtype=dtype, device=starts.device)
+    out = starts.new_empty((samples, pieces, count), dtype=rounded or dtype)
     if out.numel() == 0:
         return out
+    base, scale = (None, None) if perturbed is None else (perturbed.base, perturbed.scale)
     wide = dtype == torch.float64
     # A segment may begin anywhere in a group of 16 blocks.
     blocks = (count // (32 if wide else 64) + 2) * 16
@@ -57,6 +63,7 @@ def launch(
     kernel[(samples * pieces * tiles,)](
         out,
         out if base is None else base.contiguous().resolve_neg(),
+        out if scale is None else scale.contiguous(),
         starts,
         key,
         role,
@@ -65,9 +72,11 @@ def launch(
         pieces if len(starts) > 1 else 0,
         segments.first,
         segments.share,
-        bits(sigma),
+        bits(1.0 if perturbed is None else perturbed.sigma),
+        1 if scale is None else count // max(scale.numel(), 1),
         tiles,
         BASE=base is not None,
+        SCALE=scale is not None,
         WIDE=wide,
         TILE=_TILE,
     )

@@ -54,8 +54,7 @@ def forward(
         SCALE=scale is not None,
         BIAS=bias.value is not None,
         BIAS_SCALE=bias.scale is not None,
-        P=_padded(n),
-        COLUMNS=_COLUMNS,
+        **_sizes(n),
     )
     return noisy, normals, (lower, inverse, lengths)
 
@@ -77,8 +76,7 @@ def backward(
         JITTER=drawing.jitter,
         SPREAD=spread,
         PAIRS=left_signs is not None,
-        P=_padded(max(q, n)),
-        COLUMNS=_COLUMNS,
+        **_sizes(max(q, n)),
     )
     return out
 
@@ -92,8 +90,9 @@ def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
     return other if tensor is None else _plain(tensor)
 
 
-def _padded(n: int) -> int:
-    return max(2, 1 << (n - 1).bit_length())
+def _sizes(n: int) -> dict[str, int]:
+    padded = max(2, 1 << (n - 1).bit_length())
+    return {"P": padded, "COLUMNS": _COLUMNS, "num_warps": 4 if padded <= 16 else 8}
 
 
 @functools.cache

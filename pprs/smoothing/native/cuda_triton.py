@@ -14,11 +14,14 @@ _QUARTER = tl.constexpr(math.pi / 2 * 2.0**-30)
 
 
 @triton.jit(
-    do_not_specialize=["key", "role", "count", "pieces", "own", "first", "share", "sigma", "tiles"]
+    do_not_specialize=[
+        *("key", "role", "count", "pieces", "own", "first", "share", "sigma", "inner", "tiles")
+    ]
 )
 def normal(  # noqa: D103
     out,
     base,
+    scale,
     starts,
     key,
     role,
@@ -28,8 +31,10 @@ def normal(  # noqa: D103
     first,
     share,
     sigma,
+    inner,
     tiles,
     BASE: tl.constexpr,
+    SCALE: tl.constexpr,
     WIDE: tl.constexpr,
     TILE: tl.constexpr,
 ):
@@ -51,15 +56,15 @@ def normal(  # noqa: D103
         turn_bits = (d.to(tl.int64) << 21) | (c.to(tl.int64) >> 11)
         radius = tl.sqrt(-2.0 * tl.log((first_bits.to(tl.float64) + 0.5) * 2.0**-52))
         turn = turn_bits.to(tl.float64) * 2.0**-53 * _TURN
-        _store(out, base, place, count, radius * tl.cos(turn), by, BASE)
-        _store(out, base, place + _GROUP, count, radius * tl.sin(turn), by, BASE)
+        _store(out, base, place, count, radius * tl.cos(turn), by, BASE, scale, inner, SCALE)
+        _store(out, base, place + _GROUP, count, radius * tl.sin(turn), by, BASE, scale, inner, SCALE)
     else:
         x, y = box_muller(a, b)
-        _store(out, base, place, count, x, by, BASE)
-        _store(out, base, place + _GROUP, count, y, by, BASE)
+        _store(out, base, place, count, x, by, BASE, scale, inner, SCALE)
+        _store(out, base, place + _GROUP, count, y, by, BASE, scale, inner, SCALE)
         x, y = box_muller(c, d)
-        _store(out, base, place + 2 * _GROUP, count, x, by, BASE)
-        _store(out, base, place + 3 * _GROUP, count, y, by, BASE)
+        _store(out, base, place + 2 * _GROUP, count, x, by, BASE, scale, inner, SCALE)
+        _store(out, base, place + 3 * _GROUP, count, y, by, BASE, scale, inner, SCALE)
 
 
 @triton.jit
@@ -106,8 +111,12 @@ def box_muller(first, second):
 
 
 @triton.jit
-def _store(out, base, place, count, drawn, by, BASE: tl.constexpr):
+def _store(
+    out, base, place, count, drawn, by, BASE: tl.constexpr, scale, inner, SCALE: tl.constexpr
+):
     inside = (place >= 0) & (place < count)
+    if SCALE:
+        drawn *= tl.load(scale + place // inner, inside, 0.0)
     if BASE:
         drawn = tl.load(base + place, inside, 0.0) + by.to(drawn.dtype) * drawn
     tl.store(out + place, drawn.to(out.dtype.element_ty), inside)

@@ -90,11 +90,12 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
 }
 
 /* out[l][g][i] = element e = starts[l * own + g] + i of stream first + l / share, i < count; or, with
-   a base, base[e] plus that times sigma, of which every second sample of a pair takes the negative. */
+   a base, base[e] plus that times sigma and, if there are scales, scale[e / inner]; of this every
+   second sample of a pair takes the negative. */
 #define FILL(NAME, TYPE, GROUP, SIZE)                                                              \
     void NAME(TYPE *out, int64_t samples, int64_t segments, int64_t count, const int64_t *starts,  \
               int64_t own, int64_t first, int64_t share, uint64_t key, uint32_t role,              \
-              const TYPE *base, double sigma)                                                      \
+              const TYPE *base, double sigma, const TYPE *scale, int64_t inner)                    \
     {                                                                                              \
         const int64_t step = (int64_t)CHUNK * SIZE, pieces = (count + step - 1) / step;            \
         const int64_t tasks = samples * segments * pieces;                                         \
@@ -114,6 +115,9 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
                 } else {                                                                           \
                     TYPE part[SIZE];                                                               \
                     GROUP((uint64_t)(at / SIZE), s, part);                                         \
+                    for (int64_t j = 0, r = scale ? at / inner : 0; scale && j < take; r++)        \
+                        for (; j < take && at + j < (r + 1) * inner; j++)                          \
+                            part[skip + j] *= scale[r];                                            \
                     if (base)                                                                      \
                         for (int64_t j = 0; j < take; j++)                                         \
                             p[j] = base[at + j] + by * part[skip + j];                             \

@@ -23,26 +23,26 @@ def normals(
     role: int,
     segments: Segments,
     dtype: torch.dtype,
-    *,
-    base: Tensor | None = None,
-    sigma: float = 1.0,
+    perturbed: Perturbed | None = None,
 ) -> Tensor | None:
     """As `pprs.smoothing._philox.normals`, or `None` where there are no kernels.
 
-    With a `base`, which has an element for each of the first `count` of the streams, the result
-    is that plus sigma times the normals, and minus for every second sample that shares a stream.
+    Or what they perturb, which has an element for each of the first `count` of the streams.
     """
     starts = segments.starts
     if starts.device.type != "cpu" or not has_native_kernels():
         return None
-    starts, base = _plain(starts), _plain(base)
+    starts, what = _plain(starts), perturbed or _NOTHING
+    base, scale = _plain(what.base), _plain(what.scale)
+    rows = 1 if scale is None else scale.numel()
     samples, (own, pieces), count = segments.samples, starts.shape, segments.count
     out = starts.new_empty((samples, pieces, count), dtype=dtype)
     lists = samples if own > 1 else 1
     _call(
         *("normal", dtype, out.data_ptr(), samples, pieces, count),
         *(_at(starts, torch.int64, lists, pieces), pieces if lists > 1 else 0),
-        *(segments.first, segments.share, key, role, _at(base, dtype, count), sigma),
+        *(segments.first, segments.share, key, role, _at(base, dtype, count), what.sigma),
+        *(_at(scale, dtype, rows), count // max(rows, 1)),
     )
     return out
 
@@ -169,6 +169,24 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class Perturbed:
+    """What is perturbed: plus its noise, or minus it for every second sample that shares a stream.
+
+    Args:
+        base: shape `(count,)`.
+        sigma: factor of the noise.
+        scale: another one for each of so many equal parts of the base, shape `(parts,)`.
+    """
+
+    base: Tensor | None
+    sigma: float = 1.0
+    scale: Tensor | None = None
+
+
+_NOTHING = Perturbed(None)
+
+
+@dataclass(frozen=True)
 class Bias:
     """A bias that a kernel perturbs where it is added.
 
@@ -240,7 +258,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer: Any = ctypes.c_void_p
     real, key, role = ctypes.c_double, ctypes.c_uint64, ctypes.c_uint32
     kernels = {
-        "normal": [pointer, *[integer] * 3] * 2 + [key, role, pointer, real],
+        "normal": [pointer, *[integer] * 3] * 2 + [key, role, pointer, real, pointer, integer],
         "factor": [pointer] * 2 + [integer] * 3 + [real] + [pointer] * 3,
         "forward": [pointer] * 2
         + [integer] * 5

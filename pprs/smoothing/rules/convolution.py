@@ -158,9 +158,9 @@ class _Conv(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, use: _ConvUse) -> Tensor:
-        weights = use.target.stacked().to(inputs.dtype)
+        weights = use.target.weights(inputs.dtype)
         ctx.use = use
-        ctx.save_for_backward(inputs, weight, weights)
+        ctx.save_for_backward(inputs, weight)
         count = use.target.samples.count
         if use.shared:
             if use.groups == 1:  # one convolution with the filters of all samples
@@ -172,11 +172,11 @@ class _Conv(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight, weights = ctx.saved_tensors
+        inputs, weight = ctx.saved_tensors
         use: _ConvUse = ctx.use
         for_inputs = for_weight = None
         if ctx.needs_input_grad[0]:
-            count = use.target.samples.count
+            count, weights = use.target.samples.count, use.target.weights(inputs.dtype)
             beside = (_beside(grad), _beside(inputs), weights.flatten(0, 1), count * use.groups)
             for_inputs = _apart(use.gradients(*beside, True, False)[0], count)
         if ctx.needs_input_grad[1]:
