@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pprs.smoothing._noise import Role, Streams
 from pprs.smoothing.native import few_rows, kernels
+from pprs.smoothing.native.kernels import Drawing
 
 # Added to the Gram matrix of rows scaled to unit length, which may be singular (duplicates, more
 # rows than columns): the forward noise gains a variance of this fraction, which the way back knows.
@@ -111,7 +112,7 @@ class Known:
         if apart and few_rows.takes(left) and few_rows.takes(self.rows):
             known = (self.rows, self.signs, self.factor.inverse, self.factor.lengths, self.normals)
             roles = (Role.BACKWARD, Role.RESIDUAL)
-            drawing = kernels.Drawing(streams.key, roles, jitter_of(left))
+            drawing = Drawing(streams.key, roles, jitter_of(left))
             return few_rows.backward(left, signs, known, math.sqrt(jitter_of(self.rows)), drawing)
         left = left.to(_at_least_single(left))
         q, (n, i) = left.shape[1], self.rows.shape[1:]

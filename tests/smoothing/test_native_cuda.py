@@ -96,9 +96,7 @@ def test_few_rows_have_the_noise_that_the_cpu_gives_them(n, q, width, outputs, p
 
         own = Bias(there(bias.value), bias.key, bias.sigma, there(of_bias), 0, bias.share)
         drawing = Drawing(KEYS[1], (Role.FORWARD,), jitter, 0.1)
-        forward = library.forward(
-            there(rows), there(signs), own, there(scale), outputs, drawing, 2
-        )
+        forward = library.forward(there(rows), there(signs), own, there(scale), outputs, drawing, 2)
         noisy, normals, (lower, inverse, lengths) = forward
         same, _, _ = library.forward(there(rows[:1]), None, None, None, outputs, drawing, 2)
         known = there(rows), there(signs), inverse, lengths, normals
@@ -120,6 +118,8 @@ def alternating(n):
 def test_few_rows_in_half_precision_have_the_noise_of_rounded_ones():
     rows = torch.randn((2, 3, 70), device=DEVICE).bfloat16()
     drawing = Drawing(KEYS[0], (Role.FORWARD,), 1e-10, 0.1)
-    half, wide = (cuda_rows.forward(a, None, None, None, 40, drawing, 2) for a in (rows, rows.float()))
+    half, wide = (
+        cuda_rows.forward(a, None, None, None, 40, drawing, 2) for a in (rows, rows.float())
+    )
     torch.testing.assert_close(half[1].float(), wide[1], rtol=2.0**-7, atol=0)
     torch.testing.assert_close(half[0].float(), wide[0], rtol=0.02, atol=0.02)

@@ -57,7 +57,9 @@ def normal(  # noqa: D103
         radius = tl.sqrt(-2.0 * tl.log((first_bits.to(tl.float64) + 0.5) * 2.0**-52))
         turn = turn_bits.to(tl.float64) * 2.0**-53 * _TURN
         _store(out, base, place, count, radius * tl.cos(turn), by, BASE, scale, inner, SCALE)
-        _store(out, base, place + _GROUP, count, radius * tl.sin(turn), by, BASE, scale, inner, SCALE)
+        _store(
+            out, base, place + _GROUP, count, radius * tl.sin(turn), by, BASE, scale, inner, SCALE
+        )
     else:
         x, y = box_muller(a, b)
         _store(out, base, place, count, x, by, BASE, scale, inner, SCALE)
