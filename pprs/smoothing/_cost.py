@@ -82,8 +82,8 @@ _CPU = (
     ((6.65, 0.015, 0.0228, 0.00769, 1.63e6), (1.67, 0.0106, 1.24e6)),
     ((18.0, 0.00955, 0.0675, 0.000325, 3.14e6), (3.38, 0.00768, 2.62e6)),
 )
-# The same on an H100, where starting kernels is nearly all. Fitted before materialised weights were
-# drawn twice, in less time each (0.004 and 0.0105 then), and before there were kernels for few rows.
+# The same on an H100, where starting kernels is nearly all. Fitted when materialised weights were
+# drawn once, in more time (0.004 and 0.0105 then), and there were no kernels for few rows.
 _CUDA = (
     ((0.0314, 7.85e-6, 0.00228, 2.99e-5, 2.66e6), (0.006, 4.07e-5, 1.12e6)),
     ((0.00456, 0.000176, 5.56e-5, 0.0, 5e6), (0.0105, 0.000102, 2.11e6)),

@@ -40,7 +40,7 @@ class LinearUse:
 
     def distinct(self, inputs: Tensor) -> Tensor:
         """The inputs without their repetitions, one a row: `(rows, in)`."""
-        once = inputs if self.shared else inputs[: self.cycle]
+        once = inputs if self.shared or self.cycle is None else inputs[: self.cycle]
         return once.reshape(-1, inputs.shape[-1])
 
     @property
@@ -110,12 +110,13 @@ class ImplicitLinear(torch.autograd.Function):
         use.target.draw_product(known, use.transposed)
         rows, clean = use.distinct(inputs), _as(weight, inputs.dtype).T
         # The rows of a pair were drawn with their signs: nothing is left to turn here.
-        noisy = noisy.view(-1, *(rows.shape[0], len(weight)))
-        if len(noisy) > 1:
-            noisy.add_(rows @ clean)
+        flat = noisy.view(-1, rows.shape[0], weight.shape[0])
+        if flat.shape[0] > 1:
+            flat.add_(rows @ clean)
         else:
-            noisy[0].addmm_(rows, clean)
-        return not_a_view(noisy, use.target.samples.count, inputs.shape[-2], len(weight))
+            flat[0].addmm_(rows, clean)
+        shape = (use.target.samples.count, inputs.shape[-2], weight.shape[0])
+        return noisy if noisy.shape == shape else not_a_view(noisy, *shape)
 
     @staticmethod
     @once_differentiable

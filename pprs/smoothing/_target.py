@@ -15,7 +15,6 @@ from pprs.smoothing._noise import Noise, Role, Streams
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing.native.kernels import Bias
 
-
 # Numbers: 64 MB in float32, which a GPU draws in less time than it takes to start two kernels more.
 _LARGE = 1 << 24
 

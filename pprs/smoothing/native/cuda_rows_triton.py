@@ -46,14 +46,14 @@ def forward(  # noqa: D103
 ):
     stream, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
     number = stream * own  # 0 where all streams have the same rows
-    R = tl.arange(0, P)
+    line = tl.arange(0, P)
     root, length = _root(rows + number * n * width, n, width, JITTER, PAIRS, P, COLUMNS)
     if piece == 0:
-        square = R[:, None] * n + R[None, :]
-        inside = (R[:, None] < n) & (R[None, :] < n)
+        square = line[:, None] * n + line[None, :]
+        inside = (line[:, None] < n) & (line[None, :] < n)
         tl.store(lower + number * n * n + square, root, inside)
         tl.store(inverse + number * n * n + square, _inverse(root, length, n, P), inside)
-        tl.store(lengths + number * n + R, length, R < n)
+        tl.store(lengths + number * n + line, length, line < n)
     column = piece * COLUMNS + tl.arange(0, COLUMNS)
     there = column < outputs
     mix = (real(sigma) * length[:, None] * root).to(tl.float32)
@@ -74,11 +74,11 @@ def forward(  # noqa: D103
         if BIAS_SCALE:
             by *= tl.load(bias_scale).to(tl.float64)
         drawn = by.to(tl.float32) * _normals(bias_key, stream, bias_role, column)
-        turned = tl.where(R // each % 2 == 0, 1.0, -1.0)
+        turned = tl.where(line // each % 2 == 0, 1.0, -1.0)
         base = tl.load(bias + column, there, 0.0).to(tl.float32)
         total += base[None, :] + turned[:, None] * drawn[None, :]
-    place = R[:, None] * outputs + column[None, :]
-    tl.store(noisy + place, total.to(noisy.dtype.element_ty), (R[:, None] < n) & there[None, :])
+    place = line[:, None] * outputs + column[None, :]
+    tl.store(noisy + place, total.to(noisy.dtype.element_ty), (line[:, None] < n) & there[None, :])
 
 
 @triton.jit(do_not_specialize=[*_INTEGERS, "residual_role", "q"])
@@ -103,18 +103,18 @@ def backward(  # noqa: D103
     COLUMNS: tl.constexpr,
 ):
     stream, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    R = tl.arange(0, P)
+    line = tl.arange(0, P)
     left += stream * q * outputs
     rows += stream * n * width
     root, length = _root(left, q, outputs, JITTER, PAIRS, P, COLUMNS)
     root *= length[:, None]
-    reach = tl.load(lengths + stream * n + R, R < n, 0.0)
-    unsize = tl.where(reach > 0, _signs(R, n, PAIRS) / tl.where(reach > 0, reach, 1.0), 0.0)
-    inside = (R[:, None] < n) & (R[None, :] < n)
-    square = stream * n * n + R[:, None] * n + R[None, :]
+    reach = tl.load(lengths + stream * n + line, line < n, 0.0)
+    unsize = tl.where(reach > 0, _signs(line, n, PAIRS) / tl.where(reach > 0, reach, 1.0), 0.0)
+    inside = (line[:, None] < n) & (line[None, :] < n)
+    square = stream * n * n + line[:, None] * n + line[None, :]
     back = tl.load(inverse + square, inside, 0.0)
     observed = _products(left, q, normals + stream * n * outputs, n, outputs, P, COLUMNS)
-    observed *= _signs(R, q, PAIRS)[:, None]
+    observed *= _signs(line, q, PAIRS)[:, None]
     # What a sample U that knows nothing of S predicts of it.
     predicted = tl.zeros([P, P], tl.float64)
     c = 0
@@ -123,16 +123,16 @@ def backward(  # noqa: D103
         first = 0
         while first < width:
             column = first + tl.arange(0, COLUMNS)
-            there = (R[:, None] < n) & (column[None, :] < width)
-            a = tl.load(rows + R[:, None] * width + column[None, :], there, 0.0).to(tl.float64)
+            there = (line[:, None] < n) & (column[None, :] < width)
+            a = tl.load(rows + line[:, None] * width + column[None, :], there, 0.0).to(tl.float64)
             u = _normals(key, stream, role, c * width + column)
             sums += a * u.to(tl.float64)[None, :]
             first += COLUMNS
-        predicted = tl.where(R[:, None] == c, tl.sum(sums, 1)[None, :], predicted)
+        predicted = tl.where(line[:, None] == c, tl.sum(sums, 1)[None, :], predicted)
         c += 1
-    residual = _normals(key, stream, residual_role, R[:, None] * n + R[None, :])
+    residual = _normals(key, stream, residual_role, line[:, None] * n + line[None, :])
     predicted = predicted * unsize[None, :] + residual.to(tl.float64) * SPREAD
-    predicted = tl.where((R[:, None] < q) & (R[None, :] < n), predicted, 0.0)
+    predicted = tl.where((line[:, None] < q) & (line[None, :] < n), predicted, 0.0)
     weights = observed - _matmul(_matmul(root, predicted, q, P), tl.trans(back), n, P)
     weights = _matmul(weights, back, n, P) * unsize[None, :]
     column = piece * COLUMNS + tl.arange(0, COLUMNS)
@@ -151,9 +151,9 @@ def backward(  # noqa: D103
         a = tl.load(rows + c * width + column, there, 0.0).to(tl.float64)
         known += _column(weights, c, P)[:, None] * a[None, :]
         c += 1
-    place = stream * q * width + R[:, None] * width + column[None, :]
+    place = stream * q * width + line[:, None] * width + column[None, :]
     total += known.to(tl.float32)
-    tl.store(out + place, total.to(out.dtype.element_ty), (R[:, None] < q) & there[None, :])
+    tl.store(out + place, total.to(out.dtype.element_ty), (line[:, None] < q) & there[None, :])
 
 
 @triton.jit
@@ -166,9 +166,9 @@ def _normals(key, stream, role, place):
 
 
 @triton.jit
-def _signs(R, n, PAIRS: tl.constexpr):
+def _signs(line, n, PAIRS: tl.constexpr):
     """The signs of n rows: those of the second sample of a pair are turned."""
-    return tl.where((R >= n // 2) & PAIRS, -1.0, 1.0).to(tl.float64)
+    return tl.where((line >= n // 2) & PAIRS, -1.0, 1.0).to(tl.float64)
 
 
 @triton.jit
@@ -196,7 +196,7 @@ def _matmul(x, y, count, P: tl.constexpr):
 @triton.jit
 def _products(x, p, y, n, width, P: tl.constexpr, COLUMNS: tl.constexpr):
     """The products (p, n) of rows of x and of y, in double precision."""
-    R = tl.arange(0, P)
+    line = tl.arange(0, P)
     total = tl.zeros([P, P], tl.float64)
     c = 0
     while c < n:
@@ -205,12 +205,12 @@ def _products(x, p, y, n, width, P: tl.constexpr, COLUMNS: tl.constexpr):
         while first < width:
             column = first + tl.arange(0, COLUMNS)
             there = column < width
-            inside = (R[:, None] < p) & there[None, :]
-            a = tl.load(x + R[:, None] * width + column[None, :], inside, 0.0).to(tl.float64)
+            inside = (line[:, None] < p) & there[None, :]
+            a = tl.load(x + line[:, None] * width + column[None, :], inside, 0.0).to(tl.float64)
             b = tl.load(y + c * width + column, there, 0.0).to(tl.float64)
             sums += a * b[None, :]
             first += COLUMNS
-        total = tl.where(R[None, :] == c, tl.sum(sums, 1)[:, None], total)
+        total = tl.where(line[None, :] == c, tl.sum(sums, 1)[:, None], total)
         c += 1
     return total
 
@@ -226,20 +226,20 @@ def _root(
     COLUMNS: tl.constexpr,
 ):
     """U, the root of the Gram matrix of signed rows scaled to length 1, and the rows' lengths."""
-    R = tl.arange(0, P)
+    line = tl.arange(0, P)
     rest = _products(rows, n, rows, n, width, P, COLUMNS)
-    length = tl.sqrt(tl.sum(tl.where(R[:, None] == R[None, :], rest, 0.0), 1))
-    signed = length * _signs(R, n, PAIRS)
+    length = tl.sqrt(tl.sum(tl.where(line[:, None] == line[None, :], rest, 0.0), 1))
+    signed = length * _signs(line, n, PAIRS)
     by = signed[:, None] * signed[None, :]
-    one = tl.where(R[:, None] == R[None, :], 1.0, 0.0).to(tl.float64)
+    one = tl.where(line[:, None] == line[None, :], 1.0, 0.0).to(tl.float64)
     rest = tl.where(by != 0, rest / tl.where(by != 0, by, 1.0), one) + one * JITTER
     root = tl.zeros([P, P], tl.float64)
     c = 0
     while c < n:  # Cholesky, a column after the other
         column = _column(rest, c, P)
-        pivot = tl.sqrt(tl.sum(tl.where(R == c, column, 0.0), 0))
-        column = tl.where(R >= c, column / pivot, 0.0)
-        root = tl.where(R[None, :] == c, column[:, None], root)
+        pivot = tl.sqrt(tl.sum(tl.where(line == c, column, 0.0), 0))
+        column = tl.where(line >= c, column / pivot, 0.0)
+        root = tl.where(line[None, :] == c, column[:, None], root)
         rest -= column[:, None] * column[None, :]
         c += 1
     return root, length
@@ -248,16 +248,16 @@ def _root(
 @triton.jit
 def _inverse(root, length, n, P: tl.constexpr):
     """The inverse of U, 0 for rows that are 0."""
-    R = tl.arange(0, P)
+    line = tl.arange(0, P)
     result = tl.zeros([P, P], tl.float64)
     c = 0
     while c < n:
         row = _row(root, c, P)
-        pivot = tl.sum(tl.where(R == c, row, 0.0), 0)
-        before = tl.where(R < c, row, 0.0)
+        pivot = tl.sum(tl.where(line == c, row, 0.0), 0)
+        before = tl.where(line < c, row, 0.0)
         known = tl.sum(before[:, None] * result, 0)
-        found = (tl.where(R == c, 1.0, 0.0) - known) / pivot
-        result = tl.where(R[:, None] == c, found[None, :], result)
+        found = (tl.where(line == c, 1.0, 0.0) - known) / pivot
+        result = tl.where(line[:, None] == c, found[None, :], result)
         c += 1
     alive = length > 0
     return tl.where(alive[:, None] & alive[None, :], result, 0.0)

@@ -16,9 +16,13 @@ def takes(rows: Tensor) -> bool:
 
 def forward(rows: Tensor, *args: Any) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
     """As `pprs.smoothing.native.kernels.forward`."""
-    return (cuda_rows if rows.is_cuda else kernels).forward(rows, *args)
+    if rows.is_cuda:
+        return cuda_rows.forward(rows, *args)
+    return kernels.forward(rows, *args)
 
 
 def backward(left: Tensor, *args: Any) -> Tensor:
     """As `pprs.smoothing.native.kernels.backward`."""
-    return (cuda_rows if left.is_cuda else kernels).backward(left, *args)
+    if left.is_cuda:
+        return cuda_rows.backward(left, *args)
+    return kernels.backward(left, *args)

@@ -36,7 +36,7 @@ def normals(
     base, scale = _plain(what.base), _plain(what.scale)
     rows = 1 if scale is None else scale.numel()
     samples, (own, pieces), count = segments.samples, starts.shape, segments.count
-    out = starts.new_empty((samples, pieces, count), dtype=dtype)
+    out: Tensor = starts.new_empty((samples, pieces, count), dtype=dtype)
     lists = samples if own > 1 else 1
     _call(
         *("normal", dtype, out.data_ptr(), samples, pieces, count),

@@ -84,7 +84,9 @@ def _apply(call: Call, inputs: Any, used: Weight, bias: Any) -> Any:
         target, value, shared = used.target, inputs.value, inputs.shared
         count = target.samples.count
         leading = value.shape[:-1] if shared else value.shape[1:-1]
-        flat = value.reshape(*(() if shared else (count,)), -1, value.shape[-1])
+        flat = value
+        if len(leading) != 1:  # else a view would be one more step on the way back
+            flat = value.reshape(*(() if shared else (count,)), -1, value.shape[-1])
         weight = parameter.value
         if used.transposed:
             weight = call.current.enter(weight.T)
@@ -93,10 +95,12 @@ def _apply(call: Call, inputs: Any, used: Weight, bias: Any) -> Any:
         function = ImplicitLinear if implicit else MaterialisedLinear
         offset = None if bias is None else bias.value
         result: Tensor = function.apply(flat, weight, offset, use)  # type: ignore[no-untyped-call]
-        return call.current.enter(result).view(count, *leading, -1)
+        call.current.enter(result)
+        return result if len(leading) == 1 else result.view(count, *leading, -1)
 
     with without_autocast(inputs.device):
-        operands = (inputs.to(dtype), parameter, bias if inside else None)
+        inputs = inputs if inputs.dtype == dtype else inputs.to(dtype)
+        operands = (inputs, parameter, bias if inside else None)
         result = on_all_samples(body, call.current.sample, *operands)
     return result if bias is None or inside else plus(result, call.perturbed(bias), used.name)
 
