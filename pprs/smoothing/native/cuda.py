@@ -84,8 +84,11 @@ def launch(
 
 
 def bits(number: float) -> int:
-    """A number as an integer of the same bits: Triton would take a float for a float32."""
-    bits: int = struct.unpack("<q", struct.pack("<d", number))[0]
+    """A number as an integer of the same 64 bits: Triton would take a float for a float32.
+
+    0 is given as -0: an integer of 32 bits would be another type, for which it compiles anew.
+    """
+    bits: int = struct.unpack("<q", struct.pack("<d", number or -0.0))[0]
     return bits
 
 

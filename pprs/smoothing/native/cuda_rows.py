@@ -44,16 +44,11 @@ def forward(
     normals = rows.new_empty((streams, n, outputs))
     noisy = torch.empty_like(normals)
     _kernels().forward[(streams, -(-outputs // _COLUMNS))](
-        *(rows, int(given > 1), n, width, outputs),
+        *(rows, int(given > 1), n, width, outputs, int(signs is not None), bits(drawing.jitter)),
         *(drawing.key, drawing.roles[0], bits(drawing.sigma)),
-        *(_or(scale, rows), _or(bias.value, rows), _or(bias.scale, rows)),
-        *(bits(bias.sigma), bias.key, bias.role, n // bias.share),
+        *(*_or(scale, rows), *_or(bias.value, rows), *_or(bias.scale, rows)),
+        *(bits(bias.sigma), bias.key or drawing.key, bias.role, n // bias.share),
         *(lower, inverse, lengths, normals, noisy),
-        JITTER=drawing.jitter,
-        PAIRS=signs is not None,
-        SCALE=scale is not None,
-        BIAS=bias.value is not None,
-        BIAS_SCALE=bias.scale is not None,
         **_sizes(n),
     )
     return noisy, normals, (lower, inverse, lengths)
@@ -72,10 +67,8 @@ def backward(
     out = left.new_empty((streams, q, width), dtype=torch.float32)
     _kernels().backward[(streams, -(-width // _COLUMNS))](
         *(left, rows, inverse, lengths, normals, q, n, outputs, width),
+        *(int(left_signs is not None), bits(drawing.jitter), bits(spread)),
         *(drawing.key, *drawing.roles, out),
-        JITTER=drawing.jitter,
-        SPREAD=spread,
-        PAIRS=left_signs is not None,
         **_sizes(max(q, n)),
     )
     return out
@@ -85,9 +78,9 @@ def _plain(tensor: Any) -> Any:
     return None if tensor is None else tensor.contiguous().resolve_neg()
 
 
-def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
-    """A tensor for a kernel, or another where it will not look."""
-    return other if tensor is None else _plain(tensor)
+def _or(tensor: Tensor | None, other: Tensor) -> tuple[Tensor, int]:
+    """A tensor for a kernel and whether it is one, or another where it will not look."""
+    return (other, 0) if tensor is None else (_plain(tensor), 1)
 
 
 def _sizes(n: int) -> dict[str, int]:

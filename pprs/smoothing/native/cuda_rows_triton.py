@@ -11,22 +11,30 @@ import triton.language as tl
 
 from pprs.smoothing.native.cuda_triton import box_muller, real, words
 
-_INTEGERS = ["key", "role", "n", "width", "outputs", "own", "sigma"]
+# What is not to be compiled for: whatever differs between layers, batches and steps.
+_FORWARD = ["own", "n", "width", "outputs", "pairs", "jitter", "key", "role", "sigma", "scaled"]
+_FORWARD += ["biased", "bias_scaled", "bias_sigma", "bias_key", "bias_role", "each"]
+_BACKWARD = ["q", "n", "outputs", "width", "pairs", "jitter", "spread", "key", "role", "residual"]
 
 
-@triton.jit(do_not_specialize=[*_INTEGERS, "bias_sigma", "bias_key", "bias_role", "each"])
+@triton.jit(do_not_specialize=_FORWARD)
 def forward(  # noqa: D103
     rows,
     own,
     n,
     width,
     outputs,
+    pairs,
+    jitter,
     key,
     role,
     sigma,
     scale,
+    scaled,
     bias,
+    biased,
     bias_scale,
+    bias_scaled,
     bias_sigma,
     bias_key,
     bias_role,
@@ -36,18 +44,13 @@ def forward(  # noqa: D103
     lengths,
     normals,
     noisy,
-    JITTER: tl.constexpr,
-    PAIRS: tl.constexpr,
-    SCALE: tl.constexpr,
-    BIAS: tl.constexpr,
-    BIAS_SCALE: tl.constexpr,
     P: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
     stream, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
     number = stream * own  # 0 where all streams have the same rows
     line = tl.arange(0, P)
-    root, length = _root(rows + number * n * width, n, width, JITTER, PAIRS, P, COLUMNS)
+    root, length = _root(rows + number * n * width, n, width, jitter, pairs, P, COLUMNS)
     if piece == 0:
         square = line[:, None] * n + line[None, :]
         inside = (line[:, None] < n) & (line[None, :] < n)
@@ -67,21 +70,17 @@ def forward(  # noqa: D103
         tl.store(normals + c * outputs + column, drawn, there)
         total += _column(mix, c, P)[:, None] * drawn.to(tl.float32)[None, :]
         c += 1
-    if SCALE:
-        total *= tl.load(scale + column, there, 0.0).to(tl.float32)[None, :]
-    if BIAS:
-        by = real(bias_sigma)
-        if BIAS_SCALE:
-            by *= tl.load(bias_scale).to(tl.float64)
-        drawn = by.to(tl.float32) * _normals(bias_key, stream, bias_role, column)
-        turned = tl.where(line // each % 2 == 0, 1.0, -1.0)
-        base = tl.load(bias + column, there, 0.0).to(tl.float32)
-        total += base[None, :] + turned[:, None] * drawn[None, :]
+    total *= tl.load(scale + column, there & (scaled != 0), 1.0).to(tl.float32)[None, :]
+    by = real(bias_sigma) * tl.load(bias_scale, bias_scaled != 0, 1.0).to(tl.float64)
+    drawn = by.to(tl.float32) * _normals(bias_key, stream, bias_role, column)
+    turned = tl.where(line // each % 2 == 0, 1.0, -1.0)
+    base = tl.load(bias + column, there & (biased != 0), 0.0).to(tl.float32)
+    total += base[None, :] + turned[:, None] * drawn[None, :]
     place = line[:, None] * outputs + column[None, :]
     tl.store(noisy + place, total.to(noisy.dtype.element_ty), (line[:, None] < n) & there[None, :])
 
 
-@triton.jit(do_not_specialize=[*_INTEGERS, "residual_role", "q"])
+@triton.jit(do_not_specialize=_BACKWARD)
 def backward(  # noqa: D103
     left,
     rows,
@@ -92,13 +91,13 @@ def backward(  # noqa: D103
     n,
     outputs,
     width,
+    pairs,
+    jitter,
+    spread,
     key,
     role,
-    residual_role,
+    residual,
     out,
-    JITTER: tl.constexpr,
-    SPREAD: tl.constexpr,
-    PAIRS: tl.constexpr,
     P: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -106,15 +105,15 @@ def backward(  # noqa: D103
     line = tl.arange(0, P)
     left += stream * q * outputs
     rows += stream * n * width
-    root, length = _root(left, q, outputs, JITTER, PAIRS, P, COLUMNS)
+    root, length = _root(left, q, outputs, jitter, pairs, P, COLUMNS)
     root *= length[:, None]
     reach = tl.load(lengths + stream * n + line, line < n, 0.0)
-    unsize = tl.where(reach > 0, _signs(line, n, PAIRS) / tl.where(reach > 0, reach, 1.0), 0.0)
+    unsize = tl.where(reach > 0, _signs(line, n, pairs) / tl.where(reach > 0, reach, 1.0), 0.0)
     inside = (line[:, None] < n) & (line[None, :] < n)
     square = stream * n * n + line[:, None] * n + line[None, :]
     back = tl.load(inverse + square, inside, 0.0)
     observed = _products(left, q, normals + stream * n * outputs, n, outputs, P, COLUMNS)
-    observed *= _signs(line, q, PAIRS)[:, None]
+    observed *= _signs(line, q, pairs)[:, None]
     # What a sample U that knows nothing of S predicts of it.
     predicted = tl.zeros([P, P], tl.float64)
     c = 0
@@ -130,8 +129,8 @@ def backward(  # noqa: D103
             first += COLUMNS
         predicted = tl.where(line[:, None] == c, tl.sum(sums, 1)[None, :], predicted)
         c += 1
-    residual = _normals(key, stream, residual_role, line[:, None] * n + line[None, :])
-    predicted = predicted * unsize[None, :] + residual.to(tl.float64) * SPREAD
+    extra = _normals(key, stream, residual, line[:, None] * n + line[None, :])
+    predicted = predicted * unsize[None, :] + extra.to(tl.float64) * real(spread)
     predicted = tl.where((line[:, None] < q) & (line[None, :] < n), predicted, 0.0)
     weights = observed - _matmul(_matmul(root, predicted, q, P), tl.trans(back), n, P)
     weights = _matmul(weights, back, n, P) * unsize[None, :]
@@ -166,9 +165,9 @@ def _normals(key, stream, role, place):
 
 
 @triton.jit
-def _signs(line, n, PAIRS: tl.constexpr):
+def _signs(line, n, pairs):
     """The signs of n rows: those of the second sample of a pair are turned."""
-    return tl.where((line >= n // 2) & PAIRS, -1.0, 1.0).to(tl.float64)
+    return tl.where((line >= n // 2) & (pairs != 0), -1.0, 1.0).to(tl.float64)
 
 
 @triton.jit
@@ -220,8 +219,8 @@ def _root(
     rows,
     n,
     width,
-    JITTER: tl.constexpr,
-    PAIRS: tl.constexpr,
+    jitter,
+    pairs,
     P: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -229,10 +228,10 @@ def _root(
     line = tl.arange(0, P)
     rest = _products(rows, n, rows, n, width, P, COLUMNS)
     length = tl.sqrt(tl.sum(tl.where(line[:, None] == line[None, :], rest, 0.0), 1))
-    signed = length * _signs(line, n, PAIRS)
+    signed = length * _signs(line, n, pairs)
     by = signed[:, None] * signed[None, :]
     one = tl.where(line[:, None] == line[None, :], 1.0, 0.0).to(tl.float64)
-    rest = tl.where(by != 0, rest / tl.where(by != 0, by, 1.0), one) + one * JITTER
+    rest = tl.where(by != 0, rest / tl.where(by != 0, by, 1.0), one) + one * real(jitter)
     root = tl.zeros([P, P], tl.float64)
     c = 0
     while c < n:  # Cholesky, a column after the other
