@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from pprs.smoothing import Noise, Role, _philox
+from pprs.smoothing import Noise, Role, _philox, has_native_kernels
 from pprs.smoothing._philox import Segments
 from pprs.smoothing.native import cuda, cuda_rows, kernels
 from pprs.smoothing.native.kernels import Bias, Drawing, Perturbed
@@ -73,6 +73,7 @@ SIZES = [(1, 1, 200, 30), (3, 3, 130, 40), (4, 6, 40, 140)]  # n, q, in, out
 SIZES += [(16, 16, 300, 200), (32, 20, 64, 64)] if CUDA else []  # would take the interpreter long
 
 
+@pytest.mark.skipif(not has_native_kernels(), reason="there is no C compiler here")
 @pytest.mark.parametrize(("n", "q", "width", "outputs"), SIZES)
 @pytest.mark.parametrize("pairs", [False, True])
 def test_few_rows_have_the_noise_that_the_cpu_gives_them(n, q, width, outputs, pairs):
