@@ -12,5 +12,6 @@ class OnDevice(DeviceContext):
         on_cpu = generator is not None and generator.device.type == "cpu"
         if on_cpu and function in _device_constructors() and kwargs.get("device") is None:
             leaf = kwargs.pop("requires_grad", False)
-            return function(*args, **kwargs).to(self.device).requires_grad_(leaf)
+            made = function(*args, **kwargs).to(self.device)
+            return made.requires_grad_() if leaf else made  # which vmap would refuse to be asked
         return super().__torch_function__(function, types, args, kwargs)

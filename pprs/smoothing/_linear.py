@@ -116,7 +116,8 @@ class ImplicitLinear(torch.autograd.Function):
         else:
             flat[0].addmm_(rows, clean)
         shape = (use.target.samples.count, inputs.shape[-2], weight.shape[0])
-        return noisy if noisy.shape == shape else not_a_view(noisy, *shape)
+        whole = noisy.shape == shape and not noisy._is_view()
+        return noisy if whole else not_a_view(noisy, *shape)
 
     @staticmethod
     @once_differentiable
