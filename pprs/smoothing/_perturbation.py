@@ -13,6 +13,7 @@ from torch import Tensor
 from pprs.smoothing._noise import Noise
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._target import Target
+from pprs.smoothing._together import gather
 
 Schedule: TypeAlias = float | Callable[[int], float]
 Sigma: TypeAlias = Schedule | Mapping[str, Schedule]
@@ -216,11 +217,13 @@ class Perturbation:
     ) -> list[Target]:
         """The parameters that are perturbed at all, as a pass has them."""
         filters = self.scale == "filter"
-        return [
+        targets = [
             Target(name, parameter, sigmas[name], filters, noise, samples)
             for name, parameter in parameters.items()
             if sigmas[name] > 0
         ]
+        gather(targets)
+        return targets
 
 
 def _listed(fields: Mapping[str, object]) -> str:

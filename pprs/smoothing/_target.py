@@ -13,10 +13,11 @@ from pprs.smoothing._autocast import without_autocast
 from pprs.smoothing._gram import Known
 from pprs.smoothing._noise import Noise, Role, Streams
 from pprs.smoothing._sharing import Samples
+from pprs.smoothing._together import Together
 from pprs.smoothing.native.kernels import Bias
 
-# Numbers: 64 MB in float32, which a GPU draws in less time than it takes to start two kernels more.
-_LARGE = 1 << 24
+# Numbers: 32 MB in float32, which a GPU draws in less time than it takes to start the kernel.
+_LARGE = 1 << 23
 
 
 class Drawn(StrEnum):
@@ -76,6 +77,7 @@ class Target:
     filters: bool
     noise: Noise
     samples: Samples
+    together: Together | None = field(default=None, init=False)
     _drawn: Drawn = field(default=Drawn.NOTHING, init=False)
     _open: bool = field(default=True, init=False)
     _product: tuple[Known, bool] | None = field(default=None, init=False)
@@ -193,6 +195,10 @@ class Target:
         )
 
     def _perturbed(self, dtype: torch.dtype | None = None) -> Tensor:
+        if self.together is not None:
+            drawn = self.together.drawn(self)
+            if drawn is not None:
+                return drawn
         parameter, samples, scale = self.parameter.detach(), self.samples, self.scale
         if self._product is None:
             at_once = self.noise.perturbed(

@@ -124,3 +124,17 @@ def test_few_rows_in_half_precision_have_the_noise_of_rounded_ones():
     )
     torch.testing.assert_close(half[1].float(), wide[1], rtol=2.0**-7, atol=0)
     torch.testing.assert_close(half[0].float(), wide[0], rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_several_parameters_drawn_at_once_are_those_drawn_one_by_one(scaled):
+    counts, keys = (1, 70, 300), (*KEYS, 9)
+    bases = [torch.rand(count, device=DEVICE) for count in counts]
+    scales = [torch.tensor(0.5 + i, device=DEVICE) if scaled else None for i in range(3)]
+    what = [Perturbed(b, 0.1 * (i + 1), scales[i]) for i, b in enumerate(bases)]
+    found = cuda.launch_several(keys, 3, what, 4, 2)
+    for key, one, values in zip(keys, what, found, strict=True):
+        origin = torch.zeros((1, 1), dtype=torch.int64, device=DEVICE)
+        segments = Segments(origin, one.base.numel(), 4, share=2)
+        alone = cuda.launch(cuda._kernel(), key, 3, segments, torch.float32, one)
+        torch.testing.assert_close(values, alone[:, 0], rtol=0, atol=1e-6)

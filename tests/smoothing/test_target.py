@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pprs.smoothing import Noise, Target
+from pprs.smoothing import Noise, Perturbation, Target
 from pprs.smoothing._gram import Known, factor
 from pprs.smoothing._noise import Role
 from pprs.smoothing._sharing import Samples
@@ -74,3 +74,19 @@ def test_what_was_not_drawn_was_not_used():
     unused = target()
     unused.close()
     assert unused.drawn is Drawn.NOTHING
+
+
+@pytest.mark.parametrize("law", [dict(), dict(antithetic=True), dict(scale="filter")], ids=str)
+def test_small_parameters_that_are_drawn_together_are_perturbed_as_each_alone(law):
+    perturbation = Perturbation({"": 0.1, "b": 0.3}, 4, **law)
+    parameters = {"a": torch.rand(5), "b": torch.rand(70), "c": torch.rand(()), "d": torch.rand(3)}
+    parameters["d"] = parameters["d"].double()
+    sigmas, samples = perturbation.sigmas(parameters, 0), perturbation.samples_of(4, 1)
+    targets = perturbation.targets(parameters, sigmas, Noise(1, 2), samples)
+    stacked = [target.stacked() for target in targets]
+    for target, values in zip(targets, stacked, strict=True):
+        expected = torch.stack([target.at(k) for k in range(4)])
+        torch.testing.assert_close(values, expected, rtol=1e-6, atol=1e-6)
+    before = [target.version for target in targets]
+    stacked[1].add_(1)
+    assert [target.version for target in targets] == [before[0], before[1] + 1, *before[2:]]

@@ -7,7 +7,9 @@ small network's whole pass. Triton comes with torch's builds for CUDA; without i
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -81,6 +83,44 @@ def launch(
         TILE=_TILE,
     )
     return out
+
+
+def several(
+    keys: Sequence[int], role: int, perturbed: Sequence[Perturbed], samples: int, share: int
+) -> list[Tensor] | None:
+    """As `pprs.smoothing.native.kernels.several`, in float32; `None` without Triton."""
+    return None if _kernel() is None else launch_several(keys, role, perturbed, samples, share)
+
+
+def launch_several(
+    keys: Sequence[int], role: int, perturbed: Sequence[Perturbed], samples: int, share: int
+) -> list[Tensor]:
+    """Draw with `pprs.smoothing.native.cuda_triton.several`."""
+    from pprs.smoothing.native import cuda_triton
+
+    counts = [what.base.numel() for what in perturbed]
+    starts = itertools.accumulate(counts, initial=0)
+    table = torch.tensor(
+        [
+            (start, count, key, bits(what.sigma))
+            for start, count, key, what in zip(starts, counts, keys, perturbed, strict=False)
+        ],
+        dtype=torch.int64,
+        device="cpu",
+    )
+    base = torch.cat([what.base for what in perturbed])
+    scales = [what.scale for what in perturbed if what.scale is not None]
+    if base.is_cuda:  # else the host would wait until the device is idle
+        table = table.pin_memory().to(base.device, non_blocking=True)
+    out = base.new_empty(samples * len(base))
+    tiles = -(-max(counts) // (4 * _TILE))
+    cuda_triton.several[(len(counts) * samples * tiles,)](
+        *(out, base, torch.stack(scales) if scales else base, int(bool(scales)), table),
+        *(role, samples, share, tiles),
+        TILE=_TILE,
+    )
+    blocks = torch.split_with_sizes(out, [samples * count for count in counts])
+    return [block.view(samples, -1) for block in blocks]
 
 
 def bits(number: float) -> int:

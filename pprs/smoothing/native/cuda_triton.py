@@ -69,6 +69,28 @@ def normal(  # noqa: D103
         _store(out, base, place + 3 * _GROUP, count, y, by, BASE, scale, inner, SCALE)
 
 
+@triton.jit(do_not_specialize=["scaled", "role", "samples", "share", "tiles"])
+def several(out, base, scale, scaled, table, role, samples, share, tiles, TILE: tl.constexpr):  # noqa: D103
+    program = tl.program_id(0).to(tl.int64)
+    row, tile = program // tiles, program % tiles
+    member, sample = row // samples, row % samples
+    table += member * 4
+    start, count = tl.load(table), tl.load(table + 1)
+    by = real(tl.load(table + 3)) * tl.load(scale + member, scaled != 0, 1.0).to(tl.float64)
+    by = tl.where(sample % share == 0, by, -by)
+    block = tile * TILE + tl.arange(0, TILE)
+    a, b, c, d = words(tl.load(table + 2), block, sample // share, role)
+    place = block // _GROUP * 64 + block % _GROUP
+    out += start * samples + sample * count
+    base += start
+    x, y = box_muller(a, b)
+    _store(out, base, place, count, x, by, True, scale, 1, False)
+    _store(out, base, place + _GROUP, count, y, by, True, scale, 1, False)
+    x, y = box_muller(c, d)
+    _store(out, base, place + 2 * _GROUP, count, x, by, True, scale, 1, False)
+    _store(out, base, place + 3 * _GROUP, count, y, by, True, scale, 1, False)
+
+
 @triton.jit
 def words(key, block, stream, role):
     """The four words of blocks of a stream."""

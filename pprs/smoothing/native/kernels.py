@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from pprs.smoothing.native import build
 _FEW = 32  # as in kernels.c
 _SUFFIX = {torch.float32: "_f32", torch.float64: "_f64"}
 _WIDE = torch.float64
+_ORIGIN = torch.zeros((1, 1), dtype=torch.int64, device="cpu")
 
 
 def normals(
@@ -32,8 +34,9 @@ def normals(
     starts = segments.starts
     if starts.device.type != "cpu" or not has_native_kernels():
         return None
-    starts, what = _plain(starts), perturbed or _NOTHING
-    base, scale = _plain(what.base), _plain(what.scale)
+    starts, base, scale, sigma = _plain(starts), None, None, 1.0
+    if perturbed is not None:
+        base, scale, sigma = _plain(perturbed.base), _plain(perturbed.scale), perturbed.sigma
     rows = 1 if scale is None else scale.numel()
     samples, (own, pieces), count = segments.samples, starts.shape, segments.count
     out: Tensor = starts.new_empty((samples, pieces, count), dtype=dtype)
@@ -41,10 +44,34 @@ def normals(
     _call(
         *("normal", dtype, out.data_ptr(), samples, pieces, count),
         *(_at(starts, torch.int64, lists, pieces), pieces if lists > 1 else 0),
-        *(segments.first, segments.share, key, role, _at(base, dtype, count), what.sigma),
+        *(segments.first, segments.share, key, role, _at(base, dtype, count), sigma),
         *(_at(scale, dtype, rows), count // max(rows, 1)),
     )
     return out
+
+
+def several(
+    keys: Sequence[int], role: int, perturbed: Sequence[Perturbed], samples: int, share: int
+) -> list[Tensor] | None:
+    """As `normals`, of several bases of one type, whose scales are one number each.
+
+    Returns:
+        Shape `(samples, count)` each, or `None` where there are no kernels.
+    """
+    if not has_native_kernels():
+        return None
+    first = _plain(perturbed[0].base)
+    counts = [samples * what.base.numel() for what in perturbed]
+    out, dtype = first.new_empty(sum(counts)), first.dtype
+    place = out.data_ptr()
+    for key, what, count in zip(keys, perturbed, counts, strict=True):
+        base, scale, length = _plain(what.base), _plain(what.scale), count // samples
+        _call(
+            *("normal", dtype, place, samples, 1, length, _ORIGIN.data_ptr(), 0, 0, share),
+            *(key, role, _at(base, dtype, length), what.sigma, _at(scale, dtype), length),
+        )
+        place += count * out.element_size()
+    return [block.view(samples, -1) for block in torch.split_with_sizes(out, counts)]
 
 
 def takes(rows: Tensor) -> bool:
@@ -178,12 +205,9 @@ class Perturbed:
         scale: another one for each of so many equal parts of the base, shape `(parts,)`.
     """
 
-    base: Tensor | None
+    base: Tensor
     sigma: float = 1.0
     scale: Tensor | None = None
-
-
-_NOTHING = Perturbed(None)
 
 
 @dataclass(frozen=True)
