@@ -164,7 +164,7 @@ class Target:
         """End the forward pass."""
         if not self._open:
             self._refuse("closed")
-        self._open, self._product = False, None
+        self._open, self._product, self.together = False, None, None
 
     def at(self, sample: int) -> Tensor:
         """The perturbed parameter of one sample, as in `stacked`, by itself; draws anew."""

@@ -4,29 +4,43 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from pprs.smoothing._noise import Role
+from pprs.smoothing._noise import Role, Streams
+from pprs.smoothing._sharing import Samples
 from pprs.smoothing.native import cuda, kernels
 from pprs.smoothing.native.kernels import Perturbed
 
-if TYPE_CHECKING:
-    from pprs.smoothing._target import Target
-
 _FEW_NUMBERS = {"cpu": 1 << 14, "cuda": 1 << 20}  # at all samples: beyond, drawing takes longer
+
+
+class Small(Protocol):
+    """What is asked of a `Target`."""
+
+    name: str
+    parameter: Tensor
+    sigma: float
+    samples: Samples
+    together: Together | None
+
+    @property
+    def scale(self) -> Tensor | None: ...
+
+    @property
+    def streams(self) -> Streams: ...
 
 
 class Together:
     """Parameters of up to one dimension, all drawn when the first of them is needed."""
 
     def __init__(self) -> None:
-        self._targets: list[Target] = []
+        self._targets: list[Small] = []
         self._drawn: dict[str, Tensor] = {}
 
-    def drawn(self, target: Target) -> Tensor | None:
+    def drawn(self, target: Small) -> Tensor | None:
         """What `Target.stacked` is to give, or `None` where it has to be drawn alone."""
         if self._targets:
             self._draw()
@@ -45,13 +59,13 @@ class Together:
             # As `.data`, or a change of one in place would look like one of all.
             self._drawn[target.name] = values.view(-1, *target.parameter.shape).data
 
-    def add(self, target: Target) -> None:
+    def add(self, target: Small) -> None:
         """One more, before the first is needed."""
         self._targets.append(target)
         target.together = self
 
 
-def gather(targets: Iterable[Target]) -> None:
+def gather(targets: Iterable[Small]) -> None:
     """Let the small ones of a pass be drawn together."""
     groups: defaultdict[Any, Together] = defaultdict(Together)
     for target in targets:
