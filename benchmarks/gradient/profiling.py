@@ -22,6 +22,7 @@ _GRAM = ("cholesky", "solve_triangular")
 # The kernels for few rows draw and factorise in one go: counted as noise.
 _KERNELS = {
     "normals": "pprs::noise",
+    "several": "pprs::noise",
     "forward": "pprs::noise",
     "backward": "pprs::noise",
     "factor": "pprs::gram",
