@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pprs.optim._agd import AGD, Momentum, initialise
-from pprs.optim._grad_scaler import refuse_scaled, scalers_refused
+from pprs.optim._grad_scaler import refuse_scaled
+from pprs.optim._smoothed_gradient import Draws, SmoothedGradient
 from pprs.smoothing import (
     DEFAULT_SAMPLES,
     Batch,
@@ -18,23 +19,16 @@ from pprs.smoothing import (
     Noise,
     NoiseKind,
     Perturbation,
-    Refusal,
     Scale,
     Schedule,
     Sigma,
-    StepGradients,
     Unused,
     check_closure,
-    check_finite,
-    check_met,
     check_model,
     check_unused,
     default,
     fresh_seed,
-    has_run,
     is_first,
-    losses_at,
-    repeat,
     warn_of_zeros,
 )
 
@@ -112,13 +106,11 @@ class PPRS(AGD):
         defaults: dict[str, Any] = {"lr": lr, "momentum": momentum, "foreach": foreach}
         defaults |= {name: getattr(perturbation, name) for name in _COMMON}
         defaults |= {"sigma": 0.0, "seed": fresh_seed() if seed is None else seed}
-        self.model = model
         self._given = perturbation
-        self._vectorised = True
+        self._smoothed = SmoothedGradient(model, unused)
         # Functions stay out of the param groups, which state_dict() must be able to save.
         self._annealed: list[Callable[[int], float] | None] = []
         self._warned: set[str] = set()
-        self.unused = unused
         warn_of_zeros(model, parameters, perturbation.sigmas(parameters, 0), perturbation.scale)
         initialise(
             self,
@@ -128,6 +120,11 @@ class PPRS(AGD):
             ],
             defaults,
         )
+
+    @property
+    def model(self) -> nn.Module:
+        """Whose parameters are perturbed."""
+        return self._smoothed.model
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters of the model, such as a layer that is trained from now on.
@@ -187,7 +184,7 @@ class PPRS(AGD):
 
     def __getstate__(self) -> dict[str, Any]:
         # torch's keeps three attributes; a copy needs ours as well.
-        names = ("model", "unused", "_given", "_vectorised", "_annealed", "_warned")
+        names = ("_given", "_smoothed", "_annealed", "_warned")
         return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
 
     @torch.no_grad()
@@ -226,16 +223,10 @@ class PPRS(AGD):
         parameters = check_model(self.model)
         perturbation, sigmas = self._perturbation(parameters)
         group = self.param_groups[0]
-        noise = Noise(group["seed"], group["step"])
+        draws = Draws(perturbation, sigmas, Noise(group["seed"], group["step"]))
         # Also of what was frozen since: an old gradient would go on moving it.
-        every = dict.fromkeys(
-            [*parameters.values(), *(p for g in self.param_groups for p in g["params"])]
-        )
-        gradients = StepGradients(every)
-        with gradients.alone(), scalers_refused():
-            losses = self._losses(closure, parameters, perturbation, sigmas, noise, batch)
-        gradients.close()
-        return losses.mean()
+        every = [p for group in self.param_groups for p in group["params"]]
+        return self._smoothed.take(closure, batch, parameters, draws, also=every)[0]
 
     def _perturbation(
         self, parameters: Mapping[str, nn.Parameter]
@@ -263,51 +254,6 @@ class PPRS(AGD):
                 stacklevel=6,
             )
 
-    def _losses(
-        self,
-        closure: Closure,
-        parameters: dict[str, nn.Parameter],
-        perturbation: Perturbation,
-        sigmas: dict[str, float],
-        noise: Noise,
-        batch: Batch | None,
-    ) -> Tensor:
-        refusal = None
-        if self._vectorised:
-            try:
-                losses = losses_at(
-                    *(
-                        closure,
-                        parameters,
-                        perturbation,
-                        sigmas,
-                        noise,
-                        batch,
-                        self.model,
-                        self.unused,
-                    )
-                )
-                if losses.detach().isfinite().all():
-                    losses.mean().backward()  # type: ignore[no-untyped-call]
-            except Refusal:
-                raise
-            except Exception as error:
-                # What vmap cannot run may still run K times; what is wrong fails there too.
-                refusal = error
-            else:
-                check_finite(losses, perturbation.size)
-                return losses.detach()
-        losses = repeat(closure, parameters, perturbation, sigmas, noise, batch)
-        perturbed = [name for name in parameters if sigmas[name] > 0]
-        unmet = [name for name in perturbed if parameters[name].grad is None]
-        unused = self.unused if is_first(self.model, closure) else "allow"
-        check_met(unmet, len(perturbed), unused)
-        has_run(self.model, closure)
-        if refusal is not None:
-            self._vectorised = False
-            _explain(refusal, perturbation.samples)
-        return losses
-
 
 def _check_common(groups: Sequence[Mapping[str, Any]]) -> None:
     for name in (*_COMMON, "seed"):
@@ -317,13 +263,3 @@ def _check_common(groups: Sequence[Mapping[str, Any]]) -> None:
                 f"{name} belongs to the whole optimizer, but its param groups have "
                 f"{', '.join(map(repr, values))}: give all of them the same"
             )
-
-
-def _explain(error: Exception, samples: int) -> None:
-    # A closure that calls backward() asks for this; any other would like to know.
-    if "backward()" not in str(error):
-        warnings.warn(
-            f"torch.func.vmap could not run the closure ({type(error).__name__}: {error}): PPRS "
-            f"runs it {samples} times one by one from now on, which is slower",
-            stacklevel=2,
-        )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pprs._renamed import renamed
 from pprs.smoothing._checks import (
+    NotFinite,
     Refusal,
     Unused,
     check_apart,
@@ -20,6 +21,7 @@ from pprs.smoothing._checks import (
 from pprs.smoothing._closure_variables import Place, places
 from pprs.smoothing._cost import force_way
 from pprs.smoothing._graph import leaves, nodes
+from pprs.smoothing._holding import holding
 from pprs.smoothing._hooks import StepGradients, hooks_held
 from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
 from pprs.smoothing._perturbation import (
@@ -49,6 +51,7 @@ __all__ = [
     "Closure",
     "Noise",
     "NoiseKind",
+    "NotFinite",
     "Perturbation",
     "Place",
     "Refusal",
@@ -76,6 +79,7 @@ __all__ = [
     "fresh_seed",
     "has_native_kernels",
     "has_run",
+    "holding",
     "hooks_held",
     "is_first",
     "leaves",

@@ -31,9 +31,13 @@ class StepGradients:
             with hooks_held(self._earlier):
                 yield
         except BaseException:
-            for parameter, earlier in self._earlier.items():
-                parameter.grad = earlier
+            self.put_back()
             raise
+
+    def put_back(self) -> None:
+        """Leave in `.grad` what was there before the step."""
+        for parameter, earlier in self._earlier.items():
+            parameter.grad = earlier
 
     @torch.no_grad()
     def close(self) -> None:

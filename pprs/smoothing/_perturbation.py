@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from torch import Tensor
@@ -156,6 +156,21 @@ class Perturbation:
     def pieces(self) -> int:
         """Into how many the samples can be divided: pairs stay together."""
         return self.samples // 2 if self.antithetic else self.samples
+
+    def among(self, candidates: int) -> Perturbation:
+        """The share of each of so many candidates of a step.
+
+        Raises:
+            ValueError: if the perturbations, or their pairs, cannot be divided among them.
+        """
+        if self.pieces % candidates:
+            what = "pairs of perturbations" if self.antithetic else "perturbations"
+            unit = candidates * self.samples // self.pieces
+            raise ValueError(
+                f"{candidates} candidates share the {what} of a step evenly, so samples must be a "
+                f"multiple of {unit}: got {self.samples}"
+            )
+        return replace(self, samples=self.samples // candidates)
 
     def groups(self, names: Iterable[str]) -> list[tuple[list[str], Schedule]]:
         """The parameters of each group, and its sigma.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
-from pprs.smoothing._caches import fresh_caches, loose_weights
+from pprs.smoothing._caches import loose_weights
 from pprs.smoothing._checks import check_finite, check_scalar
 from pprs.smoothing._graph import leaves
+from pprs.smoothing._holding import holding
 from pprs.smoothing._noise import Noise
 from pprs.smoothing._perturbation import Perturbation
 from pprs.smoothing._smooth import Batch, Closure, laid_out
@@ -58,19 +59,9 @@ def repeat(
     return torch.stack(losses)
 
 
-@contextmanager
-def _perturbed(targets: Sequence[Target], sample: int) -> Iterator[None]:
-    # Swapping the data, instead of adding and subtracting, restores every bit.
-    kept = [target.parameter.data for target in targets]
-    values = [target.at(sample) for target in targets]
-    try:
-        for target, value in zip(targets, values, strict=True):
-            target.parameter.data = value
-        with fresh_caches():
-            yield
-    finally:
-        for target, data in zip(targets, kept, strict=True):
-            target.parameter.data = data
+def _perturbed(targets: Sequence[Target], sample: int) -> AbstractContextManager[None]:
+    parameters = [target.parameter for target in targets]
+    return holding(parameters, [target.at(sample) for target in targets])
 
 
 def _run(closure: Closure, row: Sequence[Tensor], parameters: Mapping[str, nn.Parameter]) -> Tensor:

@@ -218,7 +218,7 @@ def test_checkpointed_models_take_the_step_of_plain_ones(reentrant):
 
     plain = pprs.PPRS(model, 0.1, sigma=0.1, samples=2, seed=0)
     saving = pprs.PPRS(other, 0.1, sigma=0.1, samples=2, seed=0)
-    plain._vectorised = False  # the same draws
+    plain._smoothed.vectorised = False  # the same draws
     plain.step(loss_of(model))
     with pytest.warns(UserWarning, match="one by one"):
         saving.step(checkpointed)
