@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pprs import optim, pipeline, smoothing, theory
-    from pprs.optim import AGD, PPRS, minimize
+    from pprs.optim import AGD, PPRS, SearchedStep, minimize
     from pprs.smoothing import Perturbation, smooth
 
 __all__ = [
     "AGD",
     "PPRS",
     "Perturbation",
+    "SearchedStep",
     "minimize",
     "optim",
     "pipeline",
@@ -28,6 +29,7 @@ _MEMBERS = {
     "AGD": "pprs.optim",
     "PPRS": "pprs.optim",
     "Perturbation": "pprs.smoothing",
+    "SearchedStep": "pprs.optim",
     "minimize": "pprs.optim",
     "smooth": "pprs.smoothing",
 }

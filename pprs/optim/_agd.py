@@ -87,18 +87,13 @@ class AGD(Optimizer):
 
     # Apart from step(), which torch wraps with its hooks: PPRS must not run them twice.
     def _step(self, closure: Callable[[], Any] | None) -> Any:
-        if any(group["evaluating"] for group in self.param_groups):
-            raise RuntimeError(
-                f"{type(self).__name__}.step() was called while the parameters hold y_t for "
-                f"evaluation: call train() or leave `with optimizer.evaluating()` first"
-            )
-        self._check_schedulers()
+        self.check_ready()
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            momentum = _advance(group)
+            momentum = advance(group)
             parameters = [p for p in group["params"] if p.grad is not None]
             lists = [parameters] if group["foreach"] else [[p] for p in parameters]
             for some in lists:
@@ -106,8 +101,16 @@ class AGD(Optimizer):
                     self._update(some, group["lr"], momentum)
         return loss
 
-    def _check_schedulers(self) -> None:
-        """Refuse a momentum that a learning-rate scheduler has put in the sequence's place."""
+    def check_ready(self) -> None:
+        """Raise `RuntimeError` if no step can be taken: while evaluating, for one.
+
+        Also for a momentum that a learning-rate scheduler has put in the sequence's place.
+        """
+        if any(group["evaluating"] for group in self.param_groups):
+            raise RuntimeError(
+                f"{type(self).__name__}.step() was called while the parameters hold y_t for "
+                f"evaluation: call train() or leave `with optimizer.evaluating()` first"
+            )
         for group in self.param_groups:
             replaced = self.defaults["momentum"] == "nesterov" != group["momentum"]
             if replaced and "max_momentum" in group:
@@ -118,19 +121,25 @@ class AGD(Optimizer):
                 )
 
     def _update(self, xs: list[Tensor], lr: float, momentum: float) -> None:
+        gradients = self.gradients(xs)
+        ys = [self.y(x) for x in xs]
+        torch._foreach_add_(xs, gradients, alpha=-lr)  # y_{t+1}
+        differences = torch._foreach_sub(xs, ys)
+        torch._foreach_copy_(ys, xs)
+        torch._foreach_add_(xs, differences, alpha=momentum)  # x_{t+1}
+
+    def gradients(self, xs: list[Tensor]) -> list[Tensor]:
+        """Those of parameters that have one; `RuntimeError` if they are sparse."""
         gradients = [x.grad for x in xs if x.grad is not None]
         if any(gradient.is_sparse for gradient in gradients):
             raise RuntimeError(
                 f"{type(self).__name__} does not take sparse gradients: build the embedding "
                 f"with sparse=False"
             )
-        ys = [self._y(x) for x in xs]
-        torch._foreach_add_(xs, gradients, alpha=-lr)  # y_{t+1}
-        differences = torch._foreach_sub(xs, ys)
-        torch._foreach_copy_(ys, xs)
-        torch._foreach_add_(xs, differences, alpha=momentum)  # x_{t+1}
+        return gradients
 
-    def _y(self, x: Tensor) -> Tensor:
+    def y(self, x: Tensor) -> Tensor:
+        """$y_t$ of a parameter, which is $x_t$ before the first step."""
         state = self.state[x]
         if "y" not in state:
             state["y"] = x.clone(memory_format=torch.preserve_format)
@@ -202,7 +211,7 @@ def _check_momentum(momentum: Momentum) -> None:
         )
 
 
-def _advance(group: dict[str, Any]) -> float:
+def advance(group: dict[str, Any]) -> float:
     """The momentum of this step; counts the group's step and moves its sequence on."""
     group["step"] += 1
     if group["momentum"] != "nesterov":

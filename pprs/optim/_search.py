@@ -1,0 +1,161 @@
+"""A step whose size is searched: the pass that takes a gradient tries several at once."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from pprs.optim._candidates import Candidates, Centres
+from pprs.optim._smoothed_gradient import Centre, best
+from pprs.smoothing import NotFinite
+
+FACTORS = (0.7, 1.0, 1.4)
+"""By what a step multiplies the step size of the one before."""
+DEFAULT_SEARCHED_SAMPLES = 12
+"""As `DEFAULT_SAMPLES`, for three candidates."""
+
+FIRST_MOVE = 1e-3  # of the norm of the parameters
+_TRIES, _SMALLER = 4, 0.1
+
+Evaluate: TypeAlias = Callable[[Sequence[Centre]], Tensor]
+Total: TypeAlias = Callable[[Tensor], Tensor]
+
+
+def checked_factors(factors: Iterable[float]) -> tuple[float, ...]:
+    """The factors, 1 or what is nearest to it first, which is kept where losses are equal.
+
+    Raises:
+        ValueError: unless they are at least two different numbers above 0, on both sides of 1.
+    """
+    try:
+        numbers = tuple(float(factor) for factor in factors)
+    except (TypeError, ValueError):
+        numbers = ()
+    positive = all(math.isfinite(factor) and factor > 0 for factor in numbers)
+    if not (positive and len({*numbers}) == len(numbers) and any(f < 1 for f in numbers)):
+        raise ValueError(
+            f"factors are by what a step may multiply the step size: different numbers above 0, "
+            f"some below 1 and some above, as {FACTORS}; got {factors!r}"
+        )
+    return tuple(sorted(numbers, key=lambda factor: abs(math.log(factor))))
+
+
+class Search:
+    """Steps of an optimizer whose size is searched.
+
+    Args:
+        candidates: of the step that is to be taken.
+        factors: of the step size, that are tried.
+    """
+
+    def __init__(self, candidates: Candidates, factors: Sequence[float]) -> None:
+        self.candidates = candidates
+        self.factors = factors
+
+    @torch.no_grad()
+    def step(self, evaluate: Evaluate, total: Total = lambda values: values) -> Tensor:
+        """Take the step that is pending, at the best size, and make the next one.
+
+        Args:
+            evaluate: gives the mean losses of candidates, leaves the gradient of the best in
+                `.grad` and its centre in the parameters; or everything as it was, if none of the
+                losses is finite.
+            total: sums over processes that share the parameters.
+
+        Returns:
+            The loss of the best.
+        """
+        candidates = self.candidates
+        candidates.check()
+        kept = _Kept(candidates)
+        kept.forget_gradients()
+        try:
+            loss, factor = self._best(evaluate)
+            begun = candidates.pending
+            candidates.accept(factor, kept.values)
+            self._check_gradient(total)
+            candidates.prepare()
+            if not begun:
+                self._begin(total)
+        except BaseException:
+            kept.put_back()
+            raise
+        return loss
+
+    def _best(self, evaluate: Evaluate) -> tuple[Tensor, float]:
+        """The loss of the best candidate, and its factor."""
+        factors: Sequence[float] = self.factors if self.candidates.pending else (1.0,)
+        for _ in range(_TRIES if self.candidates.pending else 1):
+            with torch.enable_grad():
+                losses = evaluate(Centres(self.candidates, factors))
+            chosen = best(losses)
+            if chosen is not None:
+                return losses[chosen], factors[chosen]
+            factors = [factor * _SMALLER for factor in factors]
+        tried = " at any step size that was tried" if self.candidates.pending else ""
+        raise NotFinite(
+            f"the loss is not finite{tried} (last: {losses[-1].item()}): lower sigma, or look for "
+            f"a division, logarithm or overflow in the loss"
+        )
+
+    def _check_gradient(self, total: Total) -> None:
+        parameters = self.candidates.parameters.items()
+        gradients = {name: p.grad for name, p in parameters if p.grad is not None}
+        if not total(torch.tensor(_square(gradients.values()))).isfinite():
+            bad = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
+            where = f" of parameter {bad[0]!r}" if bad else ""
+            raise NotFinite(
+                f"the gradient{where} is not finite, though the loss is: look for a square root "
+                f"at 0, a division or an overflow in the loss"
+            )
+
+    def _begin(self, total: Total) -> None:
+        """Give the first step a size relative to the parameters."""
+        squares = [_square(self.candidates.moves()), _square(self.candidates.parameters.values())]
+        move, norm = total(torch.tensor(squares, dtype=torch.float64)).sqrt().tolist()
+        if move > 0 and norm > 0:
+            self.candidates.rescale(FIRST_MOVE * norm / move)
+
+
+class _Kept:
+    """All that a step changes, as it was before: of an optimizer's state, the references."""
+
+    def __init__(self, candidates: Candidates) -> None:
+        self._candidates, self._pending = candidates, dict(vars(candidates))
+        self.values = {name: p.detach().clone() for name, p in candidates.parameters.items()}
+        optimizer = candidates.optimizer
+        every = [p for group in optimizer.param_groups for p in group["params"]]
+        self._gradients = {p: p.grad for p in (*candidates.parameters.values(), *every)}
+        self._groups = [dict(group) for group in optimizer.param_groups]
+        self._state = {key: copy.copy(value) for key, value in optimizer.state.items()}
+
+    def forget_gradients(self) -> None:
+        """Leave no gradient of what was frozen since, which would go on moving it."""
+        for parameter in self._gradients:
+            parameter.grad = None
+
+    def put_back(self) -> None:
+        """Put all of it back."""
+        vars(self._candidates).update(self._pending)
+        for name, parameter in self._candidates.parameters.items():
+            parameter.copy_(self.values[name])
+        for parameter, gradient in self._gradients.items():
+            parameter.grad = gradient
+        optimizer = self._candidates.optimizer
+        for group, before in zip(optimizer.param_groups, self._groups, strict=True):
+            group.clear()
+            group.update(before)
+        optimizer.state.clear()
+        optimizer.state.update(self._state)
+
+
+def _square(tensors: Iterable[Tensor]) -> float:
+    """The squared norm of tensors together."""
+    some = [tensor.detach() for tensor in tensors]
+    return float(get_total_norm(some)) ** 2 if some else 0.0
