@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pprs.optim._agd import AGD, Momentum, initialise
+from pprs.optim._candidates import NesterovCandidates
 from pprs.optim._grad_scaler import refuse_scaled
-from pprs.optim._smoothed_gradient import Draws, SmoothedGradient
+from pprs.optim._search import FACTORS, SEARCHED_SAMPLES, Search
+from pprs.optim._smoothed_gradient import Centre, Draws, SmoothedGradient
 from pprs.smoothing import (
     DEFAULT_SAMPLES,
     Batch,
@@ -29,6 +31,7 @@ from pprs.smoothing import (
     default,
     fresh_seed,
     is_first,
+    or_default,
     warn_of_zeros,
 )
 
@@ -44,14 +47,15 @@ class PPRS(AGD):
 
     Args:
         model: whose trainable parameters are perturbed and updated.
-        lr: step size $\eta \ge 0$.
+        lr: step size $\eta \ge 0$; or `"search"`: each step takes the best of three, whose
+            candidates share the K perturbations, as a `SearchedStep` does.
         momentum: $\mu \ge 0$, or `"nesterov"`, as for `AGD`.
         perturbation: all that is said of $\sigma X_k$, instead of the next five; or sigma.
         sigma: standard deviation $\sigma \ge 0$ of the perturbations, in the parameters' units: a
             number; a function of the step, for annealing; or a dictionary from names of modules or
             parameters to these, and then each of its entries is a param group. The value stands in
             `param_groups[i]["sigma"]` and, unless it is a function, may be changed between steps.
-        samples: number $K \ge 1$ of perturbations per step.
+        samples: number $K \ge 1$ of perturbations per step; 12 where the step is searched.
         noise: `"shared"` by the whole batch, as in the source, or `"example"`, see
             `pprs.smooth`.
         antithetic: draw perturbations in pairs X, -X.
@@ -81,7 +85,7 @@ class PPRS(AGD):
     def __init__(
         self,
         model: nn.Module,
-        lr: float,
+        lr: float | Literal["search"],
         momentum: Momentum = 0.9,
         *,
         perturbation: Perturbation | Sigma | None = None,
@@ -99,11 +103,16 @@ class PPRS(AGD):
                 f"PPRS takes the model itself, since it perturbs parameters by their names: "
                 f"PPRS(model, lr=...), got {type(model).__name__} instead"
             )
+        if lr == "search":
+            samples = or_default(samples, SEARCHED_SAMPLES)
         perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
         check_unused(unused)
         groups = perturbation.groups(parameters)
         defaults: dict[str, Any] = {"lr": lr, "momentum": momentum, "foreach": foreach}
+        if lr == "search":
+            perturbation.among(len(FACTORS))
+            defaults |= {"lr": 1.0, "searched_lr": 1.0}
         defaults |= {name: getattr(perturbation, name) for name in _COMMON}
         defaults |= {"sigma": 0.0, "seed": fresh_seed() if seed is None else seed}
         self._given = perturbation
@@ -137,6 +146,11 @@ class PPRS(AGD):
             ValueError: for parameters that are not the model's, values out of range, or another
                 number or kind of perturbations than the first group has.
         """
+        if self._searched:
+            if "lr" in param_group:
+                raise ValueError("lr is searched for all groups: add this one without its lr")
+            lr = self.param_groups[0]["lr"]
+            param_group = {**param_group, "lr": lr, "searched_lr": lr}
         named = self._named(param_group["params"])
         setting = param_group.get("sigma")
         if setting is None:
@@ -215,18 +229,34 @@ class PPRS(AGD):
             )
         if is_first(self.model, closure):
             check_closure(closure, batch)
-        loss: Tensor = self._step(lambda: self._gradient(closure, batch))
+        if self._searched:
+            return self._search(closure, batch)
+        loss: Tensor = self._step(lambda: self._gradient(closure, batch)[0])
         return loss
 
-    def _gradient(self, closure: Closure, batch: Batch | None) -> Tensor:
-        """Leave the mean gradient in `.grad`; return the mean loss."""
+    @property
+    def _searched(self) -> bool:
+        """Whether the step size is searched."""
+        return any("searched_lr" in group for group in self.param_groups)
+
+    def _search(self, closure: Closure, batch: Batch | None) -> Tensor:
+        self.check_ready()
+        candidates = NesterovCandidates(self)
+        candidates.parameters = check_model(self.model)
+        search = Search(candidates, FACTORS)
+        return search.step(lambda centres: self._gradient(closure, batch, centres))
+
+    def _gradient(
+        self, closure: Closure, batch: Batch | None, centres: Sequence[Centre] | None = None
+    ) -> Tensor:
+        """Leave the mean gradient in `.grad`, at the best centre; return the mean losses."""
         parameters = check_model(self.model)
         perturbation, sigmas = self._perturbation(parameters)
         group = self.param_groups[0]
         draws = Draws(perturbation, sigmas, Noise(group["seed"], group["step"]))
         # Also of what was frozen since: an old gradient would go on moving it.
         every = [p for group in self.param_groups for p in group["params"]]
-        return self._smoothed.take(closure, batch, parameters, draws, also=every)[0]
+        return self._smoothed.take(closure, batch, parameters, draws, centres, every)
 
     def _perturbation(
         self, parameters: Mapping[str, nn.Parameter]

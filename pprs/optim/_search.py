@@ -17,7 +17,7 @@ from pprs.smoothing import NotFinite
 
 FACTORS = (0.7, 1.0, 1.4)
 """By what a step multiplies the step size of the one before."""
-DEFAULT_SEARCHED_SAMPLES = 12
+SEARCHED_SAMPLES = 12
 """As `DEFAULT_SAMPLES`, for three candidates."""
 
 FIRST_MOVE = 1e-3  # of the norm of the parameters

@@ -14,7 +14,7 @@ from pprs.optim._agd import AGD
 from pprs.optim._candidates import NesterovCandidates
 from pprs.optim._linear_candidates import LinearCandidates
 from pprs.optim._pprs import PPRS
-from pprs.optim._search import DEFAULT_SEARCHED_SAMPLES, FACTORS, Search, checked_factors
+from pprs.optim._search import FACTORS, SEARCHED_SAMPLES, Search, checked_factors
 from pprs.optim._smoothed_gradient import Centre, Draws, SmoothedGradient
 from pprs.optim.registry import evaluating
 from pprs.smoothing import (
@@ -152,11 +152,15 @@ class SearchedStep:
                 finite, or the loss is so at no candidate. After any error parameters, gradients and
                 the pending step are what they were.
         """
-        evaluator = self._evaluator
+        evaluator, steps = self._evaluator, self._evaluator.steps
         self._candidates.parameters = dict(evaluator.named_parameters())
-        return self._search.step(
-            lambda centres: evaluator.step(*batch, centres=centres), evaluator.total
-        )
+        try:
+            return self._search.step(
+                lambda centres: evaluator.step(*batch, centres=centres), evaluator.total
+            )
+        except BaseException:
+            evaluator.steps = steps
+            raise
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -215,9 +219,9 @@ class _Model:
     ) -> None:
         check_unused(unused)
         if perturbation is None:
-            perturbation = Perturbation.filter(DEFAULT_SIGMA, DEFAULT_SEARCHED_SAMPLES)
+            perturbation = Perturbation.filter(DEFAULT_SIGMA, SEARCHED_SAMPLES)
         elif not isinstance(perturbation, Perturbation):
-            perturbation = Perturbation(perturbation, DEFAULT_SEARCHED_SAMPLES)
+            perturbation = Perturbation(perturbation, SEARCHED_SAMPLES)
         self.perturbation = perturbation
         self.steps = 0
         self.seed = fresh_seed() if seed is None else seed

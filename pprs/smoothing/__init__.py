@@ -33,6 +33,7 @@ from pprs.smoothing._perturbation import (
     Schedule,
     Sigma,
     default,
+    or_default,
 )
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._sharing import Samples
@@ -86,6 +87,7 @@ __all__ = [
     "losses_at",
     "nodes",
     "not_a_view",
+    "or_default",
     "places",
     "repeat",
     "rule",

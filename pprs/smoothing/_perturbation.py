@@ -34,6 +34,11 @@ def default(value: T) -> T:
     return cast(T, _Default(value))
 
 
+def or_default(value: T, other: T) -> T:
+    """An argument, with another default if it was not given."""
+    return default(other) if isinstance(value, _Default) else value
+
+
 class _Default:
     def __init__(self, value: object) -> None:
         self.value = value
