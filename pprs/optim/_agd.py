@@ -199,7 +199,7 @@ def initialise(optimizer: Optimizer, params: Any, defaults: dict[str, Any]) -> N
 
 
 def _check_lr(lr: float) -> None:
-    if not (math.isfinite(lr) and lr >= 0):
+    if isinstance(lr, str) or not (math.isfinite(lr) and lr >= 0):
         raise ValueError(f"lr is the step size: it must be finite and at least 0, got {lr!r}")
 
 

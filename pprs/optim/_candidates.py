@@ -101,7 +101,8 @@ class NesterovCandidates(Candidates):
         centre = {name: parameter.detach() for name, parameter in self.parameters.items()}
         for name, group, state in self._moving():
             ahead = torch.add(centre[name], state["move"], alpha=factor)
-            centre[name] = torch.add(ahead, ahead - state["y"], alpha=group["pending_momentum"])
+            y = state["y"]  # exactly this where the momentum is -1
+            centre[name] = torch.add(y, ahead - y, alpha=1 + group["pending_momentum"])
         return centre
 
     def accept(self, factor: float, before: Centre) -> None:

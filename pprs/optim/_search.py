@@ -28,22 +28,23 @@ Total: TypeAlias = Callable[[Tensor], Tensor]
 
 
 def checked_factors(factors: Iterable[float]) -> tuple[float, ...]:
-    """The factors, 1 or what is nearest to it first, which is kept where losses are equal.
+    """The factors as numbers.
 
     Raises:
-        ValueError: unless they are at least two different numbers above 0, on both sides of 1.
+        ValueError: unless they are different numbers above 0, on both sides of 1.
     """
     try:
         numbers = tuple(float(factor) for factor in factors)
     except (TypeError, ValueError):
         numbers = ()
     positive = all(math.isfinite(factor) and factor > 0 for factor in numbers)
-    if not (positive and len({*numbers}) == len(numbers) and any(f < 1 for f in numbers)):
+    spread = any(factor < 1 for factor in numbers) and any(factor > 1 for factor in numbers)
+    if not (positive and spread and len({*numbers}) == len(numbers)):
         raise ValueError(
             f"factors are by what a step may multiply the step size: different numbers above 0, "
             f"some below 1 and some above, as {FACTORS}; got {factors!r}"
         )
-    return tuple(sorted(numbers, key=lambda factor: abs(math.log(factor))))
+    return numbers
 
 
 class Search:
@@ -56,7 +57,8 @@ class Search:
 
     def __init__(self, candidates: Candidates, factors: Sequence[float]) -> None:
         self.candidates = candidates
-        self.factors = factors
+        # Of equal losses the first counts, and the step size should stay.
+        self.factors = sorted(factors, key=lambda factor: abs(math.log(factor)))
 
     @torch.no_grad()
     def step(self, evaluate: Evaluate, total: Total = lambda values: values) -> Tensor:

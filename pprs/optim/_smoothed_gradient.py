@@ -138,6 +138,7 @@ class SmoothedGradient:
         passes: list[Tensor] = []
         given = draws.perturbation, draws.sigmas, draws.noise, batch, self.model, self.unused
         for number in places:
+            places.rewind()
             with places.at(number):
                 passes.append(losses_at(closure, parameters, *given))
         losses = torch.stack([several.detach().mean() for several in passes])
@@ -163,6 +164,7 @@ class SmoothedGradient:
         losses: list[Tensor] = []
         gradients: list[Tensor | None] = []
         for number in places:
+            places.rewind()
             try:
                 with places.at(number):
                     losses.append(repeat(closure, parameters, *given).mean())
@@ -202,8 +204,10 @@ class _Places:
         self._parameters = parameters
         self._centres = centres
         self.only = centres is None
-        self._generators = _generators(parameters.values())
-        self._drawn = [generator.get_state() for generator in self._generators]
+        # Torch's own generators, from which layers draw.
+        cuda = {p.device.index for p in parameters.values() if p.is_cuda}
+        own = [torch.default_generator, *(torch.cuda.default_generators[i] for i in sorted(cuda))]
+        self._drawn = [] if centres is None else [(one, one.get_state()) for one in own]
 
     def __len__(self) -> int:
         return 1 if self._centres is None else len(self._centres)
@@ -211,14 +215,17 @@ class _Places:
     def __iter__(self) -> Iterator[int]:
         return iter(range(len(self)))
 
+    def rewind(self) -> None:
+        """Let layers draw next what they drew at the first candidate."""
+        for generator, state in self._drawn:
+            generator.set_state(state)
+
     @contextmanager
     def at(self, number: int) -> Iterator[None]:
-        """Inside the block the parameters hold a candidate, and layers draw what all of them do."""
+        """Inside the block the parameters hold a candidate."""
         if self._centres is None:
             yield
             return
-        for generator, drawn in zip(self._generators, self._drawn, strict=True):
-            generator.set_state(drawn)
         centre = self._centres[number]
         values = [centre[name] for name in self._parameters]
         with holding(list(self._parameters.values()), values):
@@ -238,12 +245,6 @@ def best(losses: Sequence[Tensor] | Tensor) -> int | None:
     values = [float(loss) for loss in losses]
     finite = [number for number, value in enumerate(values) if math.isfinite(value)]
     return min(finite, key=values.__getitem__) if finite else None
-
-
-def _generators(parameters: Iterable[Tensor]) -> list[torch.Generator]:
-    """Torch's own generators, from which layers draw."""
-    cuda = sorted({p.device.index for p in parameters if p.is_cuda})
-    return [torch.default_generator, *(torch.cuda.default_generators[i] for i in cuda)]
 
 
 def _explain(error: Exception, samples: int) -> None:
