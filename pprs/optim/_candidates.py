@@ -47,6 +47,10 @@ class Candidates(ABC):
         """
 
     @abstractmethod
+    def drop(self) -> None:
+        """Forget the step."""
+
+    @abstractmethod
     def prepare(self) -> None:
         """Make the next step from the gradients in `.grad`; the parameters stay."""
 
@@ -94,7 +98,7 @@ class NesterovCandidates(Candidates):
     @property
     def pending(self) -> bool:
         """Whether there is such a step."""
-        return bool(self.moves())
+        return any("pending_momentum" in group for group in self.optimizer.param_groups)
 
     def centre(self, factor: float) -> dict[str, Tensor]:
         """What the parameters would be."""
@@ -109,9 +113,14 @@ class NesterovCandidates(Candidates):
         """Make this multiple the step size."""
         for name, _, state in self._moving():
             state["y"] = torch.add(before[name], state["move"], alpha=factor)
-        for state in self.optimizer.state.values():
-            state.pop("move", None)
+        self.drop()
         self.rescale(factor)
+
+    def drop(self) -> None:
+        """Forget the step."""
+        for kept in (*self.optimizer.param_groups, *self.optimizer.state.values()):
+            kept.pop("pending_momentum", None)
+            kept.pop("move", None)
 
     def prepare(self) -> None:
         """Make the next step."""

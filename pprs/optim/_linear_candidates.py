@@ -29,25 +29,30 @@ class LinearCandidates(Candidates):
 
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__(optimizer)
-        self.by_name: dict[str, Tensor] = {}
+        self.by_name: dict[str, Tensor] | None = None
         self._checked = False
 
     @property
     def pending(self) -> bool:
         """Whether there is such a step."""
-        return bool(self.by_name)
+        return self.by_name is not None
 
     def centre(self, factor: float) -> dict[str, Tensor]:
         """What the parameters would be."""
         centre = {name: parameter.detach() for name, parameter in self.parameters.items()}
-        for name in centre.keys() & self.by_name.keys():
-            centre[name] = torch.add(centre[name], self.by_name[name], alpha=factor)
+        for name, move in (self.by_name or {}).items():
+            if name in centre:  # not frozen since
+                centre[name] = torch.add(centre[name], move, alpha=factor)
         return centre
 
     def accept(self, factor: float, before: Centre) -> None:
         """Make this multiple the step size."""
-        self.by_name = {}
+        self.drop()
         self.rescale(factor)
+
+    def drop(self) -> None:
+        """Forget the step."""
+        self.by_name = None
 
     def prepare(self) -> None:
         """Make the next step.
@@ -63,7 +68,7 @@ class LinearCandidates(Candidates):
 
     def moves(self) -> list[Tensor]:
         """By what the step moves the parameters."""
-        return list(self.by_name.values())
+        return list((self.by_name or {}).values())
 
     def _step(self) -> dict[str, Tensor]:
         """By what a step of the optimizer moves the parameters, which it leaves as they are."""

@@ -112,7 +112,7 @@ class PPRS(AGD):
         defaults: dict[str, Any] = {"lr": lr, "momentum": momentum, "foreach": foreach}
         if lr == "search":
             perturbation.among(len(FACTORS))
-            defaults |= {"lr": 1.0, "searched_lr": 1.0}
+            defaults |= {"lr": 1e-3, "searched_lr": 1e-3}  # where all parameters are zero
         defaults |= {name: getattr(perturbation, name) for name in _COMMON}
         defaults |= {"sigma": 0.0, "seed": fresh_seed() if seed is None else seed}
         self._given = perturbation

@@ -79,11 +79,11 @@ class Search:
         kept.forget_gradients()
         try:
             loss, factor = self._best(evaluate)
-            begun = candidates.pending
+            first = not candidates.pending
             candidates.accept(factor, kept.values)
             self._check_gradient(total)
             candidates.prepare()
-            if not begun:
+            if first:
                 self._begin(total)
         except BaseException:
             kept.put_back()
@@ -109,7 +109,8 @@ class Search:
     def _check_gradient(self, total: Total) -> None:
         parameters = self.candidates.parameters.items()
         gradients = {name: p.grad for name, p in parameters if p.grad is not None}
-        if not total(torch.tensor(_square(gradients.values()))).isfinite():
+        square = torch.tensor([_square(gradients.values())], dtype=torch.float64)
+        if not total(square).isfinite():
             bad = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
             where = f" of parameter {bad[0]!r}" if bad else ""
             raise NotFinite(
@@ -121,7 +122,9 @@ class Search:
         """Give the first step a size relative to the parameters."""
         squares = [_square(self.candidates.moves()), _square(self.candidates.parameters.values())]
         move, norm = total(torch.tensor(squares, dtype=torch.float64)).sqrt().tolist()
-        if move > 0 and norm > 0:
+        if move == 0:
+            self.candidates.drop()
+        elif norm > 0:
             self.candidates.rescale(FIRST_MOVE * norm / move)
 
 

@@ -174,7 +174,7 @@ class SearchedStep:
         if isinstance(self._evaluator, _Model):
             state["seed"] = self._evaluator.seed
         if isinstance(self._candidates, LinearCandidates):
-            state["moves"] = dict(self._candidates.by_name)
+            state["moves"] = self._candidates.by_name
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -190,8 +190,8 @@ class SearchedStep:
                 f"{', '.join(sorted(missing))}: load it into an object of the class that saved it"
             )
         parameters = dict(self._evaluator.named_parameters())
-        moves = state_dict.get("moves", {})
-        for name, move in moves.items():
+        moves = state_dict.get("moves")
+        for name, move in (moves or {}).items():
             if name not in parameters or parameters[name].shape != move.shape:
                 raise ValueError(
                     f"the state has a step of a parameter {name!r} of shape {tuple(move.shape)}, "
@@ -202,7 +202,7 @@ class SearchedStep:
         if isinstance(self._evaluator, _Model):
             self._evaluator.seed = state_dict["seed"]
         if isinstance(self._candidates, LinearCandidates):
-            self._candidates.by_name = {
+            self._candidates.by_name = moves and {
                 name: move.to(parameters[name], copy=True) for name, move in moves.items()
             }
 
@@ -258,5 +258,8 @@ def _check_optimizer(optimizer: object) -> None:
         )
     if isinstance(optimizer, PPRS):
         raise TypeError('PPRS smooths by itself: search its step by PPRS(model, lr="search")')
-    if any("lr" not in group for group in optimizer.param_groups):
-        raise ValueError(f"{type(optimizer).__name__} has no lr that could be searched")
+    if not any(group.get("lr", 0) > 0 for group in optimizer.param_groups):
+        raise ValueError(
+            f"{type(optimizer).__name__} has no lr above 0: the search changes it, but keeps the "
+            f"ratios between param groups"
+        )

@@ -35,7 +35,7 @@ def pprs_of(model, **options):
 def test_it_takes_the_searched_steps_of_agd(momentum):
     model, other = net(), net()
     optimizer = pprs_of(model, momentum=momentum)
-    agd = pprs.AGD(other.parameters(), lr=1.0, momentum=momentum)
+    agd = pprs.AGD(other.parameters(), lr=1e-3, momentum=momentum)
     searched = pprs.SearchedStep(agd, other, perturbation=0.01, seed=0)
     for _ in range(6):
         assert torch.equal(optimizer.step(loss_of(model)), searched.step(loss_of(other)))

@@ -274,6 +274,9 @@ def test_what_is_wrong_with_an_argument_is_said():
     ]:
         with pytest.raises(error, match=said):
             pprs.SearchedStep(*given)
+    still = torch.optim.Adam(model.parameters(), lr=0.0)
+    with pytest.raises(ValueError, match="Adam has no lr above 0"):
+        pprs.SearchedStep(still, model)
     for options, said in [
         ({"perturbation": pprs.Perturbation(0.1, 8)}, "samples must be a multiple of 3: got 8"),
         (
@@ -364,16 +367,16 @@ def test_where_losses_are_equal_the_step_size_stays():
 
 def test_candidates_meet_the_same_dropout_and_leave_the_generator_as_one_pass_does():
     model = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 3))
-    searched = pprs.SearchedStep(torch.optim.SGD(model.parameters(), lr=0.0), model, seed=0)
+    searched = pprs.SearchedStep(torch.optim.SGD(model.parameters()), model, seed=0)
     perturbation, after = pprs.Perturbation.filter(0.01, 4), []
-    searched.step(loss_of(model))  # of which the candidates will not differ
+    here = {name: parameter.detach() for name, parameter in model.named_parameters()}
     torch.manual_seed(1)
-    loss = searched.step(loss_of(model))
+    losses = searched._evaluator.step(loss_of(model), centres=[here] * 3)
     after.append(torch.rand(()))
     torch.manual_seed(1)
-    expected = pprs.smooth(loss_of(model), model, perturbation, seed=0, step=1)
+    expected = pprs.smooth(loss_of(model), model, perturbation, seed=0, step=0)
     after.append(torch.rand(()))
-    assert torch.equal(loss, expected.detach())
+    assert losses.tolist() == [expected.item()] * 3
     assert torch.equal(*after)
 
 
@@ -419,3 +422,17 @@ def test_hooks_run_once_per_step_and_may_clip():
         searched.step(loss_of(model))
     assert len(calls) == 2
     assert norm([parameter.grad for parameter in model.parameters()]) <= 1.001e-3
+
+
+def test_a_start_without_a_gradient_or_without_parameters_does_not_end_the_search():
+    model = nn.Linear(4, 3)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.bias.zero_()
+    adam = torch.optim.Adam(model.parameters(), lr=0.01)
+    searched = pprs.SearchedStep(adam, model, perturbation=0.01, seed=0)
+    searched.step(lambda: 0 * loss_of(model)())
+    assert searched.lr == 0.01
+    losses = [searched.step(loss_of(model)).item() for _ in range(5)]
+    assert losses[1] < losses[0]
+    assert searched.lr == pytest.approx(0.01 * 1.4**4)
