@@ -95,6 +95,11 @@ class NesterovCandidates(Candidates):
 
     optimizer: AGD
 
+    def check(self) -> None:
+        """As of all candidates; also while evaluating."""
+        super().check()
+        self.optimizer.check_ready()
+
     @property
     def pending(self) -> bool:
         """Whether there is such a step."""
@@ -104,8 +109,8 @@ class NesterovCandidates(Candidates):
         """What the parameters would be."""
         centre = {name: parameter.detach() for name, parameter in self.parameters.items()}
         for name, group, state in self._moving():
-            ahead = torch.add(centre[name], state["move"], alpha=factor)
-            y = state["y"]  # exactly this where the momentum is -1
+            ahead = torch.add(centre[name], state["move"].to(centre[name]), alpha=factor)
+            y = state["y"].to(ahead)  # exactly this where the momentum is -1
             centre[name] = torch.add(y, ahead - y, alpha=1 + group["pending_momentum"])
         return centre
 
@@ -124,7 +129,6 @@ class NesterovCandidates(Candidates):
 
     def prepare(self) -> None:
         """Make the next step."""
-        self.optimizer.check_ready()
         for group in self.optimizer.param_groups:
             group["pending_momentum"] = advance(group)
             some = [parameter for parameter in group["params"] if parameter.grad is not None]

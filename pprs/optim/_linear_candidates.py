@@ -42,7 +42,7 @@ class LinearCandidates(Candidates):
         centre = {name: parameter.detach() for name, parameter in self.parameters.items()}
         for name, move in (self.by_name or {}).items():
             if name in centre:  # not frozen since
-                centre[name] = torch.add(centre[name], move, alpha=factor)
+                centre[name] = torch.add(centre[name], move.to(centre[name]), alpha=factor)
         return centre
 
     def accept(self, factor: float, before: Centre) -> None:

@@ -240,7 +240,6 @@ class PPRS(AGD):
         return any("searched_lr" in group for group in self.param_groups)
 
     def _search(self, closure: Closure, batch: Batch | None) -> Tensor:
-        self.check_ready()
         candidates = NesterovCandidates(self)
         candidates.parameters = check_model(self.model)
         search = Search(candidates, FACTORS)

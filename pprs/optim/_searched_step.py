@@ -152,6 +152,11 @@ class SearchedStep:
                 finite, or the loss is so at no candidate. After any error parameters, gradients and
                 the pending step are what they were.
         """
+        if isinstance(self.optimizer, AGD) and _has_hooks(self.optimizer):
+            raise RuntimeError(
+                "AGD has hooks of its step, which a searched step of it does not run: use hooks of "
+                "the parameters, register_post_accumulate_grad_hook"
+            )
         evaluator, steps = self._evaluator, self._evaluator.steps
         self._candidates.parameters = dict(evaluator.named_parameters())
         try:
@@ -247,6 +252,10 @@ class _Model:
 
     def total(self, values: Tensor) -> Tensor:
         return values
+
+
+def _has_hooks(optimizer: Optimizer) -> bool:
+    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
 
 
 def _check_optimizer(optimizer: object) -> None:

@@ -411,6 +411,16 @@ def test_a_layer_that_is_frozen_between_steps_stays_where_it_is():
     assert not torch.equal(model[2].weight, other)
 
 
+def test_a_model_that_changes_its_type_takes_the_pending_step_with_it():
+    for kind in ("agd", "rmsprop"):
+        model = small().double()
+        searched = pprs.SearchedStep(optimizer_of(kind, model), model, seed=0)
+        for dtype in (torch.float64, torch.float32, torch.float32):
+            model.to(dtype)
+            loss = searched.step(lambda m=model, d=dtype: F.cross_entropy(m(INPUTS.to(d)), LABELS))
+            assert loss.dtype == model[0].weight.dtype == dtype
+
+
 def test_hooks_run_once_per_step_and_may_clip():
     model, calls = small(), []
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -421,6 +431,10 @@ def test_hooks_run_once_per_step_and_may_clip():
     for _ in range(2):
         searched.step(loss_of(model))
     assert len(calls) == 2
+    agd = pprs.AGD(model.parameters(), lr=0.1)
+    agd.register_step_post_hook(lambda *_: None)
+    with pytest.raises(RuntimeError, match="AGD has hooks of its step"):
+        pprs.SearchedStep(agd, model).step(loss_of(model))
     assert norm([parameter.grad for parameter in model.parameters()]) <= 1.001e-3
 
 
