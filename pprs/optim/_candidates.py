@@ -152,7 +152,7 @@ class NesterovCandidates(Candidates):
 
 
 class Centres(Sequence[Centre]):
-    """The centres of candidates, made when they are asked for: one copy of the model at a time.
+    """The centres of candidates, made when they are asked for, of which it keeps the last one.
 
     Args:
         candidates: of a step.
@@ -161,6 +161,7 @@ class Centres(Sequence[Centre]):
 
     def __init__(self, candidates: Candidates, factors: Sequence[float]) -> None:
         self._candidates, self._factors = candidates, factors
+        self._last: tuple[int, Centre] | None = None
 
     def __len__(self) -> int:
         return len(self._factors)
@@ -173,4 +174,7 @@ class Centres(Sequence[Centre]):
     def __getitem__(self, number: int | slice) -> Centre | Sequence[Centre]:
         if isinstance(number, slice):
             return Centres(self._candidates, self._factors[number])
-        return self._candidates.centre(self._factors[number])
+        if self._last is None or self._last[0] != number:
+            self._last = None  # one at a time
+            self._last = number, self._candidates.centre(self._factors[number])
+        return self._last[1]

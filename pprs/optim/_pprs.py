@@ -30,8 +30,8 @@ from pprs.smoothing import (
     check_unused,
     default,
     fresh_seed,
+    is_default,
     is_first,
-    or_default,
     warn_of_zeros,
 )
 
@@ -55,7 +55,7 @@ class PPRS(AGD):
             number; a function of the step, for annealing; or a dictionary from names of modules or
             parameters to these, and then each of its entries is a param group. The value stands in
             `param_groups[i]["sigma"]` and, unless it is a function, may be changed between steps.
-        samples: number $K \ge 1$ of perturbations per step; 12 where the step is searched.
+        samples: number $K \ge 1$ of perturbations per step; where it is searched, 12 in pairs.
         noise: `"shared"` by the whole batch, as in the source, or `"example"`, see
             `pprs.smooth`.
         antithetic: draw perturbations in pairs X, -X.
@@ -103,8 +103,9 @@ class PPRS(AGD):
                 f"PPRS takes the model itself, since it perturbs parameters by their names: "
                 f"PPRS(model, lr=...), got {type(model).__name__} instead"
             )
-        if lr == "search":
-            samples = or_default(samples, SEARCHED_SAMPLES)
+        if lr == "search" and is_default(samples):
+            samples = default(SEARCHED_SAMPLES)
+            antithetic = default(True) if is_default(antithetic) else antithetic
         perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
         check_unused(unused)

@@ -18,9 +18,9 @@ from pprs.smoothing import NotFinite
 FACTORS = (0.7, 1.0, 1.4)
 """By what a step multiplies the step size of the one before."""
 SEARCHED_SAMPLES = 12
-"""As `DEFAULT_SAMPLES`, for three candidates."""
+"""So many, in pairs, divide among three candidates."""
 
-FIRST_MOVE = 1e-3  # of the norm of the parameters
+FIRST_MOVE = 3e-3  # of the norm of the parameters
 _TRIES, _SMALLER = 4, 0.1
 
 Evaluate: TypeAlias = Callable[[Sequence[Centre]], Tensor]

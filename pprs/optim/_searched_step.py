@@ -81,10 +81,10 @@ class SearchedStep:
     Args:
         optimizer: any whose steps are proportional to `lr`: SGD, Adam, AdamW, RMSprop, ... or
             `AGD`. This is checked in the first step. Its own `lr` does not matter, only the ratios
-            between param groups: the first step moves the parameters by 0.001 of their norm.
+            between param groups: the first step moves the parameters by 0.003 of their norm.
         model: whose parameters it moves; or a `Pipeline`, which says what is averaged itself.
-        perturbation: what is averaged; or sigma. By default 12 perturbations of 0.01 of each
-            filter's norm.
+        perturbation: what is averaged; or sigma. By default 12 perturbations, in pairs X, -X,
+            of 0.01 of each filter's norm.
         factors: of the step size, that are tried; they divide the number of perturbations.
         seed: makes the run repeatable; `None` draws one from the operating system.
         unused: whether closures may leave parameters unused, see `pprs.smooth`.
@@ -224,9 +224,9 @@ class _Model:
     ) -> None:
         check_unused(unused)
         if perturbation is None:
-            perturbation = Perturbation.filter(DEFAULT_SIGMA, SEARCHED_SAMPLES)
+            perturbation = Perturbation.filter(DEFAULT_SIGMA, SEARCHED_SAMPLES, antithetic=True)
         elif not isinstance(perturbation, Perturbation):
-            perturbation = Perturbation(perturbation, SEARCHED_SAMPLES)
+            perturbation = Perturbation(perturbation, SEARCHED_SAMPLES, antithetic=True)
         self.perturbation = perturbation
         self.steps = 0
         self.seed = fresh_seed() if seed is None else seed

@@ -33,7 +33,7 @@ from pprs.smoothing._perturbation import (
     Schedule,
     Sigma,
     default,
-    or_default,
+    is_default,
 )
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._sharing import Samples
@@ -82,12 +82,12 @@ __all__ = [
     "has_run",
     "holding",
     "hooks_held",
+    "is_default",
     "is_first",
     "leaves",
     "losses_at",
     "nodes",
     "not_a_view",
-    "or_default",
     "places",
     "repeat",
     "rule",

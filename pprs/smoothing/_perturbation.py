@@ -34,9 +34,9 @@ def default(value: T) -> T:
     return cast(T, _Default(value))
 
 
-def or_default(value: T, other: T) -> T:
-    """An argument, with another default if it was not given."""
-    return default(other) if isinstance(value, _Default) else value
+def is_default(value: object) -> bool:
+    """Whether an argument was not given."""
+    return isinstance(value, _Default)
 
 
 class _Default:

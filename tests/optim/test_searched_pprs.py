@@ -48,9 +48,14 @@ def test_it_takes_the_searched_steps_of_agd(momentum):
     assert same(model, other)
 
 
-def test_it_takes_twelve_samples_where_nothing_is_said_and_others_if_they_divide():
-    assert pprs_of(net()).param_groups[0]["samples"] == 12
-    assert pprs_of(net(), samples=6).param_groups[0]["samples"] == 6
+def test_it_takes_twelve_samples_in_pairs_where_nothing_is_said_and_others_if_they_divide():
+    def settings(**options):
+        group = pprs_of(net(), **options).param_groups[0]
+        return group["samples"], group["antithetic"]
+
+    assert settings() == (12, True)
+    assert settings(antithetic=False) == (12, False)
+    assert settings(samples=9) == (9, False)
     with pytest.raises(ValueError, match="samples must be a multiple of 3: got 8"):
         pprs_of(net(), samples=8)
     with pytest.raises(ValueError, match="lr is the step size.*'seek'"):

@@ -114,7 +114,7 @@ class Literal:
         moves = [p - q for p, q in zip(values(self.model), chosen, strict=True)]
         fill(self.model, chosen)
         if not self.moves:
-            relative = 1e-3 * norm(chosen) / norm(moves)
+            relative = 3e-3 * norm(chosen) / norm(moves)
             moves = [relative * move for move in moves]
             for group in self.optimizer.param_groups:
                 group["lr"] *= relative
@@ -350,8 +350,8 @@ def test_a_step_that_leads_out_of_range_is_shortened():
     )
     searched.step(lambda: -model.weight.sum())
     lr = searched.lr
-    # Beyond 1.0005 the logarithm does not exist, and the pending move is 0.001.
-    loss = searched.step(lambda: -(1.0005 - model.weight).log().sum())
+    # Beyond 1.0015 the logarithm does not exist, and the pending move is 0.003.
+    loss = searched.step(lambda: -(1.0015 - model.weight).log().sum())
     assert loss.isfinite()
     assert searched.lr == pytest.approx(lr * 0.07)
 
@@ -368,7 +368,7 @@ def test_where_losses_are_equal_the_step_size_stays():
 def test_candidates_meet_the_same_dropout_and_leave_the_generator_as_one_pass_does():
     model = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 3))
     searched = pprs.SearchedStep(torch.optim.SGD(model.parameters()), model, seed=0)
-    perturbation, after = pprs.Perturbation.filter(0.01, 4), []
+    perturbation, after = pprs.Perturbation.filter(0.01, 4, antithetic=True), []
     here = {name: parameter.detach() for name, parameter in model.named_parameters()}
     torch.manual_seed(1)
     losses = searched._evaluator.step(loss_of(model), centres=[here] * 3)
