@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import pprs
+from pprs.smoothing import force_way
 
 X = torch.randint(0, 7, (5, 6), generator=torch.Generator().manual_seed(1))
 Y = torch.randint(0, 7, (5, 6), generator=torch.Generator().manual_seed(2))
@@ -127,14 +128,21 @@ def norm(tensors):
 
 
 @pytest.mark.parametrize(
-    ("kind", "perturbation", "closure_of"),
+    ("way", "kind", "perturbation", "closure_of"),
     [
-        ("sgd", pprs.Perturbation(0.05, 6), token_loss),
-        ("adamw", pprs.Perturbation(0.05, 6), usual),
-        ("adamw", pprs.Perturbation.filter(0.05, 12, "example", antithetic=True), token_loss),
+        ("implicit", "sgd", pprs.Perturbation(0.05, 6), token_loss),
+        ("materialised", "adamw", pprs.Perturbation(0.05, 6), usual),
+        (
+            "implicit",
+            "adamw",
+            pprs.Perturbation.filter(0.05, 12, "example", antithetic=True),
+            token_loss,
+        ),
     ],
 )
-def test_a_step_is_the_best_of_its_candidates_each_taken_by_itself(kind, perturbation, closure_of):
+def test_a_step_is_the_best_of_its_candidates_each_taken_by_itself(
+    way, kind, perturbation, closure_of
+):
     model, other = tied(), tied()
 
     def optimizer_of(model):
@@ -149,8 +157,9 @@ def test_a_step_is_the_best_of_its_candidates_each_taken_by_itself(kind, perturb
         other, optimizer_of(other), perturbation, (1.0, 0.7, 1.4), 4, token_loss(other)
     )
     for _ in range(5):
-        loss = searched.step(closure_of(model), (X, Y))
-        expected, gradients = literal.step()
+        with force_way(way):
+            loss = searched.step(closure_of(model), (X, Y))
+            expected, gradients = literal.step()
         torch.testing.assert_close(loss.item(), expected, rtol=1e-10, atol=0)
         for parameter, p, gradient in zip(
             model.parameters(), other.parameters(), gradients, strict=True
@@ -438,15 +447,41 @@ def test_hooks_run_once_per_step_and_may_clip():
     assert norm([parameter.grad for parameter in model.parameters()]) <= 1.001e-3
 
 
-def test_a_start_without_a_gradient_or_without_parameters_does_not_end_the_search():
+def test_a_start_without_a_gradient_is_not_the_first_step():
+    model, other = small(), small()
+    late, early = (
+        pprs.SearchedStep(torch.optim.SGD(m.parameters()), m, perturbation=0.0)
+        for m in (model, other)
+    )
+    late.step(lambda: 0 * loss_of(model)())
+    for one, of in ((late, model), (early, other)):
+        for _ in range(3):
+            one.step(loss_of(of))
+    assert late.lr == early.lr != 1e-3
+    assert same(model.parameters(), other.parameters())
+
+
+def test_parameters_that_are_all_zero_start_with_the_optimizers_own_step_size():
     model = nn.Linear(4, 3)
     with torch.no_grad():
         model.weight.zero_()
         model.bias.zero_()
     adam = torch.optim.Adam(model.parameters(), lr=0.01)
     searched = pprs.SearchedStep(adam, model, perturbation=0.01, seed=0)
-    searched.step(lambda: 0 * loss_of(model)())
-    assert searched.lr == 0.01
     losses = [searched.step(loss_of(model)).item() for _ in range(5)]
     assert losses[1] < losses[0]
     assert searched.lr == pytest.approx(0.01 * 1.4**4)
+
+
+def test_a_pass_without_a_finite_loss_leaves_everything_as_it_was():
+    model = small()
+    searched = pprs.SearchedStep(torch.optim.SGD(model.parameters()), model)
+    searched.step(loss_of(model))
+    before, gradients = values(model), [parameter.grad for parameter in model.parameters()]
+    moved = {name: p.detach() + 1 for name, p in model.named_parameters()}
+    for closure in (loss_of(model), lambda: float(loss_of(model)()) * loss_of(model)()):
+        losses = searched._evaluator.step(lambda c=closure: c() / 0, centres=[moved] * 3)
+        assert not losses.isfinite().any()
+        assert same(model.parameters(), before)
+        assert all(p.grad is g for p, g in zip(model.parameters(), gradients, strict=True))
+    assert searched._evaluator.steps == 1
