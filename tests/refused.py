@@ -232,6 +232,15 @@ def cycled():
     optimizer.step()
 
 
+def searched(optimizer=torch.optim.SGD, loss=torch.sum, **options):
+    """Two steps whose size is searched, between which something sets it."""
+    model = Net()
+    search = pprs.SearchedStep(optimizer(model.parameters()), model, **options)
+    search.step(lambda: loss(model(X)))
+    search.optimizer.param_groups[0]["lr"] *= 0.5
+    search.step(lambda: loss(model(X)))
+
+
 def frozen_mode():
     model = Net(lambda net, x: net.b(net.a(x)) * (2 if net.training else torch.sigmoid(x)))
     piped(model, example=(X,)).eval()

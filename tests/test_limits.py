@@ -38,6 +38,7 @@ from refused import (
     replaced_after_use,
     scaled,
     scripted,
+    searched,
     set_buffer,
     sharing_memory,
     smoothed,
@@ -92,6 +93,10 @@ CASES = {
     "as OneCycleLR and CyclicLR do": cycled,
     "PPRS does not go with a GradScaler": scaled,
     "does not take sparse gradients": sparse,
+    "lr is searched, but was set from": searched,
+    "cannot be searched, since": lambda: searched(torch.optim.Rprop),
+    "samples must be a multiple of": lambda: searched(perturbation=pprs.Perturbation(0.1, 8)),
+    "is not finite, though the loss is": lambda: searched(loss=lambda x: (0 * x).sqrt().sum()),
     "but share their memory": lambda: smoothed(lambda net: net(X).sum(), one_in_two()),
     "is not one of the model's": lambda: pprs.PPRS(Net(), 0.1, sigma=0.1).add_param_group(
         {"params": [*Net().parameters()]}

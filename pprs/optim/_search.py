@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -79,6 +79,7 @@ class Search:
         kept.forget_gradients()
         try:
             loss, factor = self._best(evaluate)
+            _check_dense(candidates.parameters)
             first = not candidates.pending
             candidates.accept(factor, kept.values)
             self._check_gradient(total)
@@ -158,6 +159,15 @@ class _Kept:
             group.update(before)
         optimizer.state.clear()
         optimizer.state.update(self._state)
+
+
+def _check_dense(parameters: Mapping[str, Tensor]) -> None:
+    for name, parameter in parameters.items():
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            raise RuntimeError(
+                f"parameter {name!r} has a sparse gradient, but a searched step does not take "
+                f"sparse gradients: build the embedding with sparse=False"
+            )
 
 
 def _square(tensors: Iterable[Tensor]) -> float:

@@ -304,6 +304,13 @@ def test_what_is_wrong_with_an_argument_is_said():
         searched.step(loss_of(model))
 
 
+def test_sparse_gradients_are_refused():
+    model = nn.Embedding(5, 3, sparse=True)
+    searched = pprs.SearchedStep(torch.optim.SGD(model.parameters()), model)
+    with pytest.raises(RuntimeError, match="parameter 'weight' has a sparse gradient"):
+        searched.step(lambda: model(LABELS).square().sum())
+
+
 def test_a_step_size_that_something_else_sets_is_refused():
     model = small()
     adam = torch.optim.Adam(model.parameters())
