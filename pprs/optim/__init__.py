@@ -5,11 +5,13 @@ from pprs.optim._constants import Constants, estimate_constants
 from pprs.optim._minimize import minimize
 from pprs.optim._minimum import Minima, Minimum, Step
 from pprs.optim._pprs import PPRS
+from pprs.optim._search import FACTORS
 from pprs.optim._searched_step import Evaluator, SearchedStep
 from pprs.optim._smoothed_gradient import Centre, best
 
 __all__ = [
     "AGD",
+    "FACTORS",
     "PPRS",
     "Centre",
     "Constants",

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pprs.pipeline.candidates import Candidates
 from pprs.pipeline.communication import gathered
 from pprs.pipeline.draws import generators_kept
 from pprs.pipeline.forward_pass import forward_pass
@@ -104,6 +105,7 @@ class Engine:
         y: Tensor,
         agreed: object,
         recorder: Recorder | None = None,
+        candidates: Candidates | None = None,
     ) -> Tensor | None:
         """Leave the mean gradient of this copy's microbatches in `.grad`; a collective call.
 
@@ -114,6 +116,7 @@ class Engine:
             y: the targets.
             agreed: a key of what runs, with what kinds of tensors; the same on all ranks.
             recorder: of what is done when.
+            candidates: that the microbatches run at, and leave their gradients to, instead.
 
         Returns:
             The losses of this copy's microbatches, on the last stage.
@@ -129,7 +132,8 @@ class Engine:
             return divided.laid_out(batch.to(self.device), number, self.replica)
 
         batches = tuple(map(laid_out, inputs)) if 0 in self.local else ()
-        microbatches = torch.arange(self.replica * own, (self.replica + 1) * own, device="cpu")
+        keys, shares = divided.numbers(number, self.replica)
+        microbatches = torch.tensor(keys, device="cpu")
         torch.clear_autocast_cache()  # the parameters are other ones than when it was filled
         key = agreed, number, recorder is None
         try:
@@ -138,7 +142,10 @@ class Engine:
                 order = divided.order(number, len(inputs[0]))
                 self._ready[key] = self._set_up(order, own, seen, recorder)
             self._turn_to(key)
-            with generators_kept(self._drawn_from(), self.device), _without_torchs_table():
+            tried = (
+                candidates.tried(self._ready[key].stages, shares) if candidates else nullcontext()
+            )
+            with generators_kept(self._drawn_from(), self.device), _without_torchs_table(), tried:
                 if last:
                     result = self._ready[key].result
                     self._look_at_labels(divided, number, y.to(self.device), result)

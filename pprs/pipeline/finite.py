@@ -6,31 +6,33 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs.pipeline.labels import IGNORED, are_labels
+from pprs.pipeline.microbatches import Microbatches
 
 
 class NotFiniteError(RuntimeError):
     """A loss is infinite or NaN; the message says in which step and microbatch."""
 
 
-def check_finite(losses: Tensor, y: Tensor, first: int, step: int, parts: int | None) -> None:
+def check_finite(losses: Tensor, y: Tensor, divided: Microbatches, replica: int, step: int) -> None:
     """Raise `NotFiniteError` if the loss of a microbatch is infinite or NaN.
 
     Args:
-        losses: of consecutive microbatches.
+        losses: of a copy's microbatches.
         y: the targets of the whole batch.
-        first: the number of the first of these microbatches.
+        divided: how the work is.
+        replica: which copy.
         step: for the error.
-        parts: into how many the targets are divided, if they are.
     """
     if losses.isfinite().all():
         return
-    bad = int(losses.isfinite().logical_not().nonzero()[0])
+    bad = replica * len(losses) + int(losses.isfinite().logical_not().nonzero()[0])
     why = "a smaller lr or sigma may help"
-    if parts is not None:
-        part = y.reshape(parts, -1, *y.shape[1:])[first + bad]
+    if divided.split == "examples":
+        parts = divided.mesh.replicas * len(losses)
+        part = y.reshape(parts, -1, *y.shape[1:])[bad]
         if are_labels(part) and (part == IGNORED).all():
             why = f"none of its labels counts, they are all {IGNORED}"
     raise NotFiniteError(
-        f"step {step}: the loss of microbatch {first + bad} is {losses[bad].item()}, on the last "
-        f"stage (rank {dist.get_rank()}); {why}"
+        f"step {step}: the loss of microbatch {bad} is {losses[bad % len(losses)].item()}, on the "
+        f"last stage (rank {dist.get_rank()}); {why}"
     )

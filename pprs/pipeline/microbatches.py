@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor
@@ -33,6 +33,7 @@ class Microbatches:
         mesh: the processes.
         each: stages of a process.
         number: the number M asked for, or `None` for the smallest that gives every stage one.
+        candidates: centres that the microbatches are shared among evenly.
 
     Raises:
         ValueError: if the numbers do not fit each other.
@@ -44,10 +45,16 @@ class Microbatches:
     mesh: Mesh
     each: int
     number: int | None = None
+    candidates: int = 1
 
     def __post_init__(self) -> None:
         if self.split not in get_args(Split):
             raise ValueError(f"split must be one of {get_args(Split)}, got {self.split!r}")
+        if self.split == "examples" and self.candidates > 1:
+            raise ValueError(
+                f"the {self.candidates} centres of a step share its perturbations, but "
+                f'split="examples" divides the examples: take split="perturbations"'
+            )
         stages_each(self.schedule, self.each)
         if self.number is not None and (not isinstance(self.number, int) or self.number < 1):
             raise ValueError(f"microbatches must be at least 1, got {self.number!r}")
@@ -55,6 +62,18 @@ class Microbatches:
             self.chosen(batch=1)
         elif self.number is not None:
             check_schedule(self.schedule, self.mesh, self.each, self.number)
+
+    def shared_by(self, candidates: int, measured: bool) -> Microbatches:
+        """The same for so many centres.
+
+        Args:
+            candidates: how many.
+            measured: whether the number was, which may be another one now.
+
+        Raises:
+            ValueError: if they cannot share the microbatches evenly.
+        """
+        return replace(self, candidates=candidates, number=None if measured else self.number)
 
     def chosen(self, batch: int) -> int:
         """The number of microbatches for a batch of this many examples.
@@ -68,7 +87,8 @@ class Microbatches:
         wanted = self.number
         if wanted is None:
             stages = self.mesh.ranks * self.each
-            wanted = default_microbatches(self._pieces(batch), stages, self.mesh.replicas)
+            pieces, copies = self._pieces(batch), self.mesh.replicas
+            wanted = default_microbatches(pieces, stages, copies, self.candidates)
         if self.split == "examples":
             some = [m for m in self.possible(batch) if m <= wanted]
             wanted = some[-1] if some else default_microbatches(batch, wanted)
@@ -77,7 +97,8 @@ class Microbatches:
 
     def possible(self, batch: int) -> list[int]:
         """All numbers of microbatches that fit a batch of this many examples."""
-        return fitting(self.schedule, self.mesh, self.each, self._pieces(batch))
+        some = fitting(self.schedule, self.mesh, self.each, self._pieces(batch))
+        return [number for number in some if number % self.candidates == 0]
 
     def order(self, number: int, batch: int) -> Schedule:
         """The schedule of this many microbatches.
@@ -90,7 +111,18 @@ class Microbatches:
         order = check_schedule(self.schedule, self.mesh, self.each, number, **things)
         if divided:
             check_pairs(self.perturbation, number)
+        if self.candidates > 1:
+            self._check_shared(number)
         return order
+
+    def numbers(self, number: int, replica: int) -> tuple[list[int], list[int]]:
+        """Of each microbatch of a copy, the number that keys its noise, and its candidate.
+
+        Every candidate has the same noise.
+        """
+        own, each = number // self.mesh.replicas, number // self.candidates
+        mine = range(replica * own, (replica + 1) * own)
+        return [i % each for i in mine], [i // each for i in mine]
 
     def slots(self, number: int) -> int:
         r"""The length of a step, in passes of one stage and microbatch.
@@ -114,6 +146,16 @@ class Microbatches:
         if self.perturbation.noise == "example":
             return 1
         return batch // number if self.split == "examples" else batch
+
+    def _check_shared(self, number: int) -> None:
+        if number % self.candidates:
+            possible = ", ".join(map(str, self.possible(1)))
+            fit = f"{possible} would fit" if possible else "none fits: change samples"
+            raise ValueError(
+                f"{self.candidates} centres share the microbatches of a step evenly, so "
+                f"microbatches must be a multiple of {self.candidates}: got {number}; of the "
+                f"divisors of samples={self.perturbation.samples}, {fit}"
+            )
 
     def _pieces(self, batch: int) -> int:
         return self.perturbation.pieces if self.split == "perturbations" else batch

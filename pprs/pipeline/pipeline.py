@@ -9,13 +9,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pprs.optim import Centre
 from pprs.pipeline import arguments
-from pprs.pipeline.clipping import clip
+from pprs.pipeline.candidates import Candidates
+from pprs.pipeline.clipping import clip, total
 from pprs.pipeline.communication import broadcast
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.finite import check_finite
 from pprs.pipeline.forward_pass import forward_pass
-from pprs.pipeline.launcher import check_same, report_progress
+from pprs.pipeline.launcher import report_progress
 from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.modes import Modes
@@ -23,7 +25,7 @@ from pprs.pipeline.partitioner import Balance, Memory, chain, cut_chain, full_na
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
 from pprs.pipeline.selfcheck import Replicas, SelfCheck
 from pprs.pipeline.stage import stages_of
-from pprs.pipeline.step_agreement import agreed_inputs, agreed_step
+from pprs.pipeline.step_agreement import Lockstep, agreed_inputs, agreed_step, check_alike
 from pprs.pipeline.trace import Recorder, Timeline, gather
 from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, StepGradients, default
 
@@ -48,8 +50,7 @@ class Pipeline:
             number, a function of the step, or a dictionary from names to these, as for
             `pprs.smooth`.
         samples: number K of perturbations per step.
-        noise: `"shared"` by the whole batch, or `"example"`, which is right for losses that
-            are means over examples.
+        noise: `"shared"` by the whole batch, or `"example"`, for losses that are a mean over them.
         antithetic: draw perturbations in pairs X, -X; a microbatch holds whole pairs.
         scale: `"filter"` multiplies sigma by the norm of each filter.
         split: what the microbatches divide. `"perturbations"`: each carries some of the K, of the
@@ -71,16 +72,14 @@ class Pipeline:
         balance: what is minimised: `"parameters"`, the largest number of parameters of a stage;
             `"time"`, the longest time of a stage, forward and backward, which the first
             process measures on the example.
-        cut: the layers with which the second and every later stage begins, by name or number,
-            instead.
+        cut: the layers, by name or number, with which the second and later stages begin, instead.
         memory: what a stage may keep in memory, with `balance="time"`.
         recompute: keep only the inputs of a stage for the backward pass and run it again then:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
         check: compare outputs and gradients with those of `network` before the first step, on a
             few examples, and refuse to train if they differ; costs a few passes of these.
-        record: the number of steps, the last ones, whose `timeline` is kept; 0 records
-            nothing, and costs nothing.
+        record: the number of last steps whose `timeline` is kept; 0 costs nothing.
         device: where this process computes.
         group: the processes; all by default.
 
@@ -127,43 +126,30 @@ class Pipeline:
         world = dist.get_world_size(group)
         if seed is None and world > 1 and any(perturbation.sigmas(names, 0).values()):
             raise ValueError(f"{world} processes must draw the noise of one seed: pass seed=")
-        self._tune = microbatches == "auto"  # decided in the first step
+        self.perturbation = perturbation
+        self._tune = self._auto = microbatches == "auto"  # decided in the first step
         number = None if microbatches == "auto" else microbatches
         self._divided = Microbatches(perturbation, split, schedule, self.mesh, each, number)
         self._number: int | None = None  # in the last step
         placement = SCHEDULES[schedule]
-        if recompute:
-            check_recompute(schedule)
-        check_same(
-            {
-                "schedule": (schedule, each, replicas),
-                "microbatches": (split, microbatches),
-                "samples": perturbation.samples,
-                "sigma": perturbation.sigmas(names, 0),
-                "noise": (perturbation.noise, perturbation.antithetic, perturbation.scale),
-                "seed": seed,
-                "recompute": recompute,
-                "cut": (balance, cut, memory),
-                "the network's initial parameters (seed them alike)": arguments.fingerprint(whole),
-            },
-            group,
+        check_recompute(schedule, recompute)
+        how: dict[str, Any] = {"balance": balance, "cut": cut, "memory": memory}
+        check_alike(
+            *(perturbation, names, whole, group),
+            schedule=(schedule, each, replicas),
+            microbatches=(split, microbatches),
+            seed=seed,
+            recompute=recompute,
+            cut=how,
         )
         self.device = arguments.checked_device(device)
         self._finite, self._schedule = finite, schedule
-        self._everyone, self._failed = group, False
+        self._everyone, self._lockstep = group, Lockstep(group)
         self._group, self._across = self.mesh.groups(group)
         self.replica, rank = divmod(dist.get_rank(group), self.mesh.ranks)
-        pieces = cut_chain(
-            whole,
-            self.stages,
-            example=example,
-            balance=balance,
-            cut=cut,
-            memory=memory,
-            group=group,
-        )
-        own = placement.stages_of(rank, self.mesh.ranks, each)
-        local = stages_of(whole, pieces, own, perturbation, names, seed, recompute=recompute)
+        pieces = cut_chain(whole, self.stages, example=example, group=group, **how)
+        numbers = placement.stages_of(rank, self.mesh.ranks, each)
+        local = stages_of(whole, pieces, numbers, perturbation, names, seed, recompute=recompute)
         self.local = {number: stage.to(self.device) for number, stage in local.items()}
         self._modes = Modes(self.local.values(), whole)
         self.owners = placement.owners(self.mesh.ranks, each)
@@ -171,12 +157,7 @@ class Pipeline:
             Recorder(group=self._group, device=self.device, steps=record) if record else None
         )
         self._engine = Engine(
-            stages=self.stages,
-            local=self.local,
-            owners=self.owners,
-            loss=loss,
-            perturbation=perturbation,
-            replica=self.replica,
+            *(self.stages, self.local, self.owners, loss, perturbation, self.replica),
             device=self.device,
             group=self._group,
             everyone=group,
@@ -213,9 +194,9 @@ class Pipeline:
     @property
     def microbatches(self) -> int | None:
         """The number of microbatches of a step; `None` before a first step that measures it."""
-        if self._tune or self._divided.split == "examples":
-            return self._number
-        return self._divided.chosen(batch=1)
+        if self._number is None and not self._tune and self._divided.split == "perturbations":
+            return self._divided.chosen(batch=1)
+        return self._number
 
     def train(self, mode: bool = True) -> None:
         """Put this process's stages into training mode, all but what a user kept out of it."""
@@ -225,12 +206,18 @@ class Pipeline:
         """Put this process's stages into evaluation mode."""
         self.train(False)
 
-    def step(self, x: Tensor | Tensors, y: Tensor, *, accumulate: bool = False) -> Tensor | None:
+    def step(
+        self,
+        x: Tensor | Tensors,
+        y: Tensor,
+        *,
+        accumulate: bool = False,
+        centres: Sequence[Centre] | None = None,
+    ) -> Tensor | None:
         r"""Run K perturbations of a batch forward and backward; draw fresh noise each time.
 
         Leaves $G_t = \frac1K \sum_k \nabla f(\theta + \sigma X_k)$ in the `.grad` of this
-        process's parameters, replacing what was there. A collective call: all processes must make
-        it.
+        process's parameters, replacing what was there. A collective call of all processes.
 
         Args:
             x: the inputs, shape `(m, ...)`, or a tuple of them if the network takes several. The
@@ -241,9 +228,14 @@ class Pipeline:
                 may pass `None`: then they are not compared.
             accumulate: add to what is in `.grad` instead, with fresh noise. Divide the sum, or
                 the step size, by the number of batches.
+            centres: J candidates for this process's parameters, by the names of
+                `named_parameters`, that share the perturbations and microbatches evenly, with the
+                same noise. Parameters and `.grad` get those of the smallest finite loss, or stay
+                as they are, and the step does not count. Each needs memory for both.
 
         Returns:
             The mean of the K losses, a scalar without graph, on the last stage; `None` elsewhere.
+            Of centres the mean losses, shape `(J,)`, on all ranks.
 
         Raises:
             NotFiniteError: on the last stage, if a loss is not finite, unless `finite=False`.
@@ -255,33 +247,32 @@ class Pipeline:
         inputs = x if isinstance(x, tuple) else (x,)
         arguments.check_batch(inputs, y, last=self.is_last)
         report_progress(list(self.local), self.steps)
-        if self._failed:
-            raise RuntimeError(
-                "a step has failed on this rank, and what the others sent since is lost: start "
-                "all ranks again"
-            )
+        self._lockstep.check()
         read = (inputs, y) if self.is_first or self.is_last else ((), None)
-        agreed = agreed_step(inputs, read, self.local, self.device, self._everyone)
-        parameters = list(self.named_parameters().values())
-        gradients = StepGradients(parameters, accumulate=accumulate)
-        try:
-            with gradients.alone():
-                losses = self._losses(inputs, y, agreed)
-        except BaseException:
-            self._failed = dist.get_world_size(self._everyone) > 1
-            raise
-        loss = None if losses is None else losses.mean()
-        if losses is not None and self._finite:
-            assert self._number is not None
-            parts = self._number if self._divided.split == "examples" else None
-            check_finite(losses, y, self.replica * len(losses), self.steps, parts)
+        parameters = self.named_parameters()
+        candidates = Candidates.of(parameters, centres, accumulate)
+        number = 1 if candidates is None else len(candidates)
+        agreed = agreed_step(inputs, read, self.local, self.device, self._everyone, number)
+        if number != self._divided.candidates:
+            self._divided, self._tune = self._divided.shared_by(number, self._auto), self._auto
+        gradients = StepGradients(parameters.values(), accumulate=accumulate)
+        with gradients.alone(), self._lockstep.watched():
+            losses = self._losses(inputs, y, agreed, candidates)
+        if candidates is not None and not candidates.keep_best():
+            gradients.put_back()
+            return losses
+        loss = losses.mean() if losses is not None and candidates is None else None
+        if losses is not None and candidates is None and self._finite:
+            check_finite(losses, y, self._divided, self.replica, self.steps)
         self.steps += 1
-        self.mesh.average(parameters, loss, self._across)
+        self.mesh.average(list(parameters.values()), loss, self._across)
         gradients.close()
-        return loss
+        return loss if candidates is None else losses
 
-    def _losses(self, inputs: Tensors, y: Tensor, agreed: object) -> Tensor | None:
-        """Leave the gradient of this copy in `.grad`; the losses of its microbatches."""
+    def _losses(
+        self, inputs: Tensors, y: Tensor, agreed: object, candidates: Candidates | None
+    ) -> Tensor | None:
+        """Leave the gradient of this copy in `.grad`; its losses, or all candidates'."""
         inputs = tuple(x.detach() for x in inputs)  # the gradients are the parameters' only
         if self._tune:
             self._divided = self._engine.tuned(self._divided, inputs, y, agreed)
@@ -290,7 +281,9 @@ class Pipeline:
         if self._check is not None:
             self._check.compare(self._divided, self._number, inputs, y)
             self.checked, self._check = self._check.said, None
-        return self._engine.run(self._divided, self._number, inputs, y, agreed, self._recorder)
+        work = self._divided, self._number, inputs, y, agreed, self._recorder
+        losses = self._engine.run(*work, candidates)
+        return candidates.gather(losses, self.device, self._everyone) if candidates else losses
 
     def clip_grad_norm_(self, max_norm: float) -> float:
         """Scale the gradients of all stages down to a global norm; a collective call.
@@ -307,6 +300,10 @@ class Pipeline:
         gradients = [p.grad for p in self.named_parameters().values() if p.grad is not None]
         return clip(gradients, max_norm, self.device, self._group)
 
+    def total(self, values: Tensor) -> Tensor:
+        """The sums of values over the processes of this copy; a collective call."""
+        return total(values, self.device, self._group)
+
     def __call__(self, x: Tensor | Tensors) -> Any:
         """The outputs at the unperturbed parameters, on the last stage; a collective call.
 
@@ -317,12 +314,12 @@ class Pipeline:
         Raises:
             ValueError: on all ranks alike, if those two pass different inputs.
         """
-        stages = {number: stage.unperturbed for number, stage in self.local.items()}
         inputs = x if isinstance(x, tuple) else (x,)
         if self.is_first:
             arguments.check_inputs(inputs)
         read = inputs if self.is_first or self.is_last else ()
         agreed_inputs(read, self.local, self.device, self._group)
+        stages = {number: stage.unperturbed for number, stage in self.local.items()}
         with torch.no_grad():
             return forward_pass(stages, self.owners, inputs, self.device, self._group)
 
@@ -335,8 +332,6 @@ class Pipeline:
         Raises:
             RuntimeError: if nothing was to be recorded.
         """
-        if self._recorder is None:
-            raise RuntimeError("no timeline was recorded: build the Pipeline with record=20, say")
         return gather(self._recorder, self._schedule)
 
     def from_last(self, value: object) -> Any:

@@ -173,25 +173,26 @@ def ranks_for(name: str, stages: int) -> int:
     return stages // each
 
 
-def check_recompute(name: str) -> None:
-    """Raise `ValueError` for a schedule whose stages cannot be run again for their backward."""
-    if _named(name).splits:
+def check_recompute(name: str, recompute: bool) -> None:
+    """Raise `ValueError` for a schedule whose stages cannot be run again, where they should."""
+    if recompute and _named(name).splits:
         raise ValueError(
             f"schedule {name} computes the two halves of a backward apart, which recompute=True "
             f"cannot: use another schedule"
         )
 
 
-def default_microbatches(pieces: int, stages: int, replicas: int = 1) -> int:
+def default_microbatches(pieces: int, stages: int, replicas: int = 1, candidates: int = 1) -> int:
     """The smallest number that gives every stage of every copy a microbatch, if there is one.
 
     Args:
         pieces: into how many parts the perturbations can be divided; the number divides it.
         stages: of a copy.
         replicas: copies; the number is a multiple of it, where possible.
+        candidates: centres that share the microbatches; likewise.
     """
     divisors = _divisors(pieces)
-    shared = [m for m in divisors if m % replicas == 0] or divisors
+    shared = [m for m in divisors if m % math.lcm(replicas, candidates) == 0] or divisors
     return next((m for m in shared if m >= stages * replicas), shared[-1])
 
 

@@ -5,7 +5,7 @@ In a file of its own: importing torch's pipelines takes seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,13 @@ class SplitBackwardStage(PipelineStage):
 
     Torch's own parts leave out parameters that act on what needs no gradient (behind frozen
     layers, in the second of two towers), and are wrong for a parameter that is used twice.
+
+    Attributes:
+        turn_to: lets the parameters hold what a chunk runs at, before each of its passes; then
+            gradients are not scaled. `None` if all run at the same.
     """
+
+    turn_to: Callable[[int], None] | None = None
 
     def free_buffers(self) -> None:
         """Free the memory in which it receives, until `allocate_buffers`."""
@@ -41,10 +47,30 @@ class SplitBackwardStage(PipelineStage):
         for infos in (*self.args_recv_info.values(), *self.grad_recv_info.values()):
             yield from (i for i in infos if not i.is_root_arg and i.tensor_meta is not None)
 
-    def forward_one_chunk(self, *args: Any, **given: Any) -> Any:
+    def forward_one_chunk(self, fwd_chunk_id: int, *args: Any, **given: Any) -> Any:
         """As torch's."""
+        self._turn(fwd_chunk_id)
         with _without_torchs_words():
-            return super().forward_one_chunk(*args, **given)
+            return super().forward_one_chunk(fwd_chunk_id, *args, **given)
+
+    def backward_one_chunk(self, bwd_chunk_id: int, *args: Any, **given: Any) -> None:
+        """As torch's."""
+        self._turn(bwd_chunk_id)
+        super().backward_one_chunk(bwd_chunk_id, *args, **given)
+
+    def backward_weight_one_chunk(self, bwd_chunk_id: int, *args: Any, **given: Any) -> None:
+        """As torch's."""
+        self._turn(bwd_chunk_id)
+        super().backward_weight_one_chunk(bwd_chunk_id, *args, **given)
+
+    def scale_grads(self, grad_scale_factor: int) -> None:
+        """As torch's, but for candidates."""
+        if self.turn_to is None:
+            super().scale_grads(grad_scale_factor)
+
+    def _turn(self, chunk: int) -> None:
+        if self.turn_to is not None:
+            self.turn_to(chunk)
 
     def backward_maybe_with_nosync(
         self, backward_type: str, bwd_kwargs: dict[str, Any], last_backward: bool = False

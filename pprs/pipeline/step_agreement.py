@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pprs.pipeline.arguments import fingerprint
 from pprs.pipeline.launcher import check_same
 from pprs.pipeline.stage import PerturbedStage
+from pprs.smoothing import Perturbation
 
 _UNREAD = -1
 _LIMIT = 1 << 14  # numbers of a tensor that are looked at, spread over all of it
@@ -61,12 +64,64 @@ class StepAgreement:
         return tuple(tuple(row[:2]) for row in rows)
 
 
+@dataclass
+class Lockstep:
+    """Whether the ranks still take their steps together, which an error on one of them ends.
+
+    Args:
+        group: the ranks.
+    """
+
+    group: dist.ProcessGroup | None
+    _broken: bool = False
+
+    def check(self) -> None:
+        """Raise `RuntimeError` if they do not."""
+        if self._broken:
+            raise RuntimeError(
+                "a step has failed on this rank, and what the others sent since is lost: start "
+                "all ranks again"
+            )
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """A block of messages between several ranks, which lose each other if it fails."""
+        try:
+            yield
+        except BaseException:
+            self._broken = dist.get_world_size(self.group) > 1
+            raise
+
+
+def check_alike(
+    perturbation: Perturbation,
+    names: Iterable[str],
+    whole: nn.Module,
+    group: dist.ProcessGroup | None,
+    **settings: object,
+) -> None:
+    """Raise `ValueError` on all ranks if any builds another pipeline; a collective call.
+
+    Args:
+        perturbation: what is averaged.
+        names: of all trainable parameters of the network.
+        whole: the network's chain.
+        group: the ranks.
+        settings: the others.
+    """
+    noise = (perturbation.noise, perturbation.antithetic, perturbation.scale)
+    own = {"samples": perturbation.samples, "sigma": perturbation.sigmas(names, 0), "noise": noise}
+    weights = "the network's initial parameters (seed them alike)"
+    check_same({**settings, **own, weights: fingerprint(whole)}, group)
+
+
 def agreed_step(
     inputs: Sequence[Tensor],
     read: tuple[Sequence[Any], Any],
     stages: Mapping[int, PerturbedStage],
     device: torch.device,
     group: dist.ProcessGroup | None,
+    centres: int = 1,
 ) -> object:
     """A key of the kind of step that this is, the same on all ranks; a collective call.
 
@@ -76,6 +131,7 @@ def agreed_step(
         stages: of this rank, by number.
         device: where it computes.
         group: the ranks.
+        centres: how many share the step.
 
     Raises:
         ValueError: on all ranks alike, if they do not take the step alike.
@@ -85,6 +141,7 @@ def agreed_step(
         **_surroundings(device, stages),
         "gradients": torch.is_grad_enabled(),
         "the shapes of x": [tuple(x.shape) for x in inputs],
+        "the number of centres": centres,
     }
     kinds = tuple(kind for stage in stages.values() for kind in stage.kinds())
     call = StepAgreement(settings, hash((tuple(x.dtype for x in inputs), kinds)), *read)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pprs._renamed import renamed
+from pprs.smoothing._caches import fresh_caches
 from pprs.smoothing._checks import (
     NotFinite,
     Refusal,
@@ -77,6 +78,7 @@ __all__ = [
     "default",
     "derive_seed",
     "force_way",
+    "fresh_caches",
     "fresh_seed",
     "has_native_kernels",
     "has_run",

@@ -119,19 +119,22 @@ class Recorder:
         return events, clock.uncertainty + self._stopwatch.uncertainty
 
 
-def gather(recorder: Recorder, schedule: str) -> Timeline | None:
+def gather(recorder: Recorder | None, schedule: str) -> Timeline | None:
     """The timeline of all processes of a recorder's group; a collective call.
 
     Args:
-        recorder: of this process.
+        recorder: of this process, if there is one.
         schedule: its name, for the reader.
 
     Returns:
         The timeline, from 0 at its first event, on rank 0 of the group; `None` elsewhere.
 
     Raises:
+        RuntimeError: if nothing was to be recorded.
         ValueError: if nothing was recorded.
     """
+    if recorder is None:
+        raise RuntimeError("no timeline was recorded: build the Pipeline with record=20, say")
     first = dist.get_rank(recorder.group) == 0
     parts: list[Any] | None = [None] * dist.get_world_size(recorder.group) if first else None
     dist.gather_object(recorder.events(), parts, group=recorder.group, group_dst=0)
