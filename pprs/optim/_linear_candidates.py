@@ -61,7 +61,7 @@ class LinearCandidates(Candidates):
             TypeError: for an optimizer whose step needs a closure.
             ValueError: for one whose steps are not proportional to the step size.
         """
-        if not self._checked:
+        if not self._checked and self.parameters:
             self._check_proportional()
         self.by_name = self._step()
         self.rescale(1.0)

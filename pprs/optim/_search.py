@@ -53,10 +53,18 @@ class Search:
     Args:
         candidates: of the step that is to be taken.
         factors: of the step size, that are tried.
+        clip: the largest norm of the gradient by all parameters together.
+
+    Attributes:
+        norm: of the last gradient, before it was clipped.
     """
 
-    def __init__(self, candidates: Candidates, factors: Sequence[float]) -> None:
+    def __init__(
+        self, candidates: Candidates, factors: Sequence[float], clip: float | None = None
+    ) -> None:
         self.candidates = candidates
+        self.clip = clip
+        self.norm: float | None = None
         # Of equal losses the first counts, and the step size should stay.
         self.factors = sorted(factors, key=lambda factor: abs(math.log(factor)))
 
@@ -82,7 +90,7 @@ class Search:
             _check_dense(candidates.parameters)
             first = not candidates.pending
             candidates.accept(factor, kept.values)
-            self._check_gradient(total)
+            self._clip(total)
             candidates.prepare()
             if first:
                 self._begin(total)
@@ -107,17 +115,22 @@ class Search:
             f"a division, logarithm or overflow in the loss"
         )
 
-    def _check_gradient(self, total: Total) -> None:
+    def _clip(self, total: Total) -> None:
+        """Check that the gradient is finite, and shorten it where it is too long."""
         parameters = self.candidates.parameters.items()
         gradients = {name: p.grad for name, p in parameters if p.grad is not None}
         square = torch.tensor([_square(gradients.values())], dtype=torch.float64)
-        if not total(square).isfinite():
+        self.norm = total(square).sqrt().item()
+        if not math.isfinite(self.norm):
             bad = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
             where = f" of parameter {bad[0]!r}" if bad else ""
             raise NotFinite(
                 f"the gradient{where} is not finite, though the loss is: look for a square root "
                 f"at 0, a division or an overflow in the loss"
             )
+        if self.clip is not None and self.norm > self.clip:
+            for gradient in gradients.values():
+                gradient.mul_(self.clip / self.norm)
 
     def _begin(self, total: Total) -> None:
         """Give the first step a size relative to the parameters."""

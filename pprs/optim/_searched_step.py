@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from pprs._arguments import positive
 from pprs.optim._agd import AGD
 from pprs.optim._candidates import NesterovCandidates
 from pprs.optim._linear_candidates import LinearCandidates
@@ -86,6 +87,8 @@ class SearchedStep:
         perturbation: what is averaged; or sigma. By default 12 perturbations, in pairs X, -X,
             of 0.01 of each filter's norm.
         factors: of the step size, that are tried; they divide the number of perturbations.
+        clip: the largest norm of the gradient by all parameters together, above 0; longer ones
+            are shortened. By default none is.
         seed: makes the run repeatable; `None` draws one from the operating system.
         unused: whether closures may leave parameters unused, see `pprs.smooth`.
 
@@ -111,12 +114,14 @@ class SearchedStep:
         *,
         perturbation: Perturbation | Sigma | None = None,
         factors: Iterable[float] = FACTORS,
+        clip: float | None = None,
         seed: int | None = None,
         unused: Unused = "error",
     ) -> None:
         _check_optimizer(optimizer)
         self.optimizer = optimizer
         self.factors = checked_factors(factors)
+        positive(**({} if clip is None else {"clip": clip}))
         if isinstance(model, nn.Module):
             self._evaluator: Evaluator = _Model(model, perturbation, seed, unused)
         elif not hasattr(model, "named_parameters"):
@@ -128,7 +133,31 @@ class SearchedStep:
         self._evaluator.perturbation.among(len(self.factors))
         kind = NesterovCandidates if isinstance(optimizer, AGD) else LinearCandidates
         self._candidates = kind(optimizer)
-        self._search = Search(self._candidates, self.factors)
+        self._search = Search(self._candidates, self.factors, clip)
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """The norm of the last gradient by all parameters together, before it was clipped."""
+        return self._search.norm
+
+    @property
+    def moves(self) -> dict[str, Tensor] | None:
+        """By what the pending step moves each parameter, by name, for checkpoints; or `None`.
+
+        So for `AGD`, whose own state has the step.
+        """
+        found = self._candidates
+        return found.by_name if isinstance(found, LinearCandidates) else None
+
+    @moves.setter
+    def moves(self, moves: Mapping[str, Tensor] | None) -> None:
+        parameters = self._check_moves(moves)
+        if isinstance(self._candidates, LinearCandidates):
+            self._candidates.by_name = (
+                None
+                if moves is None
+                else {name: move.to(parameters[name], copy=True) for name, move in moves.items()}
+            )
 
     @property
     def lr(self) -> float:
@@ -140,7 +169,7 @@ class SearchedStep:
 
         Args:
             batch: the closure, and the batch that it is called with if it takes one, as for
-                `PPRS.step`; with a `Pipeline`, its inputs and targets.
+                `PPRS.step`; with a `Pipeline`, its inputs and targets, in a collective call.
 
         Returns:
             The smoothed loss of the candidate, a scalar without graph. `.grad` holds its gradient,
@@ -179,7 +208,7 @@ class SearchedStep:
         if isinstance(self._evaluator, _Model):
             state["seed"] = self._evaluator.seed
         if isinstance(self._candidates, LinearCandidates):
-            state["moves"] = self._candidates.by_name
+            state["moves"] = self.moves
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -194,22 +223,24 @@ class SearchedStep:
                 f"the state is not that of a SearchedStep, since it has no "
                 f"{', '.join(sorted(missing))}: load it into an object of the class that saved it"
             )
-        parameters = dict(self._evaluator.named_parameters())
         moves = state_dict.get("moves")
+        self._check_moves(moves)
+        self.optimizer.load_state_dict(copy.deepcopy(state_dict["optimizer"]))
+        self._evaluator.steps = state_dict["steps"]
+        if isinstance(self._evaluator, _Model):
+            self._evaluator.seed = state_dict["seed"]
+        self.moves = moves
+
+    def _check_moves(self, moves: Mapping[str, Tensor] | None) -> dict[str, nn.Parameter]:
+        """The parameters, if these are moves of them."""
+        parameters = dict(self._evaluator.named_parameters())
         for name, move in (moves or {}).items():
             if name not in parameters or parameters[name].shape != move.shape:
                 raise ValueError(
                     f"the state has a step of a parameter {name!r} of shape {tuple(move.shape)}, "
                     f"which the model has not: load it into the same model"
                 )
-        self.optimizer.load_state_dict(copy.deepcopy(state_dict["optimizer"]))
-        self._evaluator.steps = state_dict["steps"]
-        if isinstance(self._evaluator, _Model):
-            self._evaluator.seed = state_dict["seed"]
-        if isinstance(self._candidates, LinearCandidates):
-            self._candidates.by_name = moves and {
-                name: move.to(parameters[name], copy=True) for name, move in moves.items()
-            }
+        return parameters
 
 
 class _Model:

@@ -5,6 +5,7 @@ from pprs.pipeline.checkpoint.collectives import CheckpointError, check_plain
 from pprs.pipeline.checkpoint.directory import newest
 from pprs.pipeline.checkpoint.named_optimizer_state import (
     belongs_to,
+    kind_of,
     load_optimizer_state,
     optimizer_state,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "belongs_to",
     "check_fits",
     "check_plain",
+    "kind_of",
     "load_optimizer_state",
     "newest",
     "optimizer_state",

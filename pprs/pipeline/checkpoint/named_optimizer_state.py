@@ -9,22 +9,28 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
+from pprs.optim import SearchedStep
 from pprs.pipeline.checkpoint.collectives import check_plain
 
 _DTYPES = {"bool": torch.bool, "int": torch.int64, "float": torch.float64}
 # Says for each parameter in which group it was, and that its state was saved, be it empty.
 _GROUP = "param_group"
 _NAMES = ("params", "param_names")
+# What a searched step that is pending adds to a parameter.
+_MOVE = "searched_move"
 
 
 def optimizer_state(
-    optimizer: Optimizer, names: Mapping[str, nn.Parameter], prefix: str = "optimizer."
+    optimizer: Optimizer | SearchedStep,
+    names: Mapping[str, nn.Parameter],
+    prefix: str = "optimizer.",
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state by name, as `pprs.pipeline.Checkpoints.save` takes it.
 
     Args:
-        optimizer: any whose state is tensors and numbers by parameter, as most of torch's. On
-            several ranks it must have the same param groups on all, of which some may be empty.
+        optimizer: any whose state is tensors and numbers by parameter, as most of torch's, or a
+            searched step of one. On several ranks it must have the same param groups on all, of
+            which some may be empty.
         names: all its parameters, by their names in the whole network.
         prefix: of the tensors' names.
 
@@ -38,6 +44,11 @@ def optimizer_state(
             tensors nor JSON.
     """
     tensors: dict[str, Tensor] = {}
+    about: dict[str, Any] = {"type": kind_of(optimizer)}
+    if isinstance(optimizer, SearchedStep):
+        moves, optimizer = optimizer.moves, optimizer.optimizer
+        about["moves"] = moves is not None  # also where a rank has no parameters
+        tensors |= {f"{prefix}{name}.{_MOVE}": move for name, move in (moves or {}).items()}
     for i, parameter, name in _named(optimizer, names):
         tensors[f"{prefix}{name}.{_GROUP}"] = torch.tensor(i, device="cpu")
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -58,7 +69,14 @@ def optimizer_state(
         for group in optimizer.param_groups
     ]
     check_plain("param_groups", groups)
-    return tensors, {"type": type(optimizer).__name__, "groups": groups}
+    return tensors, about | {"groups": groups}
+
+
+def kind_of(optimizer: Optimizer | SearchedStep) -> str:
+    """What an optimizer's state is loaded into: the name of its class."""
+    if isinstance(optimizer, SearchedStep):
+        return f"SearchedStep of {kind_of(optimizer.optimizer)}"
+    return type(optimizer).__name__
 
 
 def belongs_to(names: Collection[str], prefix: str = "optimizer.") -> Callable[[str], bool]:
@@ -69,7 +87,7 @@ def belongs_to(names: Collection[str], prefix: str = "optimizer.") -> Callable[[
 
 
 def load_optimizer_state(
-    optimizer: Optimizer,
+    optimizer: Optimizer | SearchedStep,
     names: Mapping[str, nn.Parameter],
     tensors: Mapping[str, Tensor],
     numbers: Mapping[str, Any],
@@ -88,11 +106,14 @@ def load_optimizer_state(
         ValueError: for another type of optimizer, other groups, or a parameter without state; the
             optimizer is then as it was.
     """
-    _check(optimizer, names, tensors, numbers, prefix)
+    kind, searched = kind_of(optimizer), None
+    if isinstance(optimizer, SearchedStep):
+        searched, optimizer = optimizer, optimizer.optimizer
+    _check(optimizer, kind, names, tensors, numbers, prefix)
     for group, saved in zip(optimizer.param_groups, numbers["groups"], strict=True):
         for key, value in saved.items():
             group[key] = _like(group.get(key), value)
-    places = {}
+    places, moves = {}, {}
     for i, parameter, name in _named(optimizer, names):
         optimizer.state.pop(parameter, None)
         places[name] = parameter, optimizer.param_groups[i]
@@ -101,10 +122,15 @@ def load_optimizer_state(
         name, _, label = full.removeprefix(prefix).rpartition(".")
         if belongs(full) and label != _GROUP:
             parameter, group = places[name]
-            key, _, kind = label.partition(":")
+            key, _, number = label.partition(":")
+            if key == _MOVE:
+                moves[name] = _placed(key, value, parameter, group)
+                continue
             optimizer.state[parameter][key] = (
-                value.item() if kind else _placed(key, value, parameter, group)
+                value.item() if number else _placed(key, value, parameter, group)
             )
+    if searched is not None:
+        searched.moves = moves if numbers["moves"] else None
 
 
 def _named(
@@ -126,12 +152,13 @@ def _named(
 
 def _check(
     optimizer: Optimizer,
+    kind: str,
     names: Mapping[str, nn.Parameter],
     tensors: Mapping[str, Tensor],
     numbers: Mapping[str, Any],
     prefix: str,
 ) -> None:
-    kind, groups = type(optimizer).__name__, optimizer.param_groups
+    groups = optimizer.param_groups
     if (numbers["type"], len(numbers["groups"])) != (kind, len(groups)):
         raise ValueError(
             f"optimizer is {kind} with {len(groups)} param groups, but the state is that of "

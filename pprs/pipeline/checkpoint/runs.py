@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from pprs.optim import SearchedStep
 from pprs.pipeline.checkpoint.checkpoints import Checkpoints
 from pprs.pipeline.checkpoint.collectives import CheckpointError
 from pprs.pipeline.checkpoint.named_optimizer_state import (
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def save_run(
-    checkpoints: Checkpoints, pipeline: Pipeline, optimizer: Optimizer, **numbers: Any
+    checkpoints: Checkpoints,
+    pipeline: Pipeline,
+    optimizer: Optimizer | SearchedStep,
+    **numbers: Any,
 ) -> None:
     """Save what steps change, the optimizer's state and the number of steps; a collective call.
 
@@ -32,7 +36,7 @@ def save_run(
     Args:
         checkpoints: where to.
         pipeline: whose steps count.
-        optimizer: over `pipeline.named_parameters()`.
+        optimizer: over `pipeline.named_parameters()`, or a searched step of one.
         numbers: what else to keep, of types that JSON knows; the same in all processes.
     """
     tensors, scalars = optimizer_state(optimizer, _parameters(pipeline))
@@ -43,7 +47,10 @@ def save_run(
 
 
 def resume_run(
-    checkpoints: Checkpoints, pipeline: Pipeline, optimizer: Optimizer, path: Path | None = None
+    checkpoints: Checkpoints,
+    pipeline: Pipeline,
+    optimizer: Optimizer | SearchedStep,
+    path: Path | None = None,
 ) -> dict[str, Any]:
     """Go on where a checkpoint was made; a collective call.
 
