@@ -246,6 +246,11 @@ def frozen_mode():
     piped(model, example=(X,)).eval()
 
 
+def unshared():
+    pipeline = piped(layers(), samples=6, microbatches=2)
+    pipeline.step(X, Y, centres=[pipeline.named_parameters()] * 3)
+
+
 def without_gradients():
     with torch.no_grad():
         piped(layers())

@@ -46,6 +46,7 @@ from refused import (
     tied,
     traced,
     trained,
+    unshared,
     with_hook,
     without_gradients,
 )
@@ -156,6 +157,7 @@ CASES = {
     "which recompute=True runs twice": lambda: piped(layers(Counter()), recompute=True),
     "each of which would change a copy of its own": in_two_places,
     "use_reentrant=True, which recompute=True cannot run again": rechecked,
+    "share the microbatches of a step evenly": unshared,
     "a step needs gradients": without_gradients,
     "data must return": lambda: trained("def data():\n    return DataLoader(TensorDataset(X, Y))"),
     "whose running statistics mix": lambda: trained(

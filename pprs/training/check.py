@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pprs.pipeline import Chain, CheckpointError, chain, full_names
-from pprs.pipeline.checkpoint import check_fits, check_plain, read_manifest
+from pprs.pipeline.checkpoint import check_fits, check_plain, kind_of, read_manifest
 from pprs.pipeline.partitioner import cut_chain
 from pprs.pipeline.schedule import check_recompute
 from pprs.training.check_loss import check_labels, check_loss, warn_of_loss
@@ -21,6 +21,7 @@ from pprs.training.evaluation import has_accuracy
 from pprs.training.failing_layer import failing_layer, shown
 from pprs.training.learning import Learning
 from pprs.training.resume import checkpoint_of
+from pprs.training.searching import GradientsThere
 from pprs.training.task import Task
 from pprs.training.user_errors import check_signature, in_one_line, user_code, user_line
 
@@ -36,8 +37,7 @@ def check(config: TrainConfig) -> Path | None:
     """
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("tensorboard is not installed: pip install 'pprs[tensorboard]'")
-    if config.recompute:
-        check_recompute(config.schedule)
+    check_recompute(config.schedule, config.recompute)
     task = Task.of(config)
     _check_sizes(config, task)
     outputs, target = _try(config, task, task.training, "the training data")
@@ -50,7 +50,8 @@ def check(config: TrainConfig) -> Path | None:
         )
     check_seeded(config, task.training)
     warn_of_loss(config, task, outputs, target)
-    learning = Learning(config, task.model.parameters(), task.steps)
+    evaluator = GradientsThere(task.model, config.perturbation)
+    learning = Learning(config, task.model.parameters(), task.steps, evaluator)
     check_plain(f"the state of decay={config.decay}", learning.state())
     whole = _pieces(config, task)
     cut = _cut(config, whole)
@@ -171,7 +172,7 @@ def _check_checkpoint(
         )
     parameters = {n: p for n, p in full_names(whole).items() if p.requires_grad}
     check_fits(manifest, {f"model.{name}": p for name, p in parameters.items()})
-    kind = type(learning.optimizer).__name__
+    kind = kind_of(learning.saved)
     if manifest.numbers["optimizer"]["type"] != kind:
         raise ValueError(
             f"{path} has the state of {manifest.numbers['optimizer']['type']}, so the run cannot "

@@ -10,6 +10,7 @@ from typing import Literal
 from pprs.io.files import check_file
 from pprs.io.folder import check_name
 from pprs.io.settings import MOST_SAMPLES
+from pprs.optim import FACTORS
 from pprs.optim.registry import OPTIMIZERS
 from pprs.pipeline import Mesh, ScheduleName
 from pprs.pipeline.microbatches import Microbatches, Split
@@ -41,8 +42,9 @@ class TrainConfig:
     inputs: outputs[:, :-1] against labels[:, 1:]; for cross-entropy."""
     optimizer: str = "agd"
     """"agd", "sgd", "adam", "adamw", or what module:callable makes of (parameters, lr=lr)."""
-    lr: float = 0.01
-    """Step size."""
+    lr: float | Literal["search"] = 0.01
+    """Step size; or "search": each step tries three, which share the perturbations, and keeps the
+    best; see docs/training.md."""
     momentum: float | Literal["nesterov"] = 0.9
     """Momentum of agd and sgd; agd also takes "nesterov", the sequence of the convex theory."""
     weight_decay: float = 0.0
@@ -141,6 +143,8 @@ class TrainConfig:
             raise ValueError(f"exactly one of steps and epochs says how long to train, got {got}")
         self._check_ranges()
         self._check_learning()
+        if self.lr == "search":
+            self._check_search()
         self._check_pipeline()
         check_file(self.trace)
         check_name(self.name)
@@ -159,6 +163,11 @@ class TrainConfig:
         return self.split or ("perturbations" if self.samples > 1 else "examples")
 
     @property
+    def candidates(self) -> int:
+        """Step sizes that share the perturbations of a step."""
+        return len(FACTORS) if self.lr == "search" else 1
+
+    @property
     def processes(self) -> int:
         """How many there are."""
         return self.replicas * ranks_for(self.schedule, self.stages)
@@ -172,9 +181,8 @@ class TrainConfig:
         number = None if self.microbatches == "auto" else self.microbatches
         ranks = ranks_for(self.schedule, self.stages)
         mesh, each = Mesh(self.replicas, ranks), self.stages // ranks
-        return Microbatches(
-            self.perturbation, self.divided, self.schedule, mesh, each, number
-        ).chosen(batch)
+        how = self.perturbation, self.divided, self.schedule, mesh, each, number, self.candidates
+        return Microbatches(*how).chosen(batch)
 
     def _check_ranges(self) -> None:
         for name in (
@@ -189,8 +197,11 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         for name in ("lr", "clip", "silence"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0, got {value}")
+            if value == "search" and name == "lr":
+                continue
+            if value is not None and (isinstance(value, str) or not 0 < value < math.inf):
+                or_search = ' or "search"' if name == "lr" else ""
+                raise ValueError(f"{name} must be above 0{or_search}, got {value}")
         if self.target_loss is not None and not math.isfinite(self.target_loss):
             raise ValueError(f"target_loss must be a finite number, got {self.target_loss}")
         if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
@@ -221,6 +232,28 @@ class TrainConfig:
         if self.warmup and self.decay not in DECAYS:
             raise ValueError(f"warmup is for {', '.join(DECAYS)}: let {self.decay} do it itself")
 
+    def _check_search(self) -> None:
+        for name, usual in (("decay", "constant"), ("warmup", 0)):
+            if getattr(self, name) != usual:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} changes a step size that lr=search finds: leave "
+                    f"one of them out"
+                )
+        if self.accumulate > 1:
+            raise ValueError(
+                f"accumulate={self.accumulate} adds up gradients at one point, but lr=search takes "
+                f"each at the best of {self.candidates}: take a larger batch instead"
+            )
+        if self.split == "examples":
+            raise ValueError(
+                f"split=examples divides a batch, but the {self.candidates} steps that lr=search "
+                f"tries share the perturbations: leave it out"
+            )
+        try:
+            self.perturbation.among(self.candidates)
+        except ValueError as error:
+            raise ValueError(f"lr=search: {error}") from None
+
     def _check_pipeline(self) -> None:
         perturbation = self.perturbation  # checks its fields
         ranks_for(self.schedule, self.stages)
@@ -233,9 +266,10 @@ class TrainConfig:
                 f"near the best in most tasks: pass one, or an optimizer such as adam, before "
                 f"which {DEFAULT_SIGMA} of each filter's norm is taken (see docs/study.md)"
             )
-        if self.samples > 1 and not perturbation.sigma:
+        if self.samples > self.candidates and not perturbation.sigma:
+            few = "one" if self.candidates == 1 else f"samples={self.candidates}"
             raise ValueError(
-                f"sigma=0 makes all samples={self.samples} equal: pass a sigma, or one"
+                f"sigma=0 makes all samples={self.samples} equal: pass a sigma, or {few}"
             )
         if self.divided == "perturbations":
             self.microbatches_of(batch=1)

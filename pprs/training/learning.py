@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
+from pprs.optim import Evaluator, SearchedStep
 from pprs.optim.registry import OPTIMIZERS, evaluating
 from pprs.training.config import DECAYS, TrainConfig
 from pprs.training.losses import LOSSES, Loss
@@ -21,6 +22,7 @@ from pprs.training.user_functions import named
 
 T = TypeVar("T")
 _TUNED = ("lr", "momentum", "weight_decay")
+_START = 1e-3  # which a search replaces in its first step
 
 
 def loss_function(name: str) -> Loss:
@@ -40,33 +42,53 @@ class Learning:
         config: the settings.
         parameters: this process's, possibly none.
         steps: of the whole run.
+        evaluator: takes their gradients where the step size is searched.
+
+    Attributes:
+        searched: the step whose size is searched, if it is.
 
     Raises:
         ValueError: if a user's optimizer or scheduler cannot be made.
     """
 
-    def __init__(self, config: TrainConfig, parameters: Iterable[nn.Parameter], steps: int) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        parameters: Iterable[nn.Parameter],
+        steps: int,
+        evaluator: Evaluator | None = None,
+    ) -> None:
         self._name, self._known = config.optimizer, config.optimizer in OPTIMIZERS
         self._tuned = {name: getattr(config, name) for name in _TUNED}
         # A group, which unlike a list of parameters may be empty: that of a stage without any.
         self.optimizer = _optimizer(config, [{"params": list(parameters)}])
-        known = config.decay in DECAYS
-        self._factor = _course(config.decay, config.warmup, steps) if known else None
-        self._scheduler = (
-            LambdaLR(self.optimizer, self._factor)
-            if self._factor
-            else _scheduler(config.decay, self.optimizer)
-        )
+        self.searched: SearchedStep | None = None
+        self._factor: Callable[[int], float] | None = None
+        self._scheduler: LRScheduler | None = None
+        if config.lr == "search":
+            assert evaluator is not None
+            self.searched = SearchedStep(self.optimizer, evaluator, clip=config.clip)
+        elif config.decay in DECAYS:
+            self._factor = _course(config.decay, config.warmup, steps)
+            self._scheduler = LambdaLR(self.optimizer, self._factor)
+        else:
+            self._scheduler = _scheduler(config.decay, self.optimizer)
+
+    @property
+    def saved(self) -> Optimizer | SearchedStep:
+        """What a checkpoint holds."""
+        return self.searched or self.optimizer
 
     @property
     def lr(self) -> float:
-        """The step size of the next step."""
+        """The step size of the next step; of the last one, where it is searched."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self) -> None:
         """Take a step, and move the step size on."""
         self.optimizer.step()
-        self._scheduler.step()
+        if self._scheduler is not None:
+            self._scheduler.step()
 
     def try_step(self) -> None:
         """Take a step by a user's optimizer with the gradients that are there.
@@ -77,7 +99,10 @@ class Learning:
         if self._known:
             return
         with user_code(f"optimizer={self._name} failed to take a step"):
-            self.optimizer.step()
+            if self.searched is not None:
+                self.searched.step()
+            else:
+                self.optimizer.step()
 
     def evaluating(self) -> AbstractContextManager[None]:
         """The parameters hold the method's result inside the block: $y_t$ for AGD."""
@@ -85,31 +110,34 @@ class Learning:
 
     def state(self) -> dict[str, Any]:
         """What `load` needs besides the optimizer's state: plain numbers."""
-        return {"decay": self._scheduler.state_dict(), "tuned": self._tuned}
+        decay = {} if self._scheduler is None else self._scheduler.state_dict()
+        return {"decay": decay, "tuned": self._tuned}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state, once the optimizer has its own.
 
         What was set to another value since then is taken over; all else is as it was.
         """
-        self._scheduler.load_state_dict(dict(state["decay"]))
         before = state["tuned"]
         for name in ("momentum", "weight_decay"):
             if self._tuned[name] != before[name]:
                 for group in self.optimizer.param_groups:
                     if name in group:
                         group[name] = self._tuned[name]
+        if self._scheduler is None:
+            return
+        self._scheduler.load_state_dict(dict(state["decay"]))
         if self._tuned["lr"] != before["lr"]:
-            self._scale(self._tuned["lr"] / before["lr"])
+            self._scale(self._scheduler, self._tuned["lr"] / before["lr"])
         if self._factor is not None:  # of another number of steps, perhaps
             factor = self._factor(self._scheduler.last_epoch)
             self._set([float(base) * factor for base in self._scheduler.base_lrs])
 
-    def _scale(self, ratio: float) -> None:
+    def _scale(self, scheduler: LRScheduler, ratio: float) -> None:
         for group in self.optimizer.param_groups:
             if "initial_lr" in group:
                 group["initial_lr"] *= ratio
-        self._scheduler.base_lrs = [base * ratio for base in self._scheduler.base_lrs]
+        scheduler.base_lrs = [base * ratio for base in scheduler.base_lrs]
         self._set([group["lr"] * ratio for group in self.optimizer.param_groups])
 
     def _set(self, lrs: list[float]) -> None:
@@ -133,11 +161,12 @@ def _course(decay: str, warmup: int, steps: int) -> Callable[[int], float]:
 
 
 def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    lr = _START if config.lr == "search" else config.lr
     if config.optimizer in OPTIMIZERS:
         settings = {"momentum": config.momentum, "weight_decay": config.weight_decay}
-        return OPTIMIZERS[config.optimizer].make(groups, config.lr, settings)
+        return OPTIMIZERS[config.optimizer].make(groups, lr, settings)
     called = "(parameters, lr=lr)"
-    made = _made(Optimizer, "optimizer", config.optimizer, called, groups, lr=config.lr)
+    made = _made(Optimizer, "optimizer", config.optimizer, called, groups, lr=lr)
     _check_optimizer(config, made)
     return made
 

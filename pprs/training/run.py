@@ -22,6 +22,7 @@ from pprs.training.learning import Learning
 from pprs.training.rank_log import RankLog
 from pprs.training.record import as_used
 from pprs.training.resume import CHECKPOINTS, abandoned, numbers_of, saved_last
+from pprs.training.searching import StagedSteps
 from pprs.training.stages import Stages
 from pprs.training.task import Task
 
@@ -93,7 +94,8 @@ class _Run:
         self._config, self._task, self._stages = config, task, stages
         self._pipeline = stages.pipeline
         self._checkpoints = checkpoints
-        self._learning = Learning(config, self._pipeline.named_parameters().values(), task.steps)
+        parameters = self._pipeline.named_parameters().values()
+        self._learning = Learning(config, parameters, task.steps, StagedSteps(stages))
         self._measured: dict[str, float] = {}
         self._saved: int | None = None
         self.journal: Journal | None = None
@@ -128,16 +130,9 @@ class _Run:
         return None if ended else received
 
     def _step(self) -> None:
-        step, lr, start = self._pipeline.steps, self._learning.lr, time.perf_counter()
-        record: dict[str, Any] = {
-            "step": step + 1,
-            "epoch": step // self._task.order.steps_per_epoch + 1,
-            "loss": self._stages.gradient(step),
-            "lr": lr,
-        }
-        if self._config.clip is not None:
-            record["gradient_norm"] = self._pipeline.clip_grad_norm_(self._config.clip)
-        self._learning.step()
+        step, start = self._pipeline.steps, time.perf_counter()
+        epoch = step // self._task.order.steps_per_epoch + 1
+        record: dict[str, Any] = {"step": step + 1, "epoch": epoch, **self._learn(step)}
         record["seconds"] = time.perf_counter() - start
         if self._evaluates(step + 1):
             record |= self._evaluate()
@@ -146,6 +141,20 @@ class _Run:
                 none = f"step {step + 1}: none of its labels counts, so its gradient is 0"
                 self.journal.say(none)
             self.journal.step(record)
+
+    def _learn(self, step: int) -> dict[str, float | None]:
+        """Take a step; what is known of it."""
+        searched, clip = self._learning.searched, self._config.clip
+        known: dict[str, float | None]
+        if searched is not None:
+            loss = searched.step(step).item()
+            known = {"loss": math.nan if self._stages.unlabelled else loss, "lr": searched.lr}
+            return known if clip is None else {**known, "gradient_norm": searched.gradient_norm}
+        known = {"loss": self._stages.gradient(step), "lr": self._learning.lr}
+        if clip is not None:
+            known["gradient_norm"] = self._pipeline.clip_grad_norm_(clip)
+        self._learning.step()
+        return known
 
     def _evaluates(self, step: int) -> bool:
         every = self._config.evaluate or self._task.order.steps_per_epoch
@@ -175,7 +184,7 @@ class _Run:
         save_run(
             self._checkpoints,
             self._pipeline,
-            self._learning.optimizer,
+            self._learning.saved,
             learning=self._learning.state(),
             layout=self._stages.layout(),
             measured=self._measured,
@@ -183,7 +192,7 @@ class _Run:
         self._saved = self._pipeline.steps
 
     def _resume(self, start: Path) -> None:
-        kept = resume_run(self._checkpoints, self._pipeline, self._learning.optimizer, start)
+        kept = resume_run(self._checkpoints, self._pipeline, self._learning.saved, start)
         self._learning.load(kept["learning"])
         self._measured = kept["measured"]
         if start == self._checkpoints.latest(contents=False):

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pprs.optim import Centre
 from pprs.pipeline import Pipeline, device
 from pprs.pipeline.communication import broadcast, gathered
 from pprs.pipeline.labels import are_labels
@@ -37,6 +38,7 @@ class Stages:
         pipeline: of the model.
         microbatches: into how many a whole batch is divided; `None` before the first step, if
             that is to find out.
+        unlabelled: whether none of the last step's labels counted.
     """
 
     def __init__(self, config: TrainConfig, task: Task, layout: Mapping[str, Any]) -> None:
@@ -45,10 +47,13 @@ class Stages:
         # Examples of the batch over labels of the step, where labels count unequally.
         self._per_label: float | None = None
         self._classes: int | None = None
+        self.unlabelled = False
         same = layout if layout.get("of") == self._layout_of() else {}
         microbatches = config.microbatches
         if microbatches == "auto":
             microbatches = same.get("microbatches", microbatches)
+        if config.candidates > 1 and microbatches is None:
+            microbatches = config.microbatches_of(task.order.batch)  # in the first step, too
         cut = config.cut or (same.get("cut") if config.balance == "time" else None)
         size = 2
         if config.balance == "time":  # what is measured has the size of what will run
@@ -91,8 +96,33 @@ class Stages:
         Returns:
             The mean loss, on the last stage; no number where none of the labels counts.
         """
+        losses = [
+            self._taken(numbers, batch, accumulate=i > 0)
+            for i, (numbers, batch) in enumerate(self._batches(step))
+        ]
+        self.microbatches = self.microbatches or self.pipeline.microbatches
+        if not self.pipeline.is_last:
+            return None
+        return (
+            math.nan if self.unlabelled else sum(loss.item() for loss in losses if loss is not None)
+        )
+
+    def losses(self, step: int, centres: Sequence[Centre]) -> Tensor:
+        """Leave the gradient of a step's batch at the best of several centres; a collective call.
+
+        Returns:
+            The losses there, as `Pipeline.step` gives them, in all processes.
+        """
+        ((numbers, batch),) = self._batches(step)
+        losses = self._taken(numbers, batch, centres=centres)
+        assert losses is not None
+        self.microbatches = self.pipeline.microbatches
+        return losses
+
+    def _batches(self, step: int) -> Iterator[tuple[Sequence[int], Batch]]:
+        """The batches of a step, with the numbers of their examples; each is prepared for."""
         order = self._task.order.batches(step)
-        examples, total, labels = sum(map(len, order)), 0.0, None
+        examples, labels = sum(map(len, order)), None
         batches: Iterable[Batch] = (self._read(step, i, numbers) for i, numbers in enumerate(order))
         if self._task.loss is cross_entropy:
             # What a label weighs, all labels of the step say together.
@@ -100,17 +130,16 @@ class Stages:
             labels = sum(counted(batch.target) for batch in batches)
             if labels == sum(batch.target.numel() for batch in batches):
                 labels = None
+        self.unlabelled = labels == 0
         for i, (numbers, batch) in enumerate(zip(order, batches, strict=True)):
             self._set_noise(step, i)
             self._share = len(numbers) / examples
             self._per_label = None if labels is None else len(numbers) / max(1, labels)
-            with self._precision(), self._naming_labels(numbers, batch.target):
-                loss = self.pipeline.step(batch.inputs, batch.target, accumulate=i > 0)
-            total += 0.0 if loss is None else loss.item()
-        self.microbatches = self.microbatches or self.pipeline.microbatches
-        if not self.pipeline.is_last:
-            return None
-        return math.nan if labels == 0 else total
+            yield numbers, batch
+
+    def _taken(self, numbers: Sequence[int], batch: Batch, **how: Any) -> Tensor | None:
+        with self._precision(), self._naming_labels(numbers, batch.target):
+            return self.pipeline.step(batch.inputs, batch.target, **how)
 
     def evaluate(self, examples: Examples) -> dict[str, float]:
         """Loss and accuracy by the first copy; a collective call of all processes."""

@@ -19,7 +19,7 @@ NAMED = {"model": "a:b", "data": "a:c"}
         ({"steps": None}, "exactly one of steps and epochs .* got neither"),
         ({"epochs": 2}, "exactly one of steps and epochs .* got both"),
         ({"batch": 0}, "batch must be at least 1, got 0"),
-        ({"lr": 0.0}, "lr must be above 0, got 0.0"),
+        ({"lr": 0.0}, 'lr must be above 0 or "search", got 0.0'),
         ({"clip": -1.0}, "clip must be above 0"),
         ({"warmup": -1}, "warmup must be at least 0"),
         ({"loss": "l1"}, "loss must be one of cross-entropy, .*, or module:function, got 'l1'"),
