@@ -161,7 +161,6 @@ DO_NOT_FIT = {
     "simulate": [
         "--function smooth --coordinates 3",
         "--function smooth --methods pprs",
-        "--methods agd --function non-smooth",
         "--methods pprs pprs",
         "--depths",
         "--ratio 1e300",

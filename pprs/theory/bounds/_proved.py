@@ -50,7 +50,7 @@ def proved_gap(
     Example:
         >>> sigmas = [0.4 / (t + 1) for t in range(101)]
         >>> round(proved_gap(lipschitz=1, radius=1, dimension=4, samples=50, sigmas=sigmas), 4)
-        0.0591
+        0.0774
     """
     positive(lipschitz=lipschitz, radius=radius)
     counts(samples=samples)
