@@ -1,4 +1,4 @@
-"""Measure the headline claims of the theory, and draw them: `python benchmarks/limits/main.py`."""
+"""Measure the headline claims of the theory, and draw them: `python -m benchmarks.limits.main`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ class DepthResult(NamedTuple):
         depth: number $\Delta$ of nodes.
         time: pipeline time until AGD was within $\varepsilon$ of the minimum; infinite if it was
             not within 100,000 steps.
-        bound: the lower bound on the time, Eq. (5) as printed, half of what exact counts give.
+        bound: the lower bound on the time, Eq. (5) as printed, about half of what exact counts
+            give.
     """
 
     depth: int
