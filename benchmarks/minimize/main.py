@@ -44,17 +44,17 @@ KNOWN: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {  # what is given,
 
 def steps_to(problem: Problem, method: str, most: int, seed: int = 0, **given: Any) -> float:
     """How many steps a method takes to the precision at depth 1; infinite beyond `most`."""
-    found = _run(problem, 1, method, most, seed, **given)
+    found = run(problem, 1, method, most, seed, **given)
     return found.nit if found.success else math.inf
 
 
 def measured(problem: Problem, depth: int) -> dict[str, list[float]]:
     """The rule's time of every seed, for what may be known of the problem."""
-    constants = {**_constants(problem), "lower": problem.minimum}
+    constants = {**constants_of(problem), "lower": problem.minimum}
     times: dict[str, list[float]] = {}
     for name, (known, factors) in KNOWN.items():
         given = {key: constants[key] * factors.get(key, 1.0) for key in known}
-        runs = [_run(problem, depth, "auto", MOST["auto"], seed, **given) for seed in SEEDS]
+        runs = [run(problem, depth, "auto", MOST["auto"], seed, **given) for seed in SEEDS]
         times[name] = [run.time if run.success else math.inf for run in runs]
     return times
 
@@ -62,7 +62,7 @@ def measured(problem: Problem, depth: int) -> dict[str, list[float]]:
 def compare(problem: Problem) -> dict[str, Any]:
     """The times of all methods at every depth."""
     torch.set_num_threads(1)
-    constants = _constants(problem)
+    constants = constants_of(problem)
     published = pprs_convex(**constants, dimension=problem.dimension, depth=1)
     assert published.lr is not None  # only lower bounds lack settings
     assert published.samples is not None
@@ -100,9 +100,10 @@ def _best(problem: Problem, method: str, settings: Sequence[dict[str, Any]]) -> 
     return best
 
 
-def _run(
+def run(
     problem: Problem, depth: int, method: str, most: int, seed: int, **given: Any
 ) -> pprs.optim.Minimum:
+    """A run to the precision that a problem asks for."""
     start = torch.zeros(problem.dimension, dtype=torch.float64)
     target = problem.minimum + problem.epsilon
     found: pprs.optim.Minimum = pprs.minimize(
@@ -123,7 +124,8 @@ def _numbered(number: int) -> dict[str, Any]:
     return compare(problems()[number])
 
 
-def _constants(problem: Problem) -> dict[str, Any]:
+def constants_of(problem: Problem) -> dict[str, Any]:
+    """What may be known of it."""
     return {"epsilon": problem.epsilon, "lipschitz": 1.0, "radius": 1.0}
 
 
