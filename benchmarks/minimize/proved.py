@@ -1,6 +1,6 @@
 """What a proof costs: the time of the rule that has one over that of the fast rule.
 
-`python -m benchmarks.minimize.proved` prints the ratios on the first 11 problems; three minutes.
+`python -m benchmarks.minimize.proved` prints the ratios on the first 11 problems: a minute.
 """
 
 from __future__ import annotations
