@@ -42,8 +42,8 @@ class Progress:
         done, all_wanted = len(self._done), len(self._wanted)
         pace = (time.monotonic() - self._start) / max(1, done - self._before)
         say(
-            f"{done} of {all_wanted}, {_duration(pace * (all_wanted - done))} left: "
-            f"{result.cell} | {result.spent} | {result.method}, {_duration(result.seconds)}"
+            f"{done} of {all_wanted}, {duration(pace * (all_wanted - done))} left: "
+            f"{result.cell} | {result.spent} | {result.method}, {duration(result.seconds)}"
         )
 
 
@@ -72,7 +72,8 @@ def tidy(file: Path, jobs: Mapping[str, Job]) -> dict[str, Result]:
     return held
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In words, with the unit that fits."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -103,7 +103,7 @@ def _pools() -> Iterator[Callable[[], ProcessPoolExecutor]]:
 
         def start() -> ProcessPoolExecutor:
             with _quiet():
-                return pools.enter_context(ProcessPoolExecutor(1, PROCESSES, _begin))
+                return pools.enter_context(ProcessPoolExecutor(1, PROCESSES, begin))
 
         try:
             yield start
@@ -112,8 +112,8 @@ def _pools() -> Iterator[Callable[[], ProcessPoolExecutor]]:
                 process.terminate()
 
 
-def _begin() -> None:
-    """One core, and not longer than the process that has started this one."""
+def begin() -> None:
+    """In a process: one core, and not longer than the process that has started this one."""
     import torch
 
     torch.set_num_threads(1)
