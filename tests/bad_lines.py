@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from hypothesis import strategies as st
 
 from pprs.cli.bounds import BoundsConfig
+from pprs.cli.plan import PlanConfig
 from pprs.cli.simulate import SimulateConfig
 from pprs.cli.trace import TraceConfig
 from pprs.compare import CompareConfig
@@ -16,12 +17,13 @@ from pprs.training import TrainConfig
 KINDS = {
     "train": TrainConfig,
     "compare": CompareConfig,
+    "plan": PlanConfig,
     "bounds": BoundsConfig,
     "simulate": SimulateConfig,
     "trace": TraceConfig,
 }
 CONFIG = b"--config"  # before the text of a file, which is still to be written
-IN_FILES = ("train", "compare")  # their settings may stand in a TOML file
+IN_FILES = ("train", "compare", "plan")  # their settings may stand in a TOML file
 LONG = "a" * 300  # more than a file system takes
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
@@ -101,6 +103,19 @@ OUT_OF_RANGE = {
         "name": NO_NAME,
         "out": NO_PLACE,
     },
+    "plan": {
+        "model": NO_FUNCTION | st.just("torch:ones"),
+        "data": NO_FUNCTION | st.just("torch:ones"),
+        "loss": NO_FUNCTION,
+        **dict.fromkeys(["width", "depth", "batch", "devices", "repeat", "repeats"], BELOW_1),
+        "samples": BELOW_1 | st.integers(1_000_001).map(str),
+        **dict.fromkeys(["latency", "optimizer_state", "checkpoint", "restart"], NEGATIVE),
+        "tolerance": NEGATIVE,
+        **dict.fromkeys(["sigma", "bandwidth", "memory", "mtbf", "target"], NOT_POSITIVE),
+        "speeds": NOT_POSITIVE,
+        "profile": NO_PLACE | st.sampled_from([".", "nowhere", "mine.py", "timeline.json"]),
+        **dict.fromkeys(["save_profile", "json"], NO_FILE),
+    },
     "bounds": {
         **dict.fromkeys(["depth", "dimension", "batch"], BELOW_1),
         **dict.fromkeys(["epsilon", "lipschitz", "smoothness", "radius", "gap"], NOT_POSITIVE),
@@ -157,6 +172,14 @@ DO_NOT_FIT = {
         "--methods gd gd",
         "--methods gd --methods",
     ],
+    "plan": [
+        "--speeds 1 2 3",
+        "--devices 3 --speeds 1 1",
+        "--devices 999999999999",
+        "--loss mse --model mine.py:model",
+        "--shift-labels",
+        "--samples 999999999999999",
+    ],
     "bounds": ["--epsilon 2 --lipschitz 1 --goldstein-radius -1", "--epsilon 1e-300"],
     "simulate": [
         "--function smooth --coordinates 3",
@@ -174,6 +197,9 @@ TOML = {
     ],
     "compare": [
         "sigma = '0'", "stages = 2.5", "lr = ['a']", "methods = ['gdd']", "out = 3", "dtype = 8"
+    ],
+    "plan": [
+        "sigma = '0'", "devices = 2.5", "speeds = ['a']", "json = 3", "overlap = 1", "target = true"
     ],
 }  # fmt: skip
 NO_TOML = st.one_of(

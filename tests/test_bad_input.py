@@ -39,6 +39,7 @@ number = 3
 RIGHT = {
     "train": ["--model", "mine.py:model", "--data", "mine.py:data", "--steps", "3"],
     "compare": [],
+    "plan": ["--model", "mine.py:model", "--data", "mine.py:data"],
     "bounds": [],
     "simulate": ["--ratio", "5", "--limit", "2", "--depths", "1", "2"],
     "trace": ["timeline.json"],
@@ -49,6 +50,7 @@ LINES = {"train": 200, "compare": 250}
 WORK = {
     "pprs.training.train": "launch",
     "pprs.compare.experiment": "launch",
+    "pprs.cli.plan": "measured_profile",
     "pprs.theory.simulation": "sweep",
 }
 FRAMES = dict.fromkeys(map(ord, "│╭╮╰╯─"))
