@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-experiments fuzz coverage check help clean
+.PHONY: run test test-experiments fuzz coverage check docs help clean
 # Without what only `make fuzz` and `make test-experiments` run.
 PRODUCT := -m "not fuzz and not experiments" $(addprefix --ignore=,tests/experiments tests/benchmarks experiments)
 # A process for each core, a file at a time, in the order of tests/conftest.py.
@@ -32,6 +32,11 @@ check: .venv/installed ## lint, format, types, and the map in CONTRIBUTING.md
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/python docs/house.py --check
+
+docs: .venv/installed ## the site, build/site/index.html, without a warning and with all its links tried
+	rm -rf build/site build/pages
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs -d build/pages . build/site
+	$(BIN)/python docs/check_site.py build/site
 
 # What runs, and then what tests and experiments need besides; again only when that changes.
 .venv/runs: pyproject.toml constraints.txt
