@@ -242,7 +242,9 @@ class Engine:
         loss = recorder.timed_loss(self._mean_loss) if recorder else self._mean_loss
         given = stages[0] if order.placement == "single" else stages
         result = seen[self.stages - 1][1][0] if self.stages - 1 in seen else None
-        return _SetUp(order.engine(given, microbatches, loss_fn=loss, scale_grads=False), stages, result)
+        return _SetUp(
+            order.engine(given, microbatches, loss_fn=loss, scale_grads=False), stages, result
+        )
 
     def _stage(
         self, number: int, takes: Tensors, gives: Tensors, recorder: Recorder | None

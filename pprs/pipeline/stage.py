@@ -133,9 +133,7 @@ class PerturbedStage(nn.Module):
         count, batch = next((x.shape[:2] for x in inputs if x.dim() > 1), (len(inputs[0]), 1))
         samples = self.perturbation.samples_of(count, batch)
         sigmas = self.perturbation.sigmas(self.names, noise.step)
-        targets = self.perturbation.targets(
-            self.trainable(), sigmas, noise, samples, self._reused
-        )
+        targets = self.perturbation.targets(self.trainable(), sigmas, noise, samples, self._reused)
         repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
         arrived = [_sendable(x) for x in inputs]
         mode = self.chain.training
