@@ -11,12 +11,12 @@ from pprs.plan.predict import Machine, Stages, predict, simulate
 from pprs.plan.profile import Link
 
 
-def every_cut(layers, stages, shut=()):
-    for places in combinations(set(range(1, layers)) - set(shut), stages - 1):
-        yield cut_at(layers, *sorted(places))
+def every_cut(layers, stages):
+    for places in combinations(range(1, layers), stages - 1):
+        yield cut_at(layers, *places)
 
 
-def brute_force(times, made, where, shut=()):
+def brute_force(times, made, where):
     """The shortest step over all cuts, each played through task by task."""
     devices, found = len(where.speeds), {}
     rows = tasks(made.schedule, devices, 1, made.microbatches)
