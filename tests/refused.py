@@ -134,12 +134,6 @@ def one_in_two():
     return net
 
 
-def tied():
-    ends = nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
-    ends[1].weight = ends[0].weight
-    piped(nn.Sequential(ends[0], nn.Tanh(), ends[1]), schedule="looped-bfs")
-
-
 class Parts(nn.Module):
     def forward(self, x):
         return {"x": x}

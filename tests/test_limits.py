@@ -43,7 +43,6 @@ from refused import (
     sharing_memory,
     smoothed,
     sparse,
-    tied,
     traced,
     trained,
     unshared,
@@ -131,7 +130,6 @@ CASES = {
         with_hook(nn.Sequential(nn.Linear(6, 6)))
     ),
     "and computes something else in": frozen_mode,
-    "places to cut": tied,
     "traced for": lambda: chain(Net(), X)(torch.randn(4, 5)),
     "which has no row for each example": lambda: piped(
         Net(lambda net, x: net.b(net.a(x)).sum(0)), noise="example", example=(X,)
@@ -174,7 +172,7 @@ CASES = {
 
 
 # What takes several processes, and has its tests with them.
-AMONG_RANKS = ["rank 1 has", "a step has failed on this rank"]
+AMONG_RANKS = ["rank 1 has", "a step has failed on this rank", "is no longer equal"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -164,7 +164,7 @@ def _member(model: ModelName, devices: int, repeats: int, file: Path) -> None:
     probes = []
     for each, setting in settings(devices, len(subject.target)):
         times = smoothed if setting.samples else plain
-        cut = best_cut(times, setting, _here(devices), each, first.ties)
+        cut = best_cut(times, setting, _here(devices), each)
         probes.append(Probe(subject, replace(setting, cut=cut)))
     profiler = Profiler(subject)
     for repeat in range(-WARM_UP, repeats):

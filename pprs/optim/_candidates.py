@@ -55,8 +55,8 @@ class Candidates(ABC):
         """Make the next step from the gradients in `.grad`; the parameters stay."""
 
     @abstractmethod
-    def moves(self) -> list[Tensor]:
-        """By what the step moves the parameters, as far as that depends on its size."""
+    def moves(self) -> dict[str, Tensor]:
+        """By what the step moves each parameter, as far as that depends on its size."""
 
     @torch.no_grad()
     def rescale(self, factor: float) -> None:
@@ -64,7 +64,7 @@ class Candidates(ABC):
         for group in self.optimizer.param_groups:
             group["lr"] = group["searched_lr"] = group["lr"] * factor
         if factor != 1:
-            for move in self.moves():
+            for move in self.moves().values():
                 move.mul_(factor)
 
     def check(self) -> None:
@@ -137,9 +137,9 @@ class NesterovCandidates(Candidates):
                 self.optimizer.state[parameter]["move"] = gradient * -group["lr"]
         self.rescale(1.0)
 
-    def moves(self) -> list[Tensor]:
-        """By what the step moves the parameters."""
-        return [state["move"] for state in self.optimizer.state.values() if "move" in state]
+    def moves(self) -> dict[str, Tensor]:
+        """By what the step moves each parameter."""
+        return {name: state["move"] for name, _, state in self._moving()}
 
     def _moving(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Of each parameter with a step: its name, group and state."""

@@ -66,9 +66,9 @@ class LinearCandidates(Candidates):
         self.by_name = self._step()
         self.rescale(1.0)
 
-    def moves(self) -> list[Tensor]:
-        """By what the step moves the parameters."""
-        return list((self.by_name or {}).values())
+    def moves(self) -> dict[str, Tensor]:
+        """By what the step moves each parameter."""
+        return self.by_name or {}
 
     def _step(self) -> dict[str, Tensor]:
         """By what a step of the optimizer moves the parameters, which it leaves as they are."""

@@ -25,6 +25,7 @@ _TRIES, _SMALLER = 4, 0.1
 
 Evaluate: TypeAlias = Callable[[Sequence[Centre]], Tensor]
 Total: TypeAlias = Callable[[Tensor], Tensor]
+Owns: TypeAlias = Callable[[str], bool]
 
 
 def checked_factors(factors: Iterable[float]) -> tuple[float, ...]:
@@ -69,7 +70,12 @@ class Search:
         self.factors = sorted(factors, key=lambda factor: abs(math.log(factor)))
 
     @torch.no_grad()
-    def step(self, evaluate: Evaluate, total: Total = lambda values: values) -> Tensor:
+    def step(
+        self,
+        evaluate: Evaluate,
+        total: Total = lambda values: values,
+        owns: Owns = lambda name: True,
+    ) -> Tensor:
         """Take the step that is pending, at the best size, and make the next one.
 
         Args:
@@ -77,6 +83,7 @@ class Search:
                 `.grad` and its centre in the parameters; or everything as it was, if none of the
                 losses is finite.
             total: sums over processes that share the parameters.
+            owns: whether this process is the one that counts a parameter of this name.
 
         Returns:
             The loss of the best.
@@ -90,10 +97,10 @@ class Search:
             _check_dense(candidates.parameters)
             first = not candidates.pending
             candidates.accept(factor, kept.values)
-            self._clip(total)
+            self._clip(total, owns)
             candidates.prepare()
             if first:
-                self._begin(total)
+                self._begin(total, owns)
         except BaseException:
             kept.put_back()
             raise
@@ -115,11 +122,11 @@ class Search:
             f"a division, logarithm or overflow in the loss"
         )
 
-    def _clip(self, total: Total) -> None:
+    def _clip(self, total: Total, owns: Owns) -> None:
         """Check that the gradient is finite, and shorten it where it is too long."""
         parameters = self.candidates.parameters.items()
         gradients = {name: p.grad for name, p in parameters if p.grad is not None}
-        square = torch.tensor([_square(gradients.values())], dtype=torch.float64)
+        square = torch.tensor([_square(gradients, owns)], dtype=torch.float64)
         self.norm = total(square).sqrt().item()
         if not math.isfinite(self.norm):
             bad = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
@@ -132,9 +139,10 @@ class Search:
             for gradient in gradients.values():
                 gradient.mul_(self.clip / self.norm)
 
-    def _begin(self, total: Total) -> None:
+    def _begin(self, total: Total, owns: Owns) -> None:
         """Give the first step a size relative to the parameters."""
-        squares = [_square(self.candidates.moves()), _square(self.candidates.parameters.values())]
+        sizes = self.candidates.moves(), self.candidates.parameters
+        squares = [_square(tensors, owns) for tensors in sizes]
         move, norm = total(torch.tensor(squares, dtype=torch.float64)).sqrt().tolist()
         if move == 0:
             self.candidates.drop()
@@ -183,7 +191,7 @@ def _check_dense(parameters: Mapping[str, Tensor]) -> None:
             )
 
 
-def _square(tensors: Iterable[Tensor]) -> float:
-    """The squared norm of tensors together."""
-    some = [tensor.detach() for tensor in tensors]
+def _square(tensors: Mapping[str, Tensor], owns: Owns) -> float:
+    """The squared norm together of tensors, by the names of the parameters, that count here."""
+    some = [tensor.detach() for name, tensor in tensors.items() if owns(name)]
     return float(get_total_norm(some)) ** 2 if some else 0.0

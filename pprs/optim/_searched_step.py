@@ -63,6 +63,9 @@ class Evaluator(Protocol):
     def total(self, values: Tensor) -> Tensor:
         """The sums of values over all processes that share the parameters."""
 
+    def owns(self, name: str) -> bool:
+        """Whether this process is the one, of those that hold a parameter, that counts it."""
+
 
 class SearchedStep:
     r"""Steps of any optimizer from the smoothed gradient, with a step size that is searched.
@@ -190,7 +193,9 @@ class SearchedStep:
         self._candidates.parameters = dict(evaluator.named_parameters())
         try:
             return self._search.step(
-                lambda centres: evaluator.step(*batch, centres=centres), evaluator.total
+                lambda centres: evaluator.step(*batch, centres=centres),
+                evaluator.total,
+                evaluator.owns,
             )
         except BaseException:
             evaluator.steps = steps
@@ -283,6 +288,9 @@ class _Model:
 
     def total(self, values: Tensor) -> Tensor:
         return values
+
+    def owns(self, name: str) -> bool:
+        return True
 
 
 def _has_hooks(optimizer: Optimizer) -> bool:

@@ -26,7 +26,7 @@ from pprs.pipeline.microbatch_tuning import best_microbatches
 from pprs.pipeline.microbatches import Microbatches
 from pprs.pipeline.schedule import Schedule
 from pprs.pipeline.snapshot import Snapshot
-from pprs.pipeline.stage import PerturbedStage
+from pprs.pipeline.stage import PerturbedStage, divide_gradients
 from pprs.pipeline.trace import Recorder
 from pprs.smoothing import Perturbation, check_scalar
 
@@ -122,7 +122,7 @@ class Engine:
             The losses of this copy's microbatches, on the last stage.
         """
         for stage in self.local.values():
-            stage.zero_grad()  # torch's schedules divide all that is in it
+            stage.zero_grad()  # all that is in it will be divided
         losses: list[Tensor] = []
         last = self.stages - 1 in self.local
         own = number // divided.mesh.replicas
@@ -160,6 +160,8 @@ class Engine:
             self._ready.clear()  # half a step is still in it
             self._running = None
             raise
+        if candidates is None:
+            divide_gradients(self.local.values(), own)
         return torch.stack(losses).detach() if last else None
 
     def tuned(
@@ -240,7 +242,9 @@ class Engine:
         loss = recorder.timed_loss(self._mean_loss) if recorder else self._mean_loss
         given = stages[0] if order.placement == "single" else stages
         result = seen[self.stages - 1][1][0] if self.stages - 1 in seen else None
-        return _SetUp(order.engine(given, microbatches, loss_fn=loss), stages, result)
+        return _SetUp(
+            order.engine(given, microbatches, loss_fn=loss, scale_grads=False), stages, result
+        )
 
     def _stage(
         self, number: int, takes: Tensors, gives: Tensors, recorder: Recorder | None

@@ -26,6 +26,7 @@ from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, sta
 from pprs.pipeline.selfcheck import Replicas, SelfCheck
 from pprs.pipeline.stage import stages_of
 from pprs.pipeline.step_agreement import Lockstep, agreed_inputs, agreed_step, check_alike
+from pprs.pipeline.tied import Tied
 from pprs.pipeline.trace import Recorder, Timeline, gather
 from pprs.smoothing import NoiseKind, Perturbation, Scale, Sigma, StepGradients, default
 
@@ -153,6 +154,7 @@ class Pipeline:
         self.local = {number: stage.to(self.device) for number, stage in local.items()}
         self._modes = Modes(self.local.values(), whole)
         self.owners = placement.owners(self.mesh.ranks, each)
+        self.tied = Tied.of(whole, pieces, self.owners, self.local, self.device, self._group)
         self._recorder = (
             Recorder(group=self._group, device=self.device, steps=record) if record else None
         )
@@ -163,8 +165,8 @@ class Pipeline:
             everyone=group,
             watchful=check,
         )
-        copies = Replicas(self.mesh, self.owners, self._across, group)
-        self._check = SelfCheck(whole, self._engine, copies) if check else None
+        self._copies = Replicas(self.mesh, self.owners, self._across, group, self.tied)
+        self._check = SelfCheck(whole, self._engine, self._copies) if check else None
         self.checked = ""  # what the first step compared
 
     @property
@@ -190,6 +192,10 @@ class Pipeline:
     def named_parameters(self) -> dict[str, nn.Parameter]:
         """The trainable parameters of this process's stages, by names in the whole network."""
         return {n: p for stage in self.local.values() for n, p in stage.trainable().items()}
+
+    def owns(self, name: str) -> bool:
+        """Whether this process is the one, of those that hold a tied parameter, that counts it."""
+        return self.tied.owned(name)
 
     @property
     def microbatches(self) -> int | None:
@@ -252,7 +258,9 @@ class Pipeline:
         parameters = self.named_parameters()
         candidates = Candidates.of(parameters, centres, accumulate)
         number = 1 if candidates is None else len(candidates)
-        agreed = agreed_step(inputs, read, self.local, self.device, self._everyone, number)
+        agreed = agreed_step(
+            inputs, read, self.local, self.device, self._everyone, number, self.tied
+        )
         if number != self._divided.candidates:
             self._divided, self._tune = self._divided.shared_by(number, self._auto), self._auto
         gradients = StepGradients(parameters.values(), accumulate=accumulate)
@@ -265,7 +273,7 @@ class Pipeline:
         if losses is not None and candidates is None and self._finite:
             check_finite(losses, y, self._divided, self.replica, self.steps)
         self.steps += 1
-        self.mesh.average(list(parameters.values()), loss, self._across)
+        self._copies.combine(parameters.values(), loss)
         gradients.close()
         return loss if candidates is None else losses
 
@@ -297,8 +305,9 @@ class Pipeline:
         Raises:
             ValueError: if `max_norm` is not above 0.
         """
-        gradients = [p.grad for p in self.named_parameters().values() if p.grad is not None]
-        return clip(gradients, max_norm, self.device, self._group)
+        named = {n: p.grad for n, p in self.named_parameters().items() if p.grad is not None}
+        counted = [gradient for name, gradient in named.items() if self.owns(name)]
+        return clip([*named.values()], counted, max_norm, self.device, self._group)
 
     def total(self, values: Tensor) -> Tensor:
         """The sums of values over the processes of this copy; a collective call."""
@@ -318,7 +327,7 @@ class Pipeline:
         if self.is_first:
             arguments.check_inputs(inputs)
         read = inputs if self.is_first or self.is_last else ()
-        agreed_inputs(read, self.local, self.device, self._group)
+        agreed_inputs(read, self.local, self.device, self.tied)
         stages = {number: stage.unperturbed for number, stage in self.local.items()}
         with torch.no_grad():
             return forward_pass(stages, self.owners, inputs, self.device, self._group)

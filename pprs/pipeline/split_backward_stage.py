@@ -22,8 +22,8 @@ class SplitBackwardStage(PipelineStage):
     layers, in the second of two towers), and are wrong for a parameter that is used twice.
 
     Attributes:
-        turn_to: lets the parameters hold what a chunk runs at, before each of its passes; then
-            gradients are not scaled. `None` if all run at the same.
+        turn_to: lets the parameters hold what a chunk runs at, before each of its passes. `None` if
+            all run at the same.
     """
 
     turn_to: Callable[[int], None] | None = None
@@ -62,11 +62,6 @@ class SplitBackwardStage(PipelineStage):
         """As torch's."""
         self._turn(bwd_chunk_id)
         super().backward_weight_one_chunk(bwd_chunk_id, *args, **given)
-
-    def scale_grads(self, grad_scale_factor: int) -> None:
-        """As torch's, but for candidates."""
-        if self.turn_to is None:
-            super().scale_grads(grad_scale_factor)
 
     def _turn(self, chunk: int) -> None:
         if self.turn_to is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pprs.pipeline.draws import Draws, torch_state_hash
-from pprs.pipeline.partitioner import Chain, full_names
+from pprs.pipeline.partitioner import Chain, full_names, reused
 from pprs.pipeline.recompute import recomputed
 from pprs.pipeline.snapshot import untouched
 from pprs.pipeline.stage_outputs import OutputSpec, for_loss, for_next
@@ -43,6 +43,7 @@ class PerturbedStage(nn.Module):
         first: the number of its first layer in the whole network.
         last: whether it is the last stage, whose output may be of any structure.
         recompute: keep only the inputs for the backward pass, and run again then.
+        reused: names of parameters that may be used in other stages, too.
 
     Attributes:
         draws: seeds what its layers draw themselves; `None` leaves the generators to them.
@@ -61,6 +62,7 @@ class PerturbedStage(nn.Module):
         first: int = 0,
         last: bool = True,
         recompute: bool = False,
+        reused: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.chain = chain
@@ -70,6 +72,7 @@ class PerturbedStage(nn.Module):
         self.number = number
         self.last = last
         self.recompute = recompute
+        self._reused = reused
         self.step = 0  # keys the noise; the pipeline counts it
         self._spec: OutputSpec | None = None
         # Whether the layers change their inputs in place, as was seen in each mode.
@@ -130,7 +133,7 @@ class PerturbedStage(nn.Module):
         count, batch = next((x.shape[:2] for x in inputs if x.dim() > 1), (len(inputs[0]), 1))
         samples = self.perturbation.samples_of(count, batch)
         sigmas = self.perturbation.sigmas(self.names, noise.step)
-        targets = self.perturbation.targets(self.trainable(), sigmas, noise, samples)
+        targets = self.perturbation.targets(self.trainable(), sigmas, noise, samples, self._reused)
         repeat = all(x.stride(0) == 0 for x in inputs)  # the first stage's: views of one batch
         arrived = [_sendable(x) for x in inputs]
         mode = self.chain.training
@@ -233,6 +236,7 @@ def stages_of(
     """
     draws = derive_seed(torch_state_hash(), "no seed" if seed is None else seed)
     seed = fresh_seed() if seed is None else seed
+    several = reused(whole)
     stages = {}
     for number in own:
         piece, last = pieces[number], number == len(pieces) - 1
@@ -242,12 +246,24 @@ def stages_of(
             first=piece[0],
             last=last,
             recompute=recompute,
+            reused=several,
         )
         stage.draws.seed = draws
         elsewhere = [b for i, layer in enumerate(whole) if i not in piece for b in layer.buffers()]
         other = set(map(id, elsewhere))
         stage.shared = {n for n, b in stage.chain.named_buffers() if id(b) in other}
     return stages
+
+
+def divide_gradients(stages: Iterable[PerturbedStage], number: int) -> None:
+    """Make means of gradients that a number of microbatches have added up.
+
+    Torch's schedules would do so stage by stage: twice, where two of a process share a parameter.
+    """
+    parameters = {p: None for stage in stages for p in stage.parameters()}
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if gradients and number > 1:
+        torch._foreach_div_(gradients, number)
 
 
 def _sendable(x: Tensor) -> Tensor:

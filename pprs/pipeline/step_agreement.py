@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pprs.pipeline.arguments import fingerprint
 from pprs.pipeline.launcher import check_same
 from pprs.pipeline.stage import PerturbedStage
+from pprs.pipeline.tied import Tied
 from pprs.smoothing import Perturbation
 
 _UNREAD = -1
@@ -30,12 +31,14 @@ class StepAgreement:
         own: a number for what may differ between ranks; the others must learn when it changes.
         x: the inputs, on the ranks with the first and the last stage.
         y: the targets, on the same ranks.
+        tied: parameters of which ranks hold copies that must be equal.
     """
 
     settings: Mapping[str, object]
     own: int
     x: Sequence[Any] = ()
     y: Any = None
+    tied: Tied | None = None
 
     def agreed(self, what: str, device: torch.device, group: dist.ProcessGroup | None) -> Any:
         """Compare settings and batches of all ranks; a collective call, of one small message.
@@ -46,13 +49,14 @@ class StepAgreement:
             group: the ranks.
 
         Raises:
-            ValueError: on all ranks alike, if settings differ, or two ranks read different batches.
+            ValueError: on all ranks alike, if settings or copies of a tied parameter differ, or two
+                ranks read different batches.
         """
         mine = [_number(self.settings), self.own]
         size = dist.get_world_size(group)
         if size == 1:
             return tuple(mine)
-        mine += [_checksum(self.x), _checksum((self.y,))]
+        mine += [_checksum(self.x), _checksum((self.y,)), *_of_copies(self.tied)]
         sent = torch.tensor(mine, device=device)
         received = [torch.empty_like(sent) for _ in range(size)]
         dist.all_gather(received, sent, group=group)
@@ -61,6 +65,8 @@ class StepAgreement:
             check_same(self.settings, group, f"{what} must be called alike on all ranks")
         ranks = dist.get_process_group_ranks(group or dist.group.WORLD)
         _check_batches(what, ranks, rows)
+        if self.tied is not None:
+            _check_copies(what, ranks, rows, self.tied)
         return tuple(tuple(row[:2]) for row in rows)
 
 
@@ -122,6 +128,7 @@ def agreed_step(
     device: torch.device,
     group: dist.ProcessGroup | None,
     centres: int = 1,
+    tied: Tied | None = None,
 ) -> object:
     """A key of the kind of step that this is, the same on all ranks; a collective call.
 
@@ -132,6 +139,7 @@ def agreed_step(
         device: where it computes.
         group: the ranks.
         centres: how many share the step.
+        tied: parameters of which ranks hold copies.
 
     Raises:
         ValueError: on all ranks alike, if they do not take the step alike.
@@ -144,7 +152,7 @@ def agreed_step(
         "the number of centres": centres,
     }
     kinds = tuple(kind for stage in stages.values() for kind in stage.kinds())
-    call = StepAgreement(settings, hash((tuple(x.dtype for x in inputs), kinds)), *read)
+    call = StepAgreement(settings, hash((tuple(x.dtype for x in inputs), kinds)), *read, tied)
     agreed = call.agreed(f"step {next(iter(stages.values())).step}", device, group)
     if not torch.is_grad_enabled():
         raise RuntimeError("a step needs gradients: it was called under torch.no_grad()")
@@ -155,10 +163,17 @@ def agreed_inputs(
     read: Sequence[Any],
     stages: Mapping[int, PerturbedStage],
     device: torch.device,
-    group: dist.ProcessGroup | None,
+    tied: Tied,
 ) -> None:
-    """As `agreed_step`, for a forward pass alone."""
-    StepAgreement(_surroundings(device, stages), 0, read).agreed("the pipeline", device, group)
+    """As `agreed_step`, for a forward pass of one copy alone."""
+    call = StepAgreement(_surroundings(device, stages), 0, read, None, tied)
+    call.agreed("the pipeline", device, tied.group)
+
+
+def check_copies(tied: Tied) -> None:
+    """Raise `ValueError` if copies of a tied parameter differ; a collective call of a copy."""
+    if tied.holders:
+        StepAgreement({}, 0, tied=tied).agreed("the checkpoint", tied.device, tied.group)
 
 
 def _surroundings(device: torch.device, stages: Mapping[int, nn.Module]) -> dict[str, object]:
@@ -181,6 +196,28 @@ def _check_batches(what: str, ranks: Sequence[int], rows: Sequence[Sequence[int]
                     f"and the last stage. Seed every process alike, give a DataLoader that "
                     f"shuffles a generator of its own (torch.Generator().manual_seed(0)), draw in "
                     f"a data set from seeded generators only; or read on one rank and broadcast"
+                )
+
+
+def _of_copies(tied: Tied | None) -> list[int]:
+    """A number for each tied parameter that equal copies have in common."""
+    held = [tied.here.get(name) for name in tied.holders] if tied is not None else []
+    return [_UNREAD if p is None else 2 * _checksum((p,)) + p.requires_grad for p in held]
+
+
+def _check_copies(
+    what: str, ranks: Sequence[int], rows: Sequence[Sequence[int]], tied: Tied
+) -> None:
+    size, before = dist.get_world_size(tied.group), len(rows[0]) - len(tied.holders)
+    for column, (name, holders) in enumerate(tied.holders.items(), before):
+        for first in range(0, len(rows), size):  # copy by copy
+            found = {ranks[first + i]: rows[first + i][column] for i in holders}
+            if len({*found.values()}) > 1:
+                raise ValueError(
+                    f"{what}: stages on ranks {' and '.join(map(str, found))} share parameter "
+                    f"{name!r}, but what they hold of it is no longer equal: on all of them, give "
+                    f"it the same optimizer with the same settings, one that treats each parameter "
+                    f"by itself, and freeze or change it alike; or untie it"
                 )
 
 

@@ -26,7 +26,6 @@ def best_cut(
     setting: Setting,
     machine: Machine,
     each: int = 1,
-    ties: Sequence[Sequence[int]] = (),
 ) -> Cut:
     """The cut with the shortest step, among those that fit the memory if there are any.
 
@@ -38,42 +37,37 @@ def best_cut(
         setting: how a step is run, with whatever cut.
         machine: whose devices hold the stages.
         each: stages of a device.
-        ties: layers that must stay together, by their indices.
 
     Raises:
         ValueError: if there are too few places to cut.
     """
     layers, stages = len(times.layers), each * len(machine.speeds)
-    shut = {i for group in ties for i in range(min(group) + 1, max(group) + 1)}
-    places = [i for i in range(1, layers) if i not in shut]
-    if stages - 1 > len(places):
+    if stages > layers:
         raise ValueError(
-            f"the model's {layers} layers have {len(places)} places to cut, and {stages} stages "
+            f"the model's {layers} layers have {layers - 1} places to cut, and {stages} stages "
             f"need {stages - 1}: use fewer devices"
         )
-    if each > 1 or math.comb(len(places), stages - 1) > _ALL:
-        return _balanced(times, setting, machine, each, [set(group) for group in ties])
+    if each > 1 or math.comb(layers - 1, stages - 1) > _ALL:
+        return _balanced(times, setting, machine, each)
 
     def rated(times: Times, schedule: str, cut: Cut) -> tuple[bool, float]:
         made = predict(times, replace(setting, schedule=schedule, cut=cut), machine)
         return not made.fits(machine), made.seconds
 
-    cuts = [_ranges([0, *inner, layers]) for inner in combinations(places, stages - 1)]
+    cuts = [_ranges([0, *inner, layers]) for inner in combinations(range(1, layers), stages - 1)]
     cuts.sort(key=lambda cut: rated(times.steady, "gpipe", cut))
     if setting.schedule == "gpipe" and times.alone == 1:
         return cuts[0]
     return min(cuts[:_SHORT], key=lambda cut: rated(times, setting.schedule, cut))
 
 
-def _balanced(
-    times: Times, setting: Setting, machine: Machine, each: int, ties: Sequence[set[int]]
-) -> Cut:
+def _balanced(times: Times, setting: Setting, machine: Machine, each: int) -> Cut:
     forward, backward, kept = (
         np.diff(times.sums(what, setting.rows)) for what in ("forward", "backward", "activations")
     )
     backward[-1] += times.loss.forward.at(setting.rows) + times.loss.backward.at(setting.rows)
     devices, limited = len(machine.speeds), machine.memory < math.inf
-    if each == 1 and not ties and not limited:
+    if each == 1 and not limited:
         return _by_speed(tuple((forward + backward).tolist()), machine.speeds)
     costs = [
         Cost(float(f), float(b), layer.parameters, int(a), 0)
@@ -85,9 +79,9 @@ def _balanced(
         flights = [0 if setting.recompute else number for number in held]
         memory = Memory(machine.memory / each, machine.optimizer, flights)
     try:
-        return tuple(partition(costs, devices * each, memory=memory, ties=ties))
+        return tuple(partition(costs, devices * each, memory=memory))
     except ValueError:  # no cut fits: the prediction says how much it needs
-        return tuple(partition(costs, devices * each, ties=ties))
+        return tuple(partition(costs, devices * each))
 
 
 @lru_cache(maxsize=64)

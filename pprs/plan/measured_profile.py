@@ -78,7 +78,7 @@ class Profiler:
         self._probes = []
         for schedule, each, number in _PROBES if processes > 1 else ():
             if len(whole) >= each * processes:
-                cut = tuple(partition([1] * len(whole), each * processes, ties=map(set, self.ties)))
+                cut = tuple(partition([1] * len(whole), each * processes))
                 rows = len(subject.target)
                 setting = Setting(schedule, cut, number, number, rows)
                 self._probes.append(Probe(subject, setting))

@@ -181,7 +181,7 @@ class Profile:
         cores: of the machine that it was measured on.
         times: of the kinds of passes that were measured.
         link: between two processes of that machine.
-        ties: layers that share parameters and must stay together, by their indices.
+        ties: layers that share parameters, by their indices.
     """
 
     model: str

@@ -147,7 +147,7 @@ class _Space:
                     yield predict(times, replace(setting, cut=cut), self.machine)
 
     def _cut(self, times: Times, setting: Setting, each: int) -> tuple[range, ...]:
-        return best_cut(times, setting, self.machine, each, self.profile.ties)
+        return best_cut(times, setting, self.machine, each)
 
 
 def _fastest(some: Sequence[Prediction], machine: Machine) -> Prediction:

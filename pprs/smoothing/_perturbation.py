@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
@@ -234,11 +234,20 @@ class Perturbation:
         sigmas: Mapping[str, float],
         noise: Noise,
         samples: Samples,
+        reused: Collection[str] = (),
     ) -> list[Target]:
-        """The parameters that are perturbed at all, as a pass has them."""
+        """The parameters that are perturbed at all, as a pass has them.
+
+        Args:
+            parameters: by name.
+            sigmas: by name.
+            noise: of the pass.
+            samples: of X.
+            reused: the names of those that other passes use, too, at the same X.
+        """
         filters = self.scale == "filter"
         targets = [
-            Target(name, parameter, sigmas[name], filters, noise, samples)
+            Target(name, parameter, sigmas[name], filters, noise, samples, name in reused)
             for name, parameter in parameters.items()
             if sigmas[name] > 0
         ]

@@ -69,6 +69,8 @@ class Target:
             proportion to its norm.
         noise: of the pass.
         samples: of X.
+        reused: whether other passes use it, too, at the same X: it begins as after `rows`, since
+            they do not know what a product has drawn here.
     """
 
     name: str
@@ -77,11 +79,16 @@ class Target:
     filters: bool
     noise: Noise
     samples: Samples
+    reused: bool = False
     together: Together | None = field(default=None, init=False)
     _drawn: Drawn = field(default=Drawn.NOTHING, init=False)
     _open: bool = field(default=True, init=False)
     _product: tuple[Known, bool] | None = field(default=None, init=False)
     _stacked: Tensor | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.reused:
+            self._drawn = Drawn.ROWS
 
     @cached_property
     def scale(self) -> Tensor | None:

@@ -44,6 +44,10 @@ class StagedSteps:
         """The sums of values over the processes of this copy."""
         return self._stages.pipeline.total(values)
 
+    def owns(self, name: str) -> bool:
+        """Whether this process is the one that counts a parameter."""
+        return self._stages.pipeline.owns(name)
+
 
 class GradientsThere:
     """Gives the gradients that a model has, as if they had just been taken.
@@ -75,3 +79,7 @@ class GradientsThere:
     def total(self, values: Tensor) -> Tensor:
         """The values: there is one process."""
         return values
+
+    def owns(self, name: str) -> bool:
+        """Whether it counts a parameter: it does."""
+        return True

@@ -43,7 +43,7 @@ def test_bytes_are_those_of_the_layers(chain):
         assert kept >= 4 * 4 * 10  # what goes into the second linear layer, at the least
 
 
-def test_layers_that_share_parameters_stay_together(tmp_path):
+def test_layers_that_share_parameters_are_noted(tmp_path):
     profile = measured("tied", 1, tmp_path)
     layers = len(profile.times[0].layers)
     assert layers > 1

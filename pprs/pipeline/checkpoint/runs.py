@@ -17,6 +17,7 @@ from pprs.pipeline.checkpoint.named_optimizer_state import (
     load_optimizer_state,
     optimizer_state,
 )
+from pprs.pipeline.step_agreement import check_copies
 
 if TYPE_CHECKING:
     from pprs.pipeline.pipeline import Pipeline
@@ -38,11 +39,19 @@ def save_run(
         pipeline: whose steps count.
         optimizer: over `pipeline.named_parameters()`, or a searched step of one.
         numbers: what else to keep, of types that JSON knows; the same in all processes.
+
+    Raises:
+        ValueError: if processes that share a parameter hold different values of it.
     """
+    check_copies(pipeline.tied)
     tensors, scalars = optimizer_state(optimizer, _parameters(pipeline))
     kept = {"step": pipeline.steps, "optimizer": scalars, "user": numbers}
-    # Copies of the pipeline hold the same: the first one's are enough.
-    own = {} if pipeline.replica else tensors | _named(_changing(pipeline))
+    # What several copies of the pipeline hold, or several stages, is the same: one saves it.
+    elsewhere = {name for name in _parameters(pipeline) if not pipeline.owns(name)}
+    changing = {n: t for n, t in _changing(pipeline).items() if n not in elsewhere}
+    not_here = belongs_to(elsewhere)
+    tensors = {n: t for n, t in tensors.items() if not not_here(n)}
+    own = {} if pipeline.replica else tensors | _named(changing)
     checkpoints.save(pipeline.steps, own, kept)
 
 

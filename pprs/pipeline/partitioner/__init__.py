@@ -1,6 +1,6 @@
 """How a model becomes stages: pieces in a row, what each costs, and where to cut."""
 
-from pprs.pipeline.partitioner.chain import Chain, chain, full_names
+from pprs.pipeline.partitioner.chain import Chain, chain, full_names, reused
 from pprs.pipeline.partitioner.computation_graph import trace_graph
 from pprs.pipeline.partitioner.costs import Cost, measure
 from pprs.pipeline.partitioner.partition import Memory, partition, partition_at
@@ -17,5 +17,6 @@ __all__ = [
     "measure",
     "partition",
     "partition_at",
+    "reused",
     "trace_graph",
 ]

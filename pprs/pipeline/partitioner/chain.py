@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -17,7 +17,6 @@ from pprs.pipeline.partitioner.layers import hooks, is_sequence, layer_pieces, o
 from pprs.pipeline.partitioner.live_tensors import LiveTensors
 from pprs.pipeline.partitioner.modes import same_in_other_mode, take_both
 from pprs.pipeline.partitioner.origin import Origin
-from pprs.pipeline.partitioner.partition import places
 from pprs.pipeline.partitioner.untraceable import check_wrapped
 
 
@@ -138,7 +137,7 @@ def full_names(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def ties(whole: Chain) -> list[set[int]]:
-    """The pieces that share parameters and must stay together, by their indices in the chain.
+    """The pieces that share parameters, by their indices in the chain.
 
     Returns:
         Disjoint sets of at least two indices.
@@ -155,13 +154,25 @@ def ties(whole: Chain) -> list[set[int]]:
     return sorted((group for group in groups if len(group) > 1), key=min)
 
 
+def reused(whole: Chain) -> set[str]:
+    """The parameters that are used in several places, between which the chain may be cut."""
+    uses: Counter[str] = Counter()
+    for piece in whole:
+        if isinstance(piece, fx.GraphModule) and "names" not in piece.meta:  # traced
+            names = {n.target: len(n.users) for n in piece.graph.find_nodes(op="get_attr")}
+            uses.update({name: names[name] for name in full_names(piece)})
+        else:
+            uses.update(full_names(piece).keys())
+    return {name for name, number in uses.items() if number > 1}
+
+
 def _traced(example: Example, largest: int, stages: int) -> Chain:
     training = example.model.training
 
     def cut(traced: Traced) -> Chain:
         flow, finest = LiveTensors(traced), largest
         whole = Chain(*pieces(flow, cuts(flow, finest), training))
-        while finest > 1 and places(len(whole), ties(whole)) < stages - 1:
+        while finest > 1 and len(whole) < stages:
             finest //= 2
             whole = Chain(*pieces(flow, cuts(flow, finest), training))
         whole.largest = finest

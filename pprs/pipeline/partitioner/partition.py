@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -73,7 +73,6 @@ def partition(
     stages: int,
     *,
     memory: Memory | None = None,
-    ties: Iterable[Set[int]] = (),
 ) -> list[range]:
     """Cut a chain into consecutive, non-empty pieces so that the largest cost is minimal.
 
@@ -85,14 +84,13 @@ def partition(
             the time of a forward and a backward pass.
         stages: number of pieces, between 1 and `len(costs)`.
         memory: what a stage may keep; needs measured costs.
-        ties: layers, by their indices, that must be in one piece.
 
     Returns:
         The layers of each piece, in order; they cover all layers.
 
     Raises:
-        ValueError: if there are fewer layers than stages, ties leave too few places to cut, or
-            every cut needs more memory: then with the least limit that would do.
+        ValueError: if there are fewer layers than stages, or every cut needs more memory: then
+            with the least limit that would do.
 
     Example:
         >>> partition([1, 1, 1, 3], stages=2)
@@ -108,16 +106,7 @@ def partition(
     times = [c.forward + c.backward if isinstance(c, Cost) else c for c in costs]
     for layer, seconds in enumerate(times):
         non_negative(**{f"cost of layer {layer}": seconds})
-    ties = list(ties)
-    open_places = _open(layers, ties)
-    if (left := places(layers, ties)) < stages - 1:
-        raise ValueError(
-            f"layers that share parameters must be in one stage, which leaves {layers} layers "
-            f"only {left} places to cut, and {stages} stages need "
-            f"{stages - 1}: untie the parameters (for example config.tie_word_embeddings=False), "
-            f"or use fewer stages"
-        )
-    cost = _barred(_sums(times), open_places)
+    cost = _sums(times)
     if memory is None:
         return _least([cost] * stages)[1]
     if len(measured) < layers:
@@ -125,7 +114,7 @@ def partition(
     needed = _needed(measured, memory, stages)
     fits = _least([np.where(need <= memory.limit, cost, math.inf) for need in needed])
     if fits[0] == math.inf:
-        least = _least([_barred(need, open_places) for need in needed])[0]
+        least = _least(needed)[0]
         raise ValueError(
             f"no cut into {stages} stages keeps every stage within {memory.limit:.0f} bytes: the "
             f"least limit that one does is {math.ceil(least)} bytes"
@@ -133,22 +122,19 @@ def partition(
     return fits[1]
 
 
-def partition_at(
-    layers: Sequence[str], cut: Sequence[str | int], *, ties: Iterable[Set[int]] = ()
-) -> list[range]:
+def partition_at(layers: Sequence[str], cut: Sequence[str | int]) -> list[range]:
     """Cut a chain by hand.
 
     Args:
         layers: the names of the layers, in order.
         cut: the first layer of each stage but the first, in order: its name, the name of a module
             that begins with it, or its index, between 1 and `len(layers) - 1`.
-        ties: layers, by their indices, that must be in one piece.
 
     Returns:
         The layers of each stage.
 
     Raises:
-        ValueError: for a name or index that is not there, not in order, or separates ties.
+        ValueError: for a name or index that is not there, or not in order.
 
     Example:
         >>> partition_at(["embed", "blocks.0.a", "blocks.0.b", "head"], ["blocks.0", "head"])
@@ -166,19 +152,7 @@ def partition_at(
                 f"cut must name layers in the order of the network: {b!r} is layer {after} and "
                 f"comes after {a!r}, layer {before}"
             )
-    open_places = _open(len(layers), ties)
-    for where, place in zip(cut, begins, strict=True):
-        if not open_places[place]:
-            raise ValueError(
-                f"a cut at {where!r}, layer {place}, separates layers that share parameters: "
-                f"untie them (for example config.tie_word_embeddings=False), or cut elsewhere"
-            )
     return [range(start, stop) for start, stop in pairwise([0, *begins, len(layers)])]
-
-
-def places(layers: int, ties: Iterable[Set[int]]) -> int:
-    """The number of places to cut a chain of layers, of which some must be in one piece."""
-    return int(_open(layers, ties).sum()) - 2
 
 
 def _place(layers: Sequence[str], where: str | int) -> int:
@@ -198,27 +172,12 @@ def _place(layers: Sequence[str], where: str | int) -> int:
     return begins[0]
 
 
-def _open(layers: int, ties: Iterable[Set[int]]) -> NDArray[np.bool_]:
-    """Whether a piece may end before each layer, or after the last."""
-    places = np.ones(layers + 1, dtype=bool)
-    for group in ties:
-        if not all(0 <= layer < layers for layer in group):
-            raise ValueError(f"ties must hold indices from 0 to {layers - 1}, got {sorted(group)}")
-        if group:
-            places[min(group) + 1 : max(group) + 1] = False
-    return places
-
-
 def _sums(values: Sequence[float]) -> _Matrix:
     """The sum of the values of all layers from row to column; infinite where there is none."""
     before = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=np.float64))])
     sums: _Matrix = before[None, :] - before[:, None]
     sums[np.tril_indices(len(before))] = math.inf
     return sums
-
-
-def _barred(sums: _Matrix, places: NDArray[np.bool_]) -> _Matrix:
-    return np.where(places[:, None] & places[None, :], sums, math.inf)
 
 
 def _needed(costs: Sequence[Cost], memory: Memory, stages: int) -> list[_Matrix]:

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pprs.pipeline.communication import broadcast
-from pprs.pipeline.partitioner.chain import Chain, ties
+from pprs.pipeline.partitioner.chain import Chain
 from pprs.pipeline.partitioner.costs import measure
 from pprs.pipeline.partitioner.partition import Memory, partition, partition_at
 
@@ -40,7 +40,6 @@ def cut_chain(
     Raises:
         ValueError: if there are too few places to cut, or the arguments do not fit.
     """
-    tied = ties(whole)
     if cut is None and len(whole) < stages and whole.largest > 1:
         raise ValueError(
             f"a network of {len(whole)} layers can be cut into 1 to {len(whole)} stages, got "
@@ -56,14 +55,14 @@ def cut_chain(
                 f"cut names where the second and every later stage begins: {stages} stages have "
                 f"{stages - 1} of these, got {len(cut)}: {cut!r}"
             )
-        return partition_at(whole.layers, cut, ties=tied)
+        return partition_at(whole.layers, cut)
     if balance == "parameters":
         sizes = [sum(p.numel() for p in piece.parameters()) for piece in whole]
-        return partition(sizes, stages, ties=tied)
+        return partition(sizes, stages)
     if balance != "time":
         raise ValueError(f"balance must be 'parameters' or 'time', got {balance!r}")
     if not example:
         raise ValueError("balance='time' measures the network on an example: pass example=")
     # One measures for all, who must cut alike.
     measured = broadcast(measure(whole, *example) if dist.get_rank(group) == 0 else None, 0, group)
-    return partition(measured, stages, memory=memory, ties=tied)
+    return partition(measured, stages, memory=memory)

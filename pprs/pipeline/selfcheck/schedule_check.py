@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from pprs.pipeline.communication import gathered
 from pprs.pipeline.engine import Engine
@@ -31,6 +31,7 @@ from pprs.pipeline.selfcheck.rounding import (
 )
 from pprs.pipeline.selfcheck.sketch import Sketches, sketch, sketched_difference
 from pprs.pipeline.snapshot import Snapshot, drawn, generator_states, gradients_kept
+from pprs.pipeline.tied import Tied
 
 Tensors = tuple[Tensor, ...]
 
@@ -48,12 +49,24 @@ class Replicas:
         owners: the process of each stage, in its copy.
         across: the processes with the same stages in all replicas.
         everyone: the processes of all copies.
+        tied: the parameters that several processes of a copy hold.
     """
 
     mesh: Mesh
     owners: list[int]
     across: dist.ProcessGroup | None
     everyone: dist.ProcessGroup | None
+    tied: Tied
+
+    def combine(self, parameters: Iterable[nn.Parameter], loss: Tensor | None) -> None:
+        """Make the whole gradient of what each process has left in `.grad`; a collective call.
+
+        Args:
+            parameters: of this process.
+            loss: where there is one; it gets the mean of all copies.
+        """
+        self.mesh.average(list(parameters), loss, self.across)
+        self.tied.add_up()
 
     def gathered(self, value: object) -> list[Any]:
         """All-gather a value."""
@@ -225,9 +238,7 @@ class ScheduleCheck:
         found: dict[str, Tensor | None] = {}
         if losses is not None:
             found[_LOSS] = losses.mean()
-        self._copies.mesh.average(
-            list(self._parameters.values()), found.get(_LOSS), self._copies.across
-        )
+        self._copies.combine(self._parameters.values(), found.get(_LOSS))
         for name, parameter in self._parameters.items():
             gradient = parameter.grad
             found[name] = sketch(gradient) if sketches and gradient is not None else gradient
@@ -238,6 +249,7 @@ class ScheduleCheck:
         """The gradients that a plain pass leaves, and its loss."""
         before = generator_states()
         outputs, loss = self._passes.gradient(self._inputs, self._loss)
+        self._copies.tied.add_up()
         self._chance = self._chance or bool(drawn(before, generator_states()))
         right: dict[str, Tensor | None] = {n: p.grad for n, p in self._parameters.items()}
         if loss is not None:

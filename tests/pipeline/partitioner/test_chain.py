@@ -17,7 +17,6 @@ from pipeline.partitioner.models import (
 from torch import nn
 
 from pprs.pipeline.partitioner.chain import Chain, chain, full_names, ties
-from pprs.pipeline.partitioner.partition import partition
 from pprs.smoothing import Noise, Perturbation, at_perturbed, force_way, losses_at, repeat
 
 
@@ -243,11 +242,9 @@ def test_a_sequence_gives_its_own_layers_without_an_example():
     assert torch.equal(pieces(x), model(x))
 
 
-def test_shared_parameters_tie_their_pieces_and_the_partition_heeds_it():
+def test_shared_parameters_tie_their_pieces():
     pieces = made("gpt2, tied")[1]
     assert ties(pieces) == [{0, len(pieces) - 1}]
-    with pytest.raises(ValueError, match=r"only 0 places to cut.*tie_word_embeddings=False"):
-        partition([1.0] * len(pieces), 2, ties=ties(pieces))
     assert ties(made("gpt2")[1]) == []
 
 

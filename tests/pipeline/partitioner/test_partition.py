@@ -21,10 +21,6 @@ def largest(costs, pieces):
     return max(sum(costs[i] for i in piece) for piece in pieces)
 
 
-def together(pieces, ties):
-    return all(any(group <= set(piece) for piece in pieces) for group in ties)
-
-
 def cost(seconds, parameters=0, activations=0):
     return Cost(seconds, seconds, parameters, activations, 0)
 
@@ -45,11 +41,9 @@ def test_no_cut_has_a_smaller_largest_piece(costs, data):
     ),
     st.data(),
 )
-def test_so_it_is_among_the_cuts_that_fit_in_memory_and_respect_ties(numbers, data):
+def test_so_it_is_among_the_cuts_that_fit_in_memory(numbers, data):
     costs = [cost(*three) for three in numbers]
     stages = data.draw(st.integers(1, len(costs)))
-    index = st.integers(0, len(costs) - 1)
-    ties = data.draw(st.lists(st.sets(index, min_size=1, max_size=3), max_size=2))
     flights = data.draw(st.lists(st.integers(0, 4), min_size=stages, max_size=stages))
     memory = Memory(data.draw(st.integers(1, 120)), optimizer=1, in_flight=flights)
 
@@ -59,19 +53,15 @@ def test_so_it_is_among_the_cuts_that_fit_in_memory_and_respect_ties(numbers, da
         )
 
     times = [2 * seconds for seconds, *_ in numbers]
-    allowed = [p for p in all_cuts(len(costs), stages) if together(p, ties)]
-    fitting = [p for p in allowed if needed(p) <= memory.limit]
+    cuts = list(all_cuts(len(costs), stages))
+    fitting = [p for p in cuts if needed(p) <= memory.limit]
     if fitting:
-        pieces = partition(costs, stages, memory=memory, ties=ties)
+        pieces = partition(costs, stages, memory=memory)
         assert pieces in fitting
         assert largest(times, pieces) == min(largest(times, p) for p in fitting)
         return
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
-        partition(costs, stages, memory=memory, ties=ties)
-    if allowed:
-        assert f"that one does is {min(map(needed, allowed)):.0f} bytes" in str(caught.value)
-    else:
-        assert "untie the parameters" in str(caught.value)
+    with pytest.raises(ValueError, match=f"that one does is {min(map(needed, cuts)):.0f} bytes"):
+        partition(costs, stages, memory=memory)
 
 
 def test_memory_counts_parameters_gradients_optimizer_and_activations_in_flight():
@@ -102,10 +92,8 @@ def test_200_layers_and_64_stages_are_no_work():
         (([1, 1, 1], 0), {}, "stages must be an integer of at least 1, got 0"),
         (([1, -1], 2), {}, "cost of layer 1 must be a finite number of at least 0, got -1"),
         (([1, math.nan], 2), {}, "cost of layer 1 must be a finite number .* got nan"),
-        (([1, 1], 2), dict(ties=[{0, 2}]), r"ties must hold indices from 0 to 1, got \[0, 2\]"),
         (([1, 1], 2), dict(memory=Memory(1)), "memory needs the costs that measure"),
         (([cost(1)] * 2, 2), dict(memory=Memory(1, in_flight=[1])), "one number or 2, .* got 1"),
-        (([1] * 4, 3), dict(ties=[{0, 2}]), "only 1 places to cut, and 3 stages need 2: untie"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(arguments, options, message):
@@ -144,9 +132,8 @@ def test_a_cut_by_hand_names_the_first_layer_of_each_later_stage():
         ([0], "indices from 1 to 5, got 0"),
         (["embed"], "'embed', with which the first stage begins anyway"),
         (list(range(1, 7)), "fewer layers than there are.* got 6 of 6"),
-        (["blocks.1"], "'blocks.1', layer 3, separates layers that share parameters: untie"),
     ],
 )
 def test_cuts_by_hand_that_cannot_be_are_refused(cut, message):
     with pytest.raises(ValueError, match=message):
-        partition_at(NAMES, cut, ties=[{2, 4}] if cut == ["blocks.1"] else ())
+        partition_at(NAMES, cut)
