@@ -44,7 +44,8 @@ class Vectors:
         """The gradient of each lane, without any noise."""
         if sigma or samples != 1:
             raise ValueError("these methods take one gradient a step, without noise")
-        return vmap(grad_and_value(self.fun))(points[:, 0])[0][:, None]
+        gradients: Tensor = vmap(grad_and_value(self.fun))(points[:, 0])[0]
+        return gradients[:, None]
 
 
 def polyak(minimum: float) -> Rule:
@@ -111,10 +112,10 @@ def first_steps(
         if not going:
             break
         sizes = [len(lanes.steps) for lanes in going]
-        gradients = target.gradient(torch.cat([lanes.ask.point for lanes in going])).split(sizes)
-        for lanes, gradient in zip(going, gradients, strict=True):
+        gradients = target.gradient(torch.cat([lanes.ask.point for lanes in going]))
+        for lanes, gradient in zip(going, torch.split(gradients, sizes), strict=True):
             lanes.ask = lanes.asking.send(gradient)
-        losses = target.losses(torch.cat([lanes.ask.answer for lanes in going]))[:, 0].split(sizes)
-        for lanes, values in zip(going, losses, strict=True):
+        losses = target.losses(torch.cat([lanes.ask.answer for lanes in going]))[:, 0]
+        for lanes, values in zip(going, torch.split(losses, sizes), strict=True):
             lanes.note(step, values.tolist(), goals)
     return {name: lanes.steps for name, lanes in found.items()}

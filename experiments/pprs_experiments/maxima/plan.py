@@ -23,6 +23,8 @@ RULES: Mapping[str, Rule] = {
     "agd": nesterov("nesterov"),
     "adam": adam(),
 }
+FIRST_ORDER = tuple(RULES)
+"""What claims take the best of."""
 TOGETHER = "one gradient"
 """All rules, and Polyak's steps: what takes one gradient a step runs together."""
 DUCHI_SAMPLES, DUCHI_RADII = (4, 16, 64), (1.0, 3.0)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -76,14 +76,15 @@ def _taken(job: Job, problem: Problem) -> Iterator[Found]:
         yield job.method, [problem.seconds], Taken(0, 0, [], 0)
 
 
-def _told(method: str, problem: Problem) -> dict[str, float]:
+def _told(method: str, problem: Problem) -> dict[str, Any]:
     """What `pprs.minimize` is told of the function."""
     epsilon = problem.goal(GAPS[-1]) - problem.optimum.value
-    return {
+    told: dict[str, dict[str, Any]] = {
         "auto": {},
         "auto-known": {"epsilon": epsilon, "radius": _distance(problem)},
         "auto-lower": {"lower": 0.0},
-    }[method]
+    }
+    return told[method]
 
 
 def _distance(problem: Problem) -> float:

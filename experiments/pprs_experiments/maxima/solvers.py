@@ -17,7 +17,8 @@ Array = npt.NDArray[np.float64]
 
 
 def worst_group(signed: Array, groups: npt.NDArray[np.int64], penalty: float) -> Optimum:
-    r"""The least of $\max_g \mathrm{mean}_{i \in g} \max(0, 1 - a_i^\top w) + \lambda \|w\|_\infty$.
+    r"""The least of $\max_g \mathrm{mean}_{i \in g} \max(0, 1 - a_i^\top w) + \lambda
+    \|w\|_\infty$.
 
     Args:
         signed: $a_i$, the examples times their labels, shape `(m, d)`.
