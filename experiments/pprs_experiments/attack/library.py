@@ -17,7 +17,8 @@ from pprs.theory.measured import samples_for
 from pprs_experiments.attack.objective import Attack, objective
 from pprs_experiments.attack.running import POINTS, Outcome, marks, step_time
 
-_UNIT = 6  # pairs of perturbations for three candidates
+UNIT = 6
+"""Pairs of perturbations for three candidates."""
 
 Untuned: TypeAlias = Callable[[Attack, int, int, Sequence[int]], Outcome]
 """From an attack, the depth, the budget in plain steps, and a seed of each image."""
@@ -84,7 +85,7 @@ def _search(
 ) -> tuple[list[float], Tensor, tuple[int, float]]:
     """The curve of one image, the last point, and how many gradients and how much time it took."""
     module, noise = Image(attack.originals[0]), kind(attack)
-    samples = _UNIT * max(1, samples_for(depth) // _UNIT)
+    samples = UNIT * max(1, samples_for(depth) // UNIT)
     passes = samples + noise.passes
     left = plain_steps * step_time(1, depth) - noise.begun * step_time(1, depth)
     steps = left // step_time(passes, depth)
@@ -147,7 +148,11 @@ class Measured(Noise):
     def __init__(self, attack: Attack) -> None:
         start = attack.start[None]
         steepness = attack.gradient(start, 0.0, 1, []).norm()
-        self.sigma = float(attack.losses(start) / steepness) * start.shape[-1] ** -0.25
+        self.begin(float(attack.losses(start)), float(steepness), start.shape[-1])
+
+    def begin(self, loss: float, steepness: float, dimension: int) -> None:
+        """Start with what the first loss and gradient say."""
+        self.sigma = loss / steepness * dimension**-0.25
         self._goal = BiasGoal(None, None, searching=True)
 
     def averaged(self, samples: int) -> pprs.Perturbation:

@@ -1,21 +1,22 @@
 r"""First-order methods as rules: each asks for gradients, and says what its answer is.
 
-A rule starts at the images of an attack, with a step size for each lane, shape `(lanes, 1, 1)`.
-All lanes and images take their steps together. It is a generator: it yields what it asks for, and
+A rule starts where its target does, with a step size for each lane, shape `(lanes, 1, 1)`.
+All lanes and starts take their steps together. It is a generator: it yields what it asks for, and
 receives the mean gradient there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
-from pprs_experiments.attack.objective import WEIGHT, Attack
+from pprs.theory.methods import Momentum, momenta
+from pprs_experiments.attack.objective import WEIGHT
 from pprs_experiments.attack.proximal import prox_of_largest
 
 
@@ -39,11 +40,31 @@ class Ask:
 Asking: TypeAlias = Generator[Ask, Tensor, None]
 
 
+class Target(Protocol):
+    """What is minimised: an attack, or another function."""
+
+    @property
+    def start(self) -> Tensor:
+        """Where to start, shape `(b, d)`."""
+
+    def losses(self, points: Tensor) -> Tensor:
+        """At points of shape `(lanes, b, d)`, shape `(lanes, b)`."""
+
+    def gradient(
+        self,
+        points: Tensor,
+        sigma: float | Tensor,
+        samples: int,
+        generators: Sequence[torch.Generator],
+    ) -> Tensor:
+        """The mean gradient of each lane and start."""
+
+
 @dataclass(frozen=True)
 class Task:
-    """What a rule starts from: an attack, step sizes, K and the number of steps."""
+    """What a rule starts from: a target, step sizes, K and the number of steps."""
 
-    attack: Attack
+    attack: Target
     lr: Tensor
     samples: int
     steps: int
@@ -57,15 +78,15 @@ class Task:
 Rule: TypeAlias = Callable[[Task], Asking]
 
 
-def nesterov(momentum: float) -> Rule:
-    r"""$y_{t+1} = x_t - \eta G_t$, $x_{t+1} = y_{t+1} + \mu (y_{t+1} - y_t)$; without $\mu$, GD."""
+def nesterov(momentum: Momentum) -> Rule:
+    r"""$y_{t+1} = x_t - \eta G_t$, $x_{t+1} = y_{t+1} + \mu_t (y_{t+1} - y_t)$; with 0, GD."""
 
     def rule(task: Task) -> Asking:
         x = y = task.start
-        while True:
+        for mu in momenta(momentum):
             gradient = yield Ask(x, y)
             following = x - task.lr * gradient
-            x, y = following + momentum * (following - y), following
+            x, y = following + mu * (following - y), following
 
     return rule
 

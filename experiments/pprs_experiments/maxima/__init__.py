@@ -1,0 +1,1 @@
+"""Objectives with a maximum in them, on real data: untuned methods, tuned rivals, solvers."""
