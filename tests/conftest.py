@@ -12,6 +12,7 @@ import amount  # noqa: F401 (the property tests' settings)
 import pytest
 import torch
 import warm
+from browser import chromium, page  # noqa: F401 (fixtures)
 from on_device import OnDevice
 
 ROOT = Path(__file__).parent.parent
