@@ -13,6 +13,7 @@ commands:
   train      train your own model on your own data through a pipeline
   compare    train a few-shot classifier through a pipeline with several methods, at equal
              pipeline time
+  report     what runs have found, on one page with their curves
   plan       what a step would take, by schedule, microbatches, perturbations and devices
   bounds     how long a precision takes, at least and by method, for given constants
   simulate   run methods on a worst-case function over depths of the pipeline
@@ -43,7 +44,7 @@ def _moved(name: str, now: str) -> Command:
 _COMMANDS: Mapping[str, Command] = {
     **{
         name: _imported(name)
-        for name in ("compare", "plan", "bounds", "simulate", "trace", "train")
+        for name in ("compare", "plan", "bounds", "report", "simulate", "trace", "train")
     },
     "bench": _moved(
         "bench", "call `python -m benchmarks.gradient.main` or `... .pipeline.main` in a clone"
