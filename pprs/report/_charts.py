@@ -26,27 +26,23 @@ def charts(methods: Sequence[Method]) -> dict[str, Any]:
 
     Returns:
         `axes`, each with a key and a title; `methods`, each with a label and the number of seeds;
-        `charts`, each with a title and, by method, a line or nothing. A line has `steps`, `x` by
-        axis, `y`, and with several seeds `low` and `high`. Lists may be packed, see `packed`.
+        `charts`, each with a title and, by method, a line or nothing. A line has `x` by axis,
+        `y`, and with several seeds `low` and `high`. Each `x` may be packed, see `packed`;
+        `thinned` is whether points were left out.
     """
     names = names_of(methods)
-    most = points_of_a_line(len(methods), len(names))
-    drawn, there = [], set()
-    thin = False
-    for name in names:
-        lines: list[dict[str, Any] | None] = []
-        for method in methods:
-            line = line_of(method, name)
-            if line is not None:
-                there |= {*line.axes}
-                thin = thin or len(line.steps) > most
-            lines.append(None if line is None else _line(thinned(line, most)))
-        drawn.append({"title": title(name), "lines": lines})
+    found = [[line_of(method, name) for method in methods] for name in names]
+    known = [line for lines in found for line in lines if line is not None]
+    most = points_of_a_line(known)
+    there = {axis for line in known for axis in line.axes}
     return {
         "axes": [{"key": key, "title": text} for key, text in AXES.items() if key in there],
         "methods": [{"label": m.label, "seeds": len(m.curves)} for m in methods],
-        "charts": drawn,
-        "thinned": thin,
+        "charts": [
+            {"title": title(name), "lines": [_line(line, most) for line in lines]}
+            for name, lines in zip(names, found, strict=True)
+        ],
+        "thinned": any(len(line.steps) > most for line in known),
     }
 
 
@@ -64,9 +60,11 @@ def packed(values: Sequence[float]) -> list[float] | dict[str, float]:
     return list(values)
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _line(line: Line | None, most: int) -> dict[str, Any] | None:
+    if line is None:
+        return None
+    line = thinned(line, most)
     found: dict[str, Any] = {
-        "steps": packed(line.steps),
         "x": {axis: packed([_short(v, 6) for v in values]) for axis, values in line.axes.items()},
         "y": _shorts(line.mean),
     }

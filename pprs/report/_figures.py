@@ -25,27 +25,42 @@ def final_figures(runs: Sequence[Run], methods: Sequence[Method]) -> list[Table]
     return tables + [table for some in own.values() for table in some]
 
 
-def differing(runs: Sequence[Run], methods: Sequence[Method]) -> tuple[Table | None, Table | None]:
-    """The settings that differ between runs, and those that agree.
+def differing(runs: Sequence[Run], methods: Sequence[Method]) -> tuple[list[Table], list[Table]]:
+    """The settings that differ between runs, and those that agree: of trainings, of comparisons.
 
     A row of the first is a method of `pprs train` with its seeds, or a comparison.
     """
-    rows = _rows(runs, methods)
+    kinds = {kind: [run for run in runs if run.kind == kind] for kind in ("train", "compare")}
+    apart = all(kinds.values())
+    differ, agree = [], []
+    for kind, some in kinds.items():
+        names = {run.name for run in some}
+        rows = _rows(some, [m for m in methods if m.runs[0] in names])
+        title = ("Trainings" if kind == "train" else "Comparisons") if apart else ""
+        for tables, table in zip((differ, agree), _compared_settings(rows, title), strict=True):
+            if table.rows:
+                tables.append(table)
+    return differ, agree
+
+
+def _compared_settings(
+    rows: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], title: str
+) -> tuple[Table, Table]:
     names = list(dict.fromkeys(n for _, many in rows for each in many for n in each))
-    names = [n for n in names if n not in _WHERE]
     values = {
         name: [list(dict.fromkeys(_said(each, name) for each in many)) for _, many in rows]
         for name in names
+        if name not in _WHERE
     }
-    differ = [n for n in names if len({v for some in values[n] for v in some}) > 1]
-    agree = [[n, values[n][0][0]] for n in names if n not in differ]
-    table = None
-    if differ and rows:
-        cells = [
-            [label, *(", ".join(values[n][i]) for n in differ)] for i, (label, _) in enumerate(rows)
-        ]
-        table = Table(["", *differ], cells)
-    return table, Table(["setting", "value"], agree) if agree else None
+    differ = [n for n, found in values.items() if len({v for some in found for v in some}) > 1]
+    agree = [[n, found[0][0]] for n, found in values.items() if n not in differ]
+    cells = [
+        [label, *(", ".join(values[n][i]) for n in differ)] for i, (label, _) in enumerate(rows)
+    ]
+    return (
+        Table(["", *differ], cells if differ else [], title=title),
+        Table(["setting", "value"], agree, title=title),
+    )
 
 
 def _rows(
@@ -85,7 +100,7 @@ def _measured(methods: Sequence[Method]) -> Table:
             ends = [curve.axes[axis][-1] for curve in curves if axis in curve.axes]
             row.append(figure(statistics.fmean(ends)) if len(ends) == len(curves) else "–")
         rows.append(row)
-    words = "The last values of each run; the training loss is that of the last batch."
+    words = "The last values of each run; the batch loss is that of the last step's batch."
     if several:
         words += (
             " Of several seeds: the mean and its 95 % interval by Student's t; times are means."

@@ -109,12 +109,13 @@ def _timelines(report: Sections, markdown: str) -> Iterator[str]:
 
 def _settings(report: Sections, markdown: str) -> Iterator[str]:
     yield "<section><h2>Settings</h2>"
-    if report.differ:
-        yield from _table(report.differ, "Settings that differ", markdown, report.ranking)
-    if report.agree:
-        yield f"<details><summary>{len(report.agree.rows)} settings"
-        yield f"{' on which all agree' if report.differ else ''}</summary>"
-        yield from _table(report.agree, "Settings that agree", markdown, None)
+    for table in report.differ:
+        yield from _table(table, "Settings that differ", markdown, report.ranking)
+    for table in report.agree:
+        of = f"{table.title}: " if table.title else ""
+        how = " on which all agree" if report.differ else ""
+        yield f"<details><summary>{of}{len(table.rows)} settings{how}</summary>"
+        yield from _table(Table(table.columns, table.rows), "Settings that agree", markdown, None)
         yield "</details>"
     yield "</section>"
 

@@ -12,7 +12,7 @@ from pprs.report._runs import AXES, Curve, Number, Run, title
 # Settings in which the seeds of a method differ, or that change nothing of what is learned.
 SEED = ("seed", "name", "out", "trace", "tensorboard", "resume", "save_every", "save_minutes",
         "keep", "silence", "max_restarts")  # fmt: skip
-_MOST, _FEWEST, _ALL = 1000, 60, 120_000  # points of a line, and of all together
+_MOST, _FEWEST, _ALL = 1000, 60, 100_000  # points of a line, and of all together
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,11 @@ def thinned(line: Line, most: int) -> Line:
     )
 
 
-def points_of_a_line(methods: int, names: int) -> int:
+def points_of_a_line(lines: Sequence[Line]) -> int:
     """How many are kept of each, so that the page stays small."""
-    return max(_FEWEST, min(_MOST, _ALL // max(1, methods * names)))
+    if sum(len(line.steps) for line in lines) <= _ALL:
+        return _MOST
+    return max(_FEWEST, min(_MOST, _ALL // len(lines)))
 
 
 def _extremes(values: Sequence[Number], places: Sequence[int]) -> tuple[int, int]:

@@ -33,10 +33,12 @@ def _lines(report: Sections, html: str) -> Iterator[str]:
             yield from _table(table)
     if report.differ:
         yield "## Settings that differ\n"
-        yield from _table(report.differ)
+        for table in report.differ:
+            yield from _table(table)
     if report.agree:
         yield f"## Settings{' that agree' if report.differ else ''}\n"
-        yield from _table(report.agree)
+        for table in report.agree:
+            yield from _table(table)
     yield f"Written by pprs {__version__}; {markdown(html)} has the curves."
 
 

@@ -90,7 +90,7 @@ def run_of(read: Contents, name: str) -> Run:
 
 def title(name: str) -> str:
     """What a chart or a column of these values is called."""
-    known = {"loss": "training loss", "lr": "step size"}
+    known = {"loss": "batch loss", "train_loss": "training loss", "lr": "step size"}
     return known.get(name, name.replace("_", " "))
 
 

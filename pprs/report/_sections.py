@@ -38,8 +38,8 @@ class Sections:
     methods: list[Method]
     ranking: str | None
     figures: list[Table]
-    differ: Table | None
-    agree: Table | None
+    differ: list[Table]
+    agree: list[Table]
     traced: list[tuple[Run, Table]]
 
 

@@ -1,5 +1,4 @@
-// Draws the curves of a report from the numbers in the page. What comes from files of the user only
-// ever becomes text.
+// Draws the curves of a report. What comes from files of the user only ever becomes text.
 "use strict";
 (() => {
   const { unpacked, said, before, ticks, logTicks } = numbers;
@@ -145,13 +144,13 @@
 
     axes(svg, { x1 }, width, height) {
       const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
-      const ys = state.log ? logTicks(...this.range) : ticks(...this.range, 5);
+      const ys = state.log ? logTicks(...this.range) : ticks(...this.range, 6);
       for (const tick of ys) {
         const y = this.y(tick).toFixed(1);
         svg.append(draw("line", { class: "grid", x1: MARGIN.left, x2: right, y1: y, y2: y }));
         svg.append(draw("text", { x: MARGIN.left - 8, y, dy: ".32em", "text-anchor": "end" }, said(tick)));
       }
-      const most = Math.max(2, Math.floor((right - MARGIN.left) / 90));
+      const most = Math.max(2, Math.floor((right - MARGIN.left) / 75));
       for (const tick of x1 > this.start ? ticks(this.start, x1, most) : [x1]) {
         const x = this.x(tick).toFixed(1);
         svg.append(draw("line", { class: "grid", x1: x, x2: x, y1: bottom, y2: bottom + 4 }));

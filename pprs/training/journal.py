@@ -115,14 +115,25 @@ class Journal:
         text = to_json({"config": kept_settings(self._config), **summary}, indent=2)
         with self._writing(path):
             path.write_text(text + "\n")
+        report = self._report()
         if weights is not None:
             self._progress.stop()
             if self.last and self._ended_with != self.last["step"]:
                 self._say_step()
             self.say(
-                f"{self.folder} has {WEIGHTS}, {SUMMARY}, metrics.jsonl, config.toml and "
-                f"checkpoints"
+                f"{self.folder} has {WEIGHTS}, {SUMMARY}, metrics.jsonl, config.toml, "
+                f"checkpoints{report}"
             )
+
+    def _report(self) -> str:
+        """Write the report and return its name; whatever goes wrong there ends no training."""
+        from pprs.report import write
+
+        try:
+            return f" and {write(self.folder).name}"
+        except Exception as error:
+            self.say(f"there is no report: {error or type(error).__name__}")
+            return ""
 
     def say(self, sentence: str) -> None:
         """Print a line."""

@@ -26,6 +26,9 @@ from pprs.training.searching import StagedSteps
 from pprs.training.stages import Stages
 from pprs.training.task import Task
 
+# What the summary leaves to the log.
+_OF_A_STEP = ("lr", "seconds", "evaluation_seconds")
+
 
 def run_rank(
     config: TrainConfig,
@@ -78,7 +81,7 @@ def _trained(
             journal = Journal(config, folder, stages.pipeline.steps, task.steps, used)
             run.journal = stack.enter_context(journal)
             _say_microbatches(journal, config, task.order.batch)
-        received = run.go(stopping)
+        received = run.go(stopping, folder)
     return received, folder
 
 
@@ -102,7 +105,7 @@ class _Run:
         if start is not None:
             self._resume(start)
 
-    def go(self, stopping: Stopping) -> signal.Signals | None:
+    def go(self, stopping: Stopping, folder: Path) -> signal.Signals | None:
         """Train to the end, or to the step in which a signal came: then return it."""
         before, received = self._pipeline.steps, None
         while received is None and not self._ended():
@@ -121,6 +124,8 @@ class _Run:
             timeline = self._pipeline.timeline()
             if timeline is not None and self._pipeline.replica == 0:
                 timeline.save(self._config.trace)
+                timeline.save(folder / "trace.json")
+            broadcast(None, 0)  # it is there before the report is written
         weights = None
         if ended:
             with self._learning.evaluating():
@@ -135,7 +140,10 @@ class _Run:
         record: dict[str, Any] = {"step": step + 1, "epoch": epoch, **self._learn(step)}
         record["seconds"] = time.perf_counter() - start
         if self._evaluates(step + 1):
-            record |= self._evaluate()
+            start = time.perf_counter()
+            measured = self._evaluate()
+            if measured:
+                record |= {**measured, "evaluation_seconds": time.perf_counter() - start}
         if self.journal is not None:
             if math.isnan(record["loss"]):
                 none = f"step {step + 1}: none of its labels counts, so its gradient is 0"
@@ -205,7 +213,7 @@ class _Run:
         return {
             USED: as_used(self._config, self._task, self._stages.whole_batch),
             "ended": ended.name if isinstance(ended, signal.Signals) else ended,
-            **{name: value for name, value in last.items() if name not in ("lr", "seconds")},
+            **{name: value for name, value in last.items() if name not in _OF_A_STEP},
             "step": self._pipeline.steps,
             "steps": self._task.steps,
             "microbatches": self._stages.whole_batch,

@@ -68,7 +68,9 @@ def metrics(run):
 
 
 def without_time(run):
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in metrics(run)]
+    return [
+        {k: v for k, v in record.items() if not k.endswith("seconds")} for record in metrics(run)
+    ]
 
 
 def summary(run):
