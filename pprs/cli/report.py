@@ -26,10 +26,6 @@ class ReportConfig:
     """HTML file to write; by default report.html in the folder of the run, and of several runs in
     the current folder."""
 
-    def __post_init__(self) -> None:
-        if not self.runs:
-            raise ValueError("runs must name at least one folder, such as runs/train")
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code."""

@@ -9,7 +9,7 @@ from pprs.pipeline.trace import Shares
 from pprs.report._folder import number
 from pprs.report._lines import Method, better_higher, main_name, ranked
 from pprs.report._runs import Run, title
-from pprs.report._table import figure, half_width, seconds
+from pprs.report._table import estimate, figure, half_width, seconds
 
 _MOST = 8  # runs that each have a sentence
 
@@ -30,9 +30,12 @@ def answers(
     of = [m for m in methods if m.runs[0] in {run.name for run in trained}]
     if len(of) > 1:
         found.append(_best(of))
-    if len(trained) <= _MOST:
+    seeds = {run: method for method in of if len(method.curves) > 1 for run in method.runs}
+    if len(trained) - len(seeds) <= _MOST:
         shares = dict(zip((run.name for run in runs), traced, strict=True))
-        found += [_of_training(run, several, shares[run.name]) for run in trained]
+        found += [_of_seeds(m, trained) for m in of if len(m.curves) > 1]
+        alone = [run for run in trained if run.name not in seeds]
+        found += [_of_training(run, several, shares[run.name]) for run in alone]
     else:
         ended = sum(run.ended for run in trained)
         found.append(f"{ended} of {len(trained)} trainings have reached their end.")
@@ -78,6 +81,20 @@ def _of_training(run: Run, several: bool, shares: Shares | None) -> str:
     said += "."
     spent = curve.axes.get("seconds")
     return f"{start}{said}{_time(run, spent, shares) if spent else ''}"
+
+
+def _of_seeds(method: Method, runs: Sequence[Run]) -> str:
+    ended = sum(run.ended for run in runs if run.name in method.runs)
+    said = f"{method.label} and its other seeds, {len(method.curves)} in all"
+    if ended < len(method.curves):
+        said += f", of which {ended} have reached their end"
+    name = main_name([method])
+    if name is None:
+        return f"{said}."
+    reached = estimate([curve.last(name) for curve in method.curves])
+    spent = [c.axes["seconds"][-1] for c in method.curves if "seconds" in c.axes]
+    took = f"; their steps took {seconds(statistics.fmean(spent))} each time" if spent else ""
+    return f"{said}: the {title(name)} at the end is {reached}{took}."
 
 
 def _better(steps: Sequence[int], values: Sequence[tuple[int, float | None]], name: str) -> str:
@@ -134,10 +151,25 @@ def _best(methods: Sequence[Method]) -> str:
         f"Of {len(methods)} settings, {best.label} has the {extreme} {title(name)} at the end, "
         f"{figure(means[0])}; next is {second.label} with {figure(means[1])}."
     )
+    if _unequal(best, second):
+        said += " They did not take the same time; the curves compare them at equal times."
     if min(len(first), len(rest)) < 2:
-        return f"{said} One seed each does not tell that from chance."
+        return f"{said} A single seed does not tell that from chance."
     apart = abs(means[0] - means[1]) > half_width(first) + half_width(rest)
     return f"{said} Their 95 % intervals {'do not overlap' if apart else 'overlap'}."
+
+
+def _unequal(one: Method, other: Method) -> bool:
+    """Whether one took more than a tenth more time than the other, of either kind."""
+    for axis in ("pipeline_time", "seconds"):
+        ends = [
+            [c.axes[axis][-1] for c in method.curves if axis in c.axes] for method in (one, other)
+        ]
+        if all(ends):
+            low, high = sorted(statistics.fmean(end) for end in ends)
+            if high > 1.1 * low:
+                return True
+    return False
 
 
 def _alone(run: Run) -> Method:

@@ -32,7 +32,8 @@ def differing(runs: Sequence[Run], methods: Sequence[Method]) -> tuple[list[Tabl
     """
     kinds = {kind: [run for run in runs if run.kind == kind] for kind in ("train", "compare")}
     apart = all(kinds.values())
-    differ, agree = [], []
+    differ: list[Table] = []
+    agree: list[Table] = []
     for kind, some in kinds.items():
         names = {run.name for run in some}
         rows = _rows(some, [m for m in methods if m.runs[0] in names])

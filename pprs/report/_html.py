@@ -70,10 +70,10 @@ def _curves(report: Sections, *, thinned: bool) -> Iterator[str]:
     words = ["A line is the mean of a method’s seeds, its band their range."] if several else []
     if thinned:
         words.append("Of many points, the lowest and highest of each stretch are drawn.")
-    if any("pipeline_time" in c.axes for m in report.methods for c in m.curves):
+    if report.trains and any("pipeline_time" in c.axes for m in report.methods for c in m.curves):
         words.append(
-            "Pipeline time: a forward or backward of the whole batch, at one perturbation, in one "
-            "stage of the pipeline costs 1."
+            "Pipeline time of a training: a forward or backward of the whole batch, at one "
+            "perturbation, in one stage costs 1."
         )
     yield '<section aria-labelledby="curves"><h2 id="curves">Curves</h2>'
     yield '<div id="controls"></div><ul id="legend"></ul><div id="more"></div>'

@@ -29,6 +29,7 @@ class Sections:
         figures: the final ones.
         differ: settings that differ.
         agree: settings that agree.
+        trains: whether runs of `pprs train` are among them.
         traced: runs with a timeline, and the shares of its time.
     """
 
@@ -40,6 +41,7 @@ class Sections:
     figures: list[Table]
     differ: list[Table]
     agree: list[Table]
+    trains: bool
     traced: list[tuple[Run, Table]]
 
 
@@ -62,6 +64,7 @@ def sections_of(runs: Sequence[Run]) -> Sections:
         figures=final_figures(runs, methods),
         differ=differ,
         agree=agree,
+        trains=any(run.kind == "train" for run in runs),
         traced=[
             (run, share_table(each, run.name if several else ""))
             for run, each in zip(runs, found, strict=True)

@@ -57,7 +57,7 @@ def estimate(values: Sequence[float | None]) -> str:
         return "not finite" if values else "–"
     if len(known) == 1:
         return figure(known[0])
-    return f"{figure(statistics.fmean(known))} ± {figure(half_width(known))}"
+    return f"{figure(statistics.fmean(known))} ± {half_width(known):.2g}"
 
 
 def half_width(values: Sequence[float]) -> float:

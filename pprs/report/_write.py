@@ -47,7 +47,7 @@ def write_all(folders: Sequence[Path], out: Path) -> Path:
     """
     chosen = list({Path(folder).resolve(): Path(folder) for folder in folders}.values())
     if not chosen:
-        raise ValueError("runs must name at least one folder, got none")
+        raise ValueError("name at least one folder of a run, such as runs/train")
     read = [contents(folder) for folder in chosen]
     out = Path(out)
     if out.suffix not in (".html", ".htm"):
