@@ -128,13 +128,14 @@ def test_the_events_of_tensorboard_are_the_log(mlps):
         ]
 
 
-def test_a_language_model_trains_smoothed(tmp_path):
+def test_a_language_model_with_tied_weights_trains_smoothed_and_goes_on_in_one_stage(tmp_path):
     trained(
         workplace(tmp_path), "--model", "user.py:gpt2", "--data", "user.py:sentences",
-        "--steps", "16", "--batch", "8", "--sigma", "0.01", "--samples", "2", "--optimizer",
+        "--steps", "8", "--batch", "8", "--sigma", "0.01", "--samples", "2", "--optimizer",
         "adamw", "--lr", "0.02", "--microbatches", "auto", "--target-loss", "0.0001",
-        "--evaluate", "8", *ONE_PROCESS,
+        "--evaluate", "8", "--clip", "5",
     )  # fmt: skip
+    trained(tmp_path, "--resume", "runs/train", "--steps", "16", "--stages", "1")
     run = tmp_path / "runs" / "train"
     losses = [record["loss"] for record in metrics(run)]
     assert losses[-1] < 0.7 * losses[0]
