@@ -1,0 +1,82 @@
+"""The smoothed loss in a trainer that takes its loss from `compute_loss`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pprs.smoothing import Perturbation, Sigma, Unused, check_unused, derive_seed, smooth
+
+
+class SmoothedLoss:
+    """What to put before Hugging Face's `Trainer`, or another class made from it.
+
+    The loss of a training step is the smoothed loss of the batch, by `pprs.smooth`. All else is
+    the trainer's: optimizer, accumulated batches, clipping, precision, checkpoints. Evaluation is
+    at the unperturbed parameters. The noise is keyed by the trainer's seed, the step and the number
+    of the batch in it, so that a resumed run goes on as if it had never stopped.
+
+    Args:
+        perturbation: what is averaged; or sigma. By default 8 perturbations, 0.01 of the norm of
+            each filter.
+        unused: whether trainable parameters may be left unused, see `pprs.smooth`.
+
+    Raises:
+        ValueError: for several processes or GPUs, a compiled model, or arguments out of range.
+    """
+
+    args: Any
+    state: Any
+
+    def __init__(
+        self,
+        *arguments: Any,
+        perturbation: Perturbation | Sigma | None = None,
+        unused: Unused = "error",
+        **options: Any,
+    ) -> None:
+        check_unused(unused)
+        self._unused = unused
+        self._perturbation = Perturbation.filter(0.01) if perturbation is None else perturbation
+        self._at = -1, 0  # the step, and how many batches it has had
+        super().__init__(*arguments, **options)
+        _check_one_process(self.args)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: Any, return_outputs: bool = False, **more: Any
+    ) -> Any:
+        """The smoothed loss of a batch while gradients are recorded; else as the trainer's."""
+        own: Any = super()
+        if not torch.is_grad_enabled():
+            return own.compute_loss(model, inputs, return_outputs=return_outputs, **more)
+        if return_outputs:
+            raise ValueError(
+                "compute_loss was asked for the outputs of a training step, of which there is one "
+                "for each perturbation: evaluate under torch.no_grad()"
+            )
+
+        def loss() -> Tensor:
+            found: Tensor = own.compute_loss(model, dict(inputs), **more)  # it may take some out
+            return found
+
+        step = self.state.global_step
+        batch = self._at[1] + 1 if self._at[0] == step else 0
+        self._at = step, batch
+        seed = derive_seed(self.args.seed, batch, "smoothing")
+        return smooth(loss, model, self._perturbation, seed=seed, step=step, unused=self._unused)
+
+
+def _check_one_process(args: Any) -> None:
+    if args.world_size > 1 or args.n_gpu > 1:
+        raise ValueError(
+            f"the smoothed loss runs in one process on one device, but the trainer has "
+            f"{args.world_size} processes and {args.n_gpu} GPUs: start it alone, with one device "
+            f"in CUDA_VISIBLE_DEVICES; for several processes there is pprs.pipeline"
+        )
+    if args.torch_compile:
+        raise ValueError(
+            "torch_compile=True hides the functions that receive parameters, which smoothing must "
+            "see: leave it out"
+        )
