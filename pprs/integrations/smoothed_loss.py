@@ -45,12 +45,17 @@ class SmoothedLoss:
         _check_one_process(self.args)
 
     def compute_loss(
-        self, model: nn.Module, inputs: Any, return_outputs: bool = False, **more: Any
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The smoothed loss of a batch while gradients are recorded; else as the trainer's."""
         own: Any = super()
+        items = {"num_items_in_batch": num_items_in_batch}
         if not torch.is_grad_enabled():
-            return own.compute_loss(model, inputs, return_outputs=return_outputs, **more)
+            return own.compute_loss(model, inputs, return_outputs=return_outputs, **items)
         if return_outputs:
             raise ValueError(
                 "compute_loss was asked for the outputs of a training step, of which there is one "
@@ -58,7 +63,7 @@ class SmoothedLoss:
             )
 
         def loss() -> Tensor:
-            found: Tensor = own.compute_loss(model, dict(inputs), **more)  # it may take some out
+            found: Tensor = own.compute_loss(model, dict(inputs), **items)  # it may take some out
             return found
 
         step = self.state.global_step

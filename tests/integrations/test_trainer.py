@@ -53,11 +53,12 @@ def data(model):
 class Noted(SmoothedTrainer):
     """Remembers what it was trained on."""
 
-    def compute_loss(self, model, inputs, return_outputs=False, **more):
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        more = {"num_items_in_batch": num_items_in_batch}
         if not return_outputs:
             batches = self.__dict__.setdefault("batches", [])
             batches.append((self.state.global_step, dict(inputs), more))
-        return super().compute_loss(model, inputs, return_outputs=return_outputs, **more)
+        return super().compute_loss(model, inputs, return_outputs, **more)
 
 
 def trainer_of(model, folder, kind=Noted, **options):
@@ -70,9 +71,7 @@ def trainer_of(model, folder, kind=Noted, **options):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     made = dict(args=arguments, train_dataset=data(model), eval_dataset=data(model))
-    return kind(
-        model=model, optimizers=(optimizer, schedule), perturbation=LAW, **made
-    )
+    return kind(model=model, optimizers=(optimizer, schedule), perturbation=LAW, **made)
 
 
 def parameters(model):
@@ -85,7 +84,7 @@ def by_hand(model, batches, bf16):
     for i, (step, inputs, more) in enumerate(batches):
         number = begun[step] = begun.get(step, -1) + 1
 
-        def loss():
+        def loss(inputs=inputs, more=more):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 return model(**inputs, **more).loss.float()
 

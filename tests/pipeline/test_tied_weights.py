@@ -91,10 +91,10 @@ def all_of_it(**options):
     found = {}
     for name in NETWORKS:
         for law, how in LAWS.items():
-            run = built(name, **how, **options)
+            pipe, x, y = built(name, **how, **options)
             # Where it may, a linear map draws what no other stage could know of.
             with force_way("implicit"):
-                found[name, law] = trained(*run, optimizer_of(run[0]))
+                found[name, law] = trained(pipe, x, y, optimizer_of(pipe))
         found[name, "searched"] = searched(name, **options)
     return found
 

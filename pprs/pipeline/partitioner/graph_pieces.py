@@ -129,6 +129,6 @@ def _checked(tensor: Tensor, name: str, expected: tuple[int | None, ...]) -> Ten
         sizes = ", ".join("any" if size is None else str(size) for size in expected)
         raise ValueError(
             f"input {name} has shape {tuple(tensor.shape)}, but the model was traced for "
-            f"({sizes}): call chain with an example of the new shape"
+            f"({sizes}): pad it to that, or cut the model on an example of the new shape"
         )
     return tensor
