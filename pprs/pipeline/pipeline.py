@@ -87,16 +87,6 @@ class Pipeline:
     Raises:
         ValueError: if the numbers do not fit each other.
         RuntimeError: for BatchNorm in training mode, or without a process group.
-
-    Example:
-        >>> import torch.distributed as dist
-        >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-        >>> pipeline = Pipeline(network, nn.CrossEntropyLoss(), sigma=0.01, samples=4, seed=0)
-        >>> loss = pipeline.step(torch.randn(6, 4), torch.arange(6) % 3)
-        >>> loss.shape, list(pipeline.named_parameters())[0]
-        (torch.Size([]), '0.weight')
-        >>> dist.destroy_process_group()
     """
 
     def __init__(

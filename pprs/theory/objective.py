@@ -21,8 +21,8 @@ class Component(Protocol):
     Example:
         >>> import numpy as np
         >>> from pprs.theory import Identity
-        >>> Identity().backward(np.ones(2), np.zeros(2), example=0)
-        (array([1., 1.]),)
+        >>> Identity().backward(np.ones(2), np.zeros(2), example=0)[0]
+        array([1., 1.])
     """
 
     def forward(self, *inputs: Array, example: int) -> Array:
@@ -68,8 +68,8 @@ class Objective:
     Example:
         >>> from pprs.theory import on_chain
         >>> f = on_chain(lambda x, _: (x**2).sum(-1), lambda x, _: 2 * x, dimension=2, depth=3)
-        >>> float(f.value(np.array([1.0, 2.0]))), f.gradient(np.array([1.0, 2.0]))
-        (5.0, array([2., 4.]))
+        >>> f.gradient(np.array([1.0, 2.0]))
+        array([2., 4.])
     """
 
     graph: Graph

@@ -30,8 +30,8 @@ class Vector:
 
     Example:
         >>> once = Vector(np.ones(2), "f1", ready=3.0)
-        >>> (2 * once + once).value, (2 * once + once).ready
-        (array([3., 3.]), 3.0)
+        >>> (2 * once + once).value
+        array([3., 3.])
     """
 
     value: Array

@@ -10,8 +10,8 @@ from docs.blocks import ROOT
 from docs.site_extensions import listing, markdown
 
 ENTRIES = [listing.entry(module, name) for module, names in listing.listed() for name in names]
-# A class whose docstring is the help of a command has its example where it is used.
-SHOWN_BY = {"pprs.training.TrainConfig": "pprs.training.train"}
+# The help of a command, and a class with many arguments, have their examples elsewhere.
+SHOWN_BY = {"pprs.training.TrainConfig": "train", "pprs.pipeline.Pipeline": "api/pipeline.md"}
 
 
 def test_every_public_name_is_shown():

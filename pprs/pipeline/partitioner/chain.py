@@ -34,8 +34,8 @@ class Chain(nn.Sequential):
     Example:
         >>> from pprs.pipeline import chain
         >>> pieces = chain(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
-        >>> len(pieces), pieces.layers
-        (3, ['0', '1', '2'])
+        >>> pieces.layers
+        ['0', '1', '2']
     """
 
     fixed = False

@@ -81,8 +81,8 @@ class Timeline:
     Example:
         >>> events = [Event(0, 0, "F", 0, 0, 0.0, 1.0), Event(0, 0, "B", 0, 0, 1.0, 3.0)]
         >>> timeline = Timeline(tuple(events), "gpipe", stages=1, microbatches=1, uncertainty=0.0)
-        >>> timeline.ranks, [event.seconds for event in timeline.operations(step=0)]
-        ((0,), [1.0, 2.0])
+        >>> [event.seconds for event in timeline.operations(step=0)]
+        [1.0, 2.0]
     """
 
     events: tuple[Event, ...]
