@@ -48,7 +48,7 @@ def test_links_and_pictures_lead_to_files(page):
         assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
 def test_what_a_page_says_that_python_prints_it_prints(page):
     assert doctest.testfile(str(page), module_relative=False).failed == 0
 

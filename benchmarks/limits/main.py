@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pprs.cli.simulate import draw
 from pprs.theory.bounds import Bound, finite_sum_example
 from pprs.theory.clock import Clock
-from pprs.theory.methods import PPRS, Procedure, SubgradientDescent, run
+from pprs.theory.methods import PPRS, SubgradientDescent
 from pprs.theory.problems import Problem, lipschitz_problem, problem_of
+from pprs.theory.procedure import Procedure, run
 from pprs.theory.simulation import Simulation, simulate
 from pprs.theory.worst_case import NonSmooth
 

@@ -69,7 +69,7 @@ def entry(module: str, name: str) -> Entry:
     found = Entry(f"{module}.{name}", kind, doc, None, path, statement.lineno)
     if kind == "data":
         found.doc = f"{after}\n\n`{ast.unparse(statement)}`" if after else ""
-    elif kind != "exception":
+    elif kind == "function" or _is_ours(value.__init__):
         signature = inspect.signature(value)
         if kind == "class":
             signature = signature.replace(return_annotation=inspect.Signature.empty)
@@ -104,6 +104,10 @@ def _members(owner: type) -> Iterator[Entry]:
                 signature = _without_self(function, static=kind == "staticmethod")
             path = Path(_origin(base.__module__))
             yield Entry(name, kind, doc, signature, path, node.lineno)
+
+
+def _is_ours(method: object) -> bool:
+    return str(getattr(method, "__module__", "")).startswith("pprs")
 
 
 def _function(value: object) -> Any:

@@ -41,8 +41,9 @@ def _items(section: str) -> Iterator[str]:
 def _field(item: str) -> str:
     """A field, whose further lines must be indented, with the name that Sphinx looks for."""
     name, _, text = item.partition(":")
-    name, text = name.replace("*", r"\*").replace("`", ""), textwrap.dedent(text).strip()
-    first, *further = _prose(text).rstrip().split("\n")
+    name = name.replace("*", r"\*").replace("`", "")
+    first, _, rest = text.partition("\n")
+    first, *further = _prose(f"{first}\n{textwrap.dedent(rest)}").rstrip().split("\n")
     return "\n".join([f":{name}: {first.strip()}", *(f"  {line}".rstrip() for line in further)])
 
 

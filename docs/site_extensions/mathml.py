@@ -18,6 +18,8 @@ _OTHERWISE = [
     (r"\\frac(\d)(?=[\\A-Za-z{])", r"\\frac{\1}"),
     (r"\\(Big|big)(?=[(\[{])", r"\\\1l"),
     (r"\\(Big|big)(?=[)\]}])", r"\\\1r"),
+    (r"(?<=\d)\\log\b", r"\\,\\log"),  # a space around names of functions
+    (r"\\(log|max|min|sup)\s+(?=[A-Za-z\\])", r"\\\1\\,"),
     (r"\\dots\b", r"\\ldots"),
     ("⟦", r"\\llbracket "),
     ("⟧", r"\\rrbracket "),

@@ -12,36 +12,32 @@ from sphinx.util.typing import ExtensionMetadata
 def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put links around code such as `pprs.smooth`, where it is no link or title yet."""
     domain = app.env.domains.python_domain
+    known = _known(domain)
     for node in list(doctree.findall(nodes.literal)):
-        target = _target(domain, node.astext())
-        if target is None or _within(node, nodes.reference, nodes.title):
-            continue
-        page, anchor = target
-        copy = node.deepcopy()
-        node.replace_self(make_refnode(app.builder, docname, page, anchor, copy))
+        whole = known.get(node.astext().partition("(")[0], [])
+        if len(whole) == 1 and not _within(node, nodes.reference, nodes.title):
+            found = domain.objects[whole[0]]
+            copy = node.deepcopy()
+            node.replace_self(
+                make_refnode(app.builder, docname, found.docname, found.node_id, copy)
+            )
 
 
-def _target(domain: PythonDomain, text: str) -> tuple[str, str] | None:
-    name = text.partition("(")[0]
-    if name.startswith("pprs."):
-        found = [domain.objects[name]] if name in domain.objects else []
-    else:
-        found = [domain.objects[whole] for whole in _whole_names(domain).get(name, ())]
-    return (found[0].docname, found[0].node_id) if len(found) == 1 else None
+def _known(domain: PythonDomain) -> dict[str, list[str]]:
+    """The whole names that a name on a page can stand for.
 
-
-def _whole_names(domain: PythonDomain) -> dict[str, list[str]]:
-    """Names as pages write them in passing, if they cannot be taken for something else.
-
-    Words that are no names elsewhere: `save_run`, `Pipeline`, but not `run` or `device`.
+    Written are also the ends of names, `bounds.tail`, and names alone that are no words elsewhere:
+    `save_run` and `Pipeline`, but not `run` or `device`.
     """
-    names: dict[str, list[str]] = {}
+    known: dict[str, list[str]] = {}
     for whole in domain.objects:
-        name = whole.rpartition(".")[2]
-        package = whole.removesuffix(f".{name}").rpartition(".")[2]
-        if package.islower() and (name != name.lower() or "_" in name) and len(name) > 3:
-            names.setdefault(name, []).append(whole)
-    return names
+        parts = whole.split(".")
+        alone = parts[-1]
+        for end in (".".join(parts[i:]) for i in range(len(parts) - 1)):
+            known.setdefault(end, []).append(whole)
+        if parts[-2].islower() and (alone != alone.lower() or "_" in alone) and len(alone) > 3:
+            known.setdefault(alone, []).append(whole)
+    return known
 
 
 def _within(node: nodes.Node, *kinds: type[nodes.Node]) -> bool:

@@ -15,6 +15,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from pprs.smoothing import check_apart
 
 Momentum: TypeAlias = float | Literal["nesterov"]
+"""A constant of at least 0, or the sequence of the convex theory."""
 
 
 class AGD(Optimizer):
@@ -40,6 +41,17 @@ class AGD(Optimizer):
     Raises:
         ValueError: for an empty parameter list, parameters that share their memory, or an `lr` or
             `momentum` out of range.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = AGD([weight], lr=0.1, momentum=0.9)
+        >>> for _ in range(100):
+        ...     optimizer.zero_grad()
+        ...     weight.square().sum().backward()
+        ...     optimizer.step()
+        >>> with optimizer.evaluating():  # at the result, y_t
+        ...     print(bool(weight.abs().max() < 0.1))
+        True
     """
 
     def __init__(

@@ -21,6 +21,11 @@ class Constants:
         lipschitz: L, in units of the loss per unit of the parameters.
         radius: R, in units of the parameters.
         dimension: number d of trainable parameters.
+
+    Example:
+        >>> known = Constants(lipschitz=1.0, radius=2.0, dimension=10)
+        >>> known.radius
+        2.0
     """
 
     lipschitz: float

@@ -17,9 +17,9 @@ from pprs.theory.methods import (
     PPRS,
     Accelerated,
     GradientDescent,
-    Procedure,
     RandomizedSmoothing,
 )
+from pprs.theory.procedure import Procedure
 from pprs.theory.proved import ProvedPPRS
 
 _ROUNDING = 1 + 1e-12

@@ -23,6 +23,14 @@ class Step:
         sigma: standard deviation of the perturbations; 0 for methods without.
         lr: step size; `nan` for methods that have none of their own.
         samples: number K of perturbations; 1 for methods without.
+
+    Example:
+        >>> import pprs
+        >>> found = pprs.minimize(
+        ...     lambda x: x.abs().max(), torch.ones(2), depth=10, steps=3, seed=0
+        ... )
+        >>> found.history[0].samples, found.history[0].time
+        (6, 32.0)
     """
 
     time: float
@@ -49,6 +57,14 @@ class Minimum:
             function is said to be convex (for `pprs` and `duchi` in expectation, for a number of
             steps that is set before); `None` where neither says it.
         history: what each step did.
+
+    Example:
+        >>> import pprs
+        >>> found = pprs.minimize(
+        ...     lambda x: x.abs().max(), torch.ones(2), depth=10, lower=0, epsilon=0.1, seed=0
+        ... )
+        >>> found.success, found.fun <= 0.1, len(found.history) == found.nit
+        (True, True, True)
     """
 
     x: Tree
@@ -76,6 +92,15 @@ class Minima(Sequence[Minimum]):
         ngrad: as in `Minimum`.
         bound: as in `Minimum`; `None` unless all starts have one.
         history: of each start.
+
+    Example:
+        >>> import pprs
+        >>> x0 = torch.zeros(2, 3)
+        >>> found = pprs.minimize(
+        ...     lambda x: (x - 1).abs().max(), x0, batched=True, depth=10, steps=5, seed=0
+        ... )
+        >>> found.fun.shape, found[1].nit
+        (torch.Size([2]), 5)
     """
 
     x: Tree

@@ -11,7 +11,7 @@ from pprs.theory import methods
 from pprs.theory.adam import Adam
 from pprs.theory.bounds import pprs_convex, pprs_proved, subgradient
 from pprs.theory.measured import MeasuredPPRS, samples_for
-from pprs.theory.methods import Procedure
+from pprs.theory.procedure import Procedure
 from pprs.theory.proved import ProvedPPRS
 
 

@@ -16,8 +16,8 @@ from pprs.optim._minimum import Minima, Minimum, Step
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
 from pprs.theory.measured import Answer
-from pprs.theory.methods import Procedure
 from pprs.theory.objective import Array, Objective
+from pprs.theory.procedure import Procedure
 from pprs.theory.vector import Rows, Vector, stacked
 
 Mask: TypeAlias = npt.NDArray[np.bool_]

@@ -41,6 +41,11 @@ class Evaluator(Protocol):
     Attributes:
         perturbation: what is averaged, by all candidates together.
         steps: how many were taken; keys the noise of the next one.
+
+    Example:
+        >>> from pprs.pipeline import Pipeline
+        >>> all(hasattr(Pipeline, name) for name in ("named_parameters", "step", "total"))
+        True
     """
 
     perturbation: Perturbation

@@ -241,7 +241,12 @@ class _Places:
 
 
 def best(losses: Sequence[Tensor] | Tensor) -> int | None:
-    """The number of the smallest finite loss, the first of equal ones; none if none is finite."""
+    """The number of the smallest finite loss, the first of equal ones; none if none is finite.
+
+    Example:
+        >>> best([torch.tensor(2.0), torch.tensor(1.0), torch.tensor(float("nan"))])
+        1
+    """
     values = [float(loss) for loss in losses]
     finite = [number for number, value in enumerate(values) if math.isfinite(value)]
     return min(finite, key=values.__getitem__) if finite else None

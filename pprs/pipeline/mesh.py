@@ -21,6 +21,10 @@ class Mesh:
     Args:
         replicas: copies of the pipeline, which share the microbatches.
         ranks: processes of each copy.
+
+    Example:
+        >>> Mesh.of(processes=6, replicas=2)
+        Mesh(replicas=2, ranks=3)
     """
 
     replicas: int

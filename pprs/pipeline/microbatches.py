@@ -19,6 +19,7 @@ from pprs.pipeline.schedule import (
 from pprs.smoothing import Perturbation
 
 Split: TypeAlias = Literal["perturbations", "examples"]
+"""What the microbatches of a step divide."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Microbatches:
 
     Raises:
         ValueError: if the numbers do not fit each other.
+
+    Example:
+        >>> from pprs.pipeline import Mesh
+        >>> mesh = Mesh(replicas=1, ranks=4)
+        >>> Microbatches(
+        ...     Perturbation(0.1, samples=16), "perturbations", "gpipe", mesh, each=1
+        ... ).chosen(batch=5)
+        4
     """
 
     perturbation: Perturbation

@@ -18,6 +18,7 @@ ScheduleName: TypeAlias = Literal[
     "zb-v",
     "dualpipe-v",
 ]
+"""A schedule of `torch.distributed.pipelining`, by its name here."""
 Placement: TypeAlias = Literal["single", "loop", "v"]
 
 
@@ -71,6 +72,10 @@ def stages_each(name: str, each: int | None = None) -> int:
 
     Raises:
         ValueError: for an unknown schedule, or a number that it cannot have.
+
+    Example:
+        >>> stages_each("1f1b"), stages_each("zb-v"), stages_each("interleaved-1f1b", 4)
+        (1, 2, 4)
     """
     placement = _named(name).placement
     needed = {"single": 1, "v": 2}.get(placement)

@@ -16,9 +16,13 @@ from pprs.smoothing._target import Target
 from pprs.smoothing._together import gather
 
 Schedule: TypeAlias = float | Callable[[int], float]
+"""A number, or a function of the step, such as `lambda step: 0.1 / (1 + step)`."""
 Sigma: TypeAlias = Schedule | Mapping[str, Schedule]
+"""One for all parameters, or by name: `{"encoder": 0.003, "head": 0.01}`."""
 NoiseKind: TypeAlias = Literal["shared", "example"]
+"""Whether a batch shares a perturbation, or each example has its own."""
 Scale: TypeAlias = Literal["filter"]
+"""Of what sigma is a multiple: the norm of each filter."""
 
 DEFAULT_SIGMA = 0.01
 """In units of the norm of each filter: a place to start from, see docs/study.md."""

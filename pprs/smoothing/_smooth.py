@@ -43,6 +43,7 @@ from pprs.smoothing._vmap import Periodic, depth
 from pprs.smoothing._watch import CHECKPOINT, Watch, has_run, is_first
 
 Closure = Callable[..., Tensor]
+"""Computes a loss; it is called with the tensors of a batch, if there is one."""
 Batch = Sequence[Tensor]
 
 # How often smooth was called on a model: the step that keys the next call's noise.

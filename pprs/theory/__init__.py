@@ -18,16 +18,14 @@ from pprs.theory.methods import (
     GPipe,
     GradientDescent,
     PipeDream,
-    Procedure,
     RandomizedSmoothing,
     Sequential,
     SubgradientDescent,
-    Trajectory,
-    run,
 )
 from pprs.theory.objective import Component, Identity, Objective
 from pprs.theory.oracle import Oracle
 from pprs.theory.orders import Schedule
+from pprs.theory.procedure import Procedure, Trajectory, run
 from pprs.theory.proved import ProvedPPRS
 from pprs.theory.replicas import data_parallel, on_chain
 from pprs.theory.vector import ModelError, Vector

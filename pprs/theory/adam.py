@@ -22,6 +22,12 @@ class Adam:
 
     Args:
         lr: step size, above 0.
+
+    Example:
+        >>> from pprs.theory import Clock, SmoothConvex, run
+        >>> function = SmoothConvex(smoothness=1.0, radius=1.0, pairs=5)
+        >>> run(Adam(lr=0.01), Clock(function.chain(10)), iterations=3).times
+        array([20., 40., 60.])
     """
 
     lr: float = 0.001

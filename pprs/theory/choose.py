@@ -24,6 +24,12 @@ class PPRSSettings:
         time: pipeline time; one forward or one backward pass of one node takes 1.
         equation: which bound proves it, an equation or a theorem of docs/theory.md.
         better: another method, where its guarantee takes less time.
+
+    Example:
+        >>> from pprs.theory import choose
+        >>> found = choose(epsilon=0.1, dimension=16, depth=20, lipschitz=1.0, radius=1.0)
+        >>> found.samples, found.time
+        (8, 3726.0)
     """
 
     iterations: int

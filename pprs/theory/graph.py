@@ -18,6 +18,10 @@ class Node:
     Args:
         forward: time of a forward pass, at least 0.
         backward: time of a backward pass, at least 0.
+
+    Example:
+        >>> Node(forward=1.0, backward=2.0)
+        Node(forward=1.0, backward=2.0)
     """
 
     forward: float = 1.0

@@ -38,6 +38,13 @@ class Machine(ModelOracle):
         objective: the graph and its functions. The root holds the parameters.
         start: $\theta_0$, shape `(d,)`, held by the root at time 0; zeros by default.
         seed: of the random vectors.
+
+    Example:
+        >>> from pprs.theory import SmoothConvex
+        >>> machine = Machine(SmoothConvex(smoothness=1.0, radius=1.0, pairs=5).chain(3))
+        >>> out = machine.forward("f1", machine.start)
+        >>> out.ready, machine.send(out, "f2").node
+        (1.0, 'f2')
     """
 
     def __init__(self, objective: Objective, start: Array | None = None, seed: int = 0) -> None:

@@ -24,6 +24,11 @@ class Operation:
         sample: which of the K passes, from 0.
         start: pipeline time.
         end: pipeline time.
+
+    Example:
+        >>> from pprs.theory import Graph, timetable
+        >>> timetable(Graph.chain(2), 1, "gpipe")[0]
+        Operation(node='f1', kind='F', sample=0, start=0.0, end=1.0)
     """
 
     node: str

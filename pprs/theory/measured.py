@@ -71,6 +71,15 @@ class MeasuredPPRS:
         epsilon: precision $\varepsilon > 0$, if known.
         radius: distance $R > 0$ of the start to a minimizer, if known.
         lower: a value that the objective is never below, if known; 0 for most losses.
+
+    Example:
+        >>> from pprs.theory import Clock, on_chain, run
+        >>> f = on_chain(
+        ...     lambda x, _: abs(x[..., 0]), lambda x, _: np.sign(x), dimension=1, depth=10
+        ... )
+        >>> method = MeasuredPPRS(samples=4, lower=0.0)
+        >>> bool(run(method, Clock(f, start=np.ones(1)), iterations=50).values.min() < 0.05)
+        True
     """
 
     samples: int

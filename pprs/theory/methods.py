@@ -12,8 +12,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -26,60 +25,6 @@ from pprs.theory.vector import Vector, stacked
 Momentum: TypeAlias = float | Literal["nesterov"]
 
 
-class Procedure(Protocol):
-    """A procedure."""
-
-    @property
-    def name(self) -> str:
-        """As in tables and plots."""
-
-    @property
-    def random(self) -> bool:
-        """Whether it draws perturbations, so that seeds change what it does."""
-
-    def iterates(self, oracle: Oracle) -> Iterator[Vector]:
-        """The points that are its answers, one after the other, without end."""
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """What a procedure reached, and when.
-
-    Args:
-        times: pipeline times of the answers, shape `(T,)`.
-        values: the objective there.
-        last: the last answer, shape `(d,)`.
-    """
-
-    times: Array
-    values: Array
-    last: Array
-
-    def time_to(self, epsilon: float, minimum: float) -> float:
-        """When the objective first came within epsilon of its minimum; infinite if it did not."""
-        near = np.flatnonzero(self.values - minimum <= epsilon)
-        return float(self.times[near[0]]) if len(near) else math.inf
-
-
-def run(method: Procedure, oracle: Oracle, iterations: int, stop: float = -math.inf) -> Trajectory:
-    """Run a procedure for a number of answers, or until the objective is at most `stop`.
-
-    Where the start is good enough, it is the only answer, at time 0.
-    """
-    counts(iterations=iterations)
-    times, values = [], []
-    point = oracle.start
-    first = float(oracle.objective.value(point.value))
-    if first <= stop:
-        return Trajectory(np.zeros(1), np.array([first]), point.value)
-    for point in islice(method.iterates(oracle), iterations):
-        times.append(point.ready)
-        values.append(float(oracle.objective.value(point.value)))
-        if values[-1] <= stop:
-            break
-    return Trajectory(np.array(times), np.array(values), point.value)
-
-
 @dataclass(frozen=True)
 class GradientDescent:
     r"""$y_{t+1} = y_t - \eta \nabla f(y_t)$; with a subgradient, subgradient descent.
@@ -88,6 +33,13 @@ class GradientDescent:
 
     Args:
         lr: step size $\eta > 0$.
+
+    Example:
+        >>> from pprs.theory import Clock, SmoothConvex, run
+        >>> function = SmoothConvex(smoothness=1.0, radius=1.0, pairs=5)
+        >>> found = run(GradientDescent(lr=1.0), Clock(function.chain(10)), iterations=100)
+        >>> found.time_to(epsilon=0.01, minimum=function.minimum)
+        100.0
     """
 
     lr: float
@@ -109,19 +61,53 @@ class GradientDescent:
 
 
 class SubgradientDescent(GradientDescent):
-    """Gradient descent by another name, where the objective has subgradients only."""
+    """Gradient descent by another name, where the objective has subgradients only.
+
+    Example:
+        >>> from pprs.theory import Clock, on_chain, run
+        >>> f = on_chain(lambda x, _: abs(x[..., 0]), lambda x, _: np.sign(x), dimension=1)
+        >>> found = run(SubgradientDescent(lr=0.25), Clock(f, start=np.ones(1)), iterations=4)
+        >>> float(found.values[-1])
+        0.0
+    """
 
     name: ClassVar[str] = "subgradient descent"
 
 
 class GPipe(GradientDescent):
-    """Gradient descent on a finite sum, whose examples follow each other through the pipeline."""
+    """Gradient descent on a finite sum, whose examples follow each other through the pipeline.
+
+    Example:
+        >>> from pprs.theory import Clock, on_chain, run
+        >>> f = on_chain(
+        ...     lambda x, j: x[..., 0] * j,
+        ...     lambda x, j: np.full_like(x, j),
+        ...     1,
+        ...     depth=4,
+        ...     examples=3,
+        ... )
+        >>> run(GPipe(lr=0.1), Clock(f), iterations=2).times  # 2(m + depth - 1) a step
+        array([12., 24.])
+    """
 
     name: ClassVar[str] = "GPipe"
 
 
 class Sequential(GradientDescent):
-    """Gradient descent on a finite sum, one example at a time: a pass begins as the last ended."""
+    """Gradient descent on a finite sum, one example at a time: a pass begins as the last ended.
+
+    Example:
+        >>> from pprs.theory import Clock, on_chain, run
+        >>> f = on_chain(
+        ...     lambda x, j: x[..., 0] * j,
+        ...     lambda x, j: np.full_like(x, j),
+        ...     1,
+        ...     depth=4,
+        ...     examples=3,
+        ... )
+        >>> run(Sequential(lr=0.1), Clock(f), iterations=2).times  # 2m times the depth
+        array([24., 48.])
+    """
 
     name: ClassVar[str] = "sequential"
 
@@ -141,6 +127,13 @@ class Accelerated:
     Args:
         lr: step size $\eta > 0$.
         momentum: $\mu$ in $[0, 1]$, or `"nesterov"` for the sequence of Lemma 1.
+
+    Example:
+        >>> from pprs.theory import Clock, SmoothConvex, run
+        >>> function = SmoothConvex(smoothness=1.0, radius=1.0, pairs=5)
+        >>> found = run(Accelerated(lr=1.0), Clock(function.chain(10)), iterations=100)
+        >>> found.time_to(epsilon=0.01, minimum=function.minimum)
+        100.0
     """
 
     lr: float
@@ -174,6 +167,19 @@ class PPRS(Accelerated):
         samples: number K of perturbations, at least 1.
         noise: `"shared"`: a perturbation is shared by all examples; `"example"`: each example
             has its own.
+
+    Example:
+        >>> import numpy as np
+        >>> from pprs.theory import Clock, on_chain, run
+        >>> f = on_chain(
+        ...     lambda x, _: abs(x).max(-1),
+        ...     lambda x, _: np.sign(x) * (abs(x) == abs(x).max(-1, keepdims=True)),
+        ...     dimension=4,
+        ...     depth=20,
+        ... )
+        >>> method = PPRS(lr=0.01, sigma=0.01, samples=8)
+        >>> run(method, Clock(f, start=np.ones(4)), iterations=10).times[:2]
+        array([ 54., 108.])
     """
 
     sigma: float = 0.0
@@ -215,6 +221,15 @@ class RandomizedSmoothing:
         lipschitz: L > 0.
         radius: R > 0.
         samples: number K of perturbations.
+
+    Example:
+        >>> from pprs.theory import Clock, on_chain, run
+        >>> f = on_chain(
+        ...     lambda x, _: abs(x[..., 0]), lambda x, _: np.sign(x), dimension=1, depth=10
+        ... )
+        >>> method = RandomizedSmoothing(lipschitz=1.0, radius=1.0, samples=4)
+        >>> run(method, Clock(f, start=np.ones(1)), iterations=2).times
+        array([26., 52.])
     """
 
     lipschitz: float
@@ -257,6 +272,12 @@ class PipeDream:
     Args:
         lr: step size $\eta > 0$.
         period: between the starts of two passes: the longest forward plus backward time of a node.
+
+    Example:
+        >>> from pprs.theory import Clock, SmoothConvex, run
+        >>> function = SmoothConvex(smoothness=1.0, radius=1.0, pairs=5)
+        >>> run(PipeDream(lr=0.05), Clock(function.chain(10)), iterations=3).times  # one every 2
+        array([20., 22., 24.])
     """
 
     lr: float

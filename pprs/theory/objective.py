@@ -16,7 +16,14 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 
 class Component(Protocol):
-    """The function of one node. Leading dimensions, if any, are separate inputs."""
+    """The function of one node. Leading dimensions, if any, are separate inputs.
+
+    Example:
+        >>> import numpy as np
+        >>> from pprs.theory import Identity
+        >>> Identity().backward(np.ones(2), np.zeros(2), example=0)[0]
+        array([1., 1.])
+    """
 
     def forward(self, *inputs: Array, example: int) -> Array:
         """The output `(..., p)` for the parents' outputs (the root's: the parameters)."""
@@ -26,7 +33,12 @@ class Component(Protocol):
 
 
 class Identity:
-    """Passes its input on."""
+    """Passes its input on.
+
+    Example:
+        >>> Identity().forward(np.ones(3), example=0)
+        array([1., 1., 1.])
+    """
 
     def forward(self, *inputs: Array, example: int) -> Array:
         """The input."""
@@ -52,6 +64,12 @@ class Objective:
 
     Raises:
         ValueError: if a node has no function, or a branch lacks the root or a parent.
+
+    Example:
+        >>> from pprs.theory import on_chain
+        >>> f = on_chain(lambda x, _: (x**2).sum(-1), lambda x, _: 2 * x, dimension=2, depth=3)
+        >>> f.gradient(np.array([1.0, 2.0]))
+        array([2., 4.])
     """
 
     graph: Graph

@@ -13,7 +13,14 @@ from pprs.theory.vector import Rows, Vector, stacked
 
 
 class Oracle(Protocol):
-    """What procedures ask: see `Machine`."""
+    """What procedures ask: see `Machine`.
+
+    Example:
+        >>> from pprs.theory import Clock, SmoothConvex
+        >>> clock = Clock(SmoothConvex(smoothness=1.0, radius=1.0, pairs=2).chain(3))
+        >>> clock.start.ready
+        0.0
+    """
 
     objective: Objective
     start: Vector

@@ -22,6 +22,7 @@ from pprs.theory.graph import Graph
 from pprs.theory.objective import Array
 
 Schedule: TypeAlias = Literal["gpipe", "1f1b", "interleaved", "zero-bubble"]
+"""An order of passes, see `makespan`."""
 Kind: TypeAlias = Literal["F", "B", "W"]
 Ints: TypeAlias = npt.NDArray[np.int64]
 

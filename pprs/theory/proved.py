@@ -48,6 +48,15 @@ class ProvedPPRS:
         epsilon: precision $\varepsilon > 0$.
         lower: a value that the objective is never below, if known.
         width: Gaussian width W of the subgradients, above 0; $\sqrt d$ by default.
+
+    Example:
+        >>> from pprs.theory import Clock, on_chain, run
+        >>> f = on_chain(
+        ...     lambda x, _: abs(x[..., 0]), lambda x, _: np.sign(x), dimension=1, depth=10
+        ... )
+        >>> method = ProvedPPRS(lipschitz=1.0, radius=1.0, samples=4, epsilon=0.1)
+        >>> bool(run(method, Clock(f, start=np.ones(1)), iterations=100).values[-1] < 0.1)
+        True
     """
 
     lipschitz: float

@@ -58,6 +58,11 @@ def on_chain(
         dimension: d.
         depth: $\Delta$.
         examples: m; the objective is the mean over them.
+
+    Example:
+        >>> f = on_chain(lambda x, _: (x**2).sum(-1), lambda x, _: 2 * x, dimension=2, depth=3)
+        >>> f.graph.depth, float(f.value(np.array([1.0, 2.0])))
+        (3, 5.0)
     """
     graph = Graph.chain(depth)
     components: dict[str, Component] = {name: Identity() for name in graph.nodes}
@@ -75,6 +80,18 @@ def data_parallel(objective: Objective, replicas: int, latency: float = 0.0) -> 
         objective: on the graph that is copied.
         replicas: number of copies, from 1 to the number of examples.
         latency: of sending the parameters to a copy, and a gradient back.
+
+    Example:
+        >>> from pprs.theory import makespan
+        >>> f = on_chain(
+        ...     lambda x, j: x[..., 0] * j,
+        ...     lambda x, j: np.full_like(x, j),
+        ...     1,
+        ...     depth=4,
+        ...     examples=6,
+        ... )
+        >>> data_parallel(f, replicas=2).graph.depth
+        5
     """
     counts(replicas=replicas)
     if objective.branches:

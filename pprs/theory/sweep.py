@@ -12,8 +12,8 @@ import numpy as np
 from pprs._arguments import counts, positive
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
-from pprs.theory.methods import Procedure, run
 from pprs.theory.objective import Array, Objective
+from pprs.theory.procedure import Procedure, run
 
 MethodAt: TypeAlias = Callable[[int], Procedure]
 """The method for a depth: settings may depend on it."""

@@ -27,6 +27,11 @@ class Vector:
         ready: since when.
         made: by passes of which kind of that node, if it was: only what a node has made itself can
             be sent on.
+
+    Example:
+        >>> once = Vector(np.ones(2), "f1", ready=3.0)
+        >>> (2 * once + once).value
+        array([3., 3.])
     """
 
     value: Array

@@ -9,8 +9,8 @@ import numpy as np
 
 from pprs._arguments import positive
 from pprs.theory.machine import Machine
-from pprs.theory.methods import Procedure
 from pprs.theory.objective import Objective
+from pprs.theory.procedure import Procedure
 from pprs.theory.vector import ModelError, Vector
 
 
@@ -21,6 +21,14 @@ class Growth:
     Args:
         times: pipeline times, increasing.
         coordinates: $k_t$, the largest number of non-zero coordinates in any vector by then.
+
+    Example:
+        >>> from pprs.theory import SmoothConvex, fastest_growth
+        >>> found = fastest_growth(
+        ...     SmoothConvex(smoothness=1.0, radius=1.0, pairs=5).chain(4), until=20
+        ... )
+        >>> found.coordinates
+        (0, 1, 2, 3, 4)
     """
 
     times: tuple[float, ...]
@@ -37,6 +45,12 @@ def growth_of(
         objective: what it minimises.
         until: pipeline time at which to end.
         among: count only this many first coordinates; all by default.
+
+    Example:
+        >>> from pprs.theory import GradientDescent, SmoothConvex
+        >>> objective = SmoothConvex(smoothness=1.0, radius=1.0, pairs=5).chain(4)
+        >>> growth_of(GradientDescent(lr=1.0), objective, until=40).coordinates
+        (1, 2, 3, 4, 5)
     """
     positive(until=until)
     seen = []
@@ -62,6 +76,14 @@ def fastest_growth(
         until: pipeline time at which to end.
         lr: what gradients are multiplied by; no matter for the count, unless terms cancel.
         among: count only this many first coordinates, as the 2k + 1 of (8); all by default.
+
+    Example:
+        >>> from pprs.theory import SmoothConvex
+        >>> found = fastest_growth(
+        ...     SmoothConvex(smoothness=1.0, radius=1.0, pairs=5).chain(4), until=20
+        ... )
+        >>> found.times, found.coordinates
+        ((4.0, 7.0, 11.0, 14.0, 18.0), (0, 1, 2, 3, 4))
     """
     positive(until=until, lr=lr)
     machine, graph = Machine(objective), objective.graph

@@ -28,6 +28,9 @@ def train(config: TrainConfig) -> None:
         ValueError: if anything is wrong that can be known before it starts.
         LaunchError: if a rank fails.
         Interrupted: after a signal; what was done so far is saved.
+
+    Example:
+        >>> train(TrainConfig(model="mine.py:model", data="mine.py:data"))  # doctest: +SKIP
     """
     if joined():
         check_world(config.processes)

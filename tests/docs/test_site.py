@@ -11,6 +11,10 @@ from docs.site_extensions.mathml import mathml
     [
         (r"\frac12 x", "<mfrac><mn>1</mn><mn>2</mn></mfrac><mi>x</mi>"),
         (r"\tfrac1n", "<mn>1</mn><mi>n</mi></mfrac>"),
+        (
+            r"\sqrt{2\log n}",
+            '<mi>log</mi><mo>&ApplyFunction;</mo><mspace width="0.1667em"></mspace><mi>n</mi>',
+        ),
         (r"1, \dots, d", "<mi>…</mi>"),
         (r"\Big(x\Big)", "<mi>x</mi>"),
         ("⟦1, d⟧", "<mo>⟧</mo>"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from theory.problems import deviations, diamond
 
-from pprs.theory import methods
+from pprs.theory import Procedure, methods, run
 from pprs.theory.adam import Adam
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph, Node
@@ -14,7 +14,7 @@ from pprs.theory.measured import MeasuredPPRS
 from pprs.theory.objective import Identity, Objective
 from pprs.theory.vector import ModelError, Vector
 
-EVERY: list[methods.Procedure] = [
+EVERY: list[Procedure] = [
     methods.GradientDescent(0.1),
     methods.SubgradientDescent(0.1),
     methods.GPipe(0.1),
@@ -39,9 +39,9 @@ def named(method):
 @pytest.mark.parametrize("method", EVERY, ids=named)
 def test_the_clock_says_what_the_machine_does(method, depth, examples):
     """Same points, same times; the clock computes all perturbations on one node at once."""
-    slow = methods.run(method, Machine(deviations(depth, examples), seed=3), 6)
+    slow = run(method, Machine(deviations(depth, examples), seed=3), 6)
     clock = Clock(deviations(1, examples), Graph.chain(depth), seed=3)
-    fast = methods.run(method, clock, 6)
+    fast = run(method, clock, 6)
     np.testing.assert_array_equal(slow.times, fast.times)
     np.testing.assert_allclose(slow.values, fast.values, rtol=1e-12)
     np.testing.assert_allclose(slow.last, fast.last, rtol=1e-12)
@@ -57,17 +57,17 @@ def test_the_clock_counts_unequal_costs_and_latencies(data):
     plain = deviations(depth, examples)
     objective = Objective(Graph.chain(depth, **costs), plain.components, plain.dimension, examples)
     for method in (methods.GPipe(0.1), methods.PPRS(0.1, sigma=0.1, samples=4)):
-        slow = methods.run(method, Machine(objective), 3)
-        np.testing.assert_allclose(slow.times, methods.run(method, Clock(objective), 3).times)
+        slow = run(method, Machine(objective), 3)
+        np.testing.assert_allclose(slow.times, run(method, Clock(objective), 3).times)
 
 
 def test_the_clock_refuses_passes_that_could_meet():
     method = methods.PipeDream(0.1, period=1.0)
     with pytest.raises(ModelError, match="could meet"):
-        methods.run(method, Clock(deviations(3)), 4)
+        run(method, Clock(deviations(3)), 4)
     unequal = Graph.chain(3, forward=[1, 2, 1])
     with pytest.raises(ModelError, match="could meet"):
-        methods.run(methods.PipeDream(0.1, period=3.0), Clock(deviations(1), unequal), 4)
+        run(methods.PipeDream(0.1, period=3.0), Clock(deviations(1), unequal), 4)
 
 
 def test_a_single_pass_may_not_overlap_several_that_came_before():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from theory.problems import deviations, quadratic
 
-from pprs.theory import methods
+from pprs.theory import methods, run
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
 from pprs.theory.machine import Machine
@@ -15,8 +15,8 @@ from pprs.theory.replicas import on_chain
 def test_a_step_of_gpipe_is_shorter_than_one_of_its_examples_in_sequence(depth):
     """Sequential training and GPipe are procedures of the same model."""
     examples = 4
-    gpipe = methods.run(methods.GPipe(0.1), Machine(deviations(depth, examples)), 2)
-    sequential = methods.run(methods.Sequential(0.1), Machine(deviations(depth, examples)), 2)
+    gpipe = run(methods.GPipe(0.1), Machine(deviations(depth, examples)), 2)
+    sequential = run(methods.Sequential(0.1), Machine(deviations(depth, examples)), 2)
     np.testing.assert_allclose(gpipe.values, sequential.values)
     np.testing.assert_array_equal(gpipe.times, [2 * (4 + depth - 1), 4 * (4 + depth - 1)])
     np.testing.assert_array_equal(sequential.times, [2 * 4 * depth, 4 * 4 * depth])
@@ -25,7 +25,7 @@ def test_a_step_of_gpipe_is_shorter_than_one_of_its_examples_in_sequence(depth):
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_asynchronous_gradients_are_delta_minus_one_steps_old(depth):
     lr, steps = 0.05, 12
-    found = methods.run(methods.PipeDream(lr), Machine(quadratic([1.0, 3.0], depth)), steps)
+    found = run(methods.PipeDream(lr), Machine(quadratic([1.0, 3.0], depth)), steps)
     points = [np.zeros(2)]
     for t in range(steps):
         old = points[max(0, t - (depth - 1))]
@@ -36,7 +36,7 @@ def test_asynchronous_gradients_are_delta_minus_one_steps_old(depth):
 
 def test_accelerated_descent_is_algorithm_1_without_noise():
     eigenvalues, lr = np.array([1.0, 0.1]), 0.5
-    found = methods.run(methods.Accelerated(lr), Machine(quadratic(eigenvalues)), 7)
+    found = run(methods.Accelerated(lr), Machine(quadratic(eigenvalues)), 7)
     x = y = np.zeros(2)
     weight = 0.0
     for _ in range(7):
@@ -51,14 +51,14 @@ def test_smoothing_averages_the_gradients_at_its_perturbations():
     objective, method = deviations(2), methods.PPRS(0.1, 0.0, sigma=0.7, samples=5)
     random = np.random.default_rng(8)
     points = 0.7 * random.standard_normal((5, 4))
-    step = methods.run(method, Machine(objective, seed=8), 1)
+    step = run(method, Machine(objective, seed=8), 1)
     np.testing.assert_allclose(step.last, -0.1 * objective.gradient(points).mean(0))
 
 
 def test_noise_per_example_varies_less_than_shared_noise():
     def spread(noise):
         method = methods.PPRS(0.1, 0.0, sigma=1.0, samples=1, noise=noise)
-        firsts = [methods.run(method, Clock(deviations(1, 8), seed=s), 1).last for s in range(300)]
+        firsts = [run(method, Clock(deviations(1, 8), seed=s), 1).last for s in range(300)]
         return np.var(firsts, axis=0).sum()
 
     # The ratio is 0.57 with a standard error of 0.023: false alarms below 1e-6. It would be 1, with
@@ -76,7 +76,7 @@ def test_randomized_smoothing_keeps_its_published_rate():
         16,
     )
     method = methods.RandomizedSmoothing(lipschitz, radius, samples)
-    found = methods.run(method, Clock(distance, seed=0), steps)
+    found = run(method, Clock(distance, seed=0), steps)
     t = np.arange(1, steps + 1)
     bound = 10 * radius * 16**0.25 / t + 5 * radius / np.sqrt(t * samples)
     assert (found.values <= bound).all()
@@ -85,7 +85,7 @@ def test_randomized_smoothing_keeps_its_published_rate():
 
 def test_randomized_smoothing_is_the_published_method():
     objective, steps, samples = quadratic([1.0, 2.0, 0.5, 3.0]), 6, 3
-    found = methods.run(methods.RandomizedSmoothing(2.0, 0.5, samples), Clock(objective, seed=4), 6)
+    found = run(methods.RandomizedSmoothing(2.0, 0.5, samples), Clock(objective, seed=4), 6)
     random, scale = np.random.default_rng(4), 0.5 * 4**-0.25
     x = z = np.zeros(4)
     total, theta = np.zeros(4), 1.0
@@ -102,7 +102,7 @@ def test_randomized_smoothing_is_the_published_method():
 
 def test_asynchronous_passes_take_the_examples_in_turn():
     objective = deviations(1, examples=3)
-    found = methods.run(methods.PipeDream(0.1), Machine(objective), 5)
+    found = run(methods.PipeDream(0.1), Machine(objective), 5)
     point = np.zeros(4)
     for t in range(5):
         point = point - 0.1 * objective.gradient(point, t % 3)
@@ -111,7 +111,7 @@ def test_asynchronous_passes_take_the_examples_in_turn():
 
 def test_a_run_ends_where_it_is_told_and_knows_its_time():
     clock = Clock(quadratic([1.0]), Graph.chain(4))
-    found = methods.run(methods.GradientDescent(0.5), clock, 50, stop=0.01)
+    found = run(methods.GradientDescent(0.5), clock, 50, stop=0.01)
     assert found.values[-1] <= 0.01 < found.values[-2]
     assert found.time_to(0.01, 0.0) == found.times[-1] == 8 * len(found.times)
     assert found.time_to(1e-9, 0.0) == np.inf
@@ -119,7 +119,7 @@ def test_a_run_ends_where_it_is_told_and_knows_its_time():
 
 def test_a_start_that_is_good_enough_takes_no_time():
     clock = Clock(quadratic([1.0]), Graph.chain(4))
-    found = methods.run(methods.GradientDescent(0.5), clock, 50, stop=0.5)  # its value exactly
+    found = run(methods.GradientDescent(0.5), clock, 50, stop=0.5)  # its value exactly
     assert found.time_to(0.5, 0.0) == 0
     assert len(found.times) == 1
 

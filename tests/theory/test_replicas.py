@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from theory.problems import deviations
 
-from pprs.theory import methods
+from pprs.theory import methods, run
 from pprs.theory.clock import Clock
 from pprs.theory.machine import Machine
 from pprs.theory.replicas import data_parallel, on_chain
@@ -15,12 +15,12 @@ def test_data_parallelism_divides_the_examples(replicas):
     plain = deviations(depth, examples)
     parallel = data_parallel(plain, replicas, latency)
     assert parallel.graph.depth == depth + 1
-    single = methods.run(methods.GPipe(0.1), Machine(plain), 3)
-    copies = methods.run(methods.GPipe(0.1), Machine(parallel), 3)
+    single = run(methods.GPipe(0.1), Machine(plain), 3)
+    copies = run(methods.GPipe(0.1), Machine(parallel), 3)
     np.testing.assert_allclose(copies.values, single.values)
     share = -(-examples // replicas)
     assert copies.times[0] == 2 * (share + depth - 1) + 2 * latency
-    fast = methods.run(methods.GPipe(0.1), Clock(parallel), 3)
+    fast = run(methods.GPipe(0.1), Clock(parallel), 3)
     np.testing.assert_allclose(fast.times, copies.times)
 
 
@@ -28,8 +28,8 @@ def test_smoothing_over_data_parallel_copies_is_distributed_randomized_smoothing
     """DRS: every copy smooths its own examples at the same perturbations."""
     method = methods.PPRS(0.1, sigma=0.1, samples=4)
     plain = deviations(2, examples=6)
-    single = methods.run(method, Machine(plain, seed=1), 3)
-    copies = methods.run(method, Machine(data_parallel(plain, 3), seed=1), 3)
+    single = run(method, Machine(plain, seed=1), 3)
+    copies = run(method, Machine(data_parallel(plain, 3), seed=1), 3)
     np.testing.assert_allclose(copies.values, single.values)
     assert copies.times[0] == 2 * (4 * 6 // 3 + 2 - 1)
     assert single.times[0] == 2 * (4 * 6 + 2 - 1)

@@ -42,6 +42,15 @@ def optimizer_state(
     Raises:
         ValueError: for a parameter without a name, or state or hyperparameters that are neither
             tensors nor JSON.
+
+    Example:
+        >>> weight = nn.Parameter(torch.ones(2))
+        >>> weight.grad = torch.ones(2)
+        >>> optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+        >>> optimizer.step()
+        >>> tensors, numbers = optimizer_state(optimizer, {"weight": weight})
+        >>> sorted(tensors)
+        ['optimizer.weight.momentum_buffer', 'optimizer.weight.param_group']
     """
     tensors: dict[str, Tensor] = {}
     about: dict[str, Any] = {"type": kind_of(optimizer)}
@@ -80,7 +89,13 @@ def kind_of(optimizer: Optimizer | SearchedStep) -> str:
 
 
 def belongs_to(names: Collection[str], prefix: str = "optimizer.") -> Callable[[str], bool]:
-    """Which tensors are optimizer state of some parameters: for `Checkpoints.read`."""
+    """Which tensors are optimizer state of some parameters: for `Checkpoints.read`.
+
+    Example:
+        >>> mine = belongs_to({"0.weight"})
+        >>> mine("optimizer.0.weight.exp_avg"), mine("optimizer.1.weight.exp_avg")
+        (True, False)
+    """
     return lambda name: (
         name.startswith(prefix) and name.removeprefix(prefix).rpartition(".")[0] in names
     )
@@ -105,6 +120,17 @@ def load_optimizer_state(
     Raises:
         ValueError: for another type of optimizer, other groups, or a parameter without state; the
             optimizer is then as it was.
+
+    Example:
+        >>> weight = nn.Parameter(torch.ones(2))
+        >>> weight.grad = torch.ones(2)
+        >>> first, second = torch.optim.Adam([weight]), torch.optim.Adam([weight])
+        >>> first.step()
+        >>> load_optimizer_state(
+        ...     second, {"weight": weight}, *optimizer_state(first, {"weight": weight})
+        ... )
+        >>> second.state[weight]["exp_avg"]
+        tensor([0.1000, 0.1000])
     """
     kind, searched = kind_of(optimizer), None
     if isinstance(optimizer, SearchedStep):

@@ -42,6 +42,22 @@ def save_run(
 
     Raises:
         ValueError: if processes that share a parameter hold different values of it.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> import torch.distributed as dist
+        >>> from pprs.pipeline import Pipeline
+        >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        >>> pipeline = Pipeline(nn.Sequential(nn.Linear(4, 1)), nn.MSELoss(), seed=0)
+        >>> optimizer = torch.optim.SGD(pipeline.named_parameters().values(), lr=0.1)
+        >>> loss = pipeline.step(torch.ones(2, 4), torch.ones(2, 1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Checkpoints(Path(folder), every=1) as kept:
+        ...         save_run(kept, pipeline, optimizer, seen=2)
+        ...     print(resume_run(kept, pipeline, optimizer), pipeline.steps)
+        {'seen': 2} 1
+        >>> dist.destroy_process_group()
     """
     check_copies(pipeline.tied)
     tensors, scalars = optimizer_state(optimizer, _parameters(pipeline))
@@ -78,6 +94,10 @@ def resume_run(
     Raises:
         CheckpointError: if there is none, or it is damaged.
         ValueError: if it is another network's.
+
+    Example:
+        >>> if checkpoints.latest():  # doctest: +SKIP
+        ...     resume_run(checkpoints, pipeline, optimizer)
     """
     path = path or checkpoints.latest()
     if path is None:

@@ -8,7 +8,12 @@ import torch
 
 
 def joined() -> bool:
-    """Whether torchrun, or another launcher of its kind, has started this process as a rank."""
+    """Whether torchrun, or another launcher of its kind, has started this process as a rank.
+
+    Example:
+        >>> joined()  # this is no rank of a launcher
+        False
+    """
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
@@ -21,6 +26,13 @@ def check_world(processes: int) -> None:
 
     Args:
         processes: how many it should have started.
+
+    Example:
+        >>> try:
+        ...     check_world(2)
+        ... except ValueError as error:
+        ...     print("need 2" in str(error))
+        True
     """
     numbers = {}
     for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
@@ -51,7 +63,12 @@ def by_torchrun() -> bool:
 
 
 def restarts() -> int:
-    """How often all ranks have been started again after a failure, 0 in the first attempt."""
+    """How often all ranks have been started again after a failure, 0 in the first attempt.
+
+    Example:
+        >>> restarts()  # this is the first attempt
+        0
+    """
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
@@ -65,7 +82,12 @@ def attempt() -> str:
 
 
 def device() -> torch.device:
-    """Where this rank computes: its own GPU if every rank of the machine has one, else the CPU."""
+    """Where this rank computes: its own GPU if every rank of the machine has one, else the CPU.
+
+    Example:
+        >>> device().type in ("cpu", "cuda")
+        True
+    """
     local = int(os.environ.get("LOCAL_RANK", "0"))
     enough = torch.cuda.device_count() >= local_ranks()
     return torch.device("cuda", local) if enough else torch.device("cpu")

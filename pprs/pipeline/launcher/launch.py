@@ -65,6 +65,10 @@ def launch(
         LaunchInterrupted: after SIGINT, SIGTERM, SIGHUP or SIGQUIT; no process is left behind.
         ValueError: if torchrun started another number of processes, for an argument out of its
             range, or for what other processes cannot import.
+
+    Example:
+        >>> from pprs.pipeline import check_world
+        >>> launch(check_world, 2, 2)  # doctest: +SKIP
     """
     _check(max_restarts, grace, silence)
     check_script(worker)

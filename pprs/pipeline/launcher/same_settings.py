@@ -23,6 +23,11 @@ def check_same(
 
     Raises:
         ValueError: if two ranks differ; it names the first setting that does.
+
+    Example:
+        >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        >>> check_same({"sigma": 0.1})  # silent: every rank has it
+        >>> dist.destroy_process_group()
     """
     everyone = gathered({name: repr(value) for name, value in settings.items()}, group)
     ranks = dist.get_process_group_ranks(group or dist.group.WORLD)

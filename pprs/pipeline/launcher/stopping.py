@@ -27,6 +27,11 @@ class Stopping:
                 if stopping.agreed():
                     save()
                     break
+
+    Example:
+        >>> with Stopping() as stopping:
+        ...     print(stopping.agreed())
+        None
     """
 
     def __init__(self) -> None:

@@ -30,6 +30,12 @@ class Chain(nn.Sequential):
         largest: of a traced model, how finely it was cut, as for `chain`.
         origin: the model it was cut from; `None` for what `chain` has not made.
         before: while it is set, called with the number of each piece before that runs.
+
+    Example:
+        >>> from pprs.pipeline import chain
+        >>> pieces = chain(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+        >>> pieces.layers
+        ['0', '1', '2']
     """
 
     fixed = False
@@ -127,7 +133,14 @@ def chain(
 
 
 def full_names(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters of a piece, or of a chain or part of one, by their names in the model."""
+    """The parameters of a piece, or of a chain or part of one, by their names in the model.
+
+    Example:
+        >>> from pprs.pipeline import chain
+        >>> whole = chain(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+        >>> list(full_names(whole[2:]))
+        ['2.weight', '2.bias']
+    """
     parts = module if isinstance(module, Chain) else [module]
     found: dict[str, nn.Parameter] = {}
     for part in parts:

@@ -28,6 +28,11 @@ class Cost:
         parameters: bytes.
         activations: bytes that the backward pass needs the forward pass to keep, parameters aside.
         output: bytes sent to the next piece.
+
+    Example:
+        >>> cost = Cost(forward=0.01, backward=0.02, parameters=4000, activations=800, output=100)
+        >>> cost.backward / cost.forward
+        2.0
     """
 
     forward: float

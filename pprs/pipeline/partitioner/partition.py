@@ -31,6 +31,14 @@ class Memory:
         in_flight: microbatches whose activations a stage keeps, at least 0: a number for all
             stages, or one for each. Under `"gpipe"` all microbatches; under `"1f1b"` as many
             as there are stages from this one on.
+
+    Example:
+        >>> memory = Memory(limit=10_000, optimizer=2, in_flight=4)  # Adam, four microbatches
+        >>> layer = Cost(
+        ...     forward=0.01, backward=0.02, parameters=1000, activations=500, output=100
+        ... )
+        >>> memory.needed([layer], in_flight=4)
+        6000
     """
 
     limit: float

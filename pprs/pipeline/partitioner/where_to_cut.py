@@ -14,6 +14,7 @@ from pprs.pipeline.partitioner.costs import measure
 from pprs.pipeline.partitioner.partition import Memory, partition, partition_at
 
 Balance: TypeAlias = Literal["parameters", "time"]
+"""What stages should have equally much of."""
 
 
 def cut_chain(
@@ -39,6 +40,13 @@ def cut_chain(
 
     Raises:
         ValueError: if there are too few places to cut, or the arguments do not fit.
+
+    Example:
+        >>> import torch
+        >>> from pprs.pipeline import chain
+        >>> layers = [torch.nn.Linear(8, 8) for _ in range(6)]
+        >>> cut_chain(chain(torch.nn.Sequential(*layers)), stages=3)
+        [range(0, 2), range(2, 4), range(4, 6)]
     """
     if cut is None and len(whole) < stages and whole.largest > 1:
         raise ValueError(

@@ -78,7 +78,18 @@ def gantt(timeline: Timeline, step: int | None = None) -> Figure:
 
 
 def draw(timeline: Timeline, file: Path | str, step: int | None = None) -> None:
-    """Draw a step into a file: PNG, SVG or PDF, by its suffix; see `gantt`."""
+    """Draw a step into a file: PNG, SVG or PDF, by its suffix; see `gantt`.
+
+    Example:
+        >>> from pprs.pipeline.trace import Event, Timeline
+        >>> events = [Event(0, 0, "F", 0, 0, 0.0, 1.0), Event(0, 0, "B", 0, 0, 1.0, 4.0)]
+        >>> timeline = Timeline(tuple(events), "gpipe", stages=1, microbatches=1, uncertainty=0.0)
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw(timeline, Path(folder) / "step.png")
+        ...     print([file.name for file in Path(folder).iterdir()])
+        ['step.png']
+    """
     gantt(timeline, step).savefig(file, dpi=150)
 
 

@@ -24,6 +24,10 @@ class Share:
         communication: what it needed next had been computed by another rank, and had not arrived or
             not been picked up.
         other: it could have gone on: the engine, or waiting for what it had sent to be received.
+
+    Example:
+        >>> Share(0.5, 0.25, 0.25, 0.0) + Share(0.25, 0.5, 0.25, 0.0)
+        Share(busy=0.75, bubble=0.75, communication=0.5, other=0.0)
     """
 
     busy: float
@@ -50,6 +54,13 @@ class StageShare:
         share: idle time counts for the stage that works next on its rank.
         forward: median seconds of a forward.
         backward: median seconds of a backward, both parts together if it is split.
+
+    Example:
+        >>> done = StageShare(
+        ...     stage=0, rank=0, share=Share(0.8, 0.1, 0.1, 0.0), forward=0.012, backward=0.025
+        ... )
+        >>> done.share.busy
+        0.8
     """
 
     stage: int
@@ -71,6 +82,13 @@ class Shares:
             median time of its kind and stage, if nothing but they took time.
         stages: by stage.
         ranks: by rank, the sums over their stages.
+
+    Example:
+        >>> from pprs.pipeline.trace import Event
+        >>> events = [Event(0, 0, "F", 0, 0, 0.0, 1.0), Event(0, 0, "B", 0, 0, 1.0, 4.0)]
+        >>> timeline = Timeline(tuple(events), "gpipe", stages=1, microbatches=1, uncertainty=0.0)
+        >>> shares(timeline).efficiency
+        1.0
     """
 
     steps: tuple[int, ...]
@@ -101,6 +119,14 @@ def shares(timeline: Timeline, steps: Sequence[int] | None = None) -> Shares:
 
     Raises:
         ValueError: for a step that is not in the timeline, lacks an operation, or takes no time.
+
+    Example:
+        >>> from pprs.pipeline.trace import Event
+        >>> events = [Event(0, 0, "F", 0, 0, 0.0, 1.0), Event(0, 0, "B", 0, 0, 1.0, 4.0)]
+        >>> timeline = Timeline(tuple(events), "gpipe", stages=1, microbatches=1, uncertainty=0.0)
+        >>> found = shares(timeline)
+        >>> found.seconds, found.stages[0].share.busy
+        (4.0, 1.0)
     """
     chosen = tuple(timeline.steps[1:] or timeline.steps if steps is None else steps)
     if not chosen:

@@ -77,6 +77,12 @@ class Timeline:
 
     Raises:
         ValueError: for no events, numbers that are not theirs, or an operation that is there twice.
+
+    Example:
+        >>> events = [Event(0, 0, "F", 0, 0, 0.0, 1.0), Event(0, 0, "B", 0, 0, 1.0, 3.0)]
+        >>> timeline = Timeline(tuple(events), "gpipe", stages=1, microbatches=1, uncertainty=0.0)
+        >>> [event.seconds for event in timeline.operations(step=0)]
+        [1.0, 2.0]
     """
 
     events: tuple[Event, ...]

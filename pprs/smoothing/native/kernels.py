@@ -267,7 +267,12 @@ def _call(name: str, real: torch.dtype, *arguments: float | None) -> None:
 
 
 def has_native_kernels() -> bool:
-    """Whether noise on the CPU is drawn by compiled code: this machine has a C compiler."""
+    """Whether noise on the CPU is drawn by compiled code: this machine has a C compiler.
+
+    Example:
+        >>> has_native_kernels() in (True, False)
+        True
+    """
     return _library() is not None
 
 

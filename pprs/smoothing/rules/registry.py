@@ -24,6 +24,22 @@ class Call:
         function: that was called.
         current: the pass that runs.
         mode: which catches the calls in the closure, but not those in a rule.
+
+    Example:
+        >>> import torch
+        >>> import pprs
+        >>> def doubled(x, weight):
+        ...     return x @ weight * 2
+        >>> doubled = torch.overrides.wrap_torch_function(lambda x, weight: (x, weight))(doubled)
+        >>> def as_product(call, x, weight):
+        ...     return call.inside(torch.matmul, x, weight) * 2
+        >>> doubled_rule = pprs.smoothing.rule(doubled)(as_product)
+        >>> model = torch.nn.ParameterList([torch.ones(2, 1)])
+        >>> loss = pprs.smooth(
+        ...     lambda: doubled(torch.ones(3, 2), model[0]).mean(), model, sigma=0.0
+        ... )
+        >>> round(loss.item(), 4)
+        4.0
     """
 
     function: Func

@@ -44,6 +44,10 @@ def gradient_descent_nonconvex(
 
     Returns:
         $T = \lceil 2\beta D/\varepsilon^2 \rceil$ and its time $2T(m + \Delta - 1)$.
+
+    Example:
+        >>> gradient_descent_nonconvex(smoothness=1.0, gap=1.0, epsilon=0.1, depth=10).time
+        4000.0
     """
     positive(smoothness=smoothness, gap=gap, epsilon=epsilon)
     counts(depth=depth, batch=batch)

@@ -24,6 +24,10 @@ def subgradient(
 
     Returns:
         $T = \lceil (LR/\varepsilon)^2 \rceil$ and its time $2T(m + \Delta - 1)$.
+
+    Example:
+        >>> subgradient(lipschitz=1.0, radius=1.0, epsilon=0.1, depth=10).time
+        2000.0
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(depth=depth, batch=batch)
@@ -57,6 +61,20 @@ def pprs_gap(
     Args:
         width: W, above 0, which takes the place of $\sqrt d$ (Theorem 2 of docs/theory.md).
         printed: with Eq. (11) for Lemma 1, as the source has it.
+
+    Example:
+        >>> round(
+        ...     pprs_gap(
+        ...         lipschitz=1.0,
+        ...         radius=1.0,
+        ...         dimension=16,
+        ...         iterations=100,
+        ...         sigma=0.005,
+        ...         samples=26,
+        ...     ),
+        ...     4,
+        ... )
+        0.0651
     """
     positive(lipschitz=lipschitz, radius=radius, sigma=sigma)
     counts(iterations=iterations, samples=samples)
@@ -134,6 +152,11 @@ def time_bound_14(
 
     Args:
         width: W, above 0, which takes the place of $\sqrt d$.
+
+    Example:
+        >>> options = dict(lipschitz=1.0, radius=1.0, epsilon=0.1, dimension=16, depth=20)
+        >>> pprs_convex(**options).time <= time_bound_14(**options)
+        True
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(depth=depth)

@@ -30,6 +30,13 @@ def randomized_smoothing(
     Returns:
         K, the smallest T for it and their time $2T(Km + \Delta - 1)$; sigma is that of the first
         step, $Rd^{-1/4}$. $T = 0$ for $\varepsilon \ge LR$.
+
+    Example:
+        >>> found = randomized_smoothing(
+        ...     lipschitz=1.0, radius=1.0, epsilon=0.1, dimension=16, depth=20
+        ... )
+        >>> found.time, found.samples
+        (32934.0, 14)
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(dimension=dimension, depth=depth, batch=batch)

@@ -13,7 +13,12 @@ from pprs.theory.bounds._steps import Noise, perturbations
 def finite_sum_gpipe(
     *, lipschitz: float, radius: float, epsilon: float, depth: int, batch: int
 ) -> Bound:
-    r"""The subgradient method with the m examples in a pipeline: `subgradient`."""
+    r"""The subgradient method with the m examples in a pipeline: `subgradient`.
+
+    Example:
+        >>> finite_sum_gpipe(lipschitz=1.0, radius=1.0, epsilon=0.05, depth=10, batch=20).time
+        23200.0
+    """
     return subgradient(
         lipschitz=lipschitz, radius=radius, epsilon=epsilon, depth=depth, batch=batch
     )
@@ -25,6 +30,12 @@ def finite_sum_shared(
     r"""PPRS whose K perturbations all examples share: $2T(Km + \Delta - 1)$.
 
     The settings are those of `pprs_convex`; a step passes $Km$ rows.
+
+    Example:
+        >>> finite_sum_shared(
+        ...     lipschitz=1.0, radius=1.0, epsilon=0.05, dimension=100, depth=10, batch=20
+        ... ).time
+        207298.0
     """
     return convex_bound(
         lipschitz=lipschitz,
@@ -46,6 +57,12 @@ def finite_sum_example(
     objective's gradient, with variance of at most $L^2/(nm)$. So
     $n = \lceil (T+1)/(m\sqrt d) \rceil$ does for Eq. (13), and a step passes $nm$ rows, fewer than
     $(T+1)/\sqrt d + m$.
+
+    Example:
+        >>> finite_sum_example(
+        ...     lipschitz=1.0, radius=1.0, epsilon=0.05, dimension=100, depth=10, batch=20
+        ... ).time
+        21658.0
     """
     return convex_bound(
         lipschitz=lipschitz,
@@ -80,6 +97,15 @@ def time_bound_finite_sum(
 
     Args:
         noise: `"shared"` or `"example"`.
+
+    Example:
+        >>> options = dict(
+        ...     lipschitz=1.0, radius=1.0, epsilon=0.05, dimension=100, depth=10, batch=20
+        ... )
+        >>> finite_sum_example(**options).time <= time_bound_finite_sum(
+        ...     **options, noise="example"
+        ... )
+        True
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(dimension=dimension, depth=depth)

@@ -12,6 +12,10 @@ def subgradient_gap(*, lipschitz: float, radius: float, iterations: int, lr: flo
 
     $(R^2 + \eta^2 L^2 T)/(2\eta T)$, and at most LR, as at the start, for a convex objective
     (Bubeck, 2015, Theorem 3.2); $\eta = R/(L\sqrt T)$ makes it $LR/\sqrt T$.
+
+    Example:
+        >>> subgradient_gap(lipschitz=1.0, radius=1.0, iterations=100, lr=0.1)
+        0.1
     """
     positive(lipschitz=lipschitz, radius=radius, lr=lr)
     counts(iterations=iterations)
@@ -23,6 +27,10 @@ def gradient_descent_gap(*, smoothness: float, radius: float, iterations: int) -
     r"""Bound on $f(\theta_T) - f(\theta^*)$ for steps of $1/\beta$: $\beta R^2/(4T + 2)$.
 
     Of a $\beta$-smooth convex objective (Drori and Teboulle, 2014).
+
+    Example:
+        >>> gradient_descent_gap(smoothness=2.0, radius=1.0, iterations=12)
+        0.04
     """
     positive(smoothness=smoothness, radius=radius)
     counts(iterations=iterations)
@@ -36,6 +44,15 @@ def randomized_smoothing_gap(
 
     $10LRd^{1/4}/T + 5LR/\sqrt{TK}$ for a convex objective (Duchi et al., 2012, Corollary 2.3), and
     at most LR where the best point counts, the start among them.
+
+    Example:
+        >>> round(
+        ...     randomized_smoothing_gap(
+        ...         lipschitz=1.0, radius=1.0, dimension=16, iterations=100, samples=25
+        ...     ),
+        ...     3,
+        ... )
+        0.3
     """
     positive(lipschitz=lipschitz, radius=radius)
     counts(dimension=dimension, iterations=iterations, samples=samples)

@@ -26,6 +26,10 @@ def coordinates(*, time: float, depth: int) -> tuple[int, float]:
 
     Raises:
         ValueError: for a negative time or a depth below 1.
+
+    Example:
+        >>> coordinates(time=100.0, depth=10)
+        (12, 20.8)
     """
     non_negative(time=time)
     counts(depth=depth)
@@ -44,6 +48,10 @@ def exact_coordinates(*, time: float, depth: int, last_first: bool = False) -> i
     Args:
         last_first: whether the last node finds the first coordinate, as for the path of Eq. (8);
             else the first node does, as for Eqs. (1) and (6).
+
+    Example:
+        >>> exact_coordinates(time=100.0, depth=10)
+        11
     """
     non_negative(time=time)
     counts(depth=depth)
@@ -74,6 +82,10 @@ def gap_smooth_convex(
 
     Returns:
         A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of high enough dimension.
+
+    Example:
+        >>> round(gap_smooth_convex(smoothness=1.0, radius=1.0, time=1000.0, depth=10), 6)
+        8e-06
     """
     positive(smoothness=smoothness, radius=radius)
     _, reached = coordinates(time=time, depth=depth)
@@ -130,6 +142,10 @@ def lower_smooth_nonconvex(
 
     Returns:
         The bound; its time is 0 where n would be below 1 and nothing can be said.
+
+    Example:
+        >>> lower_smooth_nonconvex(smoothness=1.0, gap=1.0, epsilon=0.01, depth=10).time
+        39.0
     """
     positive(smoothness=smoothness, gap=gap, epsilon=epsilon)
     counts(depth=depth)
@@ -167,6 +183,10 @@ def gap_nonsmooth(
     Returns:
         A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of high enough dimension:
         $2k + 1 + l$.
+
+    Example:
+        >>> round(gap_nonsmooth(lipschitz=1.0, radius=1.0, time=1000.0, depth=10), 4)
+        0.0153
     """
     positive(lipschitz=lipschitz, radius=radius)
     non_negative(time=time)

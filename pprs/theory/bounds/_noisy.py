@@ -31,6 +31,10 @@ def lemma1(
         noise: $\sigma \ge 0$, with $\mathbb{E}\|g - \nabla f\|^2 \le \sigma^2$.
         step: number $t \ge 1$ of gradients; the sum takes time of order t.
         printed: Eq. (11) as the source has it.
+
+    Example:
+        >>> round(lemma1(smoothness=1.0, radius=1.0, noise=0.01, step=100), 5)
+        0.00362
     """
     positive(smoothness=smoothness, radius=radius)
     non_negative(noise=noise)
@@ -53,6 +57,10 @@ def lemma2(*, smoothness: float, gap: float, noise: float, iterations: int) -> f
 
     Returns:
         The bound on the squared norm.
+
+    Example:
+        >>> round(lemma2(smoothness=1.0, gap=1.0, noise=0.01, iterations=100), 4)
+        0.0201
     """
     positive(smoothness=smoothness)
     non_negative(gap=gap, noise=noise)

@@ -16,6 +16,10 @@ def tail(a: float, dimension: int) -> float:
     Args:
         a: at least 0.
         dimension: number $d \ge 1$ of coordinates.
+
+    Example:
+        >>> round(tail(1.5, dimension=16), 4)
+        0.0029
     """
     from scipy.stats import chi2
 
@@ -32,6 +36,10 @@ def tail_bounds(a: float, dimension: int) -> tuple[float, float]:
     Args:
         a: at least 1.
         dimension: number $d \ge 1$ of coordinates.
+
+    Example:
+        >>> tail(1.5, 16) <= min(tail_bounds(1.5, 16))
+        True
     """
     positive(a=a)
     if a < 1:
@@ -63,6 +71,15 @@ def smoothed_gradient_bound(
 
     Returns:
         The bound on the squared norm.
+
+    Example:
+        >>> round(
+        ...     smoothed_gradient_bound(
+        ...         lipschitz=1.0, gap=1.0, sigma=0.1, samples=100, iterations=1000, dimension=16
+        ...     ),
+        ...     4,
+        ... )
+        0.038
     """
     positive(lipschitz=lipschitz, sigma=sigma)
     non_negative(gap=gap)
@@ -84,6 +101,10 @@ def goldstein_norm(*, smoothed: float, lipschitz: float, probability: float) -> 
     Args:
         smoothed: norm of the smoothed objective's gradient, at least 0.
         probability: $p_a$ of a longer perturbation, in [0, 1).
+
+    Example:
+        >>> goldstein_norm(smoothed=0.1, lipschitz=1.0, probability=0.5)
+        1.2
     """
     non_negative(smoothed=smoothed, probability=probability)
     positive(lipschitz=lipschitz)
@@ -109,6 +130,21 @@ def goldstein_bound(
     Raises:
         ValueError: for an argument out of its range, or an r so small that no perturbation is
             within it.
+
+    Example:
+        >>> round(
+        ...     goldstein_bound(
+        ...         lipschitz=1.0,
+        ...         gap=1.0,
+        ...         sigma=0.01,
+        ...         samples=100,
+        ...         iterations=100_000,
+        ...         dimension=100,
+        ...         goldstein_radius=0.2,
+        ...     ),
+        ...     3,
+        ... )
+        0.11
     """
     positive(goldstein_radius=goldstein_radius)
     squared = smoothed_gradient_bound(
@@ -152,6 +188,13 @@ def pprs_nonconvex(
 
     Returns:
         The settings and their time, $2T(K + \Delta - 1)$ for one example.
+
+    Example:
+        >>> found = pprs_nonconvex(
+        ...     lipschitz=1.0, gap=1.0, epsilon=0.1, goldstein_radius=1.0, dimension=16, depth=10
+        ... )
+        >>> found.samples, found.equation
+        (1800, 'Eq. (23)')
     """
     positive(lipschitz=lipschitz, gap=gap, epsilon=epsilon, goldstein_radius=goldstein_radius)
     counts(dimension=dimension, depth=depth)
@@ -187,6 +230,19 @@ def time_scale_23(
 
     Args:
         epsilon: norm $0 < \varepsilon \le L$ of the Goldstein gradient.
+
+    Example:
+        >>> round(
+        ...     time_scale_23(
+        ...         lipschitz=1.0,
+        ...         gap=1.0,
+        ...         epsilon=0.1,
+        ...         goldstein_radius=1.0,
+        ...         dimension=16,
+        ...         depth=10,
+        ...     )
+        ... )
+        94119
     """
     positive(lipschitz=lipschitz, gap=gap, epsilon=epsilon, goldstein_radius=goldstein_radius)
     counts(dimension=dimension, depth=depth)

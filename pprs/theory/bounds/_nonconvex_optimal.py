@@ -42,6 +42,13 @@ def pprs_nonconvex_optimal(
 
     Returns:
         The settings and their time, $2T(K + \Delta - 1)$ for one example.
+
+    Example:
+        >>> from pprs.theory.bounds import pprs_nonconvex
+        >>> options = dict(lipschitz=1.0, gap=1.0, epsilon=0.1, goldstein_radius=1.0)
+        >>> best = pprs_nonconvex_optimal(**options, dimension=16, depth=10)
+        >>> best.time < pprs_nonconvex(**options, dimension=16, depth=10).time
+        True
     """
     from scipy.stats import chi2
 

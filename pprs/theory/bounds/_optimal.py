@@ -40,6 +40,12 @@ def sharp_gap(
     Args:
         samples: number of independent perturbations in a step, over all examples.
         width: W, above 0; $\sqrt d$ by default.
+
+    Example:
+        >>> from pprs.theory.bounds import pprs_gap
+        >>> options = dict(lipschitz=1.0, radius=1.0, dimension=16, iterations=100, sigma=0.005)
+        >>> sharp_gap(**options, samples=26) < pprs_gap(**options, samples=26)
+        True
     """
     positive(lipschitz=lipschitz, radius=radius, sigma=sigma)
     counts(iterations=iterations, samples=samples)

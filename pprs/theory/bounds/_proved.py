@@ -102,6 +102,11 @@ def pprs_proved(
     Returns:
         T, K, and the time $2T(K + 1 + \Delta - 1)$ with the pass that measures; sigma is the first
         one, $\rho$, and lr the first step. $T = 0$ for $\varepsilon \ge LR$.
+
+    Example:
+        >>> found = pprs_proved(lipschitz=1.0, radius=1.0, epsilon=0.1, dimension=16, depth=20)
+        >>> found.time, found.samples
+        (10024.0, 8)
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(depth=depth)

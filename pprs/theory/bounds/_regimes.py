@@ -35,6 +35,12 @@ class RegimeBound:
         regime: what is assumed of the objective.
         method: whose time it is, `"any"` for lower bounds.
         bound: what is known.
+
+    Example:
+        >>> best_unlike_pprs(
+        ...     lipschitz=1.0, radius=1.0, epsilon=0.1, dimension=16, depth=10, batch=1
+        ... ).method
+        'subgradient'
     """
 
     regime: str
@@ -52,6 +58,21 @@ def all_bounds(*, width: float | None = None, **constants: float) -> list[Regime
 
     Raises:
         ValueError: for a constant out of its range.
+
+    Example:
+        >>> rows = all_bounds(
+        ...     smoothness=1.0,
+        ...     lipschitz=1.0,
+        ...     radius=1.0,
+        ...     gap=1.0,
+        ...     epsilon=0.1,
+        ...     goldstein_radius=1.0,
+        ...     dimension=16,
+        ...     depth=10,
+        ...     batch=1,
+        ... )
+        >>> len(rows), rows[0].regime, rows[0].method
+        (13, 'convex, β-smooth', 'any')
     """
     mean = "" if constants["batch"] == 1 else f" (m = {constants['batch']})"
     return [
@@ -116,6 +137,13 @@ def best_unlike_pprs(**constants: float) -> RegimeBound:
 
     Raises:
         ValueError: for a constant out of its range.
+
+    Example:
+        >>> found = best_unlike_pprs(
+        ...     lipschitz=1.0, radius=1.0, epsilon=0.1, dimension=16, depth=10, batch=1
+        ... )
+        >>> found.method, found.bound.time
+        ('subgradient', 2000.0)
     """
     found = [RegimeBound("convex, Lipschitz", *row) for row in _unlike_pprs(constants)]
     return min(found, key=lambda row: row.bound.time)

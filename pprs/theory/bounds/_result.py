@@ -17,6 +17,12 @@ class Bound:
         sigma: standard deviation $\gamma$ of the perturbations.
         lr: step size $\eta$.
         momentum: `"nesterov"` for the sequence of Lemma 1, a number, or `None` for none.
+
+    Example:
+        >>> from pprs.theory.bounds import subgradient
+        >>> found = subgradient(lipschitz=1.0, radius=1.0, epsilon=0.1, depth=10)
+        >>> found.time, found.iterations, found.equation
+        (2000.0, 100, 'Bubeck (2015), Theorem 3.2')
     """
 
     time: float

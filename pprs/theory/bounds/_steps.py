@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from pprs._arguments import counts, finite
 
 Noise: TypeAlias = Literal["shared", "example"]
+"""Whether all examples share a perturbation, or each has its own."""
 
 
 def whole(what: str, value: float, **inputs: float) -> int:
