@@ -1,0 +1,16 @@
+// What tests and the console of a browser may call: `pprsExplore.allBounds({...})`.
+
+import { chiSquaredTail } from "./gamma.js";
+import { duchiSteps } from "./rivals.js";
+import { orderOf } from "./orders.js";
+import { pprsSteps } from "./pprs.js";
+import { allBounds } from "./regimes.js";
+import { fitting, misfit, ownersOf } from "./schedules.js";
+import { sharesOf } from "./shares.js";
+import { timetableOf } from "./timetable.js";
+import { readTrace } from "./trace.js";
+
+globalThis.pprsExplore = {
+  allBounds, chiSquaredTail, duchiSteps, fitting, misfit, orderOf, ownersOf, pprsSteps, readTrace,
+  sharesOf, timetableOf,
+};
