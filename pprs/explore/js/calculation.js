@@ -3,7 +3,9 @@
 import { chiSquaredTail } from "./gamma.js";
 import { duchiSteps } from "./rivals.js";
 import { orderOf } from "./orders.js";
+import { changesAlong, phasesOf } from "./phases.js";
 import { pprsSteps } from "./pprs.js";
+import { profileCosts } from "./profile.js";
 import { allBounds } from "./regimes.js";
 import { fitting, misfit, ownersOf } from "./schedules.js";
 import { sharesOf } from "./shares.js";
@@ -11,6 +13,6 @@ import { timetableOf } from "./timetable.js";
 import { readTrace } from "./trace.js";
 
 globalThis.pprsExplore = {
-  allBounds, chiSquaredTail, duchiSteps, fitting, misfit, orderOf, ownersOf, pprsSteps, readTrace,
-  sharesOf, timetableOf,
+  allBounds, changesAlong, chiSquaredTail, duchiSteps, fitting, misfit, orderOf, ownersOf, phasesOf,
+  pprsSteps, profileCosts, readTrace, sharesOf, timetableOf,
 };

@@ -13,6 +13,7 @@ export function sharesOf(timeline, steps = null) {
   const spent = new Map();
   const spans = [];
   for (const some of operations.values()) {
+    if (!some.length) throw new Error("a step has waits alone");
     account(some, spent);
     spans.push(some.reduce((end, e) => Math.max(end, e.end), -Infinity) - some[0].start);
   }

@@ -99,14 +99,18 @@ function checkedTimeline(timeline) {
     seen.add(key);
   }
   timeline.steps = [...new Set(events.map((event) => event.step))].sort((a, b) => a - b);
+  timeline.byStep = new Map(timeline.steps.map((step) => [step, []]));
+  for (const event of events) {
+    if (event.kind !== "wait") timeline.byStep.get(event.step).push(event);
+  }
+  for (const some of timeline.byStep.values()) some.sort((a, b) => a.start - b.start);
   timeline.ranks = [...new Set(events.map((event) => event.device))].sort((a, b) => a - b);
   return timeline;
 }
 
 /** All but the waits of a step, by their start. */
 export function operationsOf(timeline, step) {
-  const some = timeline.events.filter((e) => e.step === step && e.kind !== "wait");
-  return some.sort((a, b) => a.start - b.start);
+  return timeline.byStep.get(step);
 }
 
 function numberIn(container, name, where) {
