@@ -1,4 +1,4 @@
-"""A page to try the theory and the schedules in, offline, with a run of one's own laid over them."""
+"""A page to try limits and schedules in, offline, with a run of one's own laid over them."""
 
 from pprs.explore.page import explore_page
 

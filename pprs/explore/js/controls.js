@@ -3,7 +3,7 @@
 import { change, state } from "./state.js";
 import { element, shown } from "./words.js";
 
-const STEPS = 400;
+const PLACES = 400;
 
 /**
  * A row of a slider and a number for a field of the state.
@@ -11,12 +11,12 @@ const STEPS = 400;
  */
 export function slider(spec) {
   const range = element("input", {
-    type: "range", id: `slide-${spec.key}`, min: 0, max: spec.log ? STEPS : String(spec.max - spec.min),
+    type: "range", id: `slide-${spec.id ?? spec.key}`, min: 0, max: spec.log ? PLACES : String(spec.max - spec.min),
     step: spec.log ? 1 : spec.step ?? 1,
     oninput: () => change({ [spec.key]: valueAt(spec, Number(range.value)) }),
   });
   const number = element("input", {
-    type: "number", id: `number-${spec.key}`, "aria-label": `${spec.name}, exact`, step: "any",
+    type: "number", id: `number-${spec.id ?? spec.key}`, "aria-label": `${spec.name}, exact`, step: "any",
     min: 0, oninput: () => typed(spec, number),
   });
   const label = element(
@@ -25,7 +25,10 @@ export function slider(spec) {
   const row = element("div", { class: "control", "data-key": spec.key }, label, range, number);
   const refresh = () => {
     const value = state[spec.key];
-    range.value = String(placeOf(spec, value ?? spec.none?.() ?? spec.min));
+    // Several places may stand for one whole number: then the slider stays where it is.
+    if (valueAt(spec, Number(range.value)) !== value) {
+      range.value = String(placeOf(spec, value ?? spec.none?.() ?? spec.min));
+    }
     range.setAttribute("aria-valuetext", value === null ? "not given" : shown(value, 4));
     if (document.activeElement !== number || Number(number.value) !== value) {
       number.value = value === null ? "" : String(value);
@@ -47,20 +50,20 @@ function typed(spec, number) {
 
 export function valueAt(spec, place) {
   if (!spec.log) return spec.min + place;
-  const value = spec.min * (spec.max / spec.min) ** (place / STEPS);
+  const value = spec.min * (spec.max / spec.min) ** (place / PLACES);
   return spec.whole ? Math.round(value) : Number(value.toPrecision(3));
 }
 
 export function placeOf(spec, value) {
   if (!spec.log) return value - spec.min;
-  const place = (STEPS * Math.log(value / spec.min)) / Math.log(spec.max / spec.min);
-  return Math.round(Math.min(STEPS, Math.max(0, place)));
+  const place = (PLACES * Math.log(value / spec.min)) / Math.log(spec.max / spec.min);
+  return Math.round(Math.min(PLACES, Math.max(0, place)));
 }
 
 /** A slider over the values of a list, which may change. */
 export function choiceSlider(spec) {
   const range = element("input", {
-    type: "range", id: `slide-${spec.key}`, min: 0, step: 1,
+    type: "range", id: `slide-${spec.id ?? spec.key}`, min: 0, step: 1,
     oninput: () => change({ [spec.key]: spec.values()[Number(range.value)] }),
   });
   const output = element("output", { for: range.id });
@@ -83,7 +86,7 @@ export function choiceSlider(spec) {
 /** A menu for a field of the state: options are its values and their labels. */
 export function menu(spec) {
   const select = element("select", {
-    id: `menu-${spec.key}`, onchange: () => change({ [spec.key]: select.value }),
+    id: `menu-${spec.id ?? spec.key}`, onchange: () => change({ [spec.key]: select.value }),
   });
   for (const [value, text] of spec.options) select.append(element("option", { value }, text));
   const row = element(

@@ -38,7 +38,7 @@ export function depthScene(width, lines) {
   const low = 10 ** Math.floor(Math.log10(Math.min(...times, 1e300)));
   const high = 10 ** Math.ceil(Math.log10(Math.max(...times, 10)));
   const plot = logPlot(scene, {
-    left: 46, right: 14, top: 26, bottom: 42, x: [1, AXES.depth.high],
+    left: 46, right: 22, top: 26, bottom: 42, x: [1, AXES.depth.high],
     y: [Math.min(low, high / 10), high], xName: "depth Δ", yName: "pipeline time",
   });
   const here = Math.min(Math.max(state.depth, 1), AXES.depth.high);
@@ -76,10 +76,19 @@ export function depthRows(lines) {
 
 /** The plane of depth and precision or examples, and who promises least in each cell. */
 export function phaseCells() {
-  return phasesOf(state.regime, constantsOf(state), state.across, 64, 40);
+  const { regime, across, eps, L, R, d, W, beta, D, r, m } = state;
+  // The plane goes over depth and one of ε and m; it changes with the rest.
+  const rest = across === "eps" ? m : eps;
+  const key = [regime, across, L, R, d, W, beta, D, r, rest].join();
+  if (plane?.key !== key) {
+    plane = { key, cells: phasesOf(regime, constantsOf(state), across, 64, 40) };
+  }
+  return plane.cells;
 }
 
-const FRAME = { left: 46, right: 14, top: 26, bottom: 42 };
+let plane = null;
+
+const FRAME = { left: 46, right: 22, top: 26, bottom: 42 };
 
 export function phaseScene(width, cells) {
   const scene = new Scene(width, Math.round(Math.min(420, Math.max(300, width * 0.6))));

@@ -148,7 +148,8 @@ function answerOf(rows) {
   const best = fastest(rows);
   const lower = rows.find((row) => row.method === "any");
   const others = rows.filter((row) => row.method !== "any" && row !== best);
-  const next = others.length ? fastest(others) : null;
+  const unlike = others.filter((row) => !row.method.startsWith("PPRS"));
+  const next = unlike.length || others.length ? fastest(unlike.length ? unlike : others) : null;
   const parts = [
     element("strong", {}, `${capital(family(best.method))} promises least`),
     `: ${shown(best.bound.time)} units of pipeline time`,

@@ -62,8 +62,10 @@ export function stepsUntil(target) {
   if (target <= 1) return 1;
   const terms = lambdas();
   if (!(target <= terms[EXACT])) return EXACT + 1 + Math.ceil(2 * (target - terms[EXACT]));
-  let low = 0;
-  let high = EXACT; // terms[high] >= target
+  // (t + 1)/2 ≤ λ_t: the term is no later than 2 · target, and not much earlier.
+  let high = Math.min(EXACT, Math.ceil(2 * target));
+  let low = Math.max(0, Math.floor(2 * target - Math.log(target) - 3));
+  if (!(terms[low] < target)) low = 0;
   while (high - low > 1) {
     const middle = (low + high) >> 1;
     if (terms[middle] < target) low = middle;

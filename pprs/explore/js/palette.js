@@ -14,7 +14,7 @@ const LOOKS = {
   AGD: ["green", [], "none"],
   "PPRS as published": ["teal", [6, 3, 2, 3], "backslash"],
   "PPRS, noise shared": ["pink", [10, 3], "ring"],
-  "PPRS, least time": ["green", [], "none"],
+  PPRS: ["green", [], "none"],
 };
 
 export function lookOf(method) {

@@ -3,7 +3,8 @@
 import { REGIMES } from "./regimes.js";
 import { capital, family, shown } from "./words.js";
 
-const CLOSE = 1.02; // quick times are not far enough apart below this
+export const NOBODY = "the start itself"; // where it is within the precision already
+const CLOSE = 1.003; // quick times are not far enough apart below this
 
 /** The method of least time, and its time; the first of those that are equal. */
 export function winnerAt(regime, constants) {
@@ -14,7 +15,9 @@ export function winnerAt(regime, constants) {
   const least = Math.min(...found);
   if (found.filter((time) => time <= CLOSE * least).length > 1) found = all(false);
   const best = found.indexOf(Math.min(...found));
-  return { method: names[best], family: family(names[best]), time: found[best] };
+  return {
+    method: names[best], family: found[best] > 0 ? family(names[best]) : NOBODY, time: found[best],
+  };
 }
 
 function triedAt(regime, constants) {
@@ -93,14 +96,13 @@ export function walkInWords(regime, constants, name) {
   const first = capital(parts[0].winner);
   if (parts.length === 1) return `${first} promises least for every ${axis.symbol} from ${reach}.`;
   const later = parts.slice(1).map(({ winner, from }, i) => {
-    const overtaken = parts[i].winner;
-    return `${possessive(winner)} guarantee overtakes ${overtaken} from ` +
-      `${axis.symbol} = ${shown(from)} ${axis.whole ? "on" : "up"}`;
+    const where = `from ${axis.symbol} = ${shown(from)} ${axis.whole ? "on" : "up"}`;
+    if (winner === NOBODY) return `${where} the start is near enough`;
+    return `${possessive(winner)} guarantee overtakes ${parts[i].winner} ${where}`;
   });
   return `${first} promises least from ${axis.symbol} = ${shown(axis.low)}; ${later.join(", ")}.`;
 }
 
 function possessive(method) {
-  if (method === "PPRS, least time") return "PPRS's";
-  return method.endsWith("s") ? `${method}'` : `${method}'s`;
+  return method.endsWith("ts") ? `${method}'` : `${method}'s`;
 }

@@ -1,5 +1,7 @@
 // A measured model, as `pprs plan --save-profile` writes it: pprs/plan/profile.py and predict.py.
 
+import { FileError } from "./trace.js";
+
 const PROFILE_FORMAT = "pprs profile 1";
 
 /** A profile from the text of a file; an Error says in a sentence why it is none. */
@@ -8,16 +10,16 @@ export function readProfile(text, name) {
   try {
     written = JSON.parse(text);
   } catch (error) {
-    throw new Error(`${name} is no profile: it is not JSON, ${error.message}`);
+    throw new FileError(`${name} is no profile: it is not JSON, ${error.message}`);
   }
   if (written?.format !== PROFILE_FORMAT) {
-    throw new Error(`${name} is no profile: it lacks the format '${PROFILE_FORMAT}'`);
+    throw new FileError(`${name} is no profile: it lacks the format '${PROFILE_FORMAT}'`);
   }
   const times = Array.isArray(written.times) ? written.times : [];
   const whole = times.length && times.every((one) => one?.layers?.length && one.layers.every(isLayer) &&
     isLayer(one.around) && isLayer(one.loss) && one.layers.length === times[0].layers.length);
   if (!whole || !(written.link?.latency >= 0) || !(written.link?.bandwidth > 0) || !written.batch) {
-    throw new Error(`${name} is no profile: its layers or its link are damaged`);
+    throw new FileError(`${name} is no profile: its layers or its link are damaged`);
   }
   return written;
 }

@@ -15,16 +15,18 @@ const placed = (placement) => SCHEDULES[state.schedule].placement === placement;
 const simple = () => given.profile === null;
 
 function controlsOfSchedule(fits) {
-  const name = (key, symbol, text, more) => ({ key, symbol, name: text, ...more });
+  const name = (key, symbol, text, more) => ({
+    key, id: `step-${key}`, symbol, name: text, ...more,
+  });
   const cost = { min: 0, max: 5, step: 0.25 };
   return [
     slider(name("K", "K", "perturbations", { min: 1, max: 128, log: true, whole: true, least: 1 })),
     slider(name("stages", "Δ", "stages", { min: 1, max: 64, log: true, whole: true, least: 1 })),
     slider(name("m", "m", "examples", { min: 1, max: 64, log: true, whole: true, least: 1 })),
-    choiceSlider(name("M", "M", "microbatches, divide K · m", fits)),
+    choiceSlider(name("M", "M", "microbatches of K · m rows", fits)),
     slider(name("f", "F", "forward, a row", { ...cost, shown: simple })),
     slider(name("b", "B", "backward, a row", { ...cost, shown: simple })),
-    slider(name("fixed", "a", "a pass besides its rows", { ...cost, max: 20, shown: simple })),
+    slider(name("fixed", "a", "fixed time of a pass", { ...cost, max: 20, shown: simple })),
     slider(name("latency", "ℓ", "latency of a link", { ...cost, max: 20, shown: simple })),
     slider(name("w", "W/B", "part of B that can wait", {
       min: 0, max: 1, step: 0.05, shown: () => Boolean(SCHEDULES[state.schedule].splits) && simple(),
@@ -35,11 +37,11 @@ function controlsOfSchedule(fits) {
     slider(name("eps", "ε", "precision, of LR", { min: 1e-4, max: 1, log: true })),
     slider(name("d", "d", "parameters", { min: 1, max: 1e8, log: true, whole: true, least: 1 })),
     menu({
-      key: "schedule", name: "schedule",
+      key: "schedule", id: "step-schedule", name: "schedule",
       options: Object.entries(SCHEDULES).map(([key, { label }]) => [key, label]),
     }),
     menu({
-      key: "zoom", name: "zoom", options: [1, 2, 4, 8].map((times) => [times, `${times}×`]),
+      key: "zoom", id: "step-zoom", name: "zoom", options: [1, 2, 4, 8].map((times) => [times, `${times}×`]),
     }),
   ];
 }
@@ -54,6 +56,7 @@ export function scheduleView() {
   const counts = element("p", { class: "counts" });
   const verdict = element("ul", { class: "verdict" });
   const unit = (value) => (setting.profile ? inSeconds(value) : inUnits(value));
+  const named = (value) => (setting.profile ? inSeconds(value) : `${inUnits(value)} units`);
   const steps = stepper(() => setting?.table ?? null, unit);
   const timetable = figureOf({
     name: "timetable", title: "Timetable of a step",
@@ -64,14 +67,15 @@ export function scheduleView() {
       ["device", "stage", "kind", "microbatch", "start", "end"], ...taskLines(setting.table.rows),
     ],
     describe: () => `${SCHEDULES[setting.schedule].label} on ${setting.devices} devices, ` +
-      `${setting.M} microbatches: ${unit(setting.table.makespan)} of time, ` +
+      `${setting.M} microbatches: ${named(setting.table.makespan)} of time, ` +
       `${percent(setting.table.bubble)} of it bubble. The steps below it say what each device does.`,
   });
   timetable.frame.classList.add("scroll");
   for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", "Timetable"]]) {
     timetable.frame.setAttribute(name, value);
   }
-  timetable.figure.append(kinds(), steps.part);
+  const key = element("ul", { class: "legend" });
+  timetable.figure.append(key, steps.part);
   const view = element(
     "div", {},
     element("div", { class: "controls" }, ...controls.map((control) => control.row)),
@@ -90,19 +94,20 @@ export function scheduleView() {
     }
     steps.refresh();
     timetable.refresh();
+    key.replaceChildren(...kinds(Boolean(SCHEDULES[state.schedule].splits)));
     if (!stepped) sentences();
   }
   function sentences() {
     const { table, devices, stages, M, rows } = setting;
     const where = stages === devices ? `${devices} devices` : `${stages} stages on ${devices} devices`;
     counts.textContent = `${capital(where)}, ${M} microbatches of ${rows} ` +
-      `${rows === 1 ? "row" : "rows"}: a step takes ${unit(table.makespan)}; bubbles are ` +
+      `${rows === 1 ? "row" : "rows"}: a step takes ${named(table.makespan)}; bubbles are ` +
       `${percent(table.bubble)} of all devices' time, in ${table.gaps} stretches.` +
       (setting.profile ? ` Costs are those measured of ${setting.profile.model}.` : "");
     let lines;
     try {
       const found = verdictOf(setting);
-      lines = found ? verdictInWords(setting, found, unit) : ["That is too large to compare here."];
+      lines = found ? verdictInWords(setting, found, named) : ["That is too large to compare here."];
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       lines = [`${capital(error.message)}.`];
@@ -118,11 +123,11 @@ export function scheduleView() {
   return { view, refresh };
 }
 
-function kinds() {
-  const names = {
-    F: "forward", B: "backward", I: "backward, inputs", W: "backward, weights", idle: "bubble",
-  };
-  return element("ul", { class: "legend" }, ...Object.entries(names).map(([kind, name]) =>
-    element("li", {}, element("span", { class: `swatch ${kind}`, "aria-hidden": "true" },
-      kind === "idle" ? "" : kind), name)));
+function kinds(split) {
+  const parts = { I: "backward by inputs", W: "backward by weights" };
+  const names = { F: "forward", B: "backward", ...(split ? parts : {}), idle: "bubble" };
+  return Object.entries(names).map(([kind, name]) => element(
+    "li", {}, element("span", { class: `swatch ${kind}`, "aria-hidden": "true" },
+      kind === "idle" ? "" : kind), name,
+  ));
 }

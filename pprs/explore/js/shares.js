@@ -1,6 +1,6 @@
 // What the time of recorded steps went into: pprs/pipeline/trace/shares.py.
 
-import { operationsOf } from "./trace.js";
+import { FileError, operationsOf } from "./trace.js";
 
 /**
  * Shares of the given steps together: busy, bubble, communication and other of each stage and rank,
@@ -13,11 +13,11 @@ export function sharesOf(timeline, steps = null) {
   const spent = new Map();
   const spans = [];
   for (const some of operations.values()) {
-    if (!some.length) throw new Error("a step has waits alone");
+    if (!some.length) throw new FileError("a step has waits alone");
     account(some, spent);
     spans.push(some.reduce((end, e) => Math.max(end, e.end), -Infinity) - some[0].start);
   }
-  if (!(Math.min(...spans) > 0)) throw new Error("the operations of a step take no time");
+  if (!(Math.min(...spans) > 0)) throw new FileError("the operations of a step take no time");
   const whole = spans.reduce((sum, span) => sum + span, 0);
   const everything = [...operations.values()].flat();
   const medians = mediansOf(everything);
@@ -59,7 +59,7 @@ export function replay(operations, medians) {
         undone -= 1;
       }
     });
-    if (undone === before) throw new Error("the operations wait for each other in a circle");
+    if (undone === before) throw new FileError("the operations wait for each other in a circle");
   }
   return Math.max(...free);
 }
@@ -154,7 +154,7 @@ function checkComplete(timeline, step, operations) {
       const split = there.has(`I ${m} of stage ${stage}`);
       for (const kind of split ? ["F", "I", "W"] : ["F", "B"]) {
         const name = `${kind} ${m} of stage ${stage}`;
-        if (!there.has(name)) throw new Error(`step ${step} lacks ${name}`);
+        if (!there.has(name)) throw new FileError(`step ${step} lacks ${name}`);
       }
     }
   }

@@ -21,9 +21,9 @@ export function stepper(tableOf, unit) {
   const part = element(
     "div", { class: "stepper" },
     element("div", { class: "stepper-row" },
-      button("⏮", "First moment", () => 0), button("◀", "Moment before", () => place() - 1), range,
+      button("|◀", "First moment", () => 0), button("◀", "Moment before", () => place() - 1), range,
       button("▶", "Next moment", () => place() + 1),
-      button("⏭", "Last moment", () => moments.length - 1)),
+      button("▶|", "Last moment", () => moments.length - 1)),
     now,
   );
   document.addEventListener("keydown", (event) => {

@@ -5,14 +5,14 @@ import { element } from "./words.js";
 export function sourceButton(source, formula) {
   const button = element("button", {
     type: "button", class: "source", "aria-describedby": "formula",
-    onmouseenter: () => show(button, formula), onfocus: () => show(button, formula),
-    onclick: () => show(button, formula), onmouseleave: hide, onblur: hide,
-    onkeydown: (event) => { if (event.key === "Escape") hide(); },
+    onmouseenter: () => showFormula(button, formula), onfocus: () => showFormula(button, formula),
+    onclick: () => showFormula(button, formula), onmouseleave: hideFormula, onblur: hideFormula,
+    onkeydown: (event) => { if (event.key === "Escape") hideFormula(); },
   }, source);
   return button;
 }
 
-function show(button, formula) {
+function showFormula(button, formula) {
   const tip = document.getElementById("formula");
   tip.innerHTML = formula;
   tip.hidden = formula === "";
@@ -24,6 +24,6 @@ function show(button, formula) {
   tip.style.top = `${below ? box.bottom + 6 : Math.max(8, box.top - height - 6)}px`;
 }
 
-function hide() {
+function hideFormula() {
   document.getElementById("formula").hidden = true;
 }

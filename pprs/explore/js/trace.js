@@ -3,23 +3,27 @@
 const FORMAT = "pprs timeline 1";
 const KINDS_OF_EVENTS = ["F", "B", "I", "W", "wait"];
 
+/** What is wrong with a file, in a sentence. */
+export class FileError extends Error {}
+
+class TraceError extends Error {}
+
 /** A timeline from the text of a file; an Error says in a sentence why it is none. */
 export function readTrace(text, name) {
   let written;
   try {
     written = JSON.parse(text);
   } catch (error) {
-    throw new Error(`${name} is no timeline: it is not JSON, ${error.message}`);
+    throw new FileError(`${name} is no timeline: it is not JSON, ${error.message}`);
   }
   try {
     return checkedTimeline(timelineFrom(written));
   } catch (error) {
-    if (error instanceof TraceError) throw new Error(`${name} is no timeline: ${error.message}`);
+    if (error instanceof TraceError) throw new FileError(`${name} is no timeline: ${error.message}`);
     throw error;
   }
 }
 
-class TraceError extends Error {}
 
 function timelineFrom(written) {
   const data = field(written, "otherData", "object", "the file");
@@ -132,10 +136,10 @@ const IS = {
 function field(container, name, kind, where) {
   if (!IS.object(container)) throw new TraceError(`${where} must be an object`);
   if (!Object.hasOwn(container, name)) throw new TraceError(`${where} lacks '${name}'`);
-  if (!IS[kind](container[name])) throw new TraceError(`'${name}' of ${where} must be ${a(kind)}`);
+  if (!IS[kind](container[name])) throw new TraceError(`'${name}' of ${where} must be ${withArticle(kind)}`);
   return container[name];
 }
 
-function a(kind) {
+function withArticle(kind) {
   return (kind === "object" || kind === "integer" ? "an " : "a ") + kind;
 }

@@ -9,7 +9,7 @@ import { byDevice, sharesOf } from "./shares.js";
 import { change, state } from "./state.js";
 import { inSeconds, taskLines, timelineScene } from "./timeline_figure.js";
 import { timetableOf } from "./timetable.js";
-import { operationsOf, readTrace } from "./trace.js";
+import { FileError, operationsOf, readTrace } from "./trace.js";
 import { element, percent } from "./words.js";
 
 const MOST_LISTED = 64; // stages in the table
@@ -80,7 +80,9 @@ export function traceView() {
       else takeTrace(readTrace(text, name), name);
       status.classList.remove("refused");
     } catch (error) {
-      status.textContent = `${error.message}.`;
+      if (!(error instanceof FileError)) console.error(error);
+      const named = error.message.includes(name) ? "" : `${name} cannot be shown: `;
+      status.textContent = `${named}${error.message}.`;
       status.classList.add("refused");
     }
   }
@@ -98,8 +100,8 @@ export function traceView() {
     status.textContent = `${name}: ${trace.schedule}, ${trace.stages} stages, ` +
       `${trace.microbatches} microbatches, ${trace.events.length.toLocaleString("en-US")} events.`;
     found.hidden = false;
-    if (state.view !== "schedule") change({ view: "schedule" });
     draw();
+    if (state.view !== "schedule") change({ view: "schedule" });
   }
   function draw() {
     measured = measuredStep(given.trace, step);

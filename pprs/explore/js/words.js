@@ -34,9 +34,9 @@ const FAMILIES = {
   subgradient: "subgradient descent",
   GPipe: "subgradient descent",
   PPRS: "PPRS as published",
-  "PPRS, noise shared": "PPRS, noise shared",
   "PPRS, noise per example": "PPRS as published",
-  "PPRS, noise per example, least time": "PPRS, least time",
+  "PPRS, least time": "PPRS",
+  "PPRS, noise per example, least time": "PPRS",
 };
 
 export function family(method) {

@@ -1,0 +1,369 @@
+"""The page as a reader meets it, in a real browser, from disk and without a network."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from browser import DESKTOP, PHONE, window
+from explore.traces import long_trace
+from pipeline.trace.handmade import timeline_of
+from plan.made import profile_of, times_of
+
+from pprs.cli import main
+from pprs.explore import explore_page
+from pprs.pipeline.trace.shares import shares
+from pprs.pipeline.trace.timeline import Timeline
+from pprs.theory import Graph, makespan
+
+PICTURES = os.environ.get("PPRS_PICTURES")  # a folder, for the screenshots of the docs
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("page") / "explore.html"
+    assert main(["explore", "--no-open", "--out", str(file)]) == 0
+    return file
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory):
+    """A run of GPipe on three stages whose passes take the times of the schedule, in ms."""
+    file = tmp_path_factory.mktemp("trace") / "t.json"
+    graph = Graph.chain(3, forward=0.001, backward=0.002)
+    timeline_of(graph, 4, "gpipe", steps=3).save(file)
+    return file
+
+
+def opened(page, file, fragment=""):
+    page.open(file, fragment)
+    page.wait_for_selector("html[data-ready=yes]")
+    return page
+
+
+def settled(page):
+    """Wait for what is drawn with the next frame."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def put(page, key, value):
+    page.fill(f"#panel-{view(page)} [data-key={key}] input[type=number]", str(value))
+
+
+def view(page):
+    return page.evaluate("document.querySelector('[aria-selected=true]').dataset.view")
+
+
+def rows_of(page, panel="limits"):
+    """The cells of the first table, by the first of each row."""
+    cells = page.evaluate(
+        f"[...document.querySelectorAll('#panel-{panel} tbody tr')].map(row => "
+        "[...row.cells].map(cell => cell.textContent))"
+    )
+    return {row[0]: row[1:] for row in cells}
+
+
+def downloaded(page, figure, kind):
+    with page.expect_download() as download:
+        page.click(f"#figure-{figure} .downloads button:has-text('{kind}')")
+    return Path(download.value.path()).read_bytes()
+
+
+def lines_of(page, figure):
+    text = downloaded(page, figure, "CSV").decode()
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def bounds_of(tmp_path, *arguments):
+    """What `pprs bounds --json` says of the first regime of Lipschitz objectives."""
+    file = tmp_path / "bounds.json"
+    assert main(["bounds", *arguments, "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())["bounds"]
+    return {r["method"]: r["bound"] for r in rows if r["regime"].startswith("convex, Lipschitz")}
+
+
+def number(text):
+    return float(text.lstrip("≤≥ ").replace(",", ""))
+
+
+def test_the_numbers_beside_the_sliders_are_those_of_pprs_bounds(page, file, tmp_path):
+    opened(page, file)
+    page.focus("#slide-depth")
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    depth = page.input_value("#number-depth")
+    put(page, "eps", 0.02)
+    assert int(depth) > 20
+    expected = bounds_of(tmp_path, "--depth", depth, "--epsilon", "0.02")
+    shown = rows_of(page)
+    assert len(shown) == len(expected)
+    for method, bound in expected.items():
+        time, steps, samples, *_ = shown["lower bound" if method == "any" else method]
+        assert number(time) == pytest.approx(bound["time"], rel=1e-2, abs=1)
+        assert not bound["iterations"] or number(steps) == bound["iterations"]
+        assert not bound["samples"] or number(samples) == bound["samples"]
+    settled(page)
+    lines = lines_of(page, "guarantees")
+    for line in (lines[0], lines[-1]):
+        expected = bounds_of(tmp_path, "--depth", line["depth"], "--epsilon", "0.02")
+        for method, bound in expected.items():
+            found = float(line["lower bound" if method == "any" else method])
+            assert found == pytest.approx(bound["time"], rel=1e-9)
+
+
+def test_sliders_come_before_any_text_and_the_fastest_and_the_crossings_are_named(page, file):
+    opened(page, file)
+    first = page.evaluate(
+        "document.querySelector('main').querySelector('input, p, h2, table').tagName"
+    )
+    assert first == "INPUT"
+    for key, value in {"eps": 0.1, "d": 16, "depth": 10}.items():
+        put(page, key, value)
+    assert "Subgradient descent promises least: 2,000 units" in page.inner_text(".answer")
+    settled(page)
+    said = page.inner_text(".crossings")
+    assert "PPRS's guarantee overtakes subgradient descent from Δ = " in said
+    put(page, "depth", 20)
+    assert "PPRS promises least: 3,726 units" in page.inner_text(".answer")
+
+
+def test_a_formula_and_its_source_are_a_focus_away(page, file):
+    opened(page, file)
+    assert page.is_hidden("#formula")
+    page.focus("tr.best .source")
+    assert page.inner_text("tr.best .source") == "Theorem 3"
+    assert "λ² ≥ 2(LR/ε)²" in page.inner_text("#formula")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#formula")
+
+
+def test_constants_that_cannot_be_are_named_and_do_no_harm(page, file):
+    opened(page, file)
+    put(page, "W", 1000)
+    assert "Width must be at most sqrt(dimension) = 100" in page.inner_text(".answer")
+    put(page, "eps", 0)
+    assert "Epsilon must be a finite number above 0" in page.inner_text(".answer")
+    put(page, "eps", 0.01)
+    put(page, "W", 50)
+    assert "promises least" in page.inner_text(".answer")
+
+
+def test_a_link_restores_a_view(page, file):
+    opened(page, file)
+    put(page, "eps", 0.003)
+    page.select_option("#menu-regime", "smooth")
+    address, said = page.evaluate("location.hash"), page.inner_text(".answer")
+    page.click("#tab-schedule")
+    put(page, "K", 12)
+    page.select_option("#menu-step-schedule", "zb-v")
+    page.click("button[aria-label='Next moment']")
+    second, now = page.evaluate("location.hash"), page.inner_text(".now")
+    page.goto("about:blank")
+    opened(page, file, address)
+    assert (view(page), page.inner_text(".answer")) == ("limits", said)
+    page.goto("about:blank")
+    opened(page, file, second)
+    assert (view(page), page.inner_text(".now")) == ("schedule", now)
+    assert page.input_value("#number-step-K") == "12"
+
+
+def test_an_address_that_makes_no_sense_shows_the_defaults(page, file):
+    opened(page, file, "#view=nowhere&eps=x&d=1.5&depth=-3&%=%&K=Infinity&schedule=__proto__&W=")
+    assert view(page) == "limits"
+    assert page.input_value("#number-depth") == "20"
+
+
+@pytest.mark.parametrize("schedule", ["gpipe", "1f1b", "zero-bubble"])
+def test_the_timetable_is_that_of_the_theory(page, file, schedule):
+    opened(page, file, f"#view=schedule&schedule={schedule}&stages=4&K=6&M=6&f=1&b=2&latency=1")
+    table = lines_of(page, "timetable")
+    span = max(float(line["end"]) for line in table)
+    assert span == makespan(Graph.chain(4, 1, 2, 1), 6, schedule)
+    assert f"a step takes {span:g} units" in page.inner_text(".counts")
+    waits = 1 - 4 * 6 * 3 / (4 * span)
+    assert f"bubbles are {100 * waits:.0f} %" in page.inner_text(".counts")
+
+
+def test_the_timetable_is_stepped_by_buttons_and_keys(page, file):
+    opened(page, file, "#view=schedule&stages=3&K=2&M=2&b=1")
+    assert "Time 0 of 8: 1 of 3 devices work. 1 F0" in page.inner_text(".now")
+    page.focus("#tick")
+    page.keyboard.press("ArrowRight")
+    assert "Time 1 of 8: 2 of 3 devices work. 1 F1 · 2 F0 · 3 waits" in page.inner_text(".now")
+    page.click("button[aria-label='Next moment']")
+    assert "Time 2 of 8" in page.inner_text(".now")
+    page.keyboard.press("ArrowLeft")  # on the button, which still has the focus
+    assert "Time 1 of 8" in page.inner_text(".now")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("ArrowRight")
+    assert "Time 2 of 8" in page.inner_text(".now")
+    page.click("button[aria-label='Last moment']")
+    assert "Time 8 of 8: 0 of 3 devices work" in page.inner_text(".now")
+
+
+def test_it_says_which_method_wins_and_when_pprs_loses(page, file):
+    opened(page, file, "#view=schedule&stages=20&K=12&M=12&f=1&b=1")
+    panel = "#panel-schedule .answer"
+    assert page.inner_text(panel).startswith("PPRS with K = 12 wins here")
+    # The steps of Theorem 3 times the pipeline time of a step, against the subgradient method's.
+    assert "239,878 units" in page.inner_text(panel)
+    assert "400,000 units" in page.inner_text(panel)
+    assert "With K = 1" in page.inner_text(".verdict")
+    put(page, "stages", 1)
+    assert page.inner_text(panel).startswith("PPRS with K = 12 loses here")
+    assert "makes PPRS win here" in page.inner_text(".verdict")
+
+
+def test_a_schedule_that_does_not_fit_is_named_with_what_would(page, file):
+    opened(page, file, "#view=schedule&schedule=dualpipe-v&stages=8&K=4")
+    assert "K · m must be 8 or more, and is 4" in page.inner_text("#panel-schedule .answer")
+    put(page, "K", 8)
+    assert "K = 8" in page.inner_text("#panel-schedule .answer")
+    page.select_option("#menu-step-schedule", "gpipe")
+    put(page, "stages", 100_000)
+    assert "take fewer stages or microbatches" in page.inner_text("#panel-schedule .answer")
+
+
+def test_a_run_is_laid_over_its_schedule(page, file, trace):
+    opened(page, file)
+    page.set_input_files("#run-file", str(trace))
+    page.wait_for_selector("#figure-run canvas", state="visible")
+    assert view(page) == "schedule"
+    found = shares(Timeline.load(trace))
+    said = page.inner_text(".run .answer")
+    assert f"A step takes {1e3 * found.seconds:g} ms" in said
+    assert "efficiency 100 %" in said
+    table = rows_of(page, "schedule")
+    assert len(table) == 3
+    for one in found.stages:
+        assert table[str(one.stage)][1] == f"{100 * one.share.busy:.0f} %"
+    lines = lines_of(page, "run")
+    ends = {
+        kind: sorted(float(line["end"]) for line in lines if line["what"] == kind)
+        for kind in ("predicted", "measured")
+    }
+    assert ends["measured"] == pytest.approx(ends["predicted"], rel=1e-9)
+    assert ends["measured"][-1] == pytest.approx(found.seconds)
+
+
+WRONG = {
+    "not JSON": "{",
+    "another format": '{"otherData": {"format": "other"}, "traceEvents": []}',
+    "no events": None,
+    "an operation lacks": None,
+    "": "",
+}
+
+
+def damaged(trace, what):
+    written = json.loads(trace.read_text())
+    if what == "no events":
+        written["traceEvents"] = []
+    if what == "an operation lacks":
+        written["traceEvents"] = [e for e in written["traceEvents"] if e.get("name") != "F 1"]
+    return json.dumps(written)
+
+
+def test_a_corrupt_trace_is_named_and_breaks_nothing(page, file, trace, tmp_path):
+    opened(page, file, "#view=schedule")
+    before = page.inner_text("#panel-schedule .answer")
+    for what, text in WRONG.items():
+        wrong = tmp_path / "wrong.json"
+        wrong.write_text(damaged(trace, what) if text is None else text)
+        page.set_input_files("#run-file", [])
+        page.set_input_files("#run-file", str(wrong))
+        page.wait_for_selector(".status.refused")
+        said = page.inner_text(".status")
+        assert "wrong.json is no timeline: " in said or "lacks F 1 of stage 0" in said
+        page.evaluate("document.querySelector('.status').className = 'status'")
+    assert page.inner_text("#panel-schedule .answer") == before
+    page.set_input_files("#run-file", str(trace))
+    page.wait_for_selector("#figure-run canvas", state="visible")
+
+
+def test_a_trace_and_a_profile_may_be_in_the_page_from_the_start(page, trace, tmp_path):
+    profile, file = tmp_path / "p.json", tmp_path / "page.html"
+    profile_of(times_of([0.001, 0.002], [0.002, 0.004])).save(profile)
+    file.write_text(explore_page(trace=trace, profile=profile), encoding="utf-8")
+    opened(page, file)
+    assert page.is_visible("#figure-run canvas")
+    put(page, "K", 1)
+    assert "Costs are those measured of made" in page.inner_text(".counts")
+    span = max(float(line["end"]) for line in lines_of(page, "timetable"))
+    assert span == pytest.approx(0.009)  # one microbatch through two stages, one after the other
+
+
+def test_a_trace_of_100_000_events_is_drawn_with_few_elements(page, file, tmp_path):
+    opened(page, file, "#view=schedule")
+    before = page.evaluate("document.querySelectorAll('*').length")
+    (tmp_path / "long.json").write_text(long_trace(100_000))
+    page.set_input_files("#run-file", str(tmp_path / "long.json"))
+    page.wait_for_selector("#figure-run canvas", state="visible")
+    assert "100,000 events" in page.inner_text(".status")
+    assert page.evaluate("document.querySelectorAll('*').length") < before + 600
+    page.focus("#run-step")
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("output[for=run-step]") == "3"
+    svg = downloaded(page, "run", "SVG").decode()
+    assert svg.count("<rect") < 40_000  # narrower than half a pixel beside another is left out
+
+
+def test_figures_are_saved_as_png_svg_and_csv(page, file):
+    opened(page, file, "#view=limits&depth=50")
+    settled(page)
+    for figure in ("guarantees", "phases"):
+        assert downloaded(page, figure, "PNG").startswith(b"\x89PNG")
+        svg = downloaded(page, figure, "SVG").decode()
+        assert svg.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+        assert "depth Δ" in svg
+        count = page.evaluate(
+            "text => new DOMParser().parseFromString(text, 'image/svg+xml')"
+            ".querySelectorAll('parsererror').length",
+            svg,
+        )
+        assert count == 0
+    lines = lines_of(page, "phases")
+    assert len(lines) == 64 * 40
+    assert {line["least promised by"] for line in lines} >= {"PPRS", "subgradient descent"}
+
+
+@pytest.mark.parametrize("fragment", ["#view=limits", "#view=schedule"])
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])
+def test_it_is_accessible_and_no_wider_than_a_phone(chromium, file, trace, fragment, size, scheme):
+    with window(chromium, size, scheme) as page:
+        opened(page, file, fragment)
+        page.set_input_files("#run-file", str(trace))
+        page.wait_for_selector(".run .answer", state="attached")
+        opened_view = fragment.removeprefix("#view=")
+        page.click(f"#tab-{opened_view}")
+        settled(page)
+        assert page.accessibility() == []
+        assert not page.scrolls_sideways()
+        page.quiet()
+
+
+def test_tabs_are_changed_by_arrow_keys(page, file):
+    opened(page, file)
+    page.focus("#tab-limits")
+    page.keyboard.press("ArrowRight")
+    assert view(page) == "schedule"
+    assert page.evaluate("document.activeElement.id") == "tab-schedule"
+
+
+@pytest.mark.skipif(not PICTURES, reason="PPRS_PICTURES names no folder for screenshots")
+@pytest.mark.parametrize(
+    ("name", "fragment"),
+    [
+        ("explore-limits", "#view=limits"),
+        ("explore-schedule", "#view=schedule&schedule=1f1b&stages=6&K=12&M=12&f=1&b=2&t=9"),
+    ],
+)
+def test_screenshots_for_the_docs(chromium, file, name, fragment):
+    with window(chromium, {"width": 1000, "height": 900}) as page:
+        opened(page, file, fragment)
+        settled(page)
+        picture = Path(PICTURES) / f"{name}.png"
+        page.screenshot(path=picture)
+        assert picture.stat().st_size < 150_000
