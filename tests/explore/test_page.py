@@ -188,10 +188,10 @@ def test_the_timetable_is_that_of_the_theory(page, file, schedule):
 
 def test_the_timetable_is_stepped_by_buttons_and_keys(page, file):
     opened(page, file, "#view=schedule&stages=3&K=2&M=2&b=1")
-    assert "Time 0 of 8: 1 of 3 devices work. 1 F0" in page.inner_text(".now")
+    assert "Time 0 of 8: 1 of 3 devices work. 0: F0" in page.inner_text(".now")
     page.focus("#tick")
     page.keyboard.press("ArrowRight")
-    assert "Time 1 of 8: 2 of 3 devices work. 1 F1 · 2 F0 · 3 waits" in page.inner_text(".now")
+    assert "Time 1 of 8: 2 of 3 devices work. 0: F1 · 1: F0 · 2: waits" in page.inner_text(".now")
     page.click("button[aria-label='Next moment']")
     assert "Time 2 of 8" in page.inner_text(".now")
     page.keyboard.press("ArrowLeft")  # on the button, which still has the focus
@@ -292,7 +292,7 @@ def test_a_trace_and_a_profile_may_be_in_the_page_from_the_start(page, trace, tm
     put(page, "K", 1)
     assert "Costs are those measured of made" in page.inner_text(".counts")
     span = max(float(line["end"]) for line in lines_of(page, "timetable"))
-    assert span == pytest.approx(0.009)  # one microbatch through two stages, one after the other
+    assert span == pytest.approx(makespan(Graph.chain(2, [0.001, 0.002], [0.002, 0.004]), 8))
 
 
 def test_a_trace_of_100_000_events_is_drawn_with_few_elements(page, file, tmp_path):

@@ -8,7 +8,7 @@ const PROFILE_FORMAT = "pprs profile 1";
 export function readProfile(text, name) {
   let written;
   try {
-    written = JSON.parse(text);
+    written = JSON.parse(text.replace(/: Infinity/g, ": 1e999")); // as Python writes it
   } catch (error) {
     throw new FileError(`${name} is no profile: it is not JSON, ${error.message}`);
   }

@@ -41,7 +41,8 @@ function controlsOfSchedule(fits) {
       options: Object.entries(SCHEDULES).map(([key, { label }]) => [key, label]),
     }),
     menu({
-      key: "zoom", id: "step-zoom", name: "zoom", options: [1, 2, 4, 8].map((times) => [times, `${times}×`]),
+      key: "zoom", id: "step-zoom", name: "zoom",
+      options: [1, 2, 4, 8].map((times) => [times, `${times}×`]),
     }),
   ];
 }
@@ -94,7 +95,7 @@ export function scheduleView() {
     }
     steps.refresh();
     timetable.refresh();
-    key.replaceChildren(...kinds(Boolean(SCHEDULES[state.schedule].splits)));
+    key.replaceChildren(...kinds(setting.table.rows));
     if (!stepped) sentences();
   }
   function sentences() {
@@ -123,10 +124,13 @@ export function scheduleView() {
   return { view, refresh };
 }
 
-function kinds(split) {
-  const parts = { I: "backward by inputs", W: "backward by weights" };
-  const names = { F: "forward", B: "backward", ...(split ? parts : {}), idle: "bubble" };
-  return Object.entries(names).map(([kind, name]) => element(
+/** What the colours stand for, of the kinds that there are. */
+function kinds(rows) {
+  const there = new Set(["idle", ...rows.flatMap((row) => row.map((task) => task.kind))]);
+  const names = {
+    F: "forward", B: "backward", I: "backward by inputs", W: "backward by weights", idle: "bubble",
+  };
+  return Object.entries(names).filter(([kind]) => there.has(kind)).map(([kind, name]) => element(
     "li", {}, element("span", { class: `swatch ${kind}`, "aria-hidden": "true" },
       kind === "idle" ? "" : kind), name,
   ));

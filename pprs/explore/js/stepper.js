@@ -54,7 +54,7 @@ export function stepper(tableOf, unit) {
     const head = `Time ${unit(time)} of ${unit(table.makespan)}: ${doing.length - waiting} of ` +
       `${doing.length} devices work.`;
     if (doing.length > LISTED) return head;
-    const each = doing.map((task, device) => `${device + 1} ${task ? taskName(task, table) : "waits"}`);
+    const each = doing.map((task, device) => `${device}: ${task ? taskName(task, table) : "waits"}`);
     return `${head} ${each.join(" · ")}`;
   }
   return { part, refresh, time: () => moments[place()] };
@@ -62,5 +62,5 @@ export function stepper(tableOf, unit) {
 
 function taskName({ kind, microbatch, stage }, table) {
   const several = table.rows.some((row) => row.some((task) => task.stage !== row[0].stage));
-  return `${kind}${microbatch}${several ? ` of stage ${stage + 1}` : ""}`;
+  return `${kind}${microbatch}${several ? ` of stage ${stage}` : ""}`;
 }

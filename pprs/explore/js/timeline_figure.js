@@ -29,7 +29,7 @@ export function timelineScene(width, blocks, { span, unit, at = null }) {
     block.rows.forEach((row, i) => {
       drawRow(scene, row, y, height, scale);
       if (i % every === 0) {
-        const label = `${block.label} ${i + 1}`;
+        const label = `${block.label} ${i}`;
         scene.text(LEFT - 8, y + height / 2 + 4, label, colour("muted"), { size: 11, anchor: "end" });
       }
       y += height;

@@ -102,6 +102,7 @@ export function traceView() {
     found.hidden = false;
     draw();
     if (state.view !== "schedule") change({ view: "schedule" });
+    view.scrollIntoView();
   }
   function draw() {
     measured = measuredStep(given.trace, step);
