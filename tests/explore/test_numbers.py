@@ -22,8 +22,9 @@ from pprs.explore.page import program
 from pprs.pipeline.trace.shares import shares
 from pprs.pipeline.trace.timeline import Event, Timeline
 from pprs.plan.predict import Setting, Stages
+from pprs.plan.profile import Curve, Layer
 from pprs.theory import Graph, makespan
-from pprs.theory.bounds import all_bounds
+from pprs.theory.bounds import all_bounds, gap_nonsmooth
 from pprs.theory.bounds._optimal import _least, _steps
 
 BOUNDS, STEPS = 900, 1200  # random inputs of each
@@ -70,6 +71,16 @@ def test_every_bound_of_random_constants_and_of_edges_is_that_of_the_theory(calc
     found = calculated("pprsExplore.allBounds(given)", [for_page(one) for one in given])
     for one, rows in zip(given, found, strict=True):
         assert list(differences(rows, expected_bounds(one))) == [], one
+
+
+def test_the_precision_that_no_procedure_beats_at_a_time_is_that_of_theorem_5(calculated):
+    draw = random.Random(0)
+    given = [
+        (float(int(10 ** draw.uniform(0, 7))), int(10 ** draw.uniform(0, 4))) for _ in range(200)
+    ]
+    found = calculated("pprsExplore.sharpDecay(...given)", given)
+    for (time, depth), gap in zip(given, found, strict=True):
+        assert not unlike(gap, gap_nonsmooth(lipschitz=1.0, radius=1.0, time=time, depth=depth))
 
 
 def test_constants_out_of_their_range_are_refused_as_in_python(calculated):
@@ -170,10 +181,18 @@ def test_stages_of_a_profile_cost_what_pprs_plan_says(calculated):
     given, expected = [], []
     for _ in range(100):
         layers = draw.randint(2, 7)
+        around, loss = (
+            Layer(name, Curve.line(draw.random(), draw.random()), Curve.line(draw.random()))
+            for name in ("around", "loss")
+        )
         times = times_of(
-            [draw.random() for _ in range(layers)], [draw.random() for _ in range(layers)],
-            per_row=draw.random(), sent=100 * draw.random(),
-        )  # fmt: skip
+            [draw.random() for _ in range(layers)],
+            [draw.random() for _ in range(layers)],
+            per_row=draw.random(),
+            sent=100 * draw.random(),
+            around=around,
+            loss=loss,
+        )
         profile = profile_of(times)
         places = sorted(draw.sample(range(1, layers), draw.randint(0, layers - 1)))
         cut, rows = [0, *places], draw.choice([1, 8, 3])

@@ -1,79 +1,17 @@
 """The page as a reader meets it, in a real browser, from disk and without a network."""
 
-import csv
-import io
 import json
 import os
 from pathlib import Path
 
 import pytest
 from browser import DESKTOP, PHONE, window
-from explore.traces import long_trace
-from pipeline.trace.handmade import timeline_of
-from plan.made import profile_of, times_of
+from explore.reader import downloaded, lines_of, opened, put, rows_of, settled, view
 
 from pprs.cli import main
-from pprs.explore import explore_page
-from pprs.pipeline.trace.shares import shares
-from pprs.pipeline.trace.timeline import Timeline
 from pprs.theory import Graph, makespan
 
 PICTURES = os.environ.get("PPRS_PICTURES")  # a folder, for the screenshots of the docs
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    file = tmp_path_factory.mktemp("page") / "explore.html"
-    assert main(["explore", "--no-open", "--out", str(file)]) == 0
-    return file
-
-
-@pytest.fixture(scope="module")
-def trace(tmp_path_factory):
-    """A run of GPipe on three stages whose passes take the times of the schedule, in ms."""
-    file = tmp_path_factory.mktemp("trace") / "t.json"
-    graph = Graph.chain(3, forward=0.001, backward=0.002)
-    timeline_of(graph, 4, "gpipe", steps=3).save(file)
-    return file
-
-
-def opened(page, file, fragment=""):
-    page.open(file, fragment)
-    page.wait_for_selector("html[data-ready=yes]")
-    return page
-
-
-def settled(page):
-    """Wait for what is drawn with the next frame."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def put(page, key, value):
-    page.fill(f"#panel-{view(page)} [data-key={key}] input[type=number]", str(value))
-
-
-def view(page):
-    return page.evaluate("document.querySelector('[aria-selected=true]').dataset.view")
-
-
-def rows_of(page, panel="limits"):
-    """The cells of the first table, by the first of each row."""
-    cells = page.evaluate(
-        f"[...document.querySelectorAll('#panel-{panel} tbody tr')].map(row => "
-        "[...row.cells].map(cell => cell.textContent))"
-    )
-    return {row[0]: row[1:] for row in cells}
-
-
-def downloaded(page, figure, kind):
-    with page.expect_download() as download:
-        page.click(f"#figure-{figure} .downloads button:has-text('{kind}')")
-    return Path(download.value.path()).read_bytes()
-
-
-def lines_of(page, figure):
-    text = downloaded(page, figure, "CSV").decode()
-    return list(csv.DictReader(io.StringIO(text)))
 
 
 def bounds_of(tmp_path, *arguments):
@@ -224,90 +162,6 @@ def test_a_schedule_that_does_not_fit_is_named_with_what_would(page, file):
     page.select_option("#menu-step-schedule", "gpipe")
     put(page, "stages", 100_000)
     assert "take fewer stages or microbatches" in page.inner_text("#panel-schedule .answer")
-
-
-def test_a_run_is_laid_over_its_schedule(page, file, trace):
-    opened(page, file)
-    page.set_input_files("#run-file", str(trace))
-    page.wait_for_selector("#figure-run canvas", state="visible")
-    assert view(page) == "schedule"
-    found = shares(Timeline.load(trace))
-    said = page.inner_text(".run .answer")
-    assert f"A step takes {1e3 * found.seconds:g} ms" in said
-    assert "efficiency 100 %" in said
-    table = rows_of(page, "schedule")
-    assert len(table) == 3
-    for one in found.stages:
-        assert table[str(one.stage)][1] == f"{100 * one.share.busy:.0f} %"
-    lines = lines_of(page, "run")
-    ends = {
-        kind: sorted(float(line["end"]) for line in lines if line["what"] == kind)
-        for kind in ("predicted", "measured")
-    }
-    assert ends["measured"] == pytest.approx(ends["predicted"], rel=1e-9)
-    assert ends["measured"][-1] == pytest.approx(found.seconds)
-
-
-WRONG = {
-    "not JSON": "{",
-    "another format": '{"otherData": {"format": "other"}, "traceEvents": []}',
-    "no events": None,
-    "an operation lacks": None,
-    "": "",
-}
-
-
-def damaged(trace, what):
-    written = json.loads(trace.read_text())
-    if what == "no events":
-        written["traceEvents"] = []
-    if what == "an operation lacks":
-        written["traceEvents"] = [e for e in written["traceEvents"] if e.get("name") != "F 1"]
-    return json.dumps(written)
-
-
-def test_a_corrupt_trace_is_named_and_breaks_nothing(page, file, trace, tmp_path):
-    opened(page, file, "#view=schedule")
-    before = page.inner_text("#panel-schedule .answer")
-    for what, text in WRONG.items():
-        wrong = tmp_path / "wrong.json"
-        wrong.write_text(damaged(trace, what) if text is None else text)
-        page.set_input_files("#run-file", [])
-        page.set_input_files("#run-file", str(wrong))
-        page.wait_for_selector(".status.refused")
-        said = page.inner_text(".status")
-        assert "wrong.json is no timeline: " in said or "lacks F 1 of stage 0" in said
-        page.evaluate("document.querySelector('.status').className = 'status'")
-    assert page.inner_text("#panel-schedule .answer") == before
-    page.set_input_files("#run-file", str(trace))
-    page.wait_for_selector("#figure-run canvas", state="visible")
-
-
-def test_a_trace_and_a_profile_may_be_in_the_page_from_the_start(page, trace, tmp_path):
-    profile, file = tmp_path / "p.json", tmp_path / "page.html"
-    profile_of(times_of([0.001, 0.002], [0.002, 0.004])).save(profile)
-    file.write_text(explore_page(trace=trace, profile=profile), encoding="utf-8")
-    opened(page, file)
-    assert page.is_visible("#figure-run canvas")
-    put(page, "K", 1)
-    assert "Costs are those measured of made" in page.inner_text(".counts")
-    span = max(float(line["end"]) for line in lines_of(page, "timetable"))
-    assert span == pytest.approx(makespan(Graph.chain(2, [0.001, 0.002], [0.002, 0.004]), 8))
-
-
-def test_a_trace_of_100_000_events_is_drawn_with_few_elements(page, file, tmp_path):
-    opened(page, file, "#view=schedule")
-    before = page.evaluate("document.querySelectorAll('*').length")
-    (tmp_path / "long.json").write_text(long_trace(100_000))
-    page.set_input_files("#run-file", str(tmp_path / "long.json"))
-    page.wait_for_selector("#figure-run canvas", state="visible")
-    assert "100,000 events" in page.inner_text(".status")
-    assert page.evaluate("document.querySelectorAll('*').length") < before + 600
-    page.focus("#run-step")
-    page.keyboard.press("ArrowLeft")
-    assert page.inner_text("output[for=run-step]") == "3"
-    svg = downloaded(page, "run", "SVG").decode()
-    assert svg.count("<rect") < 40_000  # narrower than half a pixel beside another is left out
 
 
 def test_figures_are_saved_as_png_svg_and_csv(page, file):

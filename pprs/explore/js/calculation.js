@@ -1,6 +1,7 @@
 // What tests and the console of a browser may call: `pprsExplore.allBounds({...})`.
 
 import { chiSquaredTail } from "./gamma.js";
+import { sharpDecay } from "./lower.js";
 import { duchiSteps } from "./rivals.js";
 import { orderOf } from "./orders.js";
 import { changesAlong, phasesOf } from "./phases.js";
@@ -14,5 +15,5 @@ import { readTrace } from "./trace.js";
 
 globalThis.pprsExplore = {
   allBounds, changesAlong, chiSquaredTail, duchiSteps, fitting, misfit, orderOf, ownersOf, phasesOf,
-  pprsSteps, profileCosts, readTrace, sharesOf, timetableOf,
+  pprsSteps, profileCosts, readTrace, sharesOf, sharpDecay, timetableOf,
 };
