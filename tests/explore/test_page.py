@@ -77,6 +77,18 @@ def test_a_formula_and_its_source_are_a_focus_away(page, file):
     assert page.is_hidden("#formula")
 
 
+@pytest.mark.parametrize(
+    "regime", ["lipschitz", "smooth", "nonconvex-smooth", "nonconvex-lipschitz"]
+)
+def test_every_row_has_a_source_and_a_formula(page, file, regime):
+    for m in (1, 30):
+        opened(page, file, f"#view=limits&regime={regime}&m={m}")
+        for i in range(page.locator(".source").count()):
+            page.focus(f"tr:nth-child({i + 1}) .source")
+            assert len(page.inner_text(f"tr:nth-child({i + 1}) .source")) > 6
+            assert len(page.inner_text("#formula")) > 10
+
+
 def test_constants_that_cannot_be_are_named_and_do_no_harm(page, file):
     opened(page, file)
     put(page, "W", 1000)

@@ -1,6 +1,7 @@
 """A recorded run and a measured model in the page; and files that are neither."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from explore.reader import downloaded, lines_of, opened, put, rows_of, view
@@ -33,6 +34,18 @@ def test_a_run_is_laid_over_its_schedule(page, file, trace):
     }
     assert ends["measured"] == pytest.approx(ends["predicted"], rel=1e-9)
     assert ends["measured"][-1] == pytest.approx(found.seconds)
+
+
+def test_a_file_may_be_dropped_on_the_page(page, file, trace):
+    opened(page, file)
+    page.evaluate(
+        "text => { const data = new DataTransfer(); data.items.add(new File([text], 'dropped.json'));"
+        "document.body.dispatchEvent("
+        "new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true })); }",
+        trace.read_text(),
+    )
+    page.wait_for_selector("#figure-run canvas", state="visible")
+    assert page.inner_text(".status").startswith("dropped.json: gpipe, 3 stages")
 
 
 WRONG = {
@@ -95,3 +108,13 @@ def test_a_trace_of_100_000_events_is_drawn_with_few_elements(page, file, tmp_pa
     assert page.inner_text("output[for=run-step]") == "3"
     svg = downloaded(page, "run", "SVG").decode()
     assert svg.count("<rect") < 40_000  # narrower than half a pixel beside another is left out
+
+
+def test_a_profile_without_plain_passes_is_named(page, file, tmp_path):
+    profile = profile_of(times_of([0.001], [0.002]))
+    smoothed = tuple(times for times in profile.times if times.smoothed)
+    replace(profile, times=smoothed).save(tmp_path / "p.json")
+    opened(page, file, "#view=schedule")
+    page.set_input_files("#run-file", str(tmp_path / "p.json"))
+    page.wait_for_selector(".status.refused")
+    assert page.inner_text(".status") == "p.json has no plain passes: measure it anew."

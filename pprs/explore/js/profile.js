@@ -21,6 +21,11 @@ export function readProfile(text, name) {
   if (!whole || !(written.link?.latency >= 0) || !(written.link?.bandwidth > 0) || !written.batch) {
     throw new FileError(`${name} is no profile: its layers or its link are damaged`);
   }
+  for (const kind of ["smoothed", "plain"]) {
+    if (!times.some((one) => one.smoothed === (kind === "smoothed"))) {
+      throw new FileError(`${name} has no ${kind} passes: measure it anew`);
+    }
+  }
   return written;
 }
 
@@ -44,8 +49,7 @@ export function curveAt({ rows, values }, at) {
 
 /** What was measured of a kind of pass with so many processes at work, or the most below. */
 function timesOf(profile, smoothed, processes) {
-  const kinds = profile.times.filter((one) => one.smoothed === smoothed);
-  const known = kinds.length ? kinds : profile.times;
+  const known = profile.times.filter((one) => one.smoothed === smoothed);
   const fit = known.filter((one) => one.processes <= processes);
   return (fit.length ? fit : known).reduce((most, one) => one.processes > most.processes ? one : most);
 }

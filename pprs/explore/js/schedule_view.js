@@ -104,7 +104,8 @@ export function scheduleView() {
     counts.textContent = `${capital(where)}, ${M} microbatches of ${rows} ` +
       `${rows === 1 ? "row" : "rows"}: a step takes ${named(table.makespan)}; bubbles are ` +
       `${percent(table.bubble)} of all devices' time, in ${table.gaps} stretches.` +
-      (setting.profile ? ` Costs are those measured of ${setting.profile.model}.` : "");
+      (setting.profile ? ` Costs are those measured of ${setting.profile.model}.` : "") +
+      (stages === state.stages ? "" : ` (Δ = ${state.stages} does not fit.)`);
     let lines;
     try {
       const found = verdictOf(setting);

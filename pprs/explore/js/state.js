@@ -29,8 +29,20 @@ export function onChange(listener) {
 /** Change the state; the views follow, and so does the address. */
 export function change(values) {
   Object.assign(state, values);
-  history.replaceState(null, "", addressOf(state));
+  keepAddress();
   for (const listener of listeners) listener(Object.keys(values));
+}
+
+let waiting = null;
+
+/** Write the state into the address; a browser that finds that too often gets it later. */
+function keepAddress() {
+  clearTimeout(waiting);
+  try {
+    history.replaceState(null, "", addressOf(state));
+  } catch {
+    waiting = setTimeout(keepAddress, 1000);
+  }
 }
 
 /** What differs from the defaults, as the part of an address behind its #. */

@@ -19,6 +19,7 @@ export function traceView() {
   let predicted = null;
   let measured = null;
   let step = 0;
+  const taken = {}; // what was read of each kind, in a sentence
   const input = element("input", {
     type: "file", id: "run-file", accept: ".json,application/json",
     onchange: () => { if (input.files.length) read(input.files[0]); },
@@ -78,6 +79,7 @@ export function traceView() {
     try {
       if (text.includes('"pprs profile')) takeProfile(readProfile(text, name), name);
       else takeTrace(readTrace(text, name), name);
+      status.textContent = Object.values(taken).join(" ");
       status.classList.remove("refused");
     } catch (error) {
       if (!(error instanceof FileError)) console.error(error);
@@ -86,9 +88,10 @@ export function traceView() {
       status.classList.add("refused");
     }
   }
+
   function takeProfile(profile, name) {
     given.profile = profile;
-    status.textContent = `${name}: the costs of ${profile.model}, in seconds, cut where the slowest ` +
+    taken.profile = `${name}: the costs of ${profile.model}, in seconds, cut where the slowest ` +
       "stage is fastest.";
     change({ view: "schedule", m: profile.batch });
   }
@@ -97,7 +100,7 @@ export function traceView() {
     [given.trace, shares] = [trace, computed];
     step = trace.steps[trace.steps.length - 1];
     range.max = String(trace.steps.length - 1);
-    status.textContent = `${name}: ${trace.schedule}, ${trace.stages} stages, ` +
+    taken.trace = `${name}: ${trace.schedule}, ${trace.stages} stages, ` +
       `${trace.microbatches} microbatches, ${trace.events.length.toLocaleString("en-US")} events.`;
     found.hidden = false;
     draw();

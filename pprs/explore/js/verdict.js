@@ -83,8 +83,8 @@ export function verdictInWords(setting, verdict, unit) {
   if (single) {
     const against = single.time < rival.time ? "wins, too" : "loses";
     lines.push(
-      `With K = 1 a step costs what a plain step costs, but has the noise of a single draw: PPRS ` +
-        `${against}, with ${time(single.time)}.`,
+      `With K = 1 a step takes ${time(single.each)}, and its gradient has the noise of a single ` +
+        `draw: PPRS ${against}, with ${time(single.time)}.`,
     );
   }
   lines.push(samplesInWords(won, best, most, time));
