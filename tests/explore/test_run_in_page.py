@@ -39,7 +39,8 @@ def test_a_run_is_laid_over_its_schedule(page, file, trace):
 def test_a_file_may_be_dropped_on_the_page(page, file, trace):
     opened(page, file)
     page.evaluate(
-        "text => { const data = new DataTransfer(); data.items.add(new File([text], 'dropped.json'));"
+        "text => { const data = new DataTransfer();"
+        "data.items.add(new File([text], 'dropped.json'));"
         "document.body.dispatchEvent("
         "new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true })); }",
         trace.read_text(),

@@ -51,14 +51,14 @@ export function depthScene(width, lines) {
       .filter(([, time]) => time > 0)
       .map(([x, time]) => [x, plot.yOf(time)]);
     const look = lineLook(method);
-    if (points.length) scene.line(points, look.line, method === "any" ? 1.5 : 2, look.dash);
+    if (points.length) scene.line(points, look.line, look.width, look.dash);
   }
   return scene;
 }
 
 export function lineLook(method) {
-  if (method === "any") return { line: colour("ink"), dash: [1, 3] };
-  return lookOf(family(method));
+  if (method === "any") return { line: colour("ink"), dash: [1, 3], width: 1.5 };
+  return { ...lookOf(family(method)), width: family(method) === "PPRS" ? 3.5 : 2 };
 }
 
 export function depthRows(lines) {

@@ -194,7 +194,7 @@ function legend(list, methods, swatch) {
 function lineSwatch(method) {
   const scene = new Scene(34, 12);
   const look = lineLook(method);
-  scene.line([[1, 6], [33, 6]], look.line, method === "any" ? 1.5 : 2, look.dash);
+  scene.line([[1, 6], [33, 6]], look.line, look.width, look.dash);
   return scene;
 }
 
