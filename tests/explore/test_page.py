@@ -227,7 +227,7 @@ def test_tabs_are_changed_by_arrow_keys(page, file):
     ],
 )
 def test_screenshots_for_the_docs(chromium, file, name, fragment):
-    with window(chromium, {"width": 1000, "height": 900}) as page:
+    with window(chromium, {"width": 1000, "height": 930}) as page:
         opened(page, file, fragment)
         settled(page)
         picture = Path(PICTURES) / f"{name}.png"
