@@ -45,7 +45,7 @@ def _moved(name: str, now: str) -> Command:
 _COMMANDS: Mapping[str, Command] = {
     **{
         name: _imported(name)
-        for name in "train compare plan report bounds simulate trace explore".split()
+        for name in ["train", "compare", "plan", "report", "bounds", "simulate", "trace", "explore"]
     },
     "bench": _moved(
         "bench", "call `python -m benchmarks.gradient.main` or `... .pipeline.main` in a clone"
