@@ -20,6 +20,7 @@ extensions = [
     "myst_parser",
     "sphinx_copybutton",
     "site_extensions.api",
+    "site_extensions.explore",
     "site_extensions.mathml",
     "site_extensions.names",
     "site_extensions.sources",

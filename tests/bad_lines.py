@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from hypothesis import strategies as st
 
 from pprs.cli.bounds import BoundsConfig
+from pprs.cli.explore import ExploreConfig
 from pprs.cli.plan import PlanConfig
 from pprs.cli.simulate import SimulateConfig
 from pprs.cli.trace import TraceConfig
@@ -21,6 +22,7 @@ KINDS = {
     "bounds": BoundsConfig,
     "simulate": SimulateConfig,
     "trace": TraceConfig,
+    "explore": ExploreConfig,
 }
 CONFIG = b"--config"  # before the text of a file, which is still to be written
 IN_FILES = ("train", "compare", "plan")  # their settings may stand in a TOML file
@@ -135,6 +137,11 @@ OUT_OF_RANGE = {
         "picture": NO_PICTURE,
         "json": NO_FILE | st.just("/proc/x"),
     },
+    "explore": {
+        "trace": NO_PLACE | st.sampled_from([".", "nowhere", "mine.py"]),
+        "profile": NO_PLACE | st.sampled_from([".", "nowhere", "mine.py", "timeline.json"]),
+        "out": NO_FILE | st.just("/proc/x"),
+    },
 }
 # Each is right, but not together; nor is it with any other flags.
 DO_NOT_FIT = {
@@ -189,6 +196,7 @@ DO_NOT_FIT = {
         "--ratio 1e300",
     ],
     "trace": ["--picture x.png --step 7"],
+    "explore": ["--trace nowhere --out x.html"],
 }
 # Text of TOML files, each wrong by itself.
 TOML = {
@@ -220,7 +228,7 @@ def flag(name):
 def named(*words):
     """Words, and those of them that may name the fault; a field's name is as good as its flag."""
     flags = [word for word in words if word.startswith("--")]
-    names = [word[2:] for word in flags] + ["write .:", "from .:"] * (
+    names = [word[2:] for word in flags] + ["write .:", "from .:", "read .:"] * (
         "" in words
     )  # what Path("") is
     return list(words), [*words, *names, *(name.replace("-", "_") for name in names)]

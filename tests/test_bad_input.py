@@ -43,6 +43,7 @@ RIGHT = {
     "bounds": [],
     "simulate": ["--ratio", "5", "--limit", "2", "--depths", "1", "2"],
     "trace": ["timeline.json"],
+    "explore": ["--no-open"],
 }
 # How many lines of each, by what one costs: about 25 ms, 10 ms, and 3 ms.
 LINES = {"train": 200, "compare": 250}

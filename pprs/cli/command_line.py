@@ -18,6 +18,7 @@ commands:
   bounds     how long a precision takes, at least and by method, for given constants
   simulate   run methods on a worst-case function over depths of the pipeline
   trace      where the time of a recorded pipeline went, and a picture of it
+  explore    a page to try limits and schedules in, with a run of your own laid over them
 
 `pprs <command> --help` lists a command's options, `pprs --version` prints the version."""
 
@@ -44,7 +45,7 @@ def _moved(name: str, now: str) -> Command:
 _COMMANDS: Mapping[str, Command] = {
     **{
         name: _imported(name)
-        for name in ("compare", "plan", "bounds", "report", "simulate", "trace", "train")
+        for name in ["train", "compare", "plan", "report", "bounds", "simulate", "trace", "explore"]
     },
     "bench": _moved(
         "bench", "call `python -m benchmarks.gradient.main` or `... .pipeline.main` in a clone"

@@ -10,7 +10,8 @@ SLOW = {"scipy.stats", "scipy.optimize", "networkx"}
 SLOW_TORCH = {"torch.distributed.pipelining", "torch._dynamo", "sympy"}
 # One after the other: nothing that takes long comes with a package before it is used.
 UNWANTED = {
-    "pprs": SLOW | {"torch"},
+    "pprs": SLOW | {"torch", "pprs.explore"},
+    "pprs.cli.explore": SLOW | {"torch"},
     "pprs.theory": SLOW | {"torch"},
     "pprs.optim": SLOW | {"pprs.pipeline"},
     "pprs.pipeline": SLOW | SLOW_TORCH,
