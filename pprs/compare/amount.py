@@ -99,9 +99,10 @@ def estimated(
 
     searched = [m for m in config.compared if METHODS[m].gradient != "searched"]
     trials = amount.trials * amount.tuning_seeds if amount.trials > 1 else 0
-    # Processes search side by side, which is slower than one alone.
+    # Processes search side by side: those of a pipeline, too.
     search = sum(map(run, searched)) * trials / max(1.0, config.processes / 1.5)
-    return search, sum(map(run, config.compared)) * amount.seeds
+    abreast = config.processes if config.in_a_run == 1 else 1
+    return search, sum(map(run, config.compared)) * -(-amount.seeds // abreast)
 
 
 def shown(seconds: float) -> str:

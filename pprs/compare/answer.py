@@ -34,10 +34,8 @@ def answer(result: Result) -> str:
             f"Use {_named(result, best['seconds'])} instead of {plain}: {first} {at[0]}, and "
             f"{second} {at[1]} ({sure}); {_price(result, best['seconds'])}."
         )
-    where = (
-        f"In a pipeline of {result.found.depth} stages ({at[0]})",
-        f"by the clock here ({at[1]})",
-    )
+    depth = result.found.depth
+    where = f"In a pipeline of {depth} stages ({at[0]})", f"by the clock here ({at[1]})"
     first, second = (
         f"{place} {_alone(result, budget, best[budget])}"
         for place, budget in zip(where, BUDGETS, strict=True)

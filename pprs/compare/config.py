@@ -32,7 +32,7 @@ class Defaults:
 
     name: str
     loss: str
-    stages: int
+    side_by_side: int
     trials: int
     tuning_seeds: int
     seeds: int
@@ -42,8 +42,8 @@ class Defaults:
     time: str | None = None
 
 
-DIGITS = Defaults("digits", "hinge", 2, 3, 2, 5, 0.4, 20, 75)
-FULL = Defaults("digits-full", "hinge", 2, 4, 3, 8, 0.4, 20, 250)
+DIGITS = Defaults("digits", "hinge", 2, 3, 2, 6, 0.4, 20, 60)
+FULL = Defaults("digits-full", "hinge", 2, 4, 4, 10, 0.4, 20, 250)
 OWN = Defaults("compare", "cross-entropy", 1, 5, 1, 5, 0.2, time="5m")
 
 
@@ -103,7 +103,7 @@ class CompareConfig:
 
     steps: int | None = None
     """Steps of the plain optimizer: what they take is the budget of all methods, in pipeline time
-    and in seconds. By default 10 epochs, 100 to 1,000 steps; 75 for the digits."""
+    and in seconds. By default 10 epochs, 100 to 1,000 steps; 60 for the digits."""
     epochs: int | None = None
     """The same, by how often it sees each example."""
     batch: int | None = None
@@ -120,29 +120,32 @@ class CompareConfig:
     tuning_seeds: int | None = None
     """Seeds of each trial; 1 by default, 2 for the digits."""
     seeds: int | None = None
-    """How often each method is trained at last; 5 by default."""
+    """How often each method is trained at last; 5 by default, 6 for the digits."""
     seed: int = 0
     """The first of them; the same seed gives the same numbers."""
     held_out: float | None = None
     """Share of the training examples on which trials are compared; 0.2 by default, 0.4 for the
     digits. The same share is for testing where the data are no pair."""
-    tested: int = 2000
+    tested: int = 1000
     """Test examples, at most."""
-    points: int = 10
+    points: int = 5
     """How often in a run the loss and the metric are measured and logged."""
     full: bool = False
     """Of the digits the larger table: more steps, trials, seeds and methods."""
 
     depth: int | None = None
     """Nodes that the theory's pipeline time counts: a step of K passes takes 2(K + depth - 1). By
-    default --stages if several, or the model's layers with weights; of the digits their layers."""
+    default --stages if several, else the model's layers with weights, or the digits' layers."""
     shots: int = 5
     """Digits for training of each class; up to --tested of all others are for testing."""
     width: int = 64
     """Features of each hidden layer of the digits' network."""
 
-    stages: int | None = None
-    """Consecutive pieces the model is cut into, a process each; 1 by default, 2 for the digits."""
+    side_by_side: int | None = None
+    """Processes that each run trials and seeds of their own, where the model is not cut; 1 by
+    default, which has all cores, 2 for the digits."""
+    stages: int = 1
+    """Consecutive pieces the model is cut into, a process each."""
     replicas: int = 1
     """Copies of the pipeline, which share the perturbations of a step."""
     schedule: ScheduleName = "gpipe"
@@ -161,7 +164,8 @@ class CompareConfig:
     def __post_init__(self) -> None:
         self._check_task()
         for name in ("seeds", "tuning_seeds", "trials", "steps", "epochs", "batch", "depth",
-                     "stages", "width", "points", "shots", "replicas", "tested"):  # fmt: skip
+                     "stages", "side_by_side", "width", "points", "shots", "replicas",
+                     "tested"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -178,6 +182,8 @@ class CompareConfig:
         if len(set(self.methods)) < len(self.methods):
             raise ValueError(f"methods must name each method once, got {self.methods}")
         self._check_methods()
+        if self.momentum != "nesterov" and not 0 <= self.momentum < math.inf:
+            raise ValueError(f'momentum must be at least 0 or "nesterov", got {self.momentum}')
         _ = self.limit
         check_file(self.trace)
         check_name(self.chosen.name)
@@ -216,9 +222,14 @@ class CompareConfig:
         return ("plain", *names)
 
     @property
+    def in_a_run(self) -> int:
+        """Processes that share a run that is compared."""
+        return self.replicas * ranks_for(self.schedule, self.stages)
+
+    @property
     def processes(self) -> int:
         """How many there are."""
-        return self.replicas * ranks_for(self.schedule, self.chosen.stages)
+        return self.in_a_run if self.in_a_run > 1 else self.chosen.side_by_side
 
     @property
     def task(self) -> str:
@@ -294,7 +305,7 @@ class CompareConfig:
             steps=steps,
             seed=seed,
             check=checks,
-            stages=1 if alone else self.chosen.stages if shared else self.processes,
+            stages=1 if alone else self.stages if shared else self.in_a_run,
             replicas=self.replicas if shared else 1,
             schedule=self.schedule if shared else "gpipe",
             microbatches=self.microbatches if shared else 1 if not made.averages else None,
@@ -304,18 +315,21 @@ class CompareConfig:
     def _check_task(self) -> None:
         if bool(self.model) != bool(self.data):
             lacks = "data" if self.model else "model"
-            raise ValueError(f"{lacks} is missing: pass --{lacks} package.module:function")
+            given = f"--model {self.model}" if self.model else f"--data {self.data}"
+            raise ValueError(
+                f"{lacks} is missing beside {given}: pass --{lacks} package.module:function"
+            )
         if self.model and (self.full or self.shots != 5 or self.width != 64):
             raise ValueError("full, shots and width are for the digits: leave them out, or --model")
         if (
             not self.model
             and self.chosen.depth is not None
-            and self.chosen.depth < max(2, self.processes)
+            and self.chosen.depth < max(2, self.in_a_run)
         ):
             raise ValueError(
                 f"depth must be at least 2 and at least the number of processes: got depth "
-                f"{self.depth}, and {self.processes} processes for replicas={self.replicas} and "
-                f"stages={self.chosen.stages}"
+                f"{self.depth}, and {self.in_a_run} processes for replicas={self.replicas} and "
+                f"stages={self.stages}"
             )
 
     def _check_methods(self) -> None:

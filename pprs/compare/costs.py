@@ -38,8 +38,12 @@ class Cost:
     start: float
 
 
-def measured(subject: Subject) -> dict[MethodName, Cost]:
+def measured(subject: Subject, alone: dist.ProcessGroup | None = None) -> dict[MethodName, Cost]:
     """Take steps of all methods in turn, so that all have the same machine; a collective call.
+
+    Args:
+        subject: what is trained.
+        alone: a group of this process only, if it takes steps of its own.
 
     Returns:
         Medians, the same in all processes.
@@ -53,7 +57,7 @@ def measured(subject: Subject) -> dict[MethodName, Cost]:
         setting = config.candidates(method, 1)[0]
         steps = _MOST + _WARM_UP + 1
         settings = config.training(method, setting, steps, config.seed, checks=True)
-        runs[method] = Training(subject, settings, parts)
+        runs[method] = Training(subject, settings, parts, alone)
         starts[method] = time.perf_counter() - start
     for number in range(_WARM_UP):
         took = {method: _seconds(run, number) for method, run in runs.items()}

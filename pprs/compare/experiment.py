@@ -24,10 +24,12 @@ from pprs.compare.run import BUDGETS, Budget, Point, Run, execute, runs_of
 from pprs.compare.store import Plan, Store, opened
 from pprs.compare.subject import Facts, Subject, facts
 from pprs.io.notices import progress
-from pprs.pipeline import LaunchInterrupted, check_world, joined, launch
+from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, launch
 from pprs.pipeline.communication import broadcast, gathered
 from pprs.pipeline.launcher.signals import handled
 from pprs.training.check import check
+from pprs.training.learning import loss_function
+from pprs.training.user_functions import named
 
 if TYPE_CHECKING:
     from pprs.compare.reporter import Reporter
@@ -36,14 +38,8 @@ if TYPE_CHECKING:
 class Interrupted(RuntimeError):
     """A signal ended the comparison; the message says what is kept."""
 
-    def __init__(self, received: signal.Signals, folder: Path, new: bool) -> None:
-        runs = len({point.run for point in Store(folder).points})
-        kept = f"{runs} finished runs are kept in {folder}: the same command goes on from there"
-        if not runs:
-            kept = "before the first run was finished: nothing is kept"
-            if new:
-                shutil.rmtree(folder, ignore_errors=True)
-        super().__init__(f"interrupted by {received.name}{'; ' if runs else ' '}{kept}")
+    def __init__(self, received: signal.Signals, kept: str) -> None:
+        super().__init__(f"interrupted by {received.name}{kept}")
         self.signal = received
 
 
@@ -63,30 +59,61 @@ def compare(config: CompareConfig) -> None:
         check_world(config.processes)
     _check(config)
     if joined():
-        launch(_rank, config.processes, config, None, begun)
+        start(config, None, begun)
         return
     folder, new = opened(config)
     progress(f"{'writing to' if new else 'going on in'} {folder}")
     try:
-        if config.processes == 1:
-            with _alone():
-                _rank(config, folder, begun)
-        else:
-            launch(_rank, config.processes, config, folder, begun)
+        start(config, folder, begun)
     except (LaunchInterrupted, _Signalled) as error:
-        raise Interrupted(error.signal, folder, new) from None
+        raise Interrupted(error.signal, _kept(folder, new)) from None
+    except (ValueError, LaunchError):
+        _kept(folder, new)
+        raise
+
+
+def start(config: CompareConfig, folder: Path | None, begun: float) -> None:
+    """Begin the work, here or in processes of their own.
+
+    Args:
+        config: the settings.
+        folder: to write to; torchrun's processes find one together.
+        begun: when the command was started, in seconds since 1970.
+    """
+    if config.processes > 1 or joined():
+        launch(_rank, config.processes, config, folder, begun)
+    else:
+        with _alone():
+            _rank(config, folder, begun)
+
+
+def _kept(folder: Path, new: bool) -> str:
+    """What is kept of an unfinished comparison, in words; a new folder without a run is not."""
+    runs = len({point.run for point in Store(folder).points})
+    if runs:
+        return f"; {runs} finished runs are kept in {folder}: the same command goes on from there"
+    if new:
+        shutil.rmtree(folder, ignore_errors=True)
+    return " before the first run was finished: nothing is kept"
 
 
 def _check(config: CompareConfig) -> None:
     """Try what the settings name, and refuse what cannot be compared."""
-    if config.model:
-        progress("checking the model and the data…")
-        # Of all methods that smooth, the one that asks for most.
-        asks = [m for m in ("searched", "smoothed", "pprs", "one-draw") if m in config.compared]
-        for method in ("plain", *asks[:1]):
-            setting = config.candidates(method, 1)[0]  # type: ignore[arg-type]
-            check(config.training(method, setting, 1, config.seed))  # type: ignore[arg-type]
-    facts(Subject(config))
+    subject = Subject(config)
+    if not config.model:
+        for what, name in (("optimizer", config.optimizer), ("decay", config.decay)):
+            if ":" in name:
+                named(what, name)
+        loss_function(config.chosen.loss)
+        subject.held_out(config.seed) if config.chosen.trials > 1 else subject.parts(config.seed)
+        return
+    progress("checking the model and the data…")
+    # Of all methods that smooth, the one that asks for most.
+    asks: Sequence[MethodName] = ("searched", "smoothed", "pprs", "one-draw")
+    for method in ("plain", *[name for name in asks if name in config.compared][:1]):
+        setting = config.candidates(method, 1)[0]
+        check(config.training(method, setting, 1, config.seed))
+    facts(subject)
 
 
 class _Signalled(BaseException):
@@ -132,7 +159,7 @@ class _Comparison:
         self._subject = Subject(config)
         self._found: Facts = facts(self._subject)
         self._alone: dist.ProcessGroup | None = None
-        if (world := dist.get_world_size()) > 1:
+        if (world := dist.get_world_size()) > 1:  # where it is 1, all are one alone
             self._alone = [dist.new_group([i]) for i in range(world)][dist.get_rank()]
         store = reporter.store if reporter else None
         self._plan: Plan = self._planned(broadcast(store.plan() if store else None, 0))
@@ -157,7 +184,7 @@ class _Comparison:
         if kept is not None:
             return kept
         config, found = self._config, self._found
-        costs = measured(self._subject)
+        costs = measured(self._subject, self._alone if config.in_a_run == 1 else None)
         limit = broadcast(self._left(), 0)
         amount = fitted(config, found, costs, limit)
         less = amount.less_than(wanted(config, found))
@@ -173,9 +200,7 @@ class _Comparison:
             return 1
         _, training = estimated(self._config, self._found, self._plan.costs, amount)
         for trial in range(amount.trials):
-            pending = [run for run in self._trials(amount, trial) if not self._has(run)]
-            for i in range(0, len(pending), dist.get_world_size()):
-                self._side_by_side(pending[i : i + dist.get_world_size()])
+            self._all(list(self._trials(amount, trial)), alone=True)
             if self._is_late(training) and trial + 1 < amount.trials:
                 return trial + 1
         return amount.trials
@@ -189,36 +214,45 @@ class _Comparison:
                     self._config, "search", method, settings, self._ends[method], seed
                 )
 
-    def _side_by_side(self, runs: Sequence[Run]) -> None:
-        """Each process runs one of them alone."""
-        rank, depth = dist.get_rank(), self._found.depth
-        points = []
-        if rank < len(runs):
-            points = execute(self._subject, runs[rank], depth, alone=self._alone)
-        for run, found in zip(runs, gathered(points), strict=False):
-            self._add(run, found)
-
     def _train(self, amount: Amount, choices: Mapping[MethodName, Mapping[Budget, Setting]]) -> int:
         """Train all methods with each seed; with how many."""
-        for seed in range(amount.seeds):
+        abreast = dist.get_world_size() if self._config.in_a_run == 1 else 1
+        for seed in range(0, amount.seeds, abreast):
             start = time.monotonic()
+            done = min(seed + abreast, amount.seeds)
             for method, settings in choices.items():
-                for run in runs_of(
-                    self._config, "train", method, settings, self._ends[method], seed
-                ):
-                    if not self._has(run):
-                        self._add(run, execute(self._subject, run, self._found.depth))
+                runs = [
+                    run
+                    for each in range(seed, done)
+                    for run in runs_of(
+                        self._config, "train", method, settings, self._ends[method], each
+                    )
+                ]
+                # Side by side go those that take the same time.
+                self._all(sorted(runs, key=lambda run: run.steps), alone=abreast > 1)
             took = time.monotonic() - start
-            if 1 < seed + 1 < amount.seeds and self._is_late(took):
-                return seed + 1
+            if 1 < done < amount.seeds and self._is_late(took):
+                return done
         return amount.seeds
+
+    def _all(self, runs: Sequence[Run], *, alone: bool) -> None:
+        """What is not finished yet of some runs: each by one process alone, or by all together."""
+        pending = [run for run in runs if not any(point.run == run.key for point in self._points)]
+        abreast = dist.get_world_size() if alone else 1
+        rank, depth = dist.get_rank(), self._found.depth
+        for i in range(0, len(pending), abreast):
+            some = pending[i : i + abreast]
+            if not alone:
+                self._add(some[0], execute(self._subject, some[0], depth))
+                continue
+            mine = some[rank : rank + 1]
+            points = [execute(self._subject, run, depth, alone=self._alone) for run in mine]
+            for run, (found,) in zip(some, gathered(points), strict=False):
+                self._add(run, found)
 
     @property
     def _ends(self) -> dict[MethodName, dict[Budget, int]]:
         return ends(self._config, self._found, self._plan.costs, self._plan.amount.steps)
-
-    def _has(self, run: Run) -> bool:
-        return any(point.run == run.key for point in self._points)
 
     def _add(self, run: Run, points: Sequence[Point]) -> None:
         self._points = [*self._points, *points]

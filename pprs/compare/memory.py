@@ -21,9 +21,9 @@ def peak_memory(step: Callable[[], None], device: torch.device) -> int:
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         step()
-        most: int = torch.cuda.max_memory_allocated(device)
-        return most - before
-    with _Counting() as counting:
+        return int(torch.cuda.max_memory_allocated(device)) - before
+    counting = _Counting()
+    with counting:
         step()
     return counting.peak
 

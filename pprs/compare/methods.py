@@ -60,7 +60,7 @@ METHODS: Mapping[MethodName, ComparedMethod] = {
     "one-draw": ComparedMethod("one draw + {}", "one draw"),
     "pprs": ComparedMethod("PPRS", "mean", "agd"),
     "smoothed": ComparedMethod("smoothing + {}", "mean"),
-    "searched": ComparedMethod("searched step, {}", "searched"),
+    "searched": ComparedMethod("searched + {}", "searched"),
     "gd": ComparedMethod("GD", "plain", "agd", 0.1, {"momentum": 0.0}),
     "agd": ComparedMethod("AGD", "plain", "agd"),
 }

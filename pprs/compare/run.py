@@ -25,7 +25,7 @@ Budget: TypeAlias = Literal["pipeline_time", "seconds"]
 BUDGETS: tuple[Budget, ...] = ("pipeline_time", "seconds")
 
 # Examples that are evaluated at once, at least.
-_ROWS = 256
+_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Run:
 
     def measured_at(self, points: int) -> list[int]:
         """After which steps to measure: evenly spread, and where a budget ends."""
-        number = min(points, self.steps)
+        number = min(points, self.steps) if self.phase == "train" else 1
         evenly = {round(self.steps * i / number) for i in range(1, number + 1)}
         return sorted(evenly | {step for _, step in self.ends})
 

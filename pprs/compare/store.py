@@ -103,12 +103,16 @@ def opened(config: CompareConfig) -> tuple[Path, bool]:
     name = config.chosen.name
     for i in count(1):
         folder = config.out / (name if i == 1 else f"{name}-{i}")
-        if not folder.is_dir():
+        try:
+            if not folder.is_dir():
+                break
+        except OSError:  # a name that is too long, of which claim() says so
             break
         if not (folder / SUMMARY).exists() and _same(folder / "config.toml", settings):
             return folder, False
     folder = claim(config.out, name)
-    (folder / "config.toml").write_text(tomli_w.dumps(settings))
+    # The name of a file need not be text.
+    (folder / "config.toml").write_text(tomli_w.dumps(settings), errors="surrogateescape")
     return folder, True
 
 
@@ -119,7 +123,7 @@ def _settings(config: CompareConfig) -> dict[str, Any]:
 
 def _same(file: Path, settings: Mapping[str, Any]) -> bool:
     try:
-        kept = tomllib.loads(file.read_text())
+        kept = tomllib.loads(file.read_text(errors="surrogateescape"))
     except (OSError, ValueError):
         return False
     wanted = tomllib.loads(tomli_w.dumps(settings))

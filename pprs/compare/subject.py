@@ -212,8 +212,8 @@ def _depth(config: CompareConfig, model: nn.Module) -> tuple[int, str]:
         return config.chosen.depth, "the layers of the network"
     if config.depth is not None:
         return config.depth, "as --depth says"
-    if config.chosen.stages > 1:
-        return config.chosen.stages, "the stages"
+    if config.stages > 1:
+        return config.stages, "the stages"
     layers = sum(
         any(p.requires_grad and p.dim() > 1 for p in module.parameters(recurse=False))
         for module in model.modules()

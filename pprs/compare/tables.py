@@ -75,4 +75,4 @@ def _ahead(row: Row) -> str:
     if row.ahead is None or math.isnan(row.ahead.mean):
         return ""
     ahead = row.ahead
-    return f"{ahead.mean:+.3f} ({ahead.low:+.3f} to {ahead.high:+.3f})".replace("-", "−")
+    return f"{ahead.mean:+.3f} ({ahead.low:+.3f}, {ahead.high:+.3f})".replace("-", "−")

@@ -22,12 +22,14 @@ def take_step(
     Returns:
         The loss, on the last stage at least; the step size; the gradient's norm if it is clipped.
     """
+    taken: dict[str, float | None]
     if learning.searched is not None:
         loss = learning.searched.step(step).item()
-        known = {"loss": math.nan if stages.unlabelled else loss, "lr": learning.searched.lr}
-        norm = learning.searched.gradient_norm
-        return {**known, "gradient_norm": norm} if clip is not None else known
-    taken: dict[str, float | None] = {"loss": stages.gradient(step), "lr": learning.lr}
+        taken = {"loss": math.nan if stages.unlabelled else loss, "lr": learning.searched.lr}
+        if clip is not None:
+            taken["gradient_norm"] = learning.searched.gradient_norm
+        return taken
+    taken = {"loss": stages.gradient(step), "lr": learning.lr}
     if clip is not None:
         taken["gradient_norm"] = stages.pipeline.clip_grad_norm_(clip)
     learning.step()
