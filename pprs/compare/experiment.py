@@ -116,7 +116,7 @@ def _check(config: CompareConfig) -> None:
     facts(subject)
 
 
-class _Signalled(BaseException):
+class _Signalled(KeyboardInterrupt):
     def __init__(self, received: signal.Signals) -> None:
         super().__init__(received.name)
         self.signal = received

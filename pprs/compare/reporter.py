@@ -53,6 +53,7 @@ class Reporter:
         trace: TracebackType | None,
     ) -> None:
         self._advance.__exit__(kind, error, trace)
+        self.store.close()
         plan = getattr(self, "_plan", None)
         if plan is not None:
             self.store.keep(plan, self._spent)

@@ -52,7 +52,8 @@ class Row:
     @property
     def deviation(self) -> float:
         """Of the metric, over the seeds."""
-        return stdev(self.values) if len(self.values) > 1 else math.nan
+        enough = len(self.values) > 1 and all(map(math.isfinite, self.values))
+        return stdev(self.values) if enough else math.nan
 
     @property
     def seconds(self) -> float:

@@ -85,6 +85,11 @@ class Store:
         for point in points:
             self._log.write(point.as_record())
 
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._log is not None:
+            self._log.close()
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, after which nothing more is run."""
         (self.folder / SUMMARY).write_text(to_json(summary, indent=2) + "\n")
