@@ -267,6 +267,7 @@ class CompareConfig:
         *,
         alone: bool = False,
         checks: bool = False,
+        traced: bool = False,
     ) -> TrainConfig:
         """The settings of a run.
 
@@ -277,6 +278,7 @@ class CompareConfig:
             seed: of the run.
             alone: in one process.
             checks: compare the cut model with the whole one in the first step.
+            traced: record the last steps, if a trace is asked for.
         """
         made = METHODS[method]
         optimizer = made.optimizer or self.optimizer
@@ -305,6 +307,7 @@ class CompareConfig:
             steps=steps,
             seed=seed,
             check=checks,
+            trace=self.trace if traced else None,
             stages=1 if alone else self.stages if shared else self.in_a_run,
             replicas=self.replicas if shared else 1,
             schedule=self.schedule if shared else "gpipe",

@@ -18,7 +18,7 @@ from pprs.pipeline.communication import broadcast, gathered
 from pprs.theory import pipeline_time
 
 _WARM_UP = 2
-_LEAST, _MOST, _SECONDS = 3, 15, 2.0  # rounds that are kept, and how long all of them may take
+_LEAST, _MOST, _SECONDS = 3, 15, 1.0  # rounds that are kept, and how long all of them may take
 
 
 @dataclass(frozen=True)

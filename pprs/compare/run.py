@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
 
 from pprs.compare.config import CompareConfig
-from pprs.compare.methods import MethodName, Setting
+from pprs.compare.methods import METHODS, MethodName, Setting
 from pprs.compare.subject import Parts, Subject
 from pprs.theory import pipeline_time
 from pprs.training.config import TrainConfig
@@ -149,6 +150,12 @@ class Training:
         if self.stages.pipeline.device.type == "cuda":
             torch.cuda.synchronize()
 
+    def save_timeline(self, file: Path) -> None:
+        """Write where the time of the last steps went."""
+        timeline = self.stages.pipeline.timeline()
+        if timeline is not None and self.stages.pipeline.replica == 0:
+            timeline.save(file)
+
     def measure(self) -> tuple[float, dict[str, float]]:
         """The training loss and the metric, the same in all processes."""
         with self._learning.evaluating():
@@ -176,7 +183,10 @@ def execute(
     """
     config = subject.config
     seed = config.seed + run.seed
-    settings = config.training(run.method, run.setting, run.steps, seed, alone=alone is not None)
+    traced = run.phase == "train" and run.seed == 0 and run.method == _averaging(config)
+    settings = config.training(
+        run.method, run.setting, run.steps, seed, alone=alone is not None, traced=traced
+    )
     parts = subject.held_out(seed) if run.phase == "search" else subject.parts(seed)
     training = Training(subject, settings, parts, alone)
     samples = config.samples_of(run.method)
@@ -208,7 +218,14 @@ def execute(
                 budgets=tuple(budget for budget, step in run.ends if step == logged),
             )
         )
+    if settings.trace is not None:
+        training.save_timeline(settings.trace)
     return points
+
+
+def _averaging(config: CompareConfig) -> MethodName | None:
+    """The first method of several perturbations."""
+    return next((name for name in config.compared if METHODS[name].averages), None)
 
 
 def runs_of(
