@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -106,15 +105,18 @@ class Reporter:
         self._advance.say(sentence)
         if line := command(result):
             self._advance.say(f"\n{line}\n")
-        files = "summary.json, metrics.jsonl and curves.png" + self._report()
+        files = "summary.json, metrics.jsonl, curves.png" + self._report()
         self._advance.say(f"{self._spent:.0f} s; {folder} has {files}")
 
     def _report(self) -> str:
+        """Write the report and return its name; whatever goes wrong there changes no answer."""
+        from pprs.report import write
+
         try:
-            write = importlib.import_module("pprs.report").write
-        except ModuleNotFoundError:
+            return f" and {write(self.store.folder).name}"
+        except Exception as error:
+            self._advance.say(f"there is no report: {error or type(error).__name__}")
             return ""
-        return f"; {write(self.store.folder)}"
 
     def _seconds(self, point: Point) -> float:
         """That were expected for a run, by its last point."""
