@@ -59,7 +59,7 @@ def test_an_own_model_gets_a_sentence_and_all_that_it_rests_on(place, capsys):
     data = summary(folder)
     assert data["answer"] in said
     assert {p.name for p in folder.iterdir()} >= {
-        "config.toml", "curves.png", "metrics.jsonl", "summary.json"
+        "config.toml", "curves.png", "metrics.jsonl", "report.html", "summary.json"
     }  # fmt: skip
     assert data["metric"]["name"] == "accuracy"
     assert data["task"] | {"name": ""} == {
