@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from pprs.compare.digits import CLASSES, PIXELS, few_shot_digits
 from pprs.compare.hold_out import hold_out
 from pprs.compare.methods import Setting
 from pprs.compare.network import relu_network
+from pprs.pipeline import Chain, chain
 from pprs.smoothing import derive_seed
 from pprs.training.config import TrainConfig
 from pprs.training.data import BatchOrder, Examples
@@ -57,6 +59,7 @@ class Subject:
 
     config: CompareConfig
     _own: tuple[Examples, Examples] | None = field(default=None, init=False)
+    _chains: dict[int, Chain] = field(default_factory=dict, init=False)
 
     def parts(self, seed: int) -> Parts:
         """What a seed trains on at last, and is tested on.
@@ -88,10 +91,18 @@ class Subject:
             training.part(left, "the training data"), training.part(held, "the held-out data")
         )
 
-    def task(self, settings: TrainConfig, training: Examples) -> Task:
-        """The model as it starts, and the order of the examples."""
+    def task(self, settings: TrainConfig, training: Examples, *, whole: bool = False) -> Task:
+        """The model as it starts, and the order of the examples.
+
+        Args:
+            settings: of the run.
+            training: its examples.
+            whole: leave the model as the user's function returns it.
+        """
         if self.config.model:
-            return Task.of(settings, (training, None))
+            task = Task.of(settings, (training, None))
+            model = task.model if whole else self._traced_once(task, settings.stages)
+            return replace(task, model=model)
         weights = self._generator(settings.seed, "weights")
         depth = self.config.chosen.depth
         assert depth is not None
@@ -100,6 +111,26 @@ class Subject:
         order = BatchOrder(len(training), batch, 1, settings.seed)
         loss: Loss = loss_function(settings.loss)
         return Task(model, training, None, loss, order, settings.steps or 0)
+
+    def _traced_once(self, task: Task, stages: int) -> nn.Module:
+        """The model of a task as a chain: to trace it takes longer than many runs.
+
+        What `state_dict` and buffers hold is the model's own; all else that it has is as in the
+        first run.
+        """
+        model = task.model
+        if type(model).forward is nn.Sequential.forward:  # is not traced
+            return model
+        if stages not in self._chains:
+            self._chains[stages] = chain(model, *task.example(), stages=stages)
+        traced = copy.deepcopy(self._chains[stages])
+        assert traced.origin is not None
+        own = traced.origin.model
+        own.load_state_dict(model.state_dict())
+        kept = dict(own.named_buffers())
+        for name, buffer in model.named_buffers():
+            kept[name].copy_(buffer)
+        return traced
 
     def _read(self) -> tuple[Examples, Examples]:
         config = self.config
@@ -165,7 +196,7 @@ def facts(subject: Subject) -> Facts:
     parts = subject.parts(config.seed)
     held = len(subject.held_out(config.seed).other) if chosen.trials > 1 else 0
     settings = config.training("plain", Setting(1e-3, 0.0), 1, config.seed)
-    task = subject.task(settings, parts.training)
+    task = subject.task(settings, parts.training, whole=True)
     depth, counted = _depth(config, task.model)
     per_epoch = task.order.steps_per_epoch
     epochs = config.epochs or (None if chosen.steps else 10)

@@ -7,6 +7,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
+import torch
 from compare import user
 
 from pprs.cli import main
@@ -157,6 +158,22 @@ def test_the_test_examples_are_never_searched_on(place):
         seen.append((frozenset(test), frozenset(kept)))
     assert len({test for test, _ in seen}) == 1
     assert len({kept for _, kept in seen}) == 3
+
+
+def test_a_model_that_is_traced_once_starts_anew_with_each_seed(place):
+    config = CompareConfig(model="user.py:Residual", data="user.py:data")
+    subject = Subject(config)
+    training = subject.parts(0).training
+    settings = [config.training("plain", config.candidates("plain", 1)[0], 1, s) for s in (0, 1)]
+    models = [subject.task(each, training).model for each in settings]
+    wanted = [subject.task(each, training, whole=True).model for each in settings]
+    with torch.no_grad():
+        for parameter in models[0].parameters():
+            parameter.add_(1.0)
+    again = subject.task(settings[0], training).model
+    for model, own in ((again, wanted[0]), (models[1], wanted[1])):
+        torch.testing.assert_close(model(user.X), own(user.X))
+    assert not torch.equal(wanted[0](user.X), wanted[1](user.X))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,18 @@ def model():
     return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
+class Residual(nn.Module):
+    """Is traced, and has a buffer that is drawn and is not in its state."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.register_buffer("shift", torch.randn(4), persistent=False)
+
+    def forward(self, x):
+        return self.last(x + self.first(x + self.shift).tanh())
+
+
 def data():
     return TensorDataset(X[:50], Y[:50]), TensorDataset(X[50:], Y[50:])
 
