@@ -26,7 +26,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _steps(result: Result) -> Table:
-    title = f"A step, with depth {result.found.depth} ({result.found.counted}), and what was chosen"
+    title = f"A step, and what was chosen; depth {result.found.depth}: {result.found.counted}"
     table = _table(title, "method", "K", "pipeline", "seconds", "memory", "lr, sigma", "by time")
     for method, settings in result.choices.items():
         cost = result.plan.costs[method]
