@@ -7,7 +7,7 @@ PRODUCT := -m "not fuzz and not experiments" $(addprefix --ignore=,tests/experim
 # A process for each core, a file at a time, in the order of tests/conftest.py.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-run: .venv/runs ## train digits by all methods; what `make` alone does; ARGS='--shots 2' sets options
+run: .venv/runs ## should you smooth? on digits, in a minute; what `make` alone does; ARGS='--shots 2' sets options
 	$(BIN)/pprs compare $(ARGS)
 
 test: .venv/installed ## the tests of pprs; ARGS=tests/smoothing only those

@@ -96,11 +96,18 @@ OUT_OF_RANGE = {
         "out": NO_PLACE,
     },
     "compare": {
+        "model": NO_FUNCTION,
+        "data": NO_FUNCTION,
+        "loss": NO_FUNCTION,
+        "optimizer": NO_FUNCTION,
         **dict.fromkeys(["seeds", "width", "points", "shots", "stages", "replicas"], BELOW_1),
-        **dict.fromkeys(["samples", "microbatches", "depth"], BELOW_1),
-        "budget": st.integers(max_value=57).map(str),
-        **dict.fromkeys(["sigma", "momentum"], NEGATIVE),
-        "lr": NOT_POSITIVE,
+        **dict.fromkeys(["tuning_seeds", "side_by_side", "tested", "steps", "epochs"], BELOW_1),
+        **dict.fromkeys(["samples", "depth", "batch"], BELOW_1),
+        "trials": BELOW_1 | st.integers(10).map(str),
+        "held_out": NOT_POSITIVE | st.floats(1).map(str),
+        **dict.fromkeys(["momentum", "weight_decay", "warmup"], NEGATIVE),
+        **dict.fromkeys(["lr", "sigma", "clip"], NOT_POSITIVE),
+        "time": NO_NUMBER | st.sampled_from(["0", "0s", "-1m", "5 days"]),
         "trace": NO_FILE,
         "name": NO_NAME,
         "out": NO_PLACE,
@@ -167,17 +174,19 @@ DO_NOT_FIT = {
     ],
     "compare": [
         "--stages 3 --depth 2",
-        "--depth 20 --samples 10 --budget 57",
-        "--samples 10 --microbatches 3",
-        "--antithetic --samples 3",
+        "--samples 10",
+        "--stages 2 --microbatches 5",
+        "--antithetic --samples 9",
+        "--model mine.py:model",
+        "--model mine.py:model --data mine.py:data --shots 2",
+        "--steps 10 --epochs 2",
         "--schedule zb-v --stages 3",
-        "--samples 999999999999999 --budget 9999999999999999",
-        "--replicas 3 --microbatches 2",
-        "--replicas 999999999999 --samples 2 --microbatches 2 --depth 9",
-        "--shots 1 --lr 0.1 0.2",
+        "--samples 999999999999999",
+        "--replicas 999999999999 --microbatches 2 --depth 9",
+        "--shots 1",
         "--shots 500",
         "--methods gd gd",
-        "--methods gd --methods",
+        "--methods plain",
     ],
     "plan": [
         "--speeds 1 2 3",
@@ -204,7 +213,7 @@ TOML = {
         "sigma = '0'", "stages = 2.5", "cut = [1]", "resume = 3", "schedule = 'zb'", "lr = true"
     ],
     "compare": [
-        "sigma = '0'", "stages = 2.5", "lr = ['a']", "methods = ['gdd']", "out = 3", "dtype = 8"
+        "sigma = '0'", "stages = 2.5", "lr = ['a']", "methods = ['gdd']", "out = 3", "full = 8"
     ],
     "plan": [
         "sigma = '0'", "devices = 2.5", "speeds = ['a']", "json = 3", "overlap = 1", "target = true"

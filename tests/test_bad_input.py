@@ -50,7 +50,7 @@ LINES = {"train": 200, "compare": 250}
 # What would take its time once a line is right.
 WORK = {
     "pprs.training.train": "launch",
-    "pprs.compare.experiment": "launch",
+    "pprs.compare.experiment": "start",
     "pprs.cli.plan": "measured_profile",
     "pprs.theory.simulation": "sweep",
 }

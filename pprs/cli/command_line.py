@@ -11,8 +11,8 @@ USAGE = """usage: pprs <command> [options]
 
 commands:
   train      train your own model on your own data through a pipeline
-  compare    train a few-shot classifier through a pipeline with several methods, at equal
-             pipeline time
+  compare    should you smooth? train your own model by several methods at equal cost, and
+             get a sentence as the answer
   report     what runs have found, on one page with their curves
   plan       what a step would take, by schedule, microbatches, perturbations and devices
   bounds     how long a precision takes, at least and by method, for given constants

@@ -1,6 +1,6 @@
-"""The main job of the command line: methods compared by training at equal pipeline time."""
+"""The main job of the command line: should you smooth? Methods compared at equal budgets."""
 
 from pprs.compare.config import CompareConfig
-from pprs.compare.experiment import compare
+from pprs.compare.experiment import Interrupted, compare
 
-__all__ = ["CompareConfig", "compare"]
+__all__ = ["CompareConfig", "Interrupted", "compare"]

@@ -1,99 +1,270 @@
-"""The main job: search the step sizes, train every method with every seed, write what came out."""
+"""The whole comparison: measure, search, train every method with every seed, answer."""
 
 from __future__ import annotations
 
+import math
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
-from torch import Tensor
+from torch._C._distributed_c10d import HashStore
 
-from pprs.compare.config import CompareConfig, MethodName
-from pprs.compare.run import TrainingRun, examples
-from pprs.compare.search import ChosenStepSize, Trial, candidates, choose, try_candidates
-from pprs.io.folder import claim
-from pprs.pipeline import joined, launch
-from pprs.pipeline.communication import gathered
+from pprs.compare.amount import Amount, estimated, fitted, wanted
+from pprs.compare.choose import choose
+from pprs.compare.config import CompareConfig
+from pprs.compare.costs import ends, measured
+from pprs.compare.methods import MethodName, Setting
+from pprs.compare.run import BUDGETS, Budget, Point, Run, execute, runs_of
+from pprs.compare.store import Plan, Store, opened
+from pprs.compare.subject import Facts, Subject, facts
+from pprs.io.notices import progress
+from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, launch
+from pprs.pipeline.communication import broadcast, gathered
+from pprs.pipeline.launcher.signals import handled
+from pprs.training.check import check
+from pprs.training.learning import loss_function
+from pprs.training.user_functions import named
 
 if TYPE_CHECKING:
     from pprs.compare.reporter import Reporter
 
 
+class Interrupted(RuntimeError):
+    """A signal ended the comparison; the message says what is kept."""
+
+    def __init__(self, received: signal.Signals, kept: str) -> None:
+        super().__init__(f"interrupted by {received.name}{kept}")
+        self.signal = received
+
+
 def compare(config: CompareConfig) -> None:
-    """Run the experiment in as many processes as the settings need.
+    """Compare the methods, in as many processes as the settings need.
 
     Args:
         config: the settings.
 
     Raises:
-        ValueError: if the data set has too few examples, nothing can be written to `config.out`,
-            or torchrun started another number of processes than they need.
+        ValueError: if anything is wrong that can be known before it starts.
         LaunchError: if a rank fails.
+        Interrupted: after a signal; the runs that are finished are kept.
     """
-    examples(config, seed=0)  # fails here once, before there are a folder and processes
-    launch(_rank, config.processes, config, None if joined() else claim(config.out, config.name))
-
-
-def _rank(config: CompareConfig, folder: Path | None) -> None:
-    rank, last = dist.get_rank(), dist.get_world_size() - 1
-    alone = [dist.new_group([i]) for i in range(last + 1)][rank]
-    assert alone is not None
-    if rank < last:
-        _experiment(config, alone, None)
+    begun = time.time()
+    if joined():
+        check_world(config.processes)
+    _check(config)
+    if joined():
+        start(config, None, begun)
         return
-    # The last process reports, and only it imports what that needs: pictures, above all.
-    from pprs.compare.reporter import Reporter
-
-    with Reporter(config, folder or claim(config.out, config.name), _work(config)) as reporter:
-        _experiment(config, alone, reporter)
-        reporter.finish()
-
-
-def _experiment(config: CompareConfig, alone: dist.ProcessGroup, reporter: Reporter | None) -> None:
-    choices = _search(config, alone, reporter)
-    for run in _runs(config, choices):
-        _train(run, reporter)
+    folder, new = opened(config)
+    progress(f"{'writing to' if new else 'going on in'} {folder}")
+    try:
+        start(config, folder, begun)
+    except (LaunchInterrupted, _Signalled) as error:
+        raise Interrupted(error.signal, _kept(folder, new)) from None
+    except (ValueError, LaunchError):
+        _kept(folder, new)
+        raise
 
 
-def _search(
-    config: CompareConfig, alone: dist.ProcessGroup, reporter: Reporter | None
-) -> dict[MethodName, ChosenStepSize]:
-    rank, world = dist.get_rank(), dist.get_world_size()
-    mine: list[Trial] = []
-    for trial in try_candidates(candidates(config)[rank::world], alone):
-        mine.append(trial)
-        if reporter:
-            reporter.trial(trial, share=world)
-    trials: list[Trial] = [trial for share in gathered(mine) for trial in share]
-    choices = choose(config, trials)
-    if reporter:
-        reporter.choices(trials, choices)
-    return choices
+def start(config: CompareConfig, folder: Path | None, begun: float) -> None:
+    """Begin the work, here or in processes of their own.
+
+    Args:
+        config: the settings.
+        folder: to write to; torchrun's processes find one together.
+        begun: when the command was started, in seconds since 1970.
+    """
+    if config.processes > 1 or joined():
+        launch(_rank, config.processes, config, folder, begun)
+    else:
+        with _alone():
+            _rank(config, folder, begun)
 
 
-def _train(run: TrainingRun, reporter: Reporter | None) -> None:
-    weights: dict[str, Tensor] = {}
-    for point in run.execute(*examples(run.config, run.seed), weights=weights):
-        if reporter:
-            reporter.point(run, point)
-    last = dist.get_world_size() - 1
-    shares: list[dict[str, Tensor]] | None = [{} for _ in range(last + 1)] if reporter else None
-    dist.gather_object(weights, shares, dst=last)
-    if reporter and shares:
-        reporter.weights(run, {name: value for share in shares for name, value in share.items()})
+def _kept(folder: Path, new: bool) -> str:
+    """What is kept of an unfinished comparison, in words; a new folder without a run is not."""
+    runs = len({point.run for point in Store(folder).points})
+    if runs:
+        return f"; {runs} finished runs are kept in {folder}: the same command goes on from there"
+    if new:
+        shutil.rmtree(folder, ignore_errors=True)
+    return " before the first run was finished: nothing is kept"
 
 
-def _runs(config: CompareConfig, choices: dict[MethodName, ChosenStepSize]) -> list[TrainingRun]:
-    return [
-        TrainingRun(config, method, choices[method].lr, seed)
-        for method in config.methods
-        for seed in range(config.seeds)
-    ]
+def _check(config: CompareConfig) -> None:
+    """Try what the settings name, and refuse what cannot be compared."""
+    subject = Subject(config)
+    if not config.model:
+        for what, name in (("optimizer", config.optimizer), ("decay", config.decay)):
+            if ":" in name:
+                named(what, name)
+        loss_function(config.chosen.loss)
+        subject.held_out(config.seed) if config.chosen.trials > 1 else subject.parts(config.seed)
+        return
+    progress("checking the model and the data…")
+    # Of all methods that smooth, the one that asks for most.
+    asks: Sequence[MethodName] = ("searched", "smoothed", "pprs", "one-draw")
+    for method in ("plain", *[name for name in asks if name in config.compared][:1]):
+        setting = config.candidates(method, 1)[0]
+        check(config.training(method, setting, 1, config.seed))
+    facts(subject)
 
 
-def _work(config: CompareConfig) -> int:
-    runs = [
-        *candidates(config),
-        *_runs(config, {m: ChosenStepSize(0.0, {}) for m in config.methods}),
-    ]
-    return sum(run.steps * run.step_time for run in runs)
+class _Signalled(KeyboardInterrupt):
+    def __init__(self, received: signal.Signals) -> None:
+        super().__init__(received.name)
+        self.signal = received
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Inside, this process is a group by itself, and a signal ends the block."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise _Signalled(signal.Signals(number))
+
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        with handled(end, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+            yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _rank(config: CompareConfig, folder: Path | None, begun: float) -> None:
+    """Be one of the processes; the first one writes and reports."""
+    with ExitStack() as stack:
+        if dist.get_rank() > 0:
+            _Comparison(config, None, begun).go()
+            return
+        # Only it imports what that needs: pictures, above all.
+        from pprs.compare.reporter import Reporter
+
+        store = Store(folder or opened(config)[0])
+        reporter = stack.enter_context(Reporter(config, store, begun))
+        _Comparison(config, reporter, begun).go()
+
+
+class _Comparison:
+    """A comparison under way, in one of its processes; all calls are collective."""
+
+    def __init__(self, config: CompareConfig, reporter: Reporter | None, begun: float) -> None:
+        self._config, self._reporter, self._begun = config, reporter, begun
+        self._subject = Subject(config)
+        self._found: Facts = facts(self._subject)
+        self._alone: dist.ProcessGroup | None = None
+        if (world := dist.get_world_size()) > 1:  # where it is 1, all are one alone
+            self._alone = [dist.new_group([i]) for i in range(world)][dist.get_rank()]
+        store = reporter.store if reporter else None
+        self._plan: Plan = self._planned(broadcast(store.plan() if store else None, 0))
+        self._points: list[Point] = broadcast(store.points if store else None, 0)
+
+    def go(self) -> None:
+        """Search, train, report."""
+        amount, plan = self._plan.amount, self._plan
+        if self._reporter:
+            self._reporter.planned(self._found, plan, self._points)
+        trials = self._search(amount)
+        searched = [point for point in self._points if point.phase == "search"]
+        choices = choose(self._config, searched, self._found.metric, trials)
+        if self._reporter:
+            self._reporter.chose(choices, trials)
+        seeds = self._train(amount, choices)
+        if self._reporter:
+            ran = Amount(trials, amount.tuning_seeds, seeds, amount.steps)
+            self._reporter.finish(ran, choices, self._points)
+
+    def _planned(self, kept: Plan | None) -> Plan:
+        if kept is not None:
+            return kept
+        config, found = self._config, self._found
+        costs = measured(self._subject, self._alone if config.in_a_run == 1 else None)
+        limit = broadcast(self._left(), 0)
+        amount = fitted(config, found, costs, limit)
+        less = amount.less_than(wanted(config, found))
+        left_out = [f"--time {config.chosen.time} was enough for {', '.join(less)}"] if less else []
+        plan = Plan(costs, amount, left_out)
+        if self._reporter:
+            self._reporter.store.keep(plan)
+        return plan
+
+    def _search(self, amount: Amount) -> int:
+        """Run the trials; how many each method had."""
+        if amount.trials == 1:
+            return 1
+        _, training = estimated(self._config, self._found, self._plan.costs, amount)
+        for trial in range(amount.trials):
+            self._all(list(self._trials(amount, trial)), alone=True)
+            if self._is_late(training) and trial + 1 < amount.trials:
+                return trial + 1
+        return amount.trials
+
+    def _trials(self, amount: Amount, trial: int) -> Iterator[Run]:
+        for method in self._config.compared:
+            tried = self._config.candidates(method, amount.trials)
+            for seed in range(amount.tuning_seeds if len(tried) > 1 else 0):
+                settings: dict[Budget, Setting] = dict.fromkeys(BUDGETS, tried[trial])
+                yield from runs_of(
+                    self._config, "search", method, settings, self._ends[method], seed
+                )
+
+    def _train(self, amount: Amount, choices: Mapping[MethodName, Mapping[Budget, Setting]]) -> int:
+        """Train all methods with each seed; with how many."""
+        abreast = dist.get_world_size() if self._config.in_a_run == 1 else 1
+        for seed in range(0, amount.seeds, abreast):
+            start = time.monotonic()
+            done = min(seed + abreast, amount.seeds)
+            for method, settings in choices.items():
+                runs = [
+                    run
+                    for each in range(seed, done)
+                    for run in runs_of(
+                        self._config, "train", method, settings, self._ends[method], each
+                    )
+                ]
+                # Side by side go those that take the same time.
+                self._all(sorted(runs, key=lambda run: run.steps), alone=abreast > 1)
+            took = time.monotonic() - start
+            if 1 < done < amount.seeds and self._is_late(took):
+                return done
+        return amount.seeds
+
+    def _all(self, runs: Sequence[Run], *, alone: bool) -> None:
+        """What is not finished yet of some runs: each by one process alone, or by all together."""
+        pending = [run for run in runs if not any(point.run == run.key for point in self._points)]
+        abreast = dist.get_world_size() if alone else 1
+        rank, depth = dist.get_rank(), self._found.depth
+        for i in range(0, len(pending), abreast):
+            some = pending[i : i + abreast]
+            if not alone:
+                self._add(some[0], execute(self._subject, some[0], depth))
+                continue
+            mine = some[rank : rank + 1]
+            points = [execute(self._subject, run, depth, alone=self._alone) for run in mine]
+            for run, (found,) in zip(some, gathered(points), strict=False):
+                self._add(run, found)
+
+    @property
+    def _ends(self) -> dict[MethodName, dict[Budget, int]]:
+        return ends(self._config, self._found, self._plan.costs, self._plan.amount.steps)
+
+    def _add(self, run: Run, points: Sequence[Point]) -> None:
+        self._points = [*self._points, *points]
+        if self._reporter:
+            self._reporter.ran(run, points)
+
+    def _left(self) -> float:
+        return self._config.limit - (time.time() - self._begun)
+
+    def _is_late(self, needed: float) -> bool:
+        """Whether the time that is left is less than needed, as the first process says."""
+        if math.isinf(self._config.limit):
+            return False
+        late: bool = broadcast(self._left() < needed, 0)
+        return late

@@ -1,8 +1,7 @@
-"""The curves of a run: loss and accuracy against pipeline time."""
+"""The curves of a comparison: the metric against pipeline time and against seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean
@@ -11,45 +10,43 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pprs.compare.config import CompareConfig
-from pprs.compare.methods import METHODS
-from pprs.compare.run import Point
-from pprs.compare.summary import Curves
+from pprs.compare.result import Result
+from pprs.compare.run import Budget
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 _COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7")
 
 
-def plot_curves(config: CompareConfig, curves: Curves, path: Path) -> None:
+def plot_curves(result: Result, path: Path) -> None:
     """Draw one line per method, the mean over seeds, and their range as a band; save as PNG."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
-    loss, accuracy = figure.subplots(1, 2)
-    _draw(loss, curves, lambda point: point.train_loss)
-    _draw(accuracy, curves, lambda point: point.accuracy)
-    loss.set(ylabel=f"training loss ({config.loss})", xlabel="pipeline time", ylim=(0, None))
-    accuracy.set(ylabel="test accuracy", xlabel="pipeline time", ylim=(0, 1))
-    accuracy.legend(frameon=False, loc="lower right")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _draw(left, result, "pipeline_time")
+    _draw(right, result, "seconds")
+    name = f"test {result.found.metric}"
+    left.set(xlabel=f"pipeline time (depth {result.found.depth})", ylabel=name, xlim=(0, None))
+    right.set(xlabel="seconds in steps", xlim=(0, None))
+    left.legend(frameon=False, fontsize=9)
+    seeds = result.ran.seeds
     figure.suptitle(
-        f"Digits, {config.shots} images per class, {config.depth}-layer ReLU network, "
-        f"K = {config.samples}: mean and range of {config.seeds} seed{'s' * (config.seeds > 1)}",
+        f"{result.config.task}, K = {result.config.samples}: mean and range of {seeds} "
+        f"seed{'s' * (seeds > 1)}",
         fontsize=11,
     )
     figure.savefig(path, dpi=150)
 
 
-def _draw(axes: Axes, curves: Curves, value: Callable[[Point], float]) -> None:
-    for (method, of_seeds), colour in zip(curves.items(), cycle(_COLOURS), strict=False):
-        times = [point.pipeline_time for point in of_seeds[0]]
-        at_each = list(zip(*([value(p) for p in points] for points in of_seeds), strict=True))
-        axes.fill_between(
-            times,
-            [min(v) for v in at_each],
-            [max(v) for v in at_each],
-            color=colour,
-            alpha=0.15,
-            lw=0,
-        )
-        axes.plot(times, [fmean(v) for v in at_each], color=colour, label=METHODS[method].label)
+def _draw(axes: Axes, result: Result, budget: Budget) -> None:
+    for method, colour in zip(result.choices, cycle(_COLOURS), strict=False):
+        at_each = list(zip(*result.curve(method, budget), strict=True))
+        where = [fmean(getattr(p, budget) for p in points) for points in at_each]
+        values = [[p.metric[result.found.metric] for p in points] for points in at_each]
+        low, high = [min(v) for v in values], [max(v) for v in values]
+        axes.fill_between(where, low, high, color=colour, alpha=0.15, lw=0)
+        # A budget may end at the first point.
+        marker = "o" if len(where) == 1 else None
+        label = result.config.label(method)
+        axes.plot(where, [fmean(v) for v in values], color=colour, label=label, marker=marker)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)

@@ -1,124 +1,130 @@
-"""Shows and writes what happens in a run, in the one process that has the losses."""
+"""Shows and writes what happens in a comparison, in the first process."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from types import TracebackType
 
-import tomli_w
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from safetensors.torch import save_file
-from torch import Tensor
 
-from pprs.compare.config import CompareConfig, MethodName
-from pprs.compare.methods import METHODS
+from pprs.compare.amount import Amount, estimated, shown
+from pprs.compare.answer import answer, command
+from pprs.compare.config import CompareConfig
 from pprs.compare.plot import plot_curves
-from pprs.compare.run import Point, TrainingRun
-from pprs.compare.search import ChosenStepSize, Trial
-from pprs.compare.summary import as_data, heading, result_table, search_table, summaries
-from pprs.io.folder import Log, to_json
-from pprs.io.settings import as_toml
+from pprs.compare.progress import Advance
+from pprs.compare.result import Choices, Result, as_data
+from pprs.compare.run import Point, Run
+from pprs.compare.store import Plan, Store
+from pprs.compare.subject import Facts
+from pprs.compare.tables import tables
 
 
 class Reporter:
-    """Writes a run's folder while it goes on, with a progress bar if the output is a terminal.
+    """Writes the folder while the comparison goes on, with a progress bar on a terminal.
 
     Args:
         config: the settings.
-        folder: an empty folder.
-        work: pipeline time of everything that will be reported.
+        store: what is kept.
+        begun: when the command was started, in seconds since 1970.
     """
 
-    def __init__(self, config: CompareConfig, folder: Path, work: int) -> None:
-        self.config, self.folder = config, folder
-        self.console = Console()
-        self._log = Log(folder / "metrics.jsonl")
-        self._curves: dict[MethodName, list[list[Point]]] = {m: [] for m in config.methods}
-        self._choices: dict[MethodName, ChosenStepSize] = {}
-        self._start = time.perf_counter()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self._bar = self._progress.add_task("starting", total=work)
+    def __init__(self, config: CompareConfig, store: Store, begun: float) -> None:
+        self.store = store
+        self._config, self._begun = config, begun
+        self._advance = Advance(Console())
+        self._found: Facts
+        self._plan: Plan
 
     def __enter__(self) -> Reporter:
-        (self.folder / "config.toml").write_text(tomli_w.dumps(as_toml(self.config)))
-        (self.folder / "weights").mkdir()
-        self.console.print(f"writing to {self.folder}", highlight=False)
-        self._progress.start()
+        limit = "" if self._config.chosen.time is None else f", in {self._config.chosen.time}"
+        many = len(self._config.compared)
+        self._advance.say(
+            f"{self._config.task}: comparing {many} methods{limit}; measuring a step of each…"
+        )
+        self._advance.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-        self._log.close()
-
-    def trial(self, trial: Trial, share: int) -> None:
-        """A candidate of the search has ended; `share` processes each end one at a time."""
-        run = trial.run
-        self._advance(f"step size search: {_name(run)}", run.steps * run.step_time * share)
-
-    def choices(
-        self, trials: Sequence[Trial], choices: Mapping[MethodName, ChosenStepSize]
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        """The search has ended."""
-        for trial in trials:
-            self._write("search", trial.run, trial.point)
-        self._choices = dict(choices)
-        if trials:
-            self.console.print(
-                "accuracy on held-out training images by step size, [bold]\\[best][/bold]:"
-            )
-            self.console.print(search_table(self.config, choices))
+        self._advance.__exit__(kind, error, trace)
+        self.store.close()
+        plan = getattr(self, "_plan", None)
+        if plan is not None:
+            self.store.keep(plan, self._spent)
 
-    def point(self, run: TrainingRun, point: Point) -> None:
-        """A run was measured."""
-        self._write("train", run, point)
-        curves = self._curves[run.method]
-        if run.seed == len(curves):
-            curves.append([])
-        before = curves[run.seed][-1].pipeline_time if curves[run.seed] else 0
-        curves[run.seed].append(point)
-        self._advance(f"{_name(run)}, seed {run.seed}", point.pipeline_time - before)
-
-    def weights(self, run: TrainingRun, weights: dict[str, Tensor]) -> None:
-        """A run has ended."""
-        save_file(weights, self.folder / "weights" / f"{run.method}-seed{run.seed}.safetensors")
-
-    def finish(self) -> None:
-        """Everything has ended: write the summary and the curves, show the table."""
-        self._progress.stop()
-        wall = time.perf_counter() - self._start
-        result = summaries(self._choices, self._curves)
-        summary = as_data(self.config, self._choices, result, wall)
-        (self.folder / "summary.json").write_text(to_json(summary, indent=2) + "\n")
-        plot_curves(self.config, self._curves, self.folder / "curves.png")
-        self.console.print(heading(self.config), highlight=False)
-        self.console.print(result_table(result))
-        self.console.print(
-            f"{wall:.0f} s; {self.folder} has summary.json, metrics.jsonl, curves.png and weights",
-            highlight=False,
+    def planned(self, found: Facts, plan: Plan, points: Sequence[Point]) -> None:
+        """All is measured, and it begins."""
+        self._found, self._plan, amount = found, plan, plan.amount
+        whole = sum(estimated(self._config, found, plan.costs, amount))
+        done = sum(self._seconds(point) for point in points if point.step == point.of)
+        self._advance.begin(max(0.0, whole - done))
+        for sentence in plan.left_out:
+            self._advance.say(sentence)
+        search = f"{amount.trials} trials of each, then " if amount.trials > 1 else ""
+        self._advance.say(
+            f"{search}{amount.seeds} seeds, {amount.steps} steps of {self._config.label('plain')} "
+            f"or what takes as long: about {shown(max(0.0, whole - done))}"
         )
 
-    def _write(self, phase: str, run: TrainingRun, point: Point) -> None:
-        values: dict[str, Any] = asdict(point)
-        examples = "held_out" if phase == "search" else "test"
-        values |= {f"{examples}_{name}": values.pop(name) for name in ("loss", "accuracy")}
-        key = {"phase": phase, "method": run.method, "seed": run.seed, "lr": run.lr}
-        self._log.write(key | values)
+    def ran(self, run: Run, points: Sequence[Point]) -> None:
+        """A run has ended."""
+        self.store.add(points)
+        setting, label = run.setting, self._config.label(run.method)
+        what = f"{label}, seed {run.seed}"
+        if run.phase == "search":
+            what = f"search: {label}, step size {setting.lr:g}"
+        self._advance.did(what, self._seconds(points[-1]))
 
-    def _advance(self, what: str, work: int) -> None:
-        self._progress.update(self._bar, description=what, advance=work)
+    def chose(self, choices: Choices, trials: int) -> None:
+        """The search has ended."""
+        tried = [p for p in self.store.points if p.phase == "search"]
+        if tried:
+            self._advance.say(f"{trials} trials of each method on held-out examples are done")
 
+    def finish(self, ran: Amount, choices: Choices, points: Sequence[Point]) -> None:
+        """Everything has ended: write the summary and the curves, show tables and answer."""
+        self._advance.__exit__(None, None, None)
+        planned, left_out = self._plan.amount, list(self._plan.left_out)
+        less = ran.less_than(planned)
+        if less:
+            left_out.append(f"time was up after {', '.join(less)}")
+        result = Result(self._config, self._found, self._plan, ran, choices, points, left_out)
+        sentence = answer(result)
+        self.store.finish(as_data(result, sentence, self._spent))
+        folder = self.store.folder
+        plot_curves(result, folder / "curves.png")
+        for table in tables(result):
+            self._advance.console.print(table)
+        for line in left_out:
+            self._advance.say(line)
+        self._advance.say(sentence)
+        if line := command(result):
+            self._advance.say(f"\n{line}\n")
+        files = "summary.json, metrics.jsonl, curves.png" + self._report()
+        self._advance.say(f"{self._spent:.0f} s; {folder} has {files}")
 
-def _name(run: TrainingRun) -> str:
-    return f"{METHODS[run.method].label}, step size {run.lr:g}"
+    def _report(self) -> str:
+        """Write the report and return its name; whatever goes wrong there changes no answer."""
+        from pprs.report import write
+
+        try:
+            return f" and {write(self.store.folder).name}"
+        except Exception as error:
+            self._advance.say(f"there is no report: {error or type(error).__name__}")
+            return ""
+
+    def _seconds(self, point: Point) -> float:
+        """That were expected for a run, by its last point."""
+        cost = self._plan.costs[point.method]
+        return (
+            cost.start + point.of * cost.step + min(self._config.points + 1, point.of) * cost.other
+        )
+
+    @property
+    def _spent(self) -> float:
+        return self.store.spent + time.time() - self._begun

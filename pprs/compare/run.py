@@ -1,171 +1,258 @@
-"""One training run: one method, one step size, one seed, through a pipeline."""
+"""One training run: a method with a step size and a sigma, and a seed."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
-from pprs.compare.config import CompareConfig, MethodName
-from pprs.compare.digits import CLASSES, PIXELS, few_shot_digits
-from pprs.compare.examples import Examples
-from pprs.compare.methods import METHODS
-from pprs.compare.network import relu_network
-from pprs.optim.registry import evaluating
-from pprs.pipeline import Pipeline, device
-from pprs.smoothing import Perturbation, derive_seed
+from pprs.compare.config import CompareConfig
+from pprs.compare.methods import METHODS, MethodName, Setting
+from pprs.compare.subject import Parts, Subject
 from pprs.theory import pipeline_time
-from pprs.training.losses import LOSSES
+from pprs.training.config import TrainConfig
+from pprs.training.learning import Learning
+from pprs.training.searching import StagedSteps
+from pprs.training.stages import Stages
+from pprs.training.take_step import take_step
+
+Budget: TypeAlias = Literal["pipeline_time", "seconds"]
+BUDGETS: tuple[Budget, ...] = ("pipeline_time", "seconds")
+
+# Examples that are evaluated at once, at least.
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained.
+
+    Args:
+        phase: a trial of the search, or one of the runs that are compared.
+        method: which one.
+        setting: its step size and sigma.
+        seed: counted from 0.
+        ends: the step at which each budget ends that it is for.
+    """
+
+    phase: Literal["search", "train"]
+    method: MethodName
+    setting: Setting
+    seed: int
+    ends: tuple[tuple[Budget, int], ...]
+
+    @property
+    def steps(self) -> int:
+        """To the end of the larger budget."""
+        return max(step for _, step in self.ends)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells it from others, as `Point.run` does."""
+        return self.phase, self.method, self.setting, self.seed, self.steps
+
+    def measured_at(self, points: int) -> list[int]:
+        """After which steps to measure: evenly spread, and where a budget ends."""
+        number = min(points, self.steps) if self.phase == "train" else 1
+        evenly = {round(self.steps * i / number) for i in range(1, number + 1)}
+        return sorted(evenly | {step for _, step in self.ends})
 
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured in a run after `step` steps."""
+    """What is measured in a run, a line of `metrics.jsonl`.
 
-    step: int
-    pipeline_time: int
-    wall_time: float  # seconds spent in steps
-    train_loss: float
-    loss: float  # this and the accuracy: on the examples that the run does not train on
-    accuracy: float
+    Args:
+        step: after how many steps.
+        of: steps of the whole run.
+        pipeline_time: of these.
+        seconds: of these.
+        evaluations: of the loss with its gradient, in these.
+        train_loss: on training examples.
+        metric: the loss, and the accuracy if there is one, on the other examples.
+        budgets: those that end here.
+    """
 
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """A method with a step size on the examples, initial weights and noise of a seed."""
-
-    config: CompareConfig
+    phase: str
     method: MethodName
-    lr: float
-    seed: int  # 0 to config.seeds - 1
+    seed: int
+    lr: float | None
+    sigma: float
+    samples: int
+    step: int
+    of: int
+    pipeline_time: int
+    seconds: float
+    evaluations: int
+    train_loss: float
+    metric: Mapping[str, float]
+    budgets: tuple[Budget, ...]
 
     @property
-    def samples(self) -> int:
-        """Perturbations per step."""
-        return self.config.samples if _averages(self.method) else 1
+    def run(self) -> tuple[Any, ...]:
+        """What tells its run from others."""
+        return self.phase, self.method, Setting(self.lr, self.sigma), self.seed, self.of
 
-    @property
-    def step_time(self) -> int:
-        """Pipeline time of a step."""
-        return pipeline_time(self.samples, self.config.depth)
+    def as_record(self) -> dict[str, Any]:
+        """What JSON holds."""
+        return asdict(self)
 
-    @property
-    def steps(self) -> int:
-        """The steps that the budget pays for."""
-        return self.config.budget // self.step_time
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Point:
+        """From JSON, where `null` stands for what is not finite."""
+        metric = {name: _number(value) for name, value in record["metric"].items()}
+        read = {"train_loss": _number(record["train_loss"]), "metric": metric}
+        names = cls.__dataclass_fields__
+        kept = {name: value for name, value in record.items() if name in names}
+        return cls(**(kept | read | {"budgets": tuple(record["budgets"])}))
 
-    @property
-    def logged_steps(self) -> list[int]:
-        """After which steps to measure: evenly spread, the last one among them."""
-        points = min(self.config.points, self.steps)
-        return sorted({round(self.steps * i / points) for i in range(1, points + 1)})
 
-    def execute(
+class Training:
+    """A run under way: its stages and its optimizer. Making one and all calls are collective.
+
+    Args:
+        subject: what is trained.
+        settings: of the run.
+        parts: its examples.
+        group: the processes that share it; all by default.
+    """
+
+    def __init__(
         self,
-        train: Examples,
-        other: Examples,
+        subject: Subject,
+        settings: TrainConfig,
+        parts: Parts,
         group: dist.ProcessGroup | None = None,
-        weights: dict[str, Tensor] | None = None,
-    ) -> Iterator[Point]:
-        """Train; a collective call of the group's processes.
+    ) -> None:
+        task = subject.task(settings, parts.training)
+        # A step size that is too large is a result, too.
+        self.stages = Stages(settings, task, {}, finite=False, group=group)
+        parameters = self.stages.pipeline.named_parameters().values()
+        self._learning = Learning(settings, parameters, task.steps, StagedSteps(self.stages))
+        self._settings, self._batch = settings, max(_ROWS, task.order.batch)
+        self._other, self._sample = parts.other, parts.sample()
+        self.failed = False
 
-        Args:
-            train: examples to train on.
-            other: examples to measure the accuracy on.
-            group: processes that share the run, a stage each; all by default.
-            weights: filled at the end with this process's share of the result.
+    def step(self, number: int) -> None:
+        """Take a step; of a searched one that is finite nowhere, none."""
+        try:
+            take_step(self.stages, self._learning, number, self._settings.clip)
+        except RuntimeError as error:
+            if "finite" not in str(error):
+                raise
+            self.failed = True
+        if self.stages.pipeline.device.type == "cuda":
+            torch.cuda.synchronize()
 
-        Yields:
-            A point after each logged step, the same in all processes.
-        """
-        pipeline = self._pipeline(group)
-        method = METHODS[self.method]
-        optimizer = method.make(pipeline.named_parameters().items(), self.lr, self.config.momentum)
-        done, wall_time = 0, 0.0
-        for logged in self.logged_steps:
-            start = time.perf_counter()
-            for _ in range(done, logged):
-                pipeline.step(train.x, train.y)
-                optimizer.step()
-            wall_time += time.perf_counter() - start
-            done = logged
-            with evaluating(optimizer):
-                measured = self._measure(pipeline, train, other)
-            yield Point(done, done * self.step_time, wall_time, *measured)
-        if self._records(group):
-            timeline = pipeline.timeline()
-            if timeline and self.config.trace and pipeline.replica == 0:
-                timeline.save(self.config.trace)
-        if weights is not None:
-            with evaluating(optimizer):
-                weights |= {
-                    n: p.detach().cpu().clone() for n, p in pipeline.named_parameters().items()
-                }
+    def save_timeline(self, file: Path) -> None:
+        """Write where the time of the last steps went."""
+        timeline = self.stages.pipeline.timeline()
+        if timeline is not None and self.stages.pipeline.replica == 0:
+            timeline.save(file)
 
-    def _records(self, group: dist.ProcessGroup | None) -> bool:
-        averaging = [method for method in self.config.methods if _averages(method)]
-        first = self.method in averaging[:1] and self.seed == 0
-        return first and self.config.trace is not None and group is None
+    def measure(self) -> tuple[float, dict[str, float]]:
+        """The training loss and the metric, the same in all processes."""
+        with self._learning.evaluating():
+            on_training = self.stages.evaluate(self._sample, self._batch)
+            other = self.stages.evaluate(self._other, self._batch)
+        if self.failed or not math.isfinite(on_training["loss"]):
+            self.failed = True
+            return math.nan, dict.fromkeys(other, math.nan)
+        return on_training["loss"], other
 
-    @property
-    def _perturbation(self) -> Perturbation:
-        if METHODS[self.method].gradient == "plain":
-            return Perturbation(0.0, 1)
-        if _averages(self.method):
-            return self.config.perturbation
-        return replace(self.config.perturbation, samples=1, antithetic=False)
 
-    def _pipeline(self, group: dist.ProcessGroup | None) -> Pipeline:
-        config = self.config
-        weights = torch.Generator().manual_seed(derive_seed(config.seed, self.seed, "weights"))
-        dtype = getattr(torch, config.dtype)
-        averages = _averages(self.method)
-        # A single pass, or a run in one process, has nothing to share or to overlap.
-        shared = averages and group is None
-        return Pipeline(
-            relu_network(
-                PIXELS, config.width, CLASSES, config.depth, generator=weights, dtype=dtype
-            ),
-            LOSSES[config.loss],
-            perturbation=self._perturbation,
-            microbatches=config.microbatches if averages else 1,
-            schedule=config.schedule if shared else "gpipe",
-            replicas=config.replicas if shared else 1,
-            seed=derive_seed(config.seed, self.seed, "noise"),
-            finite=False,  # a step size that is too large is a result of the search
-            record=20 if self._records(group) else 0,
-            device=device(),
-            group=group,
-        )
+def execute(
+    subject: Subject, run: Run, depth: int, *, alone: dist.ProcessGroup | None = None
+) -> list[Point]:
+    """Train; a collective call of all processes, or of one alone.
 
-    def _measure(
-        self, pipeline: Pipeline, train: Examples, other: Examples
-    ) -> tuple[float, float, float]:
-        scores = pipeline(torch.cat([train.x, other.x]))
-        measured = None
-        if scores is not None:
-            scores = scores.cpu()
-            on_train, on_other = scores[: len(train)], scores[len(train) :]
-            loss = LOSSES[self.config.loss]
-            accuracy = (on_other.argmax(1) == other.y).double().mean()
-            measured = (
-                loss(on_train, train.y).item(),
-                loss(on_other, other.y).item(),
-                accuracy.item(),
+    Args:
+        subject: what is trained.
+        run: how.
+        depth: nodes that the pipeline time counts.
+        alone: a group of this process only, for a run in it.
+
+    Returns:
+        What was measured, the same in all processes but for the seconds.
+    """
+    config = subject.config
+    seed = config.seed + run.seed
+    traced = run.phase == "train" and run.seed == 0 and run.method == _averaging(config)
+    settings = config.training(
+        run.method, run.setting, run.steps, seed, alone=alone is not None, traced=traced
+    )
+    parts = subject.held_out(seed) if run.phase == "search" else subject.parts(seed)
+    training = Training(subject, settings, parts, alone)
+    samples = config.samples_of(run.method)
+    points: list[Point] = []
+    done, seconds = 0, 0.0
+    for logged in run.measured_at(config.points):
+        start = time.perf_counter()
+        while done < logged and not training.failed:
+            training.step(done)
+            done += 1
+        seconds += time.perf_counter() - start
+        loss, metric = training.measure()
+        done = logged
+        points.append(
+            Point(
+                phase=run.phase,
+                method=run.method,
+                seed=run.seed,
+                lr=run.setting.lr,
+                sigma=run.setting.sigma,
+                samples=samples,
+                step=logged,
+                of=run.steps,
+                pipeline_time=logged * pipeline_time(samples, depth),
+                seconds=seconds,
+                evaluations=logged * samples,
+                train_loss=loss,
+                metric=metric,
+                budgets=tuple(budget for budget, step in run.ends if step == logged),
             )
-        shared: tuple[float, float, float] = pipeline.from_last(measured)
-        return shared
+        )
+    if settings.trace is not None:
+        training.save_timeline(settings.trace)
+    return points
 
 
-def _averages(method: MethodName) -> bool:
-    return METHODS[method].gradient == "mean"
+def _averaging(config: CompareConfig) -> MethodName | None:
+    """The first method of several perturbations."""
+    return next((name for name in config.compared if METHODS[name].averages), None)
 
 
-def examples(config: CompareConfig, seed: int) -> tuple[Examples, Examples]:
-    """The training and test examples of a seed, the same for every method."""
-    generator = torch.Generator().manual_seed(derive_seed(config.seed, seed, "examples"))
-    return few_shot_digits(config.shots, generator, getattr(torch, config.dtype))
+def runs_of(
+    config: CompareConfig,
+    phase: Literal["search", "train"],
+    method: MethodName,
+    settings: Mapping[Budget, Setting],
+    ends: Mapping[Budget, int],
+    seed: int,
+) -> list[Run]:
+    """The runs that a method needs for both budgets: one, where the shorter is part of the longer.
+
+    Args:
+        config: the settings.
+        phase: of the run.
+        method: which one.
+        settings: for each budget.
+        ends: the steps that each budget pays for.
+        seed: counted from 0.
+    """
+    both = [(budget, ends[budget]) for budget in BUDGETS]
+    # What decays knows the number of its steps.
+    apart = config.decay != "constant" and len(set(ends.values())) > 1
+    if len(set(settings.values())) > 1 or apart:
+        return [Run(phase, method, settings[end[0]], seed, (end,)) for end in both]
+    return [Run(phase, method, settings[BUDGETS[0]], seed, tuple(both))]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

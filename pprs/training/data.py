@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
 
 from pprs.pipeline.labels import are_labels
 from pprs.smoothing import derive_seed
@@ -88,12 +94,16 @@ class Examples:
         Raises:
             ValueError: if they cannot be stacked.
         """
-        items = [self._item(number) for number in numbers]
-        with user_code(
-            f"items of {self._what} cannot stand side by side in a batch, give them tensors of one "
-            f"shape"
-        ):
-            collated = default_collate(items)
+        collated: Any
+        if type(self._dataset) is TensorDataset:  # as collated, in one piece
+            collated = [tensor[list(numbers)] for tensor in self._dataset.tensors]
+        else:
+            items = [self._item(number) for number in numbers]
+            with user_code(
+                f"items of {self._what} cannot stand side by side in a batch, give them tensors of "
+                f"one shape"
+            ):
+                collated = default_collate(items)
         if self.keywords is not None:
             inputs, target = [collated[key] for key in self.keywords], collated["labels"]
         else:
@@ -106,6 +116,19 @@ class Examples:
                     f"after .with_format('torch'))"
                 )
         return Batch(tuple(inputs), self._shifted(target) if self._shift else target)
+
+    def part(self, numbers: Sequence[int], what: str) -> Examples:
+        """Some of the examples, in this order, under a name of their own.
+
+        Args:
+            numbers: of at least one example.
+            what: the name, for errors.
+        """
+        if type(self._dataset) is TensorDataset:
+            chosen: Any = TensorDataset(*(x[list(numbers)] for x in self._dataset.tensors))
+        else:
+            chosen = Subset(self._dataset, list(numbers))
+        return Examples(chosen, what, shift=self._shift)
 
     def example(self, size: int = 2) -> Batch:
         """The first examples, repeated if there are fewer."""

@@ -24,6 +24,7 @@ from pprs.training.record import as_used
 from pprs.training.resume import CHECKPOINTS, abandoned, numbers_of, saved_last
 from pprs.training.searching import StagedSteps
 from pprs.training.stages import Stages
+from pprs.training.take_step import take_step
 from pprs.training.task import Task
 
 # What the summary leaves to the log.
@@ -137,7 +138,8 @@ class _Run:
     def _step(self) -> None:
         step, start = self._pipeline.steps, time.perf_counter()
         epoch = step // self._task.order.steps_per_epoch + 1
-        record: dict[str, Any] = {"step": step + 1, "epoch": epoch, **self._learn(step)}
+        taken = take_step(self._stages, self._learning, step, self._config.clip)
+        record: dict[str, Any] = {"step": step + 1, "epoch": epoch, **taken}
         record["seconds"] = time.perf_counter() - start
         if self._evaluates(step + 1):
             start = time.perf_counter()
@@ -149,20 +151,6 @@ class _Run:
                 none = f"step {step + 1}: none of its labels counts, so its gradient is 0"
                 self.journal.say(none)
             self.journal.step(record)
-
-    def _learn(self, step: int) -> dict[str, float | None]:
-        """Take a step; what is known of it."""
-        searched, clip = self._learning.searched, self._config.clip
-        known: dict[str, float | None]
-        if searched is not None:
-            loss = searched.step(step).item()
-            known = {"loss": math.nan if self._stages.unlabelled else loss, "lr": searched.lr}
-            return known if clip is None else {**known, "gradient_norm": searched.gradient_norm}
-        known = {"loss": self._stages.gradient(step), "lr": self._learning.lr}
-        if clip is not None:
-            known["gradient_norm"] = self._pipeline.clip_grad_norm_(clip)
-        self._learning.step()
-        return known
 
     def _evaluates(self, step: int) -> bool:
         every = self._config.evaluate or self._task.order.steps_per_epoch

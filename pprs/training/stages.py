@@ -33,6 +33,8 @@ class Stages:
         config: the settings.
         task: what is trained.
         layout: what `layout` gave in the run that this one goes on from, or nothing.
+        finite: as for a `Pipeline`.
+        group: the processes that share the run; all by default.
 
     Attributes:
         pipeline: of the model.
@@ -41,8 +43,16 @@ class Stages:
         unlabelled: whether none of the last step's labels counted.
     """
 
-    def __init__(self, config: TrainConfig, task: Task, layout: Mapping[str, Any]) -> None:
-        self._config, self._task = config, task
+    def __init__(
+        self,
+        config: TrainConfig,
+        task: Task,
+        layout: Mapping[str, Any],
+        *,
+        finite: bool = True,
+        group: dist.ProcessGroup | None = None,
+    ) -> None:
+        self._config, self._task, self._group = config, task, group
         self._share = 1.0  # of the examples of a step in a batch
         # Examples of the batch over labels of the step, where labels count unequally.
         self._per_label: float | None = None
@@ -75,6 +85,8 @@ class Stages:
             check=config.check,
             record=20 if config.trace else 0,
             device=device(),
+            finite=finite,
+            group=group,
         )
         self.microbatches = self.pipeline.microbatches
 
@@ -141,11 +153,17 @@ class Stages:
         with self._precision(), self._naming_labels(numbers, batch.target):
             return self.pipeline.step(batch.inputs, batch.target, **how)
 
-    def evaluate(self, examples: Examples) -> dict[str, float]:
-        """Loss and accuracy by the first copy; a collective call of all processes."""
+    def evaluate(self, examples: Examples, batch: int | None = None) -> dict[str, float]:
+        """Loss and accuracy by the first copy; a collective call of all processes.
+
+        Args:
+            examples: all of them count.
+            batch: how many run at once; by default as in training.
+        """
         measured = None
         if self.pipeline.replica == 0:
-            loss, batch, seed = self._task.loss, self._task.order.batch, self._config.seed
+            loss, seed = self._task.loss, self._config.seed
+            batch = batch or self._task.order.batch
             with self._precision():
                 measured = evaluate(self.pipeline, examples, loss, batch, seed)
         found: dict[str, float] = self.from_logger(measured)
@@ -153,12 +171,12 @@ class Stages:
 
     def from_logger(self, value: object) -> Any:
         """Broadcast from the process that logs; a collective call."""
-        return broadcast(value, self.pipeline.owners[-1])
+        return broadcast(value, self.pipeline.owners[-1], self._group)
 
     def layout(self) -> dict[str, Any]:
         """The cut and the number of microbatches that were measured as best; a collective call."""
         mine = {number: len(stage.chain) for number, stage in self.pipeline.local.items()}
-        lengths = {number: n for part in gathered(mine) for number, n in part.items()}
+        lengths = {number: n for part in gathered(mine, self._group) for number, n in part.items()}
         starts = list(accumulate(lengths[number] for number in sorted(lengths)))[:-1]
         return {"of": self._layout_of(), "microbatches": self.microbatches, "cut": starts}
 
@@ -175,8 +193,8 @@ class Stages:
         }
         parts: list[dict[str, Tensor]] | None = None
         if self.logs:
-            parts = [{} for _ in range(dist.get_world_size())]
-        dist.gather_object(own, parts, dst=self.pipeline.owners[-1])
+            parts = [{} for _ in range(dist.get_world_size(self._group))]
+        dist.gather_object(own, parts, group=self._group, group_dst=self.pipeline.owners[-1])
         if parts is None:
             return None
         for part in parts:

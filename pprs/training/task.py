@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -14,6 +14,8 @@ from pprs.training.data import BatchOrder, Examples, training_and_validation
 from pprs.training.learning import loss_function
 from pprs.training.losses import Loss
 from pprs.training.user_functions import called
+
+Data: TypeAlias = tuple[Examples, Examples | None]
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,19 @@ class Task:
     steps: int
 
     @classmethod
-    def of(cls, config: TrainConfig) -> Task:
+    def of(cls, config: TrainConfig, data: Data | None = None) -> Task:
         """Import and call what the settings name.
+
+        Args:
+            config: the settings.
+            data: to train and to evaluate on, instead of those that the settings name.
 
         Raises:
             ValueError: with what the user's functions must return, and what they returned.
         """
         loss = loss_function(config.loss)
         model = _model(config)
-        data = called("data", config.data, config.seed)
-        training, validation = training_and_validation(data, shift=config.shift_labels)
+        training, validation = data or read_data(config)
         batch = min(config.batch or 32, len(training))
         order = BatchOrder(len(training), batch, config.accumulate, config.seed)
         steps = config.steps or (config.epochs or 0) * order.steps_per_epoch
@@ -55,6 +60,16 @@ class Task:
     def example(self, size: int = 2) -> tuple[Any, ...]:
         """The model's inputs for this many examples."""
         return self.training.arguments(self.training.example(size))
+
+
+def read_data(config: TrainConfig) -> Data:
+    """Call the user's function: examples to train on, and to evaluate on if there are any.
+
+    Raises:
+        ValueError: with what the function must return, and what it returned.
+    """
+    data = called("data", config.data, config.seed)
+    return training_and_validation(data, shift=config.shift_labels)
 
 
 def _model(config: TrainConfig) -> nn.Module:

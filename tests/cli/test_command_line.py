@@ -11,20 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import torch
 import warm
-from safetensors.torch import load_file
 from waiting import wait
 
 from pprs.cli import main
 from pprs.compare import CompareConfig
-from pprs.compare.network import relu_network
 from pprs.io.settings import read_settings
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 TINY = [
-    "compare", "--methods", "gd", "adam-smoothed", "--depth", "4", "--width", "8", "--seeds", "2",
-    "--budget", "120", "--samples", "4", "--points", "3", "--lr", "0.01", "0.02",
+    "compare", "--methods", "gd", "smoothed", "--depth", "4", "--width", "8", "--seeds", "2",
+    "--steps", "15", "--samples", "4", "--points", "3", "--trials", "2", "--tuning-seeds", "1",
 ]  # fmt: skip
 
 
@@ -51,8 +48,8 @@ def summary(folder):
 
 def numbers(folder):
     """The result without what depends on the machine's speed."""
-    methods = summary(folder)["methods"]
-    return {m: {k: v for k, v in row.items() if k != "wall_time"} for m, row in methods.items()}
+    methods = {m: row["at"]["pipeline_time"] for m, row in summary(folder)["methods"].items()}
+    return {m: {k: v for k, v in row.items() if k != "seconds"} for m, row in methods.items()}
 
 
 def test_a_run_writes_its_folder_and_shows_its_table(runs):
@@ -63,10 +60,12 @@ def test_a_run_writes_its_folder_and_shows_its_table(runs):
     assert "\x1b" not in done[0].stdout  # no progress bar and no colours in a file
     data = summary(folder)
     for row in data["methods"].values():
-        assert f"{row['test_accuracy']:.3f}" in done[0].stdout
-        assert f"{row['train_loss']:.4f}" in done[0].stdout
-    assert (data["methods"]["gd"]["steps"], data["methods"]["gd"]["pipeline_time"]) == (15, 120)
-    smoothed = data["methods"]["adam-smoothed"]
+        assert all(f"{at['mean']:.3f}" in done[0].stdout for at in row["at"].values())
+    assert data["answer"] in done[0].stdout
+    plain, smoothed = (
+        data["methods"][name]["at"]["pipeline_time"] for name in ("plain", "smoothed")
+    )
+    assert (plain["steps"], plain["pipeline_time"]) == (15, 120)
     assert (smoothed["steps"], smoothed["pipeline_time"]) == (8, 112)
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert read_settings(CompareConfig, folder / "config.toml").width == 8
@@ -79,43 +78,36 @@ def test_the_log_has_every_point_and_the_summary_its_last(runs):
     assert [(x["seed"], x["step"]) for x in trained] == [
         (s, t) for s in (0, 1) for t in (5, 10, 15)
     ]
-    last = [x["test_accuracy"] for x in trained if x["step"] == 15]
-    row = summary(folder)["methods"]["gd"]
-    assert row["test_accuracies"] == last
-    assert row["test_accuracy"] == pytest.approx(sum(last) / 2)
+    last = [x["metric"]["accuracy"] for x in trained if x["step"] == 15]
+    row = summary(folder)["methods"]["gd"]["at"]["pipeline_time"]
+    assert row["metric"] == last
+    assert row["mean"] == pytest.approx(sum(last) / 2)
     tried = {
-        x["lr"]: x["held_out_accuracy"]
+        x["lr"]: x["metric"]["accuracy"]
         for x in lines
         if (x["phase"], x["method"]) == ("search", "gd")
     }
-    chosen = summary(folder)["search"]["gd"]["chosen"]
-    assert set(tried) == {0.01, 0.02}
-    assert tried[chosen] == max(tried.values())
-    assert {x["lr"] for x in trained} == {chosen}
-
-
-def test_the_weights_are_those_of_the_whole_network(runs):
-    weights = load_file(runs[0] / "digits" / "weights" / "gd-seed1.safetensors")
-    network = relu_network(64, 8, 10, 4, generator=torch.Generator())
-    network.load_state_dict(weights)
+    assert set(tried) == {0.1, 0.03}
+    assert tried[row["lr"]] == max(tried.values())
+    assert {x["lr"] for x in trained} == {row["lr"]}
 
 
 def test_the_seed_makes_the_numbers_and_no_run_is_overwritten(runs):
     out, _ = runs
     assert sorted(p.name for p in out.iterdir()) == ["digits", "digits-2", "digits-3"]
     assert numbers(out / "digits") == numbers(out / "digits-2")
-    assert numbers(out / "digits")["gd"] != numbers(out / "digits-3")["gd"]
+    assert numbers(out / "digits")["plain"] != numbers(out / "digits-3")["plain"]
 
 
 def test_flags_win_over_the_file_and_torchrun_is_joined(tmp_path, runs):
     file = tmp_path / "c.toml"
     text = (runs[0] / "digits" / "config.toml").read_text()
-    file.write_text(text + "microbatches = 2\n")
-    arguments = ["--config", str(file), "--name", "joined", "--lr", "0.02", "--out", str(tmp_path)]
-    for done in warm.torchrun(2, "pprs", "compare", *arguments):
+    file.write_text("microbatches = 2\n" + text)
+    arguments = ["--config", str(file), "--name", "joined", "--trials", "1", "--stages", "2"]
+    for done in warm.torchrun(2, "pprs", "compare", *arguments, "--out", str(tmp_path)):
         assert done.returncode == 0, done.stderr
     config = summary(tmp_path / "joined")["config"]
-    assert (config["lr"], config["width"], config["microbatches"]) == ([0.02], 8, 2)
+    assert (config["trials"], config["width"], config["microbatches"]) == (1, 8, 2)
 
 
 def test_output_that_is_closed_is_no_error():
@@ -145,8 +137,8 @@ def test_a_reader_who_has_seen_enough_is_no_error(arguments):
         (["compare", "--sgima", "1"], "--sgima"),
         (["compare", "--samples", "ten"], "samples"),
         (["compare", "--config", "nowhere.toml"], "nowhere.toml: No such file"),
-        (["compare", "--microbatches", "3"], "divide samples=10: got 3"),
-        (["compare", "--antithetic", "--microbatches", "2"], "each of the 2 .* would carry 5"),
+        (["compare", "--stages", "2", "--microbatches", "5"], "divide samples=12: got 5"),
+        (["compare", "--antithetic", "--samples", "9"], "come in pairs: samples=9 is odd"),
         (["train", "--steps", "3"], "model is missing: pass --model package.module:function"),
         (["train", "--resume", "nowhere"], "cannot go on from nowhere: there is no run's config"),
         (["bench", "gradient"], "call `python -m benchmarks.gradient.main` or"),
@@ -164,19 +156,18 @@ def test_wrong_arguments_end_in_a_sentence_and_code_2(arguments, message, tmp_pa
 
 
 def test_the_laws_of_the_noise_run_and_are_kept(tmp_path):
-    law = ["--noise", "example", "--antithetic", "--scale", "filter", "--lr", "0.01"]
-    done = pprs(*TINY, "--out", str(tmp_path), *law)
+    law = ["--noise", "example", "--antithetic", "--scale", "filter", "--sigma", "0.03"]
+    done = pprs(*TINY, "--out", str(tmp_path), *law, "--trials", "1")
     assert done.returncode == 0, done.stderr
-    data = summary(tmp_path / "digits")
-    assert data["perturbation"].endswith("in pairs of each example, 0.03 of each filter's norm")
-    config = data["config"]
+    config = summary(tmp_path / "digits")["config"]
     assert (config["noise"], config["antithetic"], config["scale"]) == ("example", True, "filter")
-    written = tmp_path / "again.toml"
-    written.write_text('noise = "example"\nantithetic = true\nscale = "filter"\n')
-    assert read_settings(CompareConfig, written).perturbation.antithetic
+    written = CompareConfig(noise="example", antithetic=True, scale="filter", sigma=0.03)
+    setting = written.candidates("smoothed", 1)[0]
+    law = written.training("smoothed", setting, 1, 0).perturbation
+    assert f"{law}".endswith("in pairs of each example, 0.03 of each filter's norm")
 
 
-LONG = [*TINY, "--budget", "10000000", "--points", "100000", "--lr", "0.01"]
+LONG = [*TINY, "--seeds", "1000000", "--trials", "9"]
 
 
 def children(pid):
@@ -222,7 +213,7 @@ def test_an_interrupt_ends_everything(tmp_path):
     assert all(map(ends, family))
     assert "Traceback" not in said
     assert process.returncode == 130
-    assert said.startswith("pprs: interrupted by SIGINT; all ranks were stopped")
+    assert re.match(r"pprs: interrupted by SIGINT; \d+ finished runs are kept in ", said)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -7,8 +7,8 @@ import pytest
 from pprs.cli import main
 
 TINY = [
-    "compare", "--methods", "gd", "pprs", "--depth", "4", "--width", "8", "--seeds", "1", "--lr",
-    "0.01", "--budget", "120", "--samples", "4", "--points", "1",
+    "compare", "--methods", "pprs", "--depth", "4", "--width", "8", "--seeds", "1", "--steps", "15",
+    "--samples", "4", "--points", "1", "--trials", "1",
 ]  # fmt: skip
 
 

@@ -18,15 +18,16 @@ def written(tmp_path, text):
 def test_a_file_sets_what_it_names_and_keeps_the_other_defaults(tmp_path):
     config = read_settings(
         CompareConfig,
-        written(tmp_path, 'lr = [0.1, 1]\nmomentum = "nesterov"\nout = "x"\nmicrobatches = 5\n'),
+        written(tmp_path, 'lr = 1\nmomentum = "nesterov"\nout = "x"\nmethods = ["gd", "agd"]\n'),
     )
-    assert config == CompareConfig(lr=(0.1, 1), momentum="nesterov", out=Path("x"), microbatches=5)
+    methods = ("gd", "agd")
+    assert config == CompareConfig(lr=1, momentum="nesterov", out=Path("x"), methods=methods)
 
 
 def test_the_settings_a_run_writes_give_the_same_settings(tmp_path):
     for config in (
         CompareConfig(),
-        CompareConfig(microbatches=5, methods=("gd", "pprs"), lr=(0.1,)),
+        CompareConfig(stages=2, microbatches=6, methods=("gd", "pprs"), lr=0.1),
     ):
         assert (
             read_settings(CompareConfig, written(tmp_path, tomli_w.dumps(as_toml(config))))
@@ -38,7 +39,7 @@ def test_the_settings_a_run_writes_give_the_same_settings(tmp_path):
     ("text", "message"),
     [
         ("sgima = 1.0", "unknown key 'sgima': did you mean 'sigma'"),
-        ("zzz = 1.0", "unknown key 'zzz': there are name"),
+        ("zzz = 1.0", "unknown key 'zzz': there are model"),
         ("[table]\na = 1", "unknown key 'table'"),
         ('samples = "ten"', "samples must be int, got str 'ten'"),
         ("samples = 1.5", "samples must be int, got float 1.5"),
@@ -46,7 +47,7 @@ def test_the_settings_a_run_writes_give_the_same_settings(tmp_path):
         ('methods = ["sgd"]', "methods must be .*sgd"),
         ("methods = 3", "methods must be"),
         ('schedule = "zb"', "schedule must be .*'zb'"),
-        ("name = 3", "name must be str, got int 3"),
+        ("out = 3", "out must be Path, got int 3"),
         ("sigma = ", "not valid TOML"),
         ("sigma = -1.0", "sigma.*-1.0"),
     ],

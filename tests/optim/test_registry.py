@@ -43,7 +43,8 @@ def test_an_optimizer_that_is_added_can_be_trained_by(monkeypatch):
 
 def test_methods_are_made_of_optimizers_that_are_known():
     for method in METHODS.values():
-        assert method.fixed.keys() <= set(OPTIMIZERS[method.optimizer].options)
+        if method.optimizer is not None:
+            assert (method.fixed or {}).keys() <= set(OPTIMIZERS[method.optimizer].options)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

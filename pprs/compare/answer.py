@@ -1,0 +1,130 @@
+"""The answer: one sentence that says which method to use, how sure that is, and what it costs."""
+
+from __future__ import annotations
+
+import math
+import shlex
+
+from pprs.compare.methods import METHODS, MethodName
+from pprs.compare.result import Result
+from pprs.compare.run import BUDGETS, Budget
+from pprs.compare.statistics import LEVEL
+
+
+def answer(result: Result) -> str:
+    """Which method to use; the plain optimizer, unless another was seen to be better."""
+    best = {budget: result.best(budget) for budget in BUDGETS}
+    plain, seeds = result.config.label("plain"), result.ran.seeds
+    if seeds == 1:
+        return (
+            f"Do not use smoothing here yet: one seed shows no difference, whatever it is; stay "
+            f"with {plain}, or give more time or --seeds."
+        )
+    sure = f"{seeds} seeds, {LEVEL:.0%} intervals"
+    at = "at equal pipeline time", "at equal wall time"
+    if set(best.values()) == {"plain"}:
+        first, second = (_nearest(result, budget) for budget in BUDGETS)
+        return (
+            f"Do not use smoothing here, stay with {plain}: {at[0]} {first}, and {at[1]} {second} "
+            f"({sure})."
+        )
+    if best["pipeline_time"] == best["seconds"]:
+        first, second = (_ahead(result, budget, best[budget]) for budget in BUDGETS)
+        return (
+            f"Use {_named(result, best['seconds'])} instead of {plain}: {first} {at[0]}, and "
+            f"{second} {at[1]} ({sure}); {_price(result, best['seconds'])}."
+        )
+    depth = result.found.depth
+    where = f"In a pipeline of {depth} stages ({at[0]})", f"by the clock here ({at[1]})"
+    first, second = (
+        f"{place} {_alone(result, budget, best[budget])}"
+        for place, budget in zip(where, BUDGETS, strict=True)
+    )
+    return f"{first}; {second} ({sure})."
+
+
+def command(result: Result) -> str:
+    """The command line that trains the user's model by the method to use, if there is one."""
+    config = result.config
+    method = result.best("seconds")
+    if method == "plain":
+        method = result.best("pipeline_time")
+    if method == "plain" or not config.model:
+        return ""
+    budget: Budget = "seconds" if result.best("seconds") == method else "pipeline_time"
+    setting, steps = result.choices[method][budget], result.paid[method][budget]
+    made = config.training(method, setting, steps, config.seed)
+    words = ["pprs", "train"]
+    for name in (
+        "model", "data", "loss", "optimizer", "lr", "momentum", "weight_decay", "decay", "warmup",
+        "clip", "samples", "sigma", "scale", "noise", "batch", "steps", "stages", "replicas",
+        "schedule", "microbatches", "precision",
+    ):  # fmt: skip
+        value = getattr(made, name)
+        if value != type(made).__dataclass_fields__[name].default:
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            words += [f"--{name.replace('_', '-')}", shown]
+    for flag in ("antithetic", "shift_labels"):
+        words += [f"--{flag.replace('_', '-')}"] if getattr(made, flag) else []
+    return shlex.join(words)
+
+
+def milliseconds(seconds: float) -> str:
+    """The time of a step in words."""
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def size(count: float) -> str:
+    """Bytes in words."""
+    unit, name = (2**30, "GiB") if count >= 2**30 else (2**20, "MiB")
+    return f"{count / unit:.2g} {name}" if count < 100 * unit else f"{count / unit:.0f} {name}"
+
+
+def _alone(result: Result, budget: Budget, method: MethodName) -> str:
+    """What holds for one budget, where the other one says something else."""
+    plain = result.config.label("plain")
+    if method == "plain":
+        return f"stay with {plain}: {_nearest(result, budget)}"
+    return (
+        f"use {_named(result, method)} instead of {plain}: {_ahead(result, budget, method)}, and "
+        f"{_price(result, method)}"
+    )
+
+
+def _named(result: Result, method: MethodName) -> str:
+    label = result.config.label(method)
+    return f"{label} with K = {result.config.samples}" if METHODS[method].averages else label
+
+
+def _nearest(result: Result, budget: Budget) -> str:
+    """What was seen of the rival that came nearest."""
+    finite = {
+        method: row.ahead
+        for method, row in result.rows(budget).items()
+        if row.ahead is not None and math.isfinite(row.ahead.mean)
+    }
+    if not finite:
+        return "every other method diverged with some seed"
+    method = max(finite, key=lambda method: finite[method].mean)
+    said = f"nearest: {result.config.label(method)}, {_ahead(result, budget, method)}"
+    if all(ahead.high < 0 for ahead in finite.values()):
+        return f"all others are worse ({said})"
+    return f"no difference was seen ({said})"
+
+
+def _ahead(result: Result, budget: Budget, method: MethodName) -> str:
+    """By how much a method is better than the plain optimizer, with its interval."""
+    ahead = result.rows(budget)[method].ahead
+    assert ahead is not None
+    sign = 1 if result.higher_is_better else -1
+    low, high = sorted((sign * ahead.low, sign * ahead.high))
+    what = result.found.metric
+    return f"{sign * ahead.mean:+.3g} {what}, {low:+.3g} to {high:+.3g}".replace("-", "−")
+
+
+def _price(result: Result, method: MethodName) -> str:
+    here, plain = result.plan.costs[method], result.plan.costs["plain"]
+    return (
+        f"a step takes {milliseconds(here.step)} and {size(here.memory)}, of "
+        f"{result.config.label('plain')} {milliseconds(plain.step)} and {size(plain.memory)}"
+    )

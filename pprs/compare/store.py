@@ -1,0 +1,169 @@
+"""The folder of a comparison, from which the same command goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+
+from pprs import __version__
+from pprs.compare.amount import Amount
+from pprs.compare.config import CompareConfig
+from pprs.compare.costs import Cost
+from pprs.compare.methods import MethodName
+from pprs.compare.run import Point
+from pprs.io.folder import Log, claim, to_json
+from pprs.io.settings import USED, as_toml
+from pprs.training.losses import LOSSES
+from pprs.training.user_functions import named
+
+SUMMARY, METRICS, PLAN = "summary.json", "metrics.jsonl", "plan.json"
+
+# They say where and for how long, not what.
+_APART = ("out", "name", "time", "trace")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was measured before anything is trained, and what follows from it.
+
+    Args:
+        costs: of the methods.
+        amount: that is run.
+        left_out: what the time was not enough for, in words.
+    """
+
+    costs: dict[MethodName, Cost]
+    amount: Amount
+    left_out: list[str]
+
+
+class Store:
+    """What is kept of a comparison.
+
+    Args:
+        folder: of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.points = _read(folder / METRICS)
+        self._log: Log | None = None
+        self.spent = 0.0  # seconds of earlier parts
+
+    def plan(self) -> Plan | None:
+        """What was planned when it began, if that is so."""
+        try:
+            kept = json.loads((self.folder / PLAN).read_text())
+        except (OSError, ValueError):
+            return None
+        self.spent = kept["spent"]
+        costs = {method: Cost(**cost) for method, cost in kept["costs"].items()}
+        return Plan(costs, Amount(**kept["amount"]), kept["left_out"])
+
+    def keep(self, plan: Plan, spent: float = 0.0) -> None:
+        """Write what is planned, and how long all has taken so far."""
+        (self.folder / PLAN).write_text(to_json({**asdict(plan), "spent": spent}, indent=1) + "\n")
+
+    def add(self, points: Sequence[Point]) -> None:
+        """Write what a finished run has measured."""
+        if self._log is None:
+            # Without what was written in part when it was interrupted.
+            lines = "".join(to_json(point.as_record()) + "\n" for point in self.points)
+            (self.folder / METRICS).write_text(lines)
+            self._log = Log(self.folder / METRICS)
+        self.points += points
+        for point in points:
+            self._log.write(point.as_record())
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._log is not None:
+            self._log.close()
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary, after which nothing more is run."""
+        (self.folder / SUMMARY).write_text(to_json(summary, indent=2) + "\n")
+
+
+def opened(config: CompareConfig) -> tuple[Path, bool]:
+    """The folder of an unfinished comparison of the same settings, or a new one.
+
+    Returns:
+        The folder, and whether it is new.
+
+    Raises:
+        ValueError: if nothing can be written there.
+    """
+    settings = _settings(config)
+    name = config.chosen.name
+    for i in count(1):
+        folder = config.out / (name if i == 1 else f"{name}-{i}")
+        try:
+            if not folder.is_dir():
+                break
+        except OSError:  # a name that is too long, of which claim() says so
+            break
+        if not (folder / SUMMARY).exists() and _same(folder / "config.toml", settings):
+            return folder, False
+    folder = claim(config.out, name)
+    # The name of a file need not be text.
+    (folder / "config.toml").write_text(tomli_w.dumps(settings), errors="surrogateescape")
+    return folder, True
+
+
+def _settings(config: CompareConfig) -> dict[str, Any]:
+    used = {"sources": _sources(config), "pprs": __version__, "torch": torch.__version__}
+    return {**as_toml(config), USED: used}
+
+
+def _same(file: Path, settings: Mapping[str, Any]) -> bool:
+    try:
+        kept = tomllib.loads(file.read_text(errors="surrogateescape"))
+    except (OSError, ValueError):
+        return False
+    wanted = tomllib.loads(tomli_w.dumps(settings))
+    return _compared(kept) == _compared(wanted)
+
+
+def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in _APART}
+
+
+def _sources(config: CompareConfig) -> dict[str, str]:
+    """A sum of each file with a function of the user's: another file is another comparison."""
+    names = {"model": config.model, "data": config.data, "loss": config.loss or ""}
+    files = {
+        inspect.getsourcefile(inspect.unwrap(named(what, name)))
+        for what, name in names.items()
+        if name and name not in LOSSES
+    }
+    return {
+        file: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+        for file in sorted(filter(None, files))
+    }
+
+
+def _read(file: Path) -> list[Point]:
+    """The points of all runs that were written to their end."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return []
+    points = []
+    for line in lines:
+        try:
+            points.append(Point.of_record(json.loads(line)))
+        except (ValueError, KeyError, TypeError):  # the last one, in part
+            break
+    ended = {point.run for point in points if point.step == point.of}
+    return [point for point in points if point.run in ended]
