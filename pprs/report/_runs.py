@@ -123,7 +123,7 @@ def _trained(read: Contents) -> list[Curve]:
 
 
 def _compared(read: Contents) -> list[Curve]:
-    runs: dict[_Key, list[Mapping[str, Any]]] = {}
+    runs: dict[_Key, list[dict[str, Any]]] = {}
     for record in read.records:
         if record.get("phase") != "train":
             continue

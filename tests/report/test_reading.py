@@ -158,7 +158,7 @@ def damaged(text, draw):
 def test_whatever_is_wrong_in_a_file_there_is_a_report(tmp_path):
     runs = train_run(tmp_path / "one"), compare_run(tmp_path / "two")
 
-    @tries(60)
+    @tries(40)
     @given(st.data())
     def reported(data):
         for run, make in zip(runs, (train_run, compare_run), strict=True):
