@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pprs.cli.bounds import BoundsConfig
 from pprs.cli.explore import ExploreConfig
 from pprs.cli.plan import PlanConfig
+from pprs.cli.report import ReportConfig
 from pprs.cli.simulate import SimulateConfig
 from pprs.cli.trace import TraceConfig
 from pprs.compare import CompareConfig
@@ -20,6 +21,7 @@ KINDS = {
     "compare": CompareConfig,
     "plan": PlanConfig,
     "bounds": BoundsConfig,
+    "report": ReportConfig,
     "simulate": SimulateConfig,
     "trace": TraceConfig,
     "explore": ExploreConfig,
@@ -131,6 +133,7 @@ OUT_OF_RANGE = {
         "goldstein_radius": NOT_POSITIVE,
         "json": NO_FILE | st.just("/proc/x"),
     },
+    "report": {"out": NO_FILE | st.sampled_from(["x", "x.png", "x.html/x.html", LONG + ".html"])},
     "simulate": {
         **dict.fromkeys(["seeds", "limit"], BELOW_1),
         "depths": BELOW_1 | st.integers(10_001).map(str),
@@ -197,6 +200,7 @@ DO_NOT_FIT = {
         "--samples 999999999999999",
     ],
     "bounds": ["--epsilon 2 --lipschitz 1 --goldstein-radius -1", "--epsilon 1e-300"],
+    "report": ["nowhere", "file", "folder.png", "mine.py --out x.html"],
     "simulate": [
         "--function smooth --coordinates 3",
         "--function smooth --methods pprs",

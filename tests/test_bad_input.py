@@ -16,6 +16,7 @@ from bad_lines import CONFIG, EXTREME, KINDS, flag_with, odd, with_values, wrong
 from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.trace.handmade import timeline_of
+from report.handmade_runs import train_run
 
 from pprs.cli import main
 from pprs.theory import Graph
@@ -41,6 +42,7 @@ RIGHT = {
     "compare": [],
     "plan": ["--model", "mine.py:model", "--data", "mine.py:data"],
     "bounds": [],
+    "report": ["run"],
     "simulate": ["--ratio", "5", "--limit", "2", "--depths", "1", "2"],
     "trace": ["timeline.json"],
     "explore": ["--no-open"],
@@ -75,6 +77,7 @@ def workplace(tmp_path_factory):
         Path("leaves.py").write_text("raise SystemExit")
         Path("right.toml").write_text("seed = 1")
         timeline_of(Graph.chain(2), 2, steps=2).save("timeline.json")
+        train_run(Path("run"))
         Path("file").touch()
         for name in ("folder.png", "module.py"):
             Path(name).mkdir()

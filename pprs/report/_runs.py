@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any, Literal, TypeAlias
 
 from pprs.report._folder import METRICS, SUMMARY, Contents, number
 from pprs.report._unit_time import evaluations, pipeline_times
 
 Number: TypeAlias = float | None  # nothing where it is not finite
+_Key: TypeAlias = tuple[str, int, Number, Number]  # method, seed, step size, sigma
+_NOTES = 20
 AXES = {
     "pipeline_time": "pipeline time",
     "seconds": "wall time, s",
@@ -122,22 +123,27 @@ def _trained(read: Contents) -> list[Curve]:
 
 
 def _compared(read: Contents) -> list[Curve]:
-    trained = [r for r in read.records if r.get("phase") == "train"]
-    runs = [
-        (key, list(some))
-        for key, some in groupby(
-            trained, lambda r: (r.get("method"), r.get("seed"), r.get("lr"), r.get("sigma"))
-        )
-    ]
-    variants: dict[str, set[tuple[Any, Any]]] = {}
-    for (method, _, lr, sigma), _ in runs:
-        variants.setdefault(f"{method}", set()).add((lr, sigma))
+    runs: dict[_Key, list[dict[str, Any]]] = {}
+    for record in read.records:
+        if record.get("phase") != "train":
+            continue
+        key = _key(record)
+        if key is not None:
+            runs.setdefault(key, []).append(record)
+        elif len(read.notes) < _NOTES:
+            read.notes.append(
+                f"{METRICS}: a line of step {record['step']} does not say of which run, and is "
+                f"left out"
+            )
+    variants: dict[str, set[tuple[Number, Number]]] = {}
+    for method, _, lr, sigma in runs:
+        variants.setdefault(method, set()).add((lr, sigma))
     curves = []
-    for (method, seed, lr, sigma), records in runs:
-        label = _label(read, f"{method}")
-        if len(variants[f"{method}"]) > 1:  # chosen apart for each budget
+    for (method, seed, lr, sigma), records in runs.items():
+        label = _label(read, method)
+        if len(variants[method]) > 1:  # chosen apart for each budget
             label += f" ({_settings(lr, sigma)})"
-        curve = Curve(label, seed if isinstance(seed, int) else 0)
+        curve = Curve(label, seed)
         for record in records:
             if _adds(curve, record, read.notes):
                 for axis in AXES:
@@ -151,11 +157,19 @@ def _compared(read: Contents) -> list[Curve]:
     return curves
 
 
-def _settings(lr: object, sigma: object) -> str:
-    size = number(lr)
-    said = "searched step" if size is None else f"step size {size:g}"
-    width = number(sigma)
-    return f"{said}, sigma {width:g}" if width else said
+def _key(record: Mapping[str, Any]) -> _Key | None:
+    """The run of a comparison that a record belongs to, if it says that."""
+    method, seed = record.get("method"), record.get("seed")
+    if not isinstance(method, str) or type(seed) is not int:
+        return None
+    found = [record.get(name) for name in ("lr", "sigma")]
+    lr, sigma = (number(value) for value in found)
+    return (method, seed, lr, sigma) if [lr, sigma] == found else None
+
+
+def _settings(lr: Number, sigma: Number) -> str:
+    said = "searched step" if lr is None else f"step size {lr:g}"
+    return f"{said}, sigma {sigma:g}" if sigma else said
 
 
 def _label(read: Contents, method: str) -> str:
@@ -186,7 +200,7 @@ def _measure(curve: Curve, record: Mapping[str, Any], notes: list[str]) -> None:
             continue
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             note = f"{METRICS}: {name} of step {record['step']} is no number, and left out"
-            if note not in notes and len(notes) < 20:
+            if note not in notes and len(notes) < _NOTES:
                 notes.append(note)
             continue
         curve.values.setdefault(name, []).append((place, number(value)))

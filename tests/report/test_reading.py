@@ -5,10 +5,20 @@ import subprocess
 import sys
 
 import pytest
+from amount import tries
+from hypothesis import given
+from hypothesis import strategies as st
 from report.handmade_runs import compare_run, train_run, write_lines
 
 from pprs.cli import main
 from pprs.report import write, write_all
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
+    | st.sampled_from([10**400, -1, "train", "SIGINT", "\ud800"]),
+    lambda some: st.lists(some, max_size=2) | st.dictionaries(st.sampled_from("ab"), some),
+    max_leaves=3,
+)  # fmt: skip
 
 
 def page_of(run):
@@ -125,6 +135,45 @@ def test_a_summary_of_another_form_breaks_nothing(tmp_path, value):
         summary = json.loads((run / "summary.json").read_text())
         (run / "summary.json").write_text(json.dumps(summary | {name: value}))
         assert "## Final figures" in page_of(run)
+
+
+def damaged(text, draw):
+    """The JSON with something in it missing, or something else."""
+    written = holder = json.loads(text)
+    while isinstance(holder, dict | list) and holder:
+        keys = list(holder) if isinstance(holder, dict) else range(len(holder))
+        key = draw(st.sampled_from(keys))
+        if isinstance(holder[key], dict | list) and holder[key] and draw(st.integers(0, 3)):
+            holder = holder[key]
+        elif draw(st.booleans()):
+            holder[key] = draw(ANYTHING)
+            break
+        else:
+            del holder[key]
+            break
+    return json.dumps(written)
+
+
+@pytest.mark.hypothesis
+def test_whatever_is_wrong_in_a_file_there_is_a_report(tmp_path):
+    runs = train_run(tmp_path / "one"), compare_run(tmp_path / "two")
+
+    @tries(40)
+    @given(st.data())
+    def reported(data):
+        for run, make in zip(runs, (train_run, compare_run), strict=True):
+            make(run)
+            summary, lines = run / "summary.json", run / "metrics.jsonl"
+            summary.write_text(damaged(summary.read_text(), data.draw))
+            first, *others = lines.read_text().splitlines()
+            places = data.draw(st.lists(st.integers(0, len(others) - 1), max_size=3))
+            for place in places:
+                others[place] = damaged(others[place], data.draw)
+            lines.write_text("\n".join([first, *others]) + "\n")
+        assert "## Settings" in page_of(runs[0])
+        write_all(runs, tmp_path / "all.html")
+
+    reported()
 
 
 def test_settings_of_any_form_are_shown(tmp_path):

@@ -90,6 +90,16 @@ def test_the_folder_is_told_and_lines_are_few_and_plain(mlps):
     assert read_settings(TrainConfig, run / "config.toml").clip == 5
 
 
+def test_a_run_ends_with_its_report(mlps):
+    run = mlps[0] / "2"
+    last = metrics(run)[-1]
+    reached = f"After 20 steps the validation accuracy is {last['validation_accuracy']:.4g}"
+    for name in ("report.html", "report.md"):
+        assert reached in (run / name).read_text()
+    assert all(r["evaluation_seconds"] > 0 for r in metrics(run) if "validation_loss" in r)
+    assert "evaluation_seconds" not in summary(run)
+
+
 def test_each_evaluation_has_a_line_and_all_that_is_said_comes_once(mlps):
     lines = mlps[1]["2"].splitlines()
     assert lines[:2] == ["checking the model and the data…", "starting 2 processes…"]
@@ -163,6 +173,8 @@ def test_an_image_model_trains_in_bfloat16_and_stops_at_its_target(tmp_path):
     assert all(r.get("training_accuracy", 0) < 0.9 for r in records[:-1])
     assert records[-1]["loss"] < records[0]["loss"]
     assert (tmp_path / "trace.json").stat().st_size > 1000
+    assert (run / "trace.json").read_bytes() == (tmp_path / "trace.json").read_bytes()
+    assert "Where the time of a step goes" in (run / "report.md").read_text()
     assert said.count(f"step {end['step']} of 400") == 1
 
 
