@@ -10,8 +10,13 @@ from docs.blocks import ROOT
 from docs.site_extensions import listing, markdown
 
 ENTRIES = [listing.entry(module, name) for module, names in listing.listed() for name in names]
-# The help of a command, and a class with many arguments, have their examples elsewhere.
-SHOWN_BY = {"pprs.training.TrainConfig": "train", "pprs.pipeline.Pipeline": "api/pipeline.md"}
+# The help of a command, a class with many arguments, and what needs other packages.
+SHOWN_BY = {
+    "pprs.training.TrainConfig": "its function `train`",
+    "pprs.pipeline.Pipeline": "docs/api/pipeline.md",
+    "pprs.integrations.SmoothedLoss": "docs/integrations.md",
+    "pprs.integrations.SmoothedTrainer": "docs/integrations.md",
+}
 
 
 def test_every_public_name_is_shown():
