@@ -132,7 +132,7 @@ class Journal:
         try:
             return f" and {write(self.folder).name}"
         except Exception as error:
-            self.say(f"there is no report: {error or type(error).__name__}")
+            self.say(f"there is no report: {str(error) or type(error).__name__}")
             return ""
 
     def say(self, sentence: str) -> None:
