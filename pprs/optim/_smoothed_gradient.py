@@ -70,7 +70,7 @@ class SmoothedGradient:
     def __init__(self, model: nn.Module, unused: Unused, check: bool = True) -> None:
         self.model = model
         self.unused = unused
-        self._size = SizeCheck(ended=not check)
+        self._size = SizeCheck() if check else None
         self.vectorised = True
 
     def take(
@@ -108,7 +108,7 @@ class SmoothedGradient:
             return losses
         places.settle(chosen)
         gradients.close()
-        if any(draws.sigmas.values()) and self._size.due():
+        if self._size is not None and any(draws.sigmas.values()) and self._size.due():
             self._compare(closure, batch, parameters, draws, lanes[chosen])
         return losses
 
@@ -127,7 +127,7 @@ class SmoothedGradient:
                 closure, batch, self.model, parameters.values(), graph=not self.vectorised
             )
         gradients.put_back()
-        if plain is not None:
+        if plain is not None and self._size is not None:
             given = draws.perturbation, draws.sigmas.values()
             warn_of_size(self._size.compared(plain, losses.tolist(), *given))
 

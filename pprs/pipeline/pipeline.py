@@ -21,6 +21,7 @@ from pprs.pipeline.launcher import report_progress
 from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.modes import Modes
+from pprs.pipeline.noise_size import NoiseSize
 from pprs.pipeline.partitioner import Balance, Memory, chain, cut_chain, full_names
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
 from pprs.pipeline.selfcheck import Replicas, SelfCheck
@@ -79,7 +80,9 @@ class Pipeline:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
         check: compare outputs and gradients with those of `network` before the first step, on a
-            few examples, and refuse to train if they differ; costs a few passes of these.
+            few examples, and refuse to train if they differ; costs a few passes of these. In the
+            steps 1, 2, 4, 8, ... compare the loss with that without noise, which costs a forward
+            pass, and warn, once, if sigma is too large or too small.
         record: the number of last steps whose `timeline` is kept; 0 costs nothing.
         device: where this process computes.
         group: the processes; all by default.
@@ -167,6 +170,7 @@ class Pipeline:
         )
         self._copies = Replicas(self.mesh, self.owners, self._across, group, self.tied)
         self._check = SelfCheck(whole, self._engine, self._copies) if check else None
+        self.noise_size = NoiseSize(self._engine) if check and self.replica == 0 else None
         self.checked = ""  # what the first step compared
 
     @property
@@ -272,6 +276,9 @@ class Pipeline:
         loss = losses.mean() if losses is not None and candidates is None else None
         if losses is not None and candidates is None and self._finite:
             check_finite(losses, y, self._divided, self.replica, self.steps)
+        if self.noise_size is not None:
+            with self._lockstep.watched():
+                self.noise_size.compare(self._divided, inputs, y, losses, self.steps)
         self.steps += 1
         self._copies.combine(parameters.values(), loss)
         gradients.close()

@@ -48,9 +48,12 @@ try sigma 0.02, or Perturbation.filter(0.01), which follows the size of the weig
     ended: bool = False
 
     def due(self) -> bool:
-        """Count a call; whether this is one in which the losses are compared."""
+        """Count a call; whether this is one in which the losses are compared.
+
+        It depends on nothing else: processes that run such a pass together must agree.
+        """
         self.calls += 1
-        return not self.ended and self.calls & (self.calls - 1) == 0
+        return self.calls & (self.calls - 1) == 0
 
     def compared(
         self,
@@ -91,7 +94,7 @@ try sigma 0.02, or Perturbation.filter(0.01), which follows the size of the weig
 
 def warn_of_size(said: str | None) -> None:
     """Warn where pprs was called, if there is something to say."""
-    if said is None:
+    if not said:
         return
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in ("pprs", "torch"):
