@@ -48,9 +48,8 @@ class Pipeline:
         loss: maps the outputs `(m, ...)` and the targets `(m, ...)` of one batch to a scalar;
             of a network that gives a tuple or a dictionary of tensors, these.
         perturbation: all that is said of the perturbations, instead of the next five.
-        sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
-            number, a function of the step, or a dictionary from names to these, as for
-            `pprs.smooth`.
+        sigma: standard deviation, at least 0; 0 is a plain gradient. A number, a function of the
+            step, or a dictionary from names to these, as for `pprs.smooth`.
         samples: number K of perturbations per step.
         noise: `"shared"` by the whole batch, or `"example"`, for losses that are a mean over them.
         antithetic: draw perturbations in pairs X, -X; a microbatch holds whole pairs.
@@ -80,9 +79,7 @@ class Pipeline:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
         check: compare outputs and gradients with those of `network` before the first step, on a
-            few examples, and refuse to train if they differ; costs a few passes of these. In the
-            steps 1, 2, 4, 8, ... compare the loss with that without noise, which costs a forward
-            pass, and warn, once, if sigma is too large or too small.
+            few examples, and refuse to train if they differ; warn of a bad sigma, see `NoiseSize`.
         record: the number of last steps whose `timeline` is kept; 0 costs nothing.
         device: where this process computes.
         group: the processes; all by default.
@@ -232,8 +229,7 @@ class Pipeline:
         Args:
             x: the inputs, shape `(m, ...)`, or a tuple of them if the network takes several. The
                 ranks with the first and the last stage pass the same batch, which is compared;
-                those between anything of its shape. Another shape or type than before builds the
-                engine anew; what it builds is kept for the last few.
+                those between anything of its shape. Each shape and type builds the engine anew.
             y: the targets, shape `(m, ...)`; read by the last stage. The rank with the first one
                 may pass `None`: then they are not compared.
             accumulate: add to what is in `.grad` instead, with fresh noise. Divide the sum, or
@@ -277,8 +273,7 @@ class Pipeline:
         if losses is not None and candidates is None and self._finite:
             check_finite(losses, y, self._divided, self.replica, self.steps)
         if self.noise_size is not None:
-            with self._lockstep.watched():
-                self.noise_size.compare(self._divided, inputs, y, losses, self.steps)
+            self.noise_size.compare(self._divided, inputs, y, losses, self.steps)
         self.steps += 1
         self._copies.combine(parameters.values(), loss)
         gradients.close()
