@@ -63,6 +63,7 @@ class PPRS(AGD):
         seed: makes the run repeatable; `None` draws one from the operating system.
         foreach: as for `AGD`.
         unused: whether closures may leave parameters unused, see `pprs.smooth`.
+        check: warn if sigma is too large or too small for the loss, see `pprs.smooth`.
 
     Raises:
         ValueError: for arguments out of range, or a model without trainable parameters.
@@ -97,6 +98,7 @@ class PPRS(AGD):
         seed: int | None = None,
         foreach: bool = True,
         unused: Unused = "error",
+        check: bool = True,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -117,7 +119,7 @@ class PPRS(AGD):
         defaults |= {name: getattr(perturbation, name) for name in _COMMON}
         defaults |= {"sigma": 0.0, "seed": fresh_seed() if seed is None else seed}
         self._given = perturbation
-        self._smoothed = SmoothedGradient(model, unused)
+        self._smoothed = SmoothedGradient(model, unused, check)
         # Functions stay out of the param groups, which state_dict() must be able to save.
         self._annealed: list[Callable[[int], float] | None] = []
         self._warned: set[str] = set()

@@ -19,6 +19,7 @@ from pprs.smoothing import (
     NotFinite,
     Perturbation,
     Refusal,
+    SizeCheck,
     StepGradients,
     Unused,
     check_finite,
@@ -27,7 +28,9 @@ from pprs.smoothing import (
     holding,
     is_first,
     losses_at,
+    plain_loss,
     repeat,
+    warn_of_size,
 )
 
 Centre = Mapping[str, Tensor]
@@ -61,11 +64,13 @@ class SmoothedGradient:
     Args:
         model: whose parameters are perturbed.
         unused: whether closures may leave some of them unused.
+        check: whether to compare, now and then, with the loss without noise.
     """
 
-    def __init__(self, model: nn.Module, unused: Unused) -> None:
+    def __init__(self, model: nn.Module, unused: Unused, check: bool = True) -> None:
         self.model = model
         self.unused = unused
+        self._size = SizeCheck() if check else None
         self.vectorised = True
 
     def take(
@@ -95,14 +100,36 @@ class SmoothedGradient:
         gradients = StepGradients(dict.fromkeys([*parameters.values(), *also]))
         places = _Places(parameters, centres)
         with gradients.alone(), scalers_refused():
-            losses = self._losses(closure, batch, parameters, draws.among(len(places)), places)
+            lanes = self._losses(closure, batch, parameters, draws.among(len(places)), places)
+            losses = torch.stack([several.mean() for several in lanes])
             chosen = best(losses)
         if chosen is None:
             gradients.put_back()
             return losses
         places.settle(chosen)
         gradients.close()
+        if self._size is not None and any(draws.sigmas.values()) and self._size.due():
+            self._compare(closure, batch, parameters, draws, lanes[chosen])
         return losses
+
+    def _compare(
+        self,
+        closure: Closure,
+        batch: Batch | None,
+        parameters: Mapping[str, nn.Parameter],
+        draws: Draws,
+        losses: Tensor,
+    ) -> None:
+        """Warn if sigma does not suit the loss."""
+        gradients = StepGradients(dict.fromkeys(parameters.values()))
+        with gradients.alone(), scalers_refused():
+            plain = plain_loss(
+                closure, batch, self.model, parameters.values(), graph=not self.vectorised
+            )
+        gradients.put_back()
+        if plain is not None and self._size is not None:
+            given = draws.perturbation, draws.sigmas.values()
+            warn_of_size(self._size.compared(plain, losses.tolist(), *given))
 
     def _losses(
         self,
@@ -111,7 +138,8 @@ class SmoothedGradient:
         parameters: Mapping[str, nn.Parameter],
         draws: Draws,
         places: _Places,
-    ) -> Tensor:
+    ) -> list[Tensor]:
+        """Those of all perturbations, for each candidate."""
         refusal = None
         if self.vectorised:
             try:
@@ -134,15 +162,15 @@ class SmoothedGradient:
         parameters: Mapping[str, nn.Parameter],
         draws: Draws,
         places: _Places,
-    ) -> Tensor:
+    ) -> list[Tensor]:
         passes: list[Tensor] = []
         given = draws.perturbation, draws.sigmas, draws.noise, batch, self.model, self.unused
         for number in places:
             places.rewind()
             with places.at(number):
                 passes.append(losses_at(closure, parameters, *given))
-        losses = torch.stack([several.detach().mean() for several in passes])
-        chosen = best(losses)
+        losses = [several.detach() for several in passes]
+        chosen = best([several.mean() for several in losses])
         if places.only:
             check_finite(passes[0], draws.perturbation.size)
         if chosen is not None:
@@ -159,7 +187,7 @@ class SmoothedGradient:
         parameters: Mapping[str, nn.Parameter],
         draws: Draws,
         places: _Places,
-    ) -> Tensor:
+    ) -> list[Tensor]:
         given = draws.perturbation, draws.sigmas, draws.noise, batch
         losses: list[Tensor] = []
         gradients: list[Tensor | None] = []
@@ -167,18 +195,18 @@ class SmoothedGradient:
             places.rewind()
             try:
                 with places.at(number):
-                    losses.append(repeat(closure, parameters, *given).mean())
+                    losses.append(repeat(closure, parameters, *given))
             except NotFinite:
                 if places.only:
                     raise
-                losses.append(torch.tensor(math.nan))
-            if best(losses) == number:
+                losses.append(torch.tensor([math.nan]))
+            if best([several.mean() for several in losses]) == number:
                 gradients = [parameter.grad for parameter in parameters.values()]
         for parameter, gradient in zip(parameters.values(), gradients, strict=False):
             parameter.grad = gradient
         if gradients:
             self._check_met(closure, parameters, draws)
-        return torch.stack([loss.to(losses[-1]) for loss in losses])
+        return [loss.to(losses[-1]) for loss in losses]
 
     def _check_met(
         self, closure: Closure, parameters: Mapping[str, nn.Parameter], draws: Draws

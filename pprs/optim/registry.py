@@ -27,6 +27,7 @@ class KnownOptimizer(Generic[T_co]):
         options: the names of the options that can be set.
         sequence: whether its momentum may be `"nesterov"`, the sequence of the convex theory.
         adaptive: whether it scales each coordinate's step, so that `DEFAULT_SIGMA` suits it.
+        lr: the step size where none is given.
     """
 
     help: str
@@ -34,6 +35,7 @@ class KnownOptimizer(Generic[T_co]):
     options: tuple[str, ...] = ()
     sequence: bool = False
     adaptive: bool = False
+    lr: float = 0.01
 
     def make(self, parameters: object, lr: float, settings: Mapping[str, Any]) -> T_co:
         """The optimizer.
@@ -54,9 +56,13 @@ OPTIMIZERS: Mapping[str, KnownOptimizer[Optimizer]] = {
     "sgd": KnownOptimizer(
         "gradient descent with heavy-ball momentum", SGD, ("momentum", "weight_decay", "foreach")
     ),
-    "adam": KnownOptimizer("Adam", Adam, ("weight_decay", "foreach"), adaptive=True),
+    "adam": KnownOptimizer("Adam", Adam, ("weight_decay", "foreach"), adaptive=True, lr=0.001),
     "adamw": KnownOptimizer(
-        "Adam with decoupled weight decay", AdamW, ("weight_decay", "foreach"), adaptive=True
+        "Adam with decoupled weight decay",
+        AdamW,
+        ("weight_decay", "foreach"),
+        adaptive=True,
+        lr=0.001,
     ),
 }
 """By the names that commands take."""

@@ -292,7 +292,8 @@ class Engine:
                 stack.callback(Snapshot([], self.loss).restore)
                 check_divisible(self.loss, some, parts, self._divisible, others=self.watchful)
 
-    def _sample_loss(self, outputs: Any, targets: Tensor) -> Tensor:
+    def sample_loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """The loss of one perturbation, where labels weigh what they do in the whole batch."""
         if self._over_labels is None or self._total is None:
             return self.loss(outputs, targets)
         return self._over_labels.summed(outputs, targets) / (self._total * len(targets))
@@ -305,7 +306,7 @@ class Engine:
         restored = self.local[self.stages - 1].restored
 
         def loss(target: Tensor, *tensors: Tensor) -> Tensor:
-            return check_scalar(self._sample_loss(restored(tensors), target))
+            return check_scalar(self.sample_loss(restored(tensors), target))
 
         samples = self.perturbation.samples_of(*targets.shape[1:3])
         rows = [samples.spread(x) for x in (targets[0], *parts)]

@@ -21,6 +21,7 @@ from pprs.pipeline.launcher import report_progress
 from pprs.pipeline.mesh import Mesh
 from pprs.pipeline.microbatches import Microbatches, Split
 from pprs.pipeline.modes import Modes
+from pprs.pipeline.noise_size import NoiseSize
 from pprs.pipeline.partitioner import Balance, Memory, chain, cut_chain, full_names
 from pprs.pipeline.schedule import SCHEDULES, ScheduleName, check_recompute, stages_each
 from pprs.pipeline.selfcheck import Replicas, SelfCheck
@@ -47,9 +48,8 @@ class Pipeline:
         loss: maps the outputs `(m, ...)` and the targets `(m, ...)` of one batch to a scalar;
             of a network that gives a tuple or a dictionary of tensors, these.
         perturbation: all that is said of the perturbations, instead of the next five.
-        sigma: standard deviation of the perturbations, at least 0; 0 is a plain gradient. A
-            number, a function of the step, or a dictionary from names to these, as for
-            `pprs.smooth`.
+        sigma: standard deviation, at least 0; 0 is a plain gradient. A number, a function of the
+            step, or a dictionary from names to these, as for `pprs.smooth`.
         samples: number K of perturbations per step.
         noise: `"shared"` by the whole batch, or `"example"`, for losses that are a mean over them.
         antithetic: draw perturbations in pairs X, -X; a microbatch holds whole pairs.
@@ -79,7 +79,7 @@ class Pipeline:
             less memory, for the time of another forward. Not with schedules that split a backward.
         finite: end with an error when a loss is not finite, instead of going on.
         check: compare outputs and gradients with those of `network` before the first step, on a
-            few examples, and refuse to train if they differ; costs a few passes of these.
+            few examples, and refuse to train if they differ; warn of a bad sigma, see `NoiseSize`.
         record: the number of last steps whose `timeline` is kept; 0 costs nothing.
         device: where this process computes.
         group: the processes; all by default.
@@ -167,6 +167,7 @@ class Pipeline:
         )
         self._copies = Replicas(self.mesh, self.owners, self._across, group, self.tied)
         self._check = SelfCheck(whole, self._engine, self._copies) if check else None
+        self.noise_size = NoiseSize(self._engine) if check and self.replica == 0 else None
         self.checked = ""  # what the first step compared
 
     @property
@@ -228,8 +229,7 @@ class Pipeline:
         Args:
             x: the inputs, shape `(m, ...)`, or a tuple of them if the network takes several. The
                 ranks with the first and the last stage pass the same batch, which is compared;
-                those between anything of its shape. Another shape or type than before builds the
-                engine anew; what it builds is kept for the last few.
+                those between anything of its shape. Each shape and type builds the engine anew.
             y: the targets, shape `(m, ...)`; read by the last stage. The rank with the first one
                 may pass `None`: then they are not compared.
             accumulate: add to what is in `.grad` instead, with fresh noise. Divide the sum, or
@@ -272,6 +272,8 @@ class Pipeline:
         loss = losses.mean() if losses is not None and candidates is None else None
         if losses is not None and candidates is None and self._finite:
             check_finite(losses, y, self._divided, self.replica, self.steps)
+        if self.noise_size is not None:
+            self.noise_size.compare(self._divided, inputs, y, losses, self.steps)
         self.steps += 1
         self._copies.combine(parameters.values(), loss)
         gradients.close()

@@ -25,7 +25,7 @@ def named_subject(config: TrainConfig) -> Subject:
     numbers = [i % len(task.training) for i in range(task.order.batch)]
     batch = task.training.batch(numbers)
     example = task.training.arguments(batch)
-    law = perturbation(config.sigma, config.samples)
+    law = perturbation(config.sigma, config.count)
     return Subject(task.model, task.loss, batch.inputs, batch.target, example, law)
 
 

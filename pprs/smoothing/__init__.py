@@ -38,6 +38,7 @@ from pprs.smoothing._perturbation import (
 )
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._sharing import Samples
+from pprs.smoothing._size_check import SigmaWarning, SizeCheck, plain_loss, warn_of_size
 from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
 from pprs.smoothing._target import Target
 from pprs.smoothing._vmap import not_a_view
@@ -62,6 +63,8 @@ __all__ = [
     "Scale",
     "Schedule",
     "Sigma",
+    "SigmaWarning",
+    "SizeCheck",
     "StepGradients",
     "Target",
     "Unused",
@@ -91,9 +94,11 @@ __all__ = [
     "nodes",
     "not_a_view",
     "places",
+    "plain_loss",
     "repeat",
     "rule",
     "smooth",
+    "warn_of_size",
     "warn_of_zeros",
 ]
 

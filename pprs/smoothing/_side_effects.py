@@ -69,16 +69,21 @@ class SideEffects:
             for module in self._note(f"variable {place.name!r}", value, False, _FROM_CLOSURE):
                 self._keep(module, place.name, False)
 
-    def restore(self) -> None:
-        """Put back all that was there; in the closure's variables, where perturbed values are."""
+    def restore(self, *, everything: bool = False) -> None:
+        """Put back all that was there.
+
+        Args:
+            everything: in the closure's variables, too, not only where perturbed values are.
+        """
         for _, module, attributes, buffers in self._modules:
             _put_back(module.__dict__, attributes)
             _put_back(module._buffers, buffers)
         for key, (container, before) in self._contents.items():
-            if key in self._of_model or _holds_samples(container):
+            if everything or key in self._of_model or _holds_samples(container):
                 _refill(container, before)
         for place, before in self._places:
-            if place.read() is not before and _holds_samples(place.read()):
+            now = place.read()
+            if now is not before and (everything or _holds_samples(now)):
                 place.write(before)
         for tensor, before in self._clones:
             if not torch.equal(tensor, before):

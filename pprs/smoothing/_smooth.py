@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -38,6 +37,7 @@ from pprs.smoothing._perturbation import (
 )
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._side_effects import SideEffects
+from pprs.smoothing._size_check import SizeCheck, plain_loss, uncompiled, warn_of_size
 from pprs.smoothing._target import Drawn, Target
 from pprs.smoothing._vmap import Periodic, depth
 from pprs.smoothing._watch import CHECKPOINT, Watch, has_run, is_first
@@ -48,6 +48,7 @@ Batch = Sequence[Tensor]
 
 # How often smooth was called on a model: the step that keys the next call's noise.
 _calls: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+_size_checks: WeakKeyDictionary[nn.Module, SizeCheck] = WeakKeyDictionary()
 
 
 def smooth(
@@ -64,6 +65,7 @@ def smooth(
     seed: int | None = None,
     step: int | None = None,
     unused: Unused = "error",
+    check: bool = True,
 ) -> Tensor:
     r"""The Gaussian-smoothed loss, the mean of $f(\theta + \sigma X_k)$ with $X_k \sim N(0, I)$.
 
@@ -96,6 +98,8 @@ def smooth(
         unused: `"error"`: the first call of a closure fails if it leaves trainable parameters of
             `model` unused, and names them: it may have run another model. `"allow"`: they have
             no gradient, as in torch.
+        check: in the calls 1, 2, 4, 8, ... on this model, run the closure once without noise, too,
+            and warn, once, if sigma is too large or too small for the loss; results stay the same.
 
     Returns:
         A scalar; `backward()` leaves $G_t$ in the parameters' `.grad`.
@@ -132,6 +136,12 @@ def smooth(
     keyed = Noise(fresh_seed() if seed is None else seed, step)
     losses = losses_at(closure, parameters, perturbation, sigmas, keyed, batch, model, unused)
     check_finite(losses, perturbation.size)
+    sized = _size_checks.setdefault(model, SizeCheck())
+    if check and any(sigmas.values()) and sized.due():
+        plain = plain_loss(closure, batch, model, parameters.values())
+        if plain is not None:
+            with_noise = losses.detach().tolist()
+            warn_of_size(sized.compared(plain, with_noise, perturbation, sigmas.values()))
     return losses.mean()
 
 
@@ -231,7 +241,7 @@ def at_perturbed(
     in_dims = (0, *(None if shared else 0 for shared in same))
     sample = torch.arange(samples.count, device=_device(targets, inputs))
     try:
-        with _uncompiled(), fresh_caches():
+        with uncompiled(), fresh_caches():
             result = vmap(at_sample, in_dims, randomness="different")(sample, *rows)
         passes[-1].close(*(result if isinstance(result, tuple) else (result,)))
         if state is not None:
@@ -265,14 +275,6 @@ def _explain(error: BaseException) -> None:
             "setup_context and a vmap rule, or that by which modules run backward hooks. Write its "
             f"rule, or remove it while smoothing (torch: {error})"
         ) from error
-
-
-def _uncompiled() -> AbstractContextManager[Any]:
-    """Compiled models run as plain Python inside: torch's compiler sees no perturbed parameters."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes seconds
-        return nullcontext()
-    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
-    return stance
 
 
 def _device(targets: Sequence[Target], inputs: Sequence[Tensor]) -> torch.device | None:

@@ -42,9 +42,10 @@ class TrainConfig:
     inputs: outputs[:, :-1] against labels[:, 1:]; for cross-entropy."""
     optimizer: str = "agd"
     """"agd", "sgd", "adam", "adamw", or what module:callable makes of (parameters, lr=lr)."""
-    lr: float | Literal["search"] = 0.01
-    """Step size; or "search": each step tries three, which share the perturbations, and keeps the
-    best; see docs/training.md."""
+    lr: float | Literal["search"] | None = None
+    """Step size; unset, 0.001 for adam and adamw, 0.01 for agd and sgd, and for others their own.
+    "search": each step tries three, which share the perturbations, and keeps the best; see
+    docs/training.md."""
     momentum: float | Literal["nesterov"] = 0.9
     """Momentum of agd and sgd; agd also takes "nesterov", the sequence of the convex theory."""
     weight_decay: float = 0.0
@@ -60,8 +61,9 @@ class TrainConfig:
     sigma: float | None = None
     """Standard deviation of the perturbations of the parameters; unset, 0.01 of the norm of each
     filter where there are several, and else no smoothing. AGD and SGD ask for it."""
-    samples: int = 1
-    """Perturbations per step (K)."""
+    samples: int | Literal["auto"] = 1
+    """Perturbations per step (K): 1 is a plain step, unless a sigma is given. "auto": as many as
+    stages, which costs nearly two plain steps of the pipeline."""
     noise: NoiseKind = "shared"
     """A perturbation for the whole batch, or "example": one for each example, of less variance."""
     antithetic: bool = False
@@ -150,17 +152,31 @@ class TrainConfig:
         check_name(self.name)
 
     @property
+    def step_size(self) -> float | Literal["search"] | None:
+        """What lr is, or by default; `None` leaves it to an optimizer of the user's."""
+        known = OPTIMIZERS.get(self.optimizer)
+        return known.lr if self.lr is None and known else self.lr
+
+    @property
+    def count(self) -> int:
+        """The number of perturbations; "auto" fills the stages, in whole pairs and candidates."""
+        if self.samples != "auto":
+            return self.samples
+        unit = self.candidates * (2 if self.antithetic else 1)
+        return math.ceil(self.stages / unit) * unit
+
+    @property
     def perturbation(self) -> Perturbation:
         """The law of the perturbations."""
-        how = self.samples, self.noise, self.antithetic
-        if self.sigma is None and self.samples > 1:
+        how = self.count, self.noise, self.antithetic
+        if self.sigma is None and self.count > 1:
             return Perturbation.filter(DEFAULT_SIGMA, *how)
         return Perturbation(self.sigma or 0.0, *how, self.scale)
 
     @property
     def divided(self) -> Split:
         """What the microbatches divide."""
-        return self.split or ("perturbations" if self.samples > 1 else "examples")
+        return self.split or ("perturbations" if self.count > 1 else "examples")
 
     @property
     def candidates(self) -> int:
@@ -257,19 +273,23 @@ class TrainConfig:
     def _check_pipeline(self) -> None:
         perturbation = self.perturbation  # checks its fields
         ranks_for(self.schedule, self.stages)
-        if self.samples > MOST_SAMPLES:
-            raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {self.samples}")
-        known = OPTIMIZERS.get(self.optimizer)
-        if self.samples > 1 and self.sigma is None and known and not known.adaptive:
+        if self.samples == "auto" and self.stages == 1:
             raise ValueError(
-                f"samples={self.samples} before {self.optimizer} needs a sigma, since none was "
+                "samples=auto takes as many as stages, and one stage never waits: pass a number"
+            )
+        if self.count > MOST_SAMPLES:
+            raise ValueError(f"samples go up to {MOST_SAMPLES:,} here, got {self.count}")
+        known = OPTIMIZERS.get(self.optimizer)
+        if self.count > 1 and self.sigma is None and known and not known.adaptive:
+            raise ValueError(
+                f"samples={self.count} before {self.optimizer} needs a sigma, since none was "
                 f"near the best in most tasks: pass one, or an optimizer such as adam, before "
                 f"which {DEFAULT_SIGMA} of each filter's norm is taken (see docs/study.md)"
             )
-        if self.samples > self.candidates and not perturbation.sigma:
+        if self.count > self.candidates and not perturbation.sigma:
             few = "one" if self.candidates == 1 else f"samples={self.candidates}"
             raise ValueError(
-                f"sigma=0 makes all samples={self.samples} equal: pass a sigma, or {few}"
+                f"sigma=0 makes all samples={self.count} equal: pass a sigma, or {few}"
             )
         if self.divided == "perturbations":
             self.microbatches_of(batch=1)

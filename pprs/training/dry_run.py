@@ -32,7 +32,7 @@ def dry_run(config: TrainConfig, task: Task, whole: Chain, cut: Sequence[range])
     """
     names = [n for n, p in full_names(whole).items() if p.requires_grad]
     batch = task.training.example()
-    samples = min(config.samples, 2)
+    samples = min(config.count, 2)
     seed_all(config.seed)
     values = tuple(x[None, None].expand(1, samples, *x.shape) for x in batch.inputs)
     passed: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = []

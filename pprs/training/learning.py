@@ -21,7 +21,7 @@ from pprs.training.user_errors import check_signature, user_code
 from pprs.training.user_functions import named
 
 T = TypeVar("T")
-_TUNED = ("lr", "momentum", "weight_decay")
+_TUNED = ("momentum", "weight_decay")
 _START = 1e-3  # which a search replaces in its first step
 
 
@@ -62,6 +62,7 @@ class Learning:
         self._tuned = {name: getattr(config, name) for name in _TUNED}
         # A group, which unlike a list of parameters may be empty: that of a stage without any.
         self.optimizer = _optimizer(config, [{"params": list(parameters)}])
+        self._tuned["lr"] = "search" if config.lr == "search" else self.lr
         self.searched: SearchedStep | None = None
         self._factor: Callable[[int], float] | None = None
         self._scheduler: LRScheduler | None = None
@@ -161,12 +162,14 @@ def _course(decay: str, warmup: int, steps: int) -> Callable[[int], float]:
 
 
 def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
-    lr = _START if config.lr == "search" else config.lr
-    if config.optimizer in OPTIMIZERS:
+    size = config.step_size
+    lr = _START if size == "search" else size
+    if lr is not None and config.optimizer in OPTIMIZERS:
         settings = {"momentum": config.momentum, "weight_decay": config.weight_decay}
         return OPTIMIZERS[config.optimizer].make(groups, lr, settings)
-    called = "(parameters, lr=lr)"
-    made = _made(Optimizer, "optimizer", config.optimizer, called, groups, lr=lr)
+    # Without an lr, the optimizer's own.
+    called, options = ("(parameters)", {}) if lr is None else ("(parameters, lr=lr)", {"lr": lr})
+    made = _made(Optimizer, "optimizer", config.optimizer, called, groups, **options)
     _check_optimizer(config, made)
     return made
 

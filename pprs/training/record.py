@@ -26,6 +26,7 @@ def as_used(config: TrainConfig, task: Task, microbatches: int | None) -> dict[s
     """
     perturbation, order = config.perturbation, task.order
     used = {
+        "lr": config.step_size,
         "perturbation": f"{perturbation}",
         "sigma": perturbation.sigma,
         "scale": perturbation.scale or "absolute",

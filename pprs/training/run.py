@@ -82,6 +82,9 @@ def _trained(
             journal = Journal(config, folder, stages.pipeline.steps, task.steps, used)
             run.journal = stack.enter_context(journal)
             _say_microbatches(journal, config, task.order.batch)
+            _say_cost(journal, config)
+            if stages.pipeline.noise_size is not None:
+                stages.pipeline.noise_size.tell = journal.say
         received = run.go(stopping, folder)
     return received, folder
 
@@ -216,6 +219,16 @@ def _say_microbatches(journal: Journal, config: TrainConfig, batch: int) -> None
         journal.say(
             f"microbatches: {chosen}, as a batch of {batch} examples cannot be divided into "
             f"{wanted} equal parts"
+        )
+
+
+def _say_cost(journal: Journal, config: TrainConfig) -> None:
+    """Say what perturbations cost in the theory's units, a pass of one stage."""
+    if config.count > 1:
+        smoothed, plain = 2 * (config.count + config.stages - 1), 2 * config.stages
+        journal.say(
+            f"samples: {config.count} perturbations through {config.stages} stages take "
+            f"{smoothed} units of pipeline time a batch, a plain pass {plain}"
         )
 
 

@@ -247,4 +247,4 @@ class Stages:
 
     def _layout_of(self) -> list[Any]:
         c = self._config
-        return [c.stages, c.replicas, c.schedule, c.divided, c.samples, self._task.order.batch]
+        return [c.stages, c.replicas, c.schedule, c.divided, c.count, self._task.order.batch]

@@ -139,7 +139,7 @@ def test_the_events_of_tensorboard_are_the_log(mlps):
 
 
 def test_a_language_model_with_tied_weights_trains_smoothed_and_goes_on_in_one_stage(tmp_path):
-    trained(
+    said = trained(
         workplace(tmp_path), "--model", "user.py:gpt2", "--data", "user.py:sentences",
         "--steps", "8", "--batch", "8", "--sigma", "0.01", "--samples", "2", "--optimizer",
         "adamw", "--lr", "0.02", "--microbatches", "auto", "--target-loss", "0.0001",
@@ -150,12 +150,22 @@ def test_a_language_model_with_tied_weights_trains_smoothed_and_goes_on_in_one_s
     losses = [record["loss"] for record in metrics(run)]
     assert losses[-1] < 0.7 * losses[0]
     assert summary(run)["microbatches"] in (1, 2)
+    costs = "2 perturbations through 2 stages take 6 units of pipeline time a batch, a plain pass 4"
+    assert said.count(costs) == 1
+    assert "too large" not in said
     model = gpt2().eval()
     model.load_state_dict(weights(run))
     tokens = torch.stack([s["input_ids"] for s in sentences()])
     labels = torch.stack([s["labels"] for s in sentences()])
     expected = cross_entropy(model(tokens).logits, labels).item()
     assert metrics(run)[-1]["training_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_sigma_that_is_too_large_is_told(tmp_path):
+    said = trained(
+        workplace(tmp_path), *MLP, "--sigma", "3", "--samples", "4", "--epochs", "1", *ONE_PROCESS
+    )
+    assert said.count("sigma 3.0 is too large") == 1
 
 
 def test_an_image_model_trains_in_bfloat16_and_stops_at_its_target(tmp_path):
