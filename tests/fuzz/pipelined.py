@@ -144,10 +144,14 @@ def different(pipeline, plain, loss, right, tolerance):
     off, ranks = {}, pipeline.mesh.ranks
     for first in range(0, len(every), ranks):
         parts = every[first : first + ranks]  # of one copy of the pipeline
-        names = [name for part in parts for name in part]
-        missing = wanted.keys() - set(names)
-        if len(set(names)) < len(names) or set(names) - wanted.keys():
+        names = {name for part in parts for name in part}
+        missing = wanted.keys() - names
+        if names - wanted.keys():
             return f"names {sorted(names)}, not {sorted(wanted)}"
+        for name in names:  # tied ones are in several
+            one, *others = [part[name] for part in parts if name in part]
+            if not all(g is one or torch.equal(g, one) for g in others):
+                return f"copies of {name} have other gradients"
         if any(wanted[name] is not None for name in missing):
             return f"{missing} are not there"
         found = {name: grad for part in parts for name, grad in part.items()}
