@@ -23,6 +23,7 @@ from pprs_experiments.study.methods.method import (
     Range,
     Stepper,
 )
+from pprs_experiments.study.methods.searched import SearchedStepper
 from pprs_experiments.study.methods.updates import UPDATES, Delayed, DualAveraging
 from pprs_experiments.study.problem import Problem
 
@@ -225,6 +226,13 @@ _DEFAULTS = tuple(
     for sigma in (0.01, 0.02)
 )
 
+_SEARCHED = Method(
+    "searched-adam",
+    "searched step, then Adam",
+    {},
+    lambda problem, h, seed: SearchedStepper(problem, seed),
+)
+
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
@@ -241,6 +249,7 @@ METHODS: Mapping[str, Method] = {
         _smoothed("pprs-antithetic", "PPRS, antithetic", antithetic=True),
         *_PARTS,
         *_DEFAULTS,
+        _SEARCHED,
     )
 }
 """The methods by name."""
