@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pprs.compare.initial_weights import drawn
 from pprs.io.files import writing
-from pprs_experiments.omniglot.files import Background
+from pprs_experiments.tasks.images.omniglot import Background
 
 EPOCHS, _BATCH, _LR, _DECAY = 20, 64, 2e-3, 1e-2
 _FILTERS = 32

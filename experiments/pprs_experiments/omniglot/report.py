@@ -15,6 +15,7 @@ from pprs_experiments.study.intervals import Interval
 from pprs_experiments.study.report.drawing import COLOURS, canvas, title, to_picture
 
 FLOORS: Mapping[str, str] = {
+    "hausdorff": "nearest neighbour, modified Hausdorff distance",
     "pixels": "nearest neighbour, pixels",
     "features": "nearest neighbour, features (prototypes)",
 }

@@ -11,11 +11,17 @@ from PIL import Image
 
 from pprs_experiments.omniglot import command, fine_tuning
 from pprs_experiments.omniglot.command import Effort, parted
-from pprs_experiments.omniglot.files import background, official_runs
-from pprs_experiments.omniglot.fine_tuning import episode, fine_tuned, nearest, problem
+from pprs_experiments.omniglot.fine_tuning import (
+    episode,
+    fine_tuned,
+    nearest,
+    nearest_points,
+    problem,
+)
 from pprs_experiments.omniglot.network import features, fit, moved, network
 from pprs_experiments.omniglot.report import FLOORS, METHODS, difference, rate, write_report
 from pprs_experiments.omniglot.results import Row, append, read
+from pprs_experiments.tasks.images.omniglot import background, official_runs
 
 PEOPLE = 3
 
@@ -71,6 +77,7 @@ def test_the_files_are_read_with_ink_as_one_and_the_official_answers(folder):
     assert len(runs) == 2
     assert runs[0].answers.tolist() == [*range(1, 20), 0]
     assert nearest(runs[0]) > 0.7
+    assert nearest_points(official_runs(folder, 105)[0]) > 0.7
 
 
 @pytest.mark.parametrize("damage", ["nothing", "no zip", "no answers"])
@@ -143,7 +150,7 @@ def test_all_methods_run_once_and_go_on(folder, tmp_path, monkeypatch, capsys):
     rows = read(file)
     assert [row.method for row in rows] == [*FLOORS, *METHODS]
     assert all(len(row.errors) == 2 for row in rows)
-    assert [bool(row.steps) for row in rows] == [False, False, *[True] * 6]
+    assert [bool(row.steps) for row in rows] == [*[False] * 3, *[True] * 6]
     assert dict(rows[-1].settings) == {}
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])  # killed while it wrote

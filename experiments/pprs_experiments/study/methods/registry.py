@@ -226,6 +226,17 @@ _DEFAULTS = tuple(
     for sigma in (0.01, 0.02)
 )
 
+# Adam at each of five step sizes, of which the best in hindsight is a rival.
+HINDSIGHT = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+
+
+def _adam_at(lr: float) -> Method:
+    def build(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
+        return METHODS["adam"].build(problem, {"lr": lr}, seed)
+
+    return Method(f"adam-at-{lr:g}", f"Adam, step size {lr:g}", {}, build)
+
+
 _SEARCHED = Method(
     "searched-adam",
     "searched step, then Adam",
@@ -250,6 +261,7 @@ METHODS: Mapping[str, Method] = {
         *_PARTS,
         *_DEFAULTS,
         _SEARCHED,
+        *map(_adam_at, HINDSIGHT),
     )
 }
 """The methods by name."""

@@ -55,8 +55,8 @@ class OneShot:
     """A task: learn twenty characters from one image each.
 
     Args:
-        train: an image of each character, shape `(20, 1, SIDE, SIDE)`.
-        test: other images of them, shape `(20, 1, SIDE, SIDE)`.
+        train: an image of each character, shape `(20, 1, side, side)`.
+        test: other images of them, shape `(20, 1, side, side)`.
         answers: which character each of these is.
     """
 
@@ -85,7 +85,7 @@ def background(data_dir: Path, number: int) -> Background:
     )
     if not found:
         raise ValueError(f"{file} is damaged: expected images of characters, found none")
-    images = torch.stack([_image(opened, file, name) for *_, name in found])
+    images = torch.stack([_image(opened, file, name, SIDE) for *_, name in found])
     numbers = {each: place for place, each in enumerate(dict.fromkeys(f[:2] for f in found))}
     return Background(
         images,
@@ -96,11 +96,12 @@ def background(data_dir: Path, number: int) -> Background:
 
 
 @functools.cache
-def official_runs(data_dir: Path) -> list[OneShot]:
+def official_runs(data_dir: Path, side: int = SIDE) -> list[OneShot]:
     """The twenty runs of the official task.
 
     Args:
         data_dir: holds a folder `omniglot`.
+        side: of the images; those of the files have 105 pixels.
 
     Raises:
         ValueError: if the file is missing or damaged.
@@ -108,13 +109,18 @@ def official_runs(data_dir: Path) -> list[OneShot]:
     file = data_dir / "omniglot" / "all_runs.zip"
     opened = _opened(file)
     names = {name.partition("/")[0] for name in opened.namelist()}
-    return [_run(opened, file, name) for name in sorted(names) if re.fullmatch(r"run\d\d", name)]
+    return [
+        _run(opened, file, name, side) for name in sorted(names) if re.fullmatch(r"run\d\d", name)
+    ]
 
 
-def _run(opened: zipfile.ZipFile, file: Path, name: str) -> OneShot:
+def _run(opened: zipfile.ZipFile, file: Path, name: str, side: int) -> OneShot:
     def images(kind: str) -> Tensor:
         return torch.stack(
-            [_image(opened, file, f"{name}/{kind}{i:02d}.png") for i in range(1, _CHARACTERS + 1)]
+            [
+                _image(opened, file, f"{name}/{kind}{i:02d}.png", side)
+                for i in range(1, _CHARACTERS + 1)
+            ]
         )
 
     pairs = re.findall(r"item(\d+)\.png \S+class(\d+)\.png", _member(opened, file, name).decode())
@@ -142,7 +148,7 @@ def _opened(file: Path) -> zipfile.ZipFile:
         raise ValueError(f"{file} is damaged: expected a zip file") from None
 
 
-def _image(opened: zipfile.ZipFile, file: Path, name: str) -> Tensor:
+def _image(opened: zipfile.ZipFile, file: Path, name: str, side: int) -> Tensor:
     """An image of 105×105 pixels, made smaller by averaging; ink is 1."""
     from PIL import Image
 
@@ -151,4 +157,4 @@ def _image(opened: zipfile.ZipFile, file: Path, name: str) -> Tensor:
     except (KeyError, OSError):
         raise ValueError(f"{file} is damaged: {name} is no image") from None
     ink = torch.from_numpy(1 - pixels / 255)
-    return F.adaptive_avg_pool2d(ink[None], SIDE)
+    return F.adaptive_avg_pool2d(ink[None], side)
