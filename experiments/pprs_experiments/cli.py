@@ -10,15 +10,16 @@ from pprs.cli.run_command import configured
 USAGE = """usage: pprs-study <command> [options]
 
 commands:
-  run      tune many methods in many tasks, and run them on new seeds
-  report   tables, figures and a page of a study's results
+  run        tune many methods in many tasks, and run them on new seeds
+  report     tables, figures and a page of a study's results
+  confirmed  what came out of the held-out confirmation
 
 `pprs-study <command> --help` lists a command's options."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    commands = {"run": _run, "report": _report}
+    commands = {"run": _run, "report": _report, "confirmed": _confirmed}
     return dispatch("pprs-study", USAGE, commands, arguments, install="pip install ./experiments")
 
 
@@ -36,6 +37,12 @@ def _run(arguments: Sequence[str]) -> int:
         return say(str(error), 1)
     except StudyInterrupted as error:
         return say(str(error), 128 + error.signal)
+
+
+def _confirmed(arguments: Sequence[str]) -> int:
+    from pprs_experiments.study.confirmation import ConfirmationConfig, report
+
+    return configured("pprs-study confirmed", ConfirmationConfig, report, arguments)
 
 
 def _report(arguments: Sequence[str]) -> int:

@@ -32,7 +32,7 @@ def deep(dropout=0.0):
     for fan_in in (16, *[128] * 6):
         layers += [nn.Linear(fan_in, 128), nn.ReLU(), nn.Dropout(dropout)]
     model = nn.Sequential(*layers, nn.Linear(128, 5))
-    for layer in model[::3]:
+    for layer in list(model)[::3]:
         nn.init.kaiming_normal_(layer.weight)
     return model
 

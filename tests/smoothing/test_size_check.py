@@ -25,7 +25,7 @@ def deep(width=128):
     for fan_in in (16, *[width] * 6):
         layers += [nn.Linear(fan_in, width), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Linear(width, 5))
-    for layer in model[::2]:
+    for layer in list(model)[::2]:
         nn.init.kaiming_normal_(layer.weight)
     return model
 

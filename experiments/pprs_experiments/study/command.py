@@ -12,6 +12,8 @@ from pprs._arguments import counts
 from pprs.io.files import writing
 from pprs.pipeline.launcher.signals import handled
 from pprs_experiments.study.cell import Cell
+from pprs_experiments.study.confirmation import EFFORT
+from pprs_experiments.study.confirmation import cells as confirmed
 from pprs_experiments.study.data import check_data, needs_data
 from pprs_experiments.study.job import Job
 from pprs_experiments.study.plan import plan
@@ -43,15 +45,17 @@ class StudyConfig:
 
     Args:
         quick: a small part with few trials and seeds, which shows that all works and no more.
+        confirm: instead of the study, the held-out confirmation of its claims.
         only: cells whose names contain one of these words, or questions by their numbers.
         out: folder of the results.
-        data_dir: holds the folders fashion-mnist, cifar-10-batches-bin and libsvm, or those of
-            them that the chosen cells need; without it only cells whose data comes with a package
-            are run.
+        data_dir: holds the folders fashion-mnist, cifar-10-batches-bin, libsvm and omniglot, or
+            those of them that the chosen cells need; without it only cells whose data comes with a
+            package are run.
         workers: processes, by default one for each core.
     """
 
     quick: bool = False
+    confirm: bool = False
     only: tuple[str, ...] = ()
     out: Path = Path("runs/study")
     data_dir: Path | None = None
@@ -59,6 +63,8 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         counts(workers=self.workers)
+        if self.quick and self.confirm:
+            raise ValueError("--quick and --confirm exclude each other: choose one")
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise ValueError(
                 f"--data-dir must be a folder that holds data sets, got {self.data_dir}"
@@ -92,14 +98,15 @@ def run_study(config: StudyConfig) -> None:
 
 
 def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
-    cells, effort = plan(config.quick)
+    cells, effort = (confirmed(), EFFORT) if config.confirm else plan(config.quick)
     listed = [Job(cell, method, effort) for cell in cells for method in cell.methods]
     jobs = {job.key: job for job in listed}
     chosen = _chosen(cells, config)
     wanted = [key for key, job in jobs.items() if job.cell in chosen]
     with writing(config.out):
         config.out.mkdir(parents=True, exist_ok=True)
-    file = config.out / ("quick.jsonl" if config.quick else "results.jsonl")
+    name = "confirmation" if config.confirm else "quick" if config.quick else "results"
+    file = config.out / f"{name}.jsonl"
     progress = Progress(jobs, wanted, file)
     left = [jobs[key] for key in progress.left]
     check_data([job.cell for job in left], config.data_dir)
@@ -116,7 +123,8 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
         raise StudyError(
             f"{len(failures)} jobs failed; call it again to try them again:\n{_reasons(failures)}"
         )
-    say(f"wrote {file}; for tables and figures: pprs-study report --results {file}")
+    then = "confirmed" if config.confirm else "report"
+    say(f"wrote {file}; for tables: pprs-study {then} --results {file}")
 
 
 def run_report(config: ReportConfig) -> Path:

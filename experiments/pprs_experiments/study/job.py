@@ -104,7 +104,7 @@ class Job:
             goal=cell.goal,
             hyperparameters=found,
             tuned=tuned,
-            trials=self.effort.trials,
+            trials=self.effort.trials if METHODS[self.method].space else 0,
             seconds=time.perf_counter() - start,
             runs=runs,
         )

@@ -27,7 +27,7 @@ def tune(
         better: whether higher or lower scores are.
         space: where to search each hyperparameter.
         score: of hyperparameters, finite.
-        trials: how many, at least 1.
+        trials: how many, at least 1; of a space that is empty there is one.
         seed: of the search.
 
     Returns:
@@ -37,6 +37,7 @@ def tune(
     from optuna.samplers import TPESampler
 
     counts(trials=trials)
+    trials = trials if space else 1
 
     def objective(trial: Trial) -> float:
         return score({name: _suggested(trial, name, each) for name, each in space.items()})

@@ -38,6 +38,13 @@ def test_a_result_tells_what_was_run():
         assert run.history[-1][1:] == (run.evaluations, run.training_loss)
 
 
+def test_a_method_with_nothing_to_tune_says_that_nothing_was_tried():
+    found = computed("searched-adam", steps=100)
+    assert (found.trials, dict(found.hyperparameters)) == (0, {})
+    assert all(run.training_loss < run.history[0][2] for run in found.runs)
+    assert computed().trials == EFFORT.trials
+
+
 def test_hyperparameters_are_judged_by_the_mean_over_the_tuning_problems(monkeypatch):
     scores = {}
     score = Goal.score

@@ -29,6 +29,12 @@ def test_every_method_gets_the_same_number_of_trials():
     assert all(1e-3 <= h["lr"] <= 10 and h["momentum"] in (0.0, 0.9, "nesterov") for h in tried)
 
 
+def test_where_there_is_nothing_to_search_there_is_one_trial():
+    tried = []
+    assert tune("lower", {}, lambda h: tried.append(h) or 2.0, trials=7, seed=1) == ({}, 2.0)
+    assert tried == [{}]
+
+
 def test_the_same_seed_tries_the_same():
     tried = []
     found = [

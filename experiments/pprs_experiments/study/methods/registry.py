@@ -23,6 +23,7 @@ from pprs_experiments.study.methods.method import (
     Range,
     Stepper,
 )
+from pprs_experiments.study.methods.searched import SearchedStepper
 from pprs_experiments.study.methods.updates import UPDATES, Delayed, DualAveraging
 from pprs_experiments.study.problem import Problem
 
@@ -225,6 +226,24 @@ _DEFAULTS = tuple(
     for sigma in (0.01, 0.02)
 )
 
+# Adam at each of five step sizes, of which the best in hindsight is a rival.
+HINDSIGHT = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+
+
+def _adam_at(lr: float) -> Method:
+    def build(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
+        return METHODS["adam"].build(problem, {"lr": lr}, seed)
+
+    return Method(f"adam-at-{lr:g}", f"Adam, step size {lr:g}", {}, build)
+
+
+_SEARCHED = Method(
+    "searched-adam",
+    "searched step, then Adam",
+    {},
+    lambda problem, h, seed: SearchedStepper(problem, seed),
+)
+
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
@@ -241,6 +260,8 @@ METHODS: Mapping[str, Method] = {
         _smoothed("pprs-antithetic", "PPRS, antithetic", antithetic=True),
         *_PARTS,
         *_DEFAULTS,
+        _SEARCHED,
+        *map(_adam_at, HINDSIGHT),
     )
 }
 """The methods by name."""

@@ -11,6 +11,7 @@ from experiments.study.small import DEPTH, EXAMPLES, gradient, network_problem, 
 from pprs.smoothing import smooth
 from pprs_experiments.study.cost import Cost, Price
 from pprs_experiments.study.methods import METHODS, Choice, LogUniform
+from pprs_experiments.study.methods.registry import HINDSIGHT
 from pprs_experiments.study.problem import Adversary
 
 STEPS, SEED = 5, 7
@@ -250,6 +251,8 @@ PRICES = {
         for end in ("", "-adam")
         for sigma in ("0.01", "0.02")
     },
+    "searched-adam": Price(292 / 12, 12),
+    **{f"adam-at-{lr:g}": Price(28 / 12, 1) for lr in HINDSIGHT},
 }
 
 

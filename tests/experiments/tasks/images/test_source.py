@@ -2,6 +2,9 @@ import pytest
 import torch
 
 from experiments.tasks.images.files import random_bytes, write_cifar, write_fashion
+from pprs.compare.examples import Examples
+from pprs_experiments.tasks.images import source
+from pprs_experiments.tasks.images.omniglot import Background
 from pprs_experiments.tasks.images.source import read_images
 
 
@@ -25,7 +28,27 @@ def test_files_lie_in_folders_of_their_own(tmp_path):
         read_images("cifar-10", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["fashion-mnist", "cifar-10"])
+def test_features_of_zero_and_one_are_images_of_one_row(monkeypatch, tmp_path):
+    examples = Examples(torch.eye(4, 6, dtype=torch.float64), torch.tensor([0, 1, 1, 0]), classes=2)
+    monkeypatch.setattr(source, "read_svm_examples", lambda name, folder: examples)
+    read = read_images("a9a", tmp_path)
+    assert torch.equal(read.as_numbers(read.train, torch.float64).x[:, 0, 0], examples.x)
+    assert torch.equal(read.train.y, examples.y)
+
+
+def test_of_an_alphabet_there_are_ten_characters(monkeypatch, tmp_path):
+    characters = torch.arange(12).repeat_interleave(2)
+    images = torch.rand(24, 1, 28, 28)
+    held = Background(images, ("Latin",) * 24, characters, torch.arange(24) % 2)
+    monkeypatch.setattr(source, "background", lambda folder, number: held)
+    read = read_images("omniglot-latin", tmp_path)
+    assert (read.train.classes, len(read.train)) == (10, 20)
+    found = read.as_numbers(read.train, torch.float32)
+    order = torch.argsort(found.y, stable=True)
+    torch.testing.assert_close(found.x[order], images[:20], atol=1 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar-10", "omniglot-latin", "mushrooms"])
 def test_a_folder_must_be_named(name, tmp_path):
     with pytest.raises(ValueError, match=f"{name} is read from files: name the folder.*data_dir"):
         read_images(name)
@@ -34,7 +57,7 @@ def test_a_folder_must_be_named(name, tmp_path):
 
 
 def test_other_names_are_refused():
-    with pytest.raises(ValueError, match="images must be digits, fashion-mnist or cifar-10, got"):
+    with pytest.raises(ValueError, match="images must be digits, fashion-mnist, .* or a9a, got"):
         read_images("mnist")
 
 

@@ -1,0 +1,1 @@
+"""One-shot classification of Omniglot: the official runs, by fine-tuning."""
