@@ -164,7 +164,7 @@ CASES = {
     "takes labels from 0 to": lambda: trained("def data():\n    return TensorDataset(X, Y + 1)"),
     "must take a step without arguments": lambda: trained(optimizer="torch.optim:LBFGS"),
     "so the result would depend on where the model is cut": lambda: trained(
-        SAM, optimizer="MINE:SAM"
+        SAM, optimizer="MINE:SAM", lr=0.01
     ),
     "so each process would read others": lambda: trained(UNSEEDED),
     "worker must be": lambda: launch(lambda: None, 2),

@@ -167,8 +167,9 @@ def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
     if lr is not None and config.optimizer in OPTIMIZERS:
         settings = {"momentum": config.momentum, "weight_decay": config.weight_decay}
         return OPTIMIZERS[config.optimizer].make(groups, lr, settings)
-    # Without an lr, the optimizer's own.
-    called, options = ("(parameters)", {}) if lr is None else ("(parameters, lr=lr)", {"lr": lr})
+    called, options = "(parameters, lr=lr)", {"lr": lr}
+    if lr is None:  # the optimizer's own
+        called, options = "(parameters) where no lr is given", {}
     made = _made(Optimizer, "optimizer", config.optimizer, called, groups, **options)
     _check_optimizer(config, made)
     return made
