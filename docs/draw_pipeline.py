@@ -31,7 +31,7 @@ def picture() -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'width="{width}" height="{height}" font-family="sans-serif" font-size="12" role="img">',
+            f'width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
             f"<title>Four stages, with one gradient and with {GRADIENTS}</title>",
             f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
             *parts,
