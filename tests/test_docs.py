@@ -3,6 +3,8 @@
 import doctest
 import json
 import re
+import runpy
+import tomllib
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
@@ -71,6 +73,19 @@ def test_the_glossary_says_where_its_names_are_defined():
     assert len(rows) >= 40
     for name, file in rows:
         assert re.search(rf"\b{name}\b", (ROOT / "docs" / file).read_text()), (name, file)
+
+
+def test_each_dependency_is_in_the_table_with_what_it_does():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    rows = re.findall(r"^\| ([\w-]+) \| .+ \| \d+ MB \| .+ \|$", page, re.MULTILINE)
+    assert rows == [re.split(r"[<>=]", name)[0] for name in needed]
+
+
+def test_the_picture_of_the_first_page_is_that_of_its_program():
+    drawn = runpy.run_path(str(ROOT / "docs" / "draw_pipeline.py"))
+    assert (ROOT / "docs/images/pipeline.svg").read_text() == drawn["picture"]()
 
 
 def test_docstrings_are_markdown_and_not_restructured_text():
