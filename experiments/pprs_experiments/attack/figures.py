@@ -58,7 +58,7 @@ def finals(results: Sequence[tuple[str, Result]], depth: int) -> Figure:
     _plain_numbers(axes.xaxis)
     axes.set(xlabel="final loss")
     where = "equal gradients" if depth == 1 else f"equal pipeline time, Δ = {depth}"
-    title(figure, f"Final loss, {where}", how="median, 95 % interval; diamonds: nothing tuned")
+    title(figure, f"Final loss, {where}", how="median, 95 % interval; diamond: untuned")
     return figure
 
 
