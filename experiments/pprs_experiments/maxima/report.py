@@ -130,6 +130,6 @@ def ratios(rows: Sequence[Row]) -> Figure:
     axes.set_yticks(range(len(methods)), [LABELS[m].replace("`", "") for m in reversed(methods)])
     axes.set(xlabel="time over that of the best of subgradient, AGD, Adam")
     figure.legend(loc="outside lower center", ncols=len(PROBLEMS), frameon=False, fontsize=8)
-    how = f"gap {GAPS[-1]:g}; 95 % intervals; hollow: one of the two never arrived"
+    how = f"gap {GAPS[-1]:g}; hollow: at least so much, never arrived"
     title(figure, f"Time in a pipeline of Δ = {DEPTHS[-1]}", how=how)
     return figure

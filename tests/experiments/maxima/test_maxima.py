@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,6 +171,17 @@ def test_all_jobs_are_run_once_and_gone_on_with(tmp_path, monkeypatch, capsys):
     page = write_report(rows, tmp_path).read_text()
     assert "| Adam |" in page
     assert "Polyak" in (tmp_path / "ratios.svg").read_text()
+
+
+def test_the_tables_of_the_page_are_those_of_the_committed_results(tmp_path):
+    root = Path(__file__).parents[3]
+    made = write_report(read(root / "experiments/maxima/results.jsonl"), tmp_path).read_text()
+    page = (root / "docs/maxima.md").read_text().partition("## Results")[2]
+    shown = [line for line in page.splitlines() if line.startswith("|")]
+    assert len(shown) == 4 * 14 + 6
+    assert set(shown) <= set(made.splitlines())
+    picture = root / "docs/images/maxima-ratios.svg"
+    assert picture.read_text() == (tmp_path / "ratios.svg").read_text()
 
 
 def test_a_damaged_line_is_named(tmp_path):
