@@ -26,7 +26,13 @@ _PATIENCE = 3  # comparisons without any difference: layers that are 0 at first 
 
 
 class SigmaWarning(UserWarning):
-    """Sigma is too large for the loss, or too small to change it."""
+    """Sigma is too large for the loss, or too small to change it.
+
+    Example:
+        >>> import warnings
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore", SigmaWarning)  # to hear nothing of it
+    """
 
 
 @dataclass

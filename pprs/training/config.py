@@ -43,9 +43,8 @@ class TrainConfig:
     optimizer: str = "agd"
     """"agd", "sgd", "adam", "adamw", or what module:callable makes of (parameters, lr=lr)."""
     lr: float | Literal["search"] | None = None
-    """Step size; unset, 0.001 for adam and adamw, 0.01 for agd and sgd, and for others their own.
-    "search": each step tries three, which share the perturbations, and keeps the best; see
-    docs/training.md."""
+    """Step size; unset, 0.001 for adam and adamw, and for others their own or 0.01. "search": each
+    step tries three, which share the perturbations, and keeps the best; see docs/training.md."""
     momentum: float | Literal["nesterov"] = 0.9
     """Momentum of agd and sgd; agd also takes "nesterov", the sequence of the convex theory."""
     weight_decay: float = 0.0
@@ -153,7 +152,7 @@ class TrainConfig:
 
     @property
     def step_size(self) -> float | Literal["search"] | None:
-        """What lr is, or by default; `None` leaves it to an optimizer of the user's."""
+        """What lr is, or by default; `None`: that of an optimizer of the user's."""
         known = OPTIMIZERS.get(self.optimizer)
         return known.lr if self.lr is None and known else self.lr
 

@@ -22,6 +22,7 @@ from pprs.training.user_functions import named
 
 T = TypeVar("T")
 _TUNED = ("momentum", "weight_decay")
+_LR = 0.01  # of an optimizer of the user's that asks for one, where none is given
 _START = 1e-3  # which a search replaces in its first step
 
 
@@ -167,12 +168,22 @@ def _optimizer(config: TrainConfig, groups: list[dict[str, Any]]) -> Optimizer:
     if lr is not None and config.optimizer in OPTIMIZERS:
         settings = {"momentum": config.momentum, "weight_decay": config.weight_decay}
         return OPTIMIZERS[config.optimizer].make(groups, lr, settings)
-    called, options = "(parameters, lr=lr)", {"lr": lr}
-    if lr is None:  # the optimizer's own
-        called, options = "(parameters) where no lr is given", {}
+    options = {} if lr is None else {"lr": lr}
+    if lr is None and not _has_own_lr(named("optimizer", config.optimizer), groups):
+        options = {"lr": _LR}
+    called = "(parameters, lr=lr)"
     made = _made(Optimizer, "optimizer", config.optimizer, called, groups, **options)
     _check_optimizer(config, made)
     return made
+
+
+def _has_own_lr(function: Callable[..., Any], groups: list[dict[str, Any]]) -> bool:
+    """Whether it can be called with parameters alone, so that the step size is its own."""
+    try:
+        inspect.signature(function).bind(groups)
+    except Exception:  # it asks for more, or is a callable of the user's that cannot say
+        return False
+    return True
 
 
 def _check_optimizer(config: TrainConfig, optimizer: Optimizer) -> None:

@@ -30,7 +30,7 @@ def test_they_are_the_tensors_of_a_state_that_has_others_too(alone):
     model = nn.Sequential(Versioned(4, 4), nn.Linear(4, 2))
     stages = Stages.__new__(Stages)
     stages.pipeline = Pipeline(model, nn.functional.mse_loss, schedule="looped-bfs")
-    stages._task = SimpleNamespace(model=model)
+    stages._task, stages._group = SimpleNamespace(model=model), None
     weights = stages.weights()
     assert weights.keys() == dict(model.named_parameters()).keys()
     assert all(torch.equal(weights[name], p) for name, p in model.named_parameters())
