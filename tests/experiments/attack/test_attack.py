@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -262,3 +263,15 @@ def test_rows_survive_their_file(tmp_path):
     append(file, rows)
     assert read(file) == rows
     assert json.loads(file.read_text())["setting"] == [1, 0.0, 1e-3]
+
+
+def test_the_tables_of_the_page_are_those_of_the_committed_results(tmp_path):
+    root = Path(__file__).parents[3]
+    made = write_report(read(root / "experiments/attack/results.jsonl"), tmp_path).read_text()
+    page = (root / "docs/attack.md").read_text().partition("## Results")[2]
+    shown = [line for line in page.splitlines() if line.startswith("|")]
+    assert len(shown) > 80
+    assert set(shown) <= set(made.splitlines())
+    for depth in (20, 200):
+        picture = root / f"docs/images/attack-curves-{depth}.svg"
+        assert picture.read_text() == (tmp_path / f"curves-{depth}.svg").read_text()
