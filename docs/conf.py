@@ -28,7 +28,7 @@ extensions = [
 root_doc = "docs/index"
 include_patterns = [
     "docs/**.md", "*.md", "benchmarks/*/README.md", "experiments/README.md",
-    "experiments/study/*.md", "examples/**.md",
+    "experiments/*/README.md", "experiments/study/*.md", "examples/**.md",
 ]  # fmt: skip
 exclude_patterns = [".*", "build", "dist", "runs", "pprs", "tests", "**/node_modules"]
 
