@@ -42,7 +42,7 @@ class Defaults:
     time: str | None = None
 
 
-DIGITS = Defaults("digits", "hinge", 2, 3, 2, 6, 0.4, 20, 54)
+DIGITS = Defaults("digits", "hinge", 2, 3, 2, 6, 0.4, 20, 60)
 FULL = Defaults("digits-full", "hinge", 2, 4, 4, 10, 0.4, 20, 250)
 OWN = Defaults("compare", "cross-entropy", 1, 5, 1, 5, 0.2, time="5m")
 
@@ -103,7 +103,7 @@ class CompareConfig:
 
     steps: int | None = None
     """Steps of the plain optimizer: what they take is the budget of all methods, in pipeline time
-    and in seconds. By default 10 epochs, 100 to 1,000 steps; 54 for the digits."""
+    and in seconds. By default 10 epochs, 100 to 1,000 steps; 60 for the digits."""
     epochs: int | None = None
     """The same, by how often it sees each example."""
     batch: int | None = None
