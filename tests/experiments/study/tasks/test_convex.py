@@ -247,7 +247,10 @@ def test_convex_functions_that_are_no_mean_are_not_divided(function):
     assert problem.price(samples=8).time == 2 * (8 + 4)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "schedule-free"])
+# Not what needs a network: sigma by filters' norms is 0 where the start is.
+@pytest.mark.parametrize(
+    "name", [name for name in METHODS if name not in ("schedule-free", "searched-adam")]
+)
 def test_every_method_runs_on_a_convex_function(name):
     method = METHODS[name]
     given = dict(
