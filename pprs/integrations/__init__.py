@@ -1,20 +1,32 @@
-"""The smoothed loss inside the training loops of other packages."""
+"""The smoothed loss and the pipeline inside the training loops of other packages."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pprs.integrations.smoothed_loss import SmoothedLoss
 
 if TYPE_CHECKING:
+    from pprs.integrations.pipeline_loss import pipeline_loss
+    from pprs.integrations.pipelined import Pipelined
+    from pprs.integrations.pipelined_trainer import PipelinedTrainer
     from pprs.integrations.smoothed_trainer import SmoothedTrainer
 
-__all__ = ["SmoothedLoss", "SmoothedTrainer"]
+__all__ = ["Pipelined", "PipelinedTrainer", "SmoothedLoss", "SmoothedTrainer", "pipeline_loss"]
+
+# What needs torch's pipelines or Hugging Face's transformers, which take seconds.
+_LATER = {
+    "Pipelined": "pipelined",
+    "PipelinedTrainer": "pipelined_trainer",
+    "SmoothedTrainer": "smoothed_trainer",
+    "pipeline_loss": "pipeline_loss",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "SmoothedTrainer":  # which needs Hugging Face's transformers, that takes seconds
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pprs.integrations.smoothed_trainer import SmoothedTrainer
-
-    return SmoothedTrainer
+    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found  # not the module of the same name
+    return found

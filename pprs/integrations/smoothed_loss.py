@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pprs.integrations.batch_number import BatchNumber
 from pprs.smoothing import Perturbation, Sigma, Unused, check_unused, derive_seed, smooth
 
 
@@ -40,7 +41,7 @@ class SmoothedLoss:
         check_unused(unused)
         self._unused = unused
         self._perturbation = Perturbation.filter(0.01) if perturbation is None else perturbation
-        self._at = -1, 0  # the step, and how many batches it has had
+        self._batch = BatchNumber()
         super().__init__(*arguments, **options)
         _check_one_process(self.args)
 
@@ -67,9 +68,7 @@ class SmoothedLoss:
             return found
 
         step = self.state.global_step
-        batch = self._at[1] + 1 if self._at[0] == step else 0
-        self._at = step, batch
-        seed = derive_seed(self.args.seed, batch, "smoothing")
+        seed = derive_seed(self.args.seed, self._batch.next(step), "smoothing")
         return smooth(loss, model, self._perturbation, seed=seed, step=step, unused=self._unused)
 
 

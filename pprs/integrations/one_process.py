@@ -1,0 +1,16 @@
+"""Let Accelerate, and what is built on it, take a rank of a pipeline for a process of its own."""
+
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedType
+
+
+def act_as_one_process() -> None:
+    """Have batches not divided, gradients not averaged and models not wrapped.
+
+    The processes of a pipeline train one model on the same batches. Which of them writes files is
+    still decided by their rank. Every new `TrainingArguments` or `Accelerator` may find out anew
+    that there are others.
+    """
+    for state in (PartialState, AcceleratorState):
+        if state._shared_state:
+            state._shared_state.update(distributed_type=DistributedType.NO, num_processes=1)
