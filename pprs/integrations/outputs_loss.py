@@ -84,9 +84,7 @@ class OutputsLoss:
             labels: shape `(examples, ...)`.
         """
         given = _Given(self._model, outputs, self._label, self._items)
-        loss: Tensor = self._compute(
-            given, {self._label: labels}, num_items_in_batch=self._items
-        )
+        loss: Tensor = self._compute(given, {self._label: labels}, num_items_in_batch=self._items)
         return loss * (self._rows / len(labels)) if self._summed else loss
 
     def _is_sum(self, outputs: Tensor, labels: Tensor) -> bool:

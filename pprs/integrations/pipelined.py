@@ -177,7 +177,7 @@ class Pipelined:
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | None = None) -> Tensor:
         if grad_norm is None:
             norm = self._last.clip_grad_norm_(math.inf)
-            grad_norm = torch.tensor(norm, device=self._last.device)
+            grad_norm = torch.tensor(norm, dtype=torch.float64)
         return grad_norm
 
     @property
@@ -281,8 +281,9 @@ def _check(args: Any) -> None:
             f"this process sees {args.n_gpu} GPUs, which Trainer would divide batches over: start "
             f"one for each, by torchrun --nproc-per-node {args.n_gpu}"
         )
-    if "lomo" in str(args.optim):
+    optimizer = str(getattr(args.optim, "value", args.optim))
+    if "lomo" in optimizer:
         raise ValueError(
-            f"optim={str(args.optim)!r} takes its steps while autograd runs, which a pipeline's "
+            f"optim={optimizer!r} takes its steps while autograd runs, which a pipeline's "
             f"gradients do not come from: take another one"
         )
