@@ -1,7 +1,7 @@
 """Let Accelerate, and what is built on it, take a rank of a pipeline for a process of its own."""
 
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType
+from accelerate.state import AcceleratorState, PartialState  # type: ignore[import-untyped]
+from accelerate.utils import DistributedType  # type: ignore[import-untyped]
 
 
 def act_as_one_process() -> None:

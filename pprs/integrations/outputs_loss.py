@@ -45,7 +45,8 @@ class OutputsLoss:
         self._compute, self._model, self._label, self._count = compute_loss, model, label, count
         labels, training = inputs[label], model.training
         number = count(labels)
-        self._items, self._rows, self._summed = number, len(labels), False
+        self._items: Tensor | int = number
+        self._rows, self._summed = len(labels), False
         model.eval()
         with torch.no_grad():
             own, outputs = compute_loss(
@@ -106,11 +107,11 @@ class _Given(nn.Module):
 
     def __init__(self, model: nn.Module, outputs: Any, label: str, items: Tensor | int) -> None:
         super().__init__()
-        self._of = [model]  # not a part of this one
+        self._of: list[Any] = [model]  # not a part of this one
         self._outputs, self._label, self._number = outputs, label, items
 
     def _get_name(self) -> str:
-        return self._of[0]._get_name()
+        return type(self._of[0]).__name__
 
     def forward(self, **inputs: Any) -> Any:
         (model,) = self._of

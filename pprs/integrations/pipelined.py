@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 from torch.nn.utils import clip_grads_with_norm_
 
 from pprs.integrations.batch_number import BatchNumber
@@ -73,7 +74,7 @@ class Pipelined:
         """As the trainer's, for a process by itself."""
         _check(self.args)
         if not dist.is_initialized():
-            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+            dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
         act_as_one_process()
         own: Any = super()
         own.create_accelerator_and_postprocess()
@@ -162,7 +163,7 @@ class Pipelined:
         own._save_optimizer_and_scheduler(output_dir)
         whole = whole_state(self.optimizer.optimizer, self._last)
         if self.args.should_save:
-            torch.save(whole, os.path.join(output_dir, "optimizer.pt"))
+            torch.save(whole, Path(output_dir, "optimizer.pt"))
 
     def _finalize_training(self, *arguments: Any, **options: Any) -> Any:
         self._share()
@@ -225,6 +226,7 @@ class Pipelined:
         return self._pipelines[key]
 
     def _traced(self, model: nn.Module, inputs: Mapping[str, Any]) -> Pipeline:
+        assert self._loss is not None
         options = {"seed": self.args.seed, "device": self.args.device} | self._how
         made = Pipeline(model, self._loss, example=(inputs,), **options)
         own = list(made.named_parameters())
@@ -249,7 +251,7 @@ class Pipelined:
 
 
 @contextmanager
-def _own_forward(model: nn.Module) -> Iterator[None]:
+def _own_forward(model: Any) -> Iterator[None]:
     """Take off what Accelerate puts around the forward of a model for mixed precision."""
     wrapped = vars(model).pop("forward", None) if hasattr(model, "_original_forward") else None
     if wrapped is not None and model._original_forward.__func__ is not type(model).forward:

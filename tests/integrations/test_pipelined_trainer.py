@@ -38,6 +38,15 @@ def bert():
     return BertForSequenceClassification(config), data, {}
 
 
+class Regularised(BertForSequenceClassification):
+    """Its loss is not that of its outputs alone."""
+
+    def forward(self, input_ids=None, labels=None, **more):
+        found = super().forward(input_ids, labels=labels, **more)
+        found.loss = None if labels is None else found.loss + 1
+        return found
+
+
 def qwen():
     """A language model with tied weights; sequences have different lengths."""
     torch.manual_seed(0)
@@ -76,6 +85,7 @@ RUNS = {
     "own loss": (bert, dict(compute_loss_func=lambda out, y, **_: cross_entropy(out.logits, y)),
                  dict(optim="schedule_free_adamw", lr_scheduler_type="constant")),
     "bf16": (bert, {}, dict(bf16=True, max_grad_norm=0.0)),
+    "copies": (bert, {}, {}),
 }  # fmt: skip
 
 
@@ -127,15 +137,6 @@ def refusals(folder):
         trainer.label_names = ["input_ids", "labels"]
 
     def another_loss(trainer):
-        trainer.model.config.problem_type = "single_label_classification"
-        forward = type(trainer.model).forward
-
-        class Regularised(type(trainer.model)):
-            def forward(self, *inputs, **options):
-                found = forward(self, *inputs, **options)
-                found.loss = found.loss + 1
-                return found
-
         trainer.model.__class__ = Regularised
 
     trainer = made(PipelinedTrainer, "bf16", folder)
