@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("pprs", "experiments", "benchmarks")
+ROOMS = ("pprs", "experiments", "benchmarks", "examples")
 BEGIN, END = "<!-- written by docs/house.py -->\n", "<!-- until here -->"
 
 

@@ -55,7 +55,7 @@ class SourceLinks(SphinxTransform):
 
 def shown(path: Path) -> bool:
     """Whether a file is code or a text of moderate size."""
-    if path.stat().st_size > _LARGEST or path.suffix in (".jsonl", ".svg", ".png"):
+    if path.stat().st_size > _LARGEST or path.suffix in (".ipynb", ".jsonl", ".svg", ".png"):
         return False
     return path.suffix != ".md"
 
