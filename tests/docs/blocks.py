@@ -12,7 +12,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*/README.md", "examples/*.md", "experiments/**/README.md")
+    for pattern in (
+        "*.md",
+        "docs/**/*.md",
+        "benchmarks/*/README.md",
+        "examples/*.md",
+        "experiments/**/README.md",
+    )
     for path in ROOT.glob(pattern)
     if "node_modules" not in path.parts
 )
