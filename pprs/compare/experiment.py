@@ -29,6 +29,8 @@ from pprs.pipeline.communication import broadcast, gathered
 from pprs.pipeline.launcher.signals import handled
 from pprs.training.check import check
 from pprs.training.learning import loss_function
+from pprs.training.rank_log import RankLog, with_log
+from pprs.training.user_errors import in_one_line
 from pprs.training.user_functions import named
 
 if TYPE_CHECKING:
@@ -67,7 +69,9 @@ def compare(config: CompareConfig) -> None:
         start(config, folder, begun)
     except (LaunchInterrupted, _Signalled) as error:
         raise Interrupted(error.signal, _kept(folder, new)) from None
-    except (ValueError, LaunchError):
+    except LaunchError as error:
+        raise LaunchError(f"{with_log(error, folder)}{_kept(folder, new=False)}") from None
+    except ValueError:
         _kept(folder, new)
         raise
 
@@ -92,8 +96,9 @@ def _kept(folder: Path, new: bool) -> str:
     runs = len({point.run for point in Store(folder).points})
     if runs:
         return f"; {runs} finished runs are kept in {folder}: the same command goes on from there"
-    if new:
-        shutil.rmtree(folder, ignore_errors=True)
+    if not new:
+        return ""
+    shutil.rmtree(folder, ignore_errors=True)
     return " before the first run was finished: nothing is kept"
 
 
@@ -133,6 +138,10 @@ def _alone() -> Iterator[None]:
     try:
         with handled(end, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
             yield
+    except (ValueError, LaunchError):
+        raise
+    except Exception as error:  # as of a process that was started for it
+        raise LaunchError(in_one_line(error), 0) from error
     finally:
         dist.destroy_process_group()
 
@@ -141,13 +150,15 @@ def _rank(config: CompareConfig, folder: Path | None, begun: float) -> None:
     """Be one of the processes; the first one writes and reports."""
     with ExitStack() as stack:
         if dist.get_rank() > 0:
-            _Comparison(config, None, begun).go()
+            with RankLog(folder):
+                _Comparison(config, None, begun).go()
             return
         # Only it imports what that needs: pictures, above all.
         from pprs.compare.reporter import Reporter
 
         store = Store(folder or opened(config)[0])
         reporter = stack.enter_context(Reporter(config, store, begun))
+        stack.enter_context(RankLog(store.folder))
         _Comparison(config, reporter, begun).go()
 
 

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from pprs.compare.config import CompareConfig
 from pprs.compare.methods import METHODS, MethodName, Setting
 from pprs.compare.subject import Parts, Subject
+from pprs.smoothing import NotFiniteError
 from pprs.theory import pipeline_time
 from pprs.training.config import TrainConfig
 from pprs.training.learning import Learning
@@ -69,6 +70,12 @@ class Point:
     """What is measured in a run, a line of `metrics.jsonl`.
 
     Args:
+        phase: of its run.
+        method: of its run.
+        seed: of its run.
+        lr: the step size that the run began with, or `None` where it is searched.
+        sigma: of the perturbations; 0 without any.
+        samples: perturbations of a step, $K$.
         step: after how many steps.
         of: steps of the whole run.
         pipeline_time: of these.
@@ -143,9 +150,7 @@ class Training:
         """Take a step; of a searched one that is finite nowhere, none."""
         try:
             take_step(self.stages, self._learning, number, self._settings.clip)
-        except RuntimeError as error:
-            if "finite" not in str(error):
-                raise
+        except NotFiniteError:
             self.failed = True
         if self.stages.pipeline.device.type == "cuda":
             torch.cuda.synchronize()

@@ -13,7 +13,7 @@ from torch.nn.utils import get_total_norm
 
 from pprs.optim._candidates import Candidates, Centres
 from pprs.optim._smoothed_gradient import Centre, best
-from pprs.smoothing import NotFinite
+from pprs.smoothing import NotFiniteError
 
 FACTORS = (0.7, 1.0, 1.4)
 """By what a step multiplies the step size of the one before."""
@@ -117,7 +117,7 @@ class Search:
                 return losses[chosen], factors[chosen]
             factors = [factor * _SMALLER for factor in factors]
         tried = " at any step size that was tried" if self.candidates.pending else ""
-        raise NotFinite(
+        raise NotFiniteError(
             f"the loss is not finite{tried} (last: {losses[-1].item()}): lower sigma, or look for "
             f"a division, logarithm or overflow in the loss"
         )
@@ -131,7 +131,7 @@ class Search:
         if not math.isfinite(self.norm):
             bad = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
             where = f" of parameter {bad[0]!r}" if bad else ""
-            raise NotFinite(
+            raise NotFiniteError(
                 f"the gradient{where} is not finite, though the loss is: look for a square root "
                 f"at 0, a division or an overflow in the loss"
             )

@@ -16,7 +16,7 @@ from pprs.smoothing import (
     Batch,
     Closure,
     Noise,
-    NotFinite,
+    NotFiniteError,
     Perturbation,
     Refusal,
     SizeCheck,
@@ -144,7 +144,7 @@ class SmoothedGradient:
         if self.vectorised:
             try:
                 return self._together(closure, batch, parameters, draws, places)
-            except (Refusal, NotFinite):
+            except (Refusal, NotFiniteError):
                 raise
             except Exception as error:
                 # What vmap cannot run may still run K times; what is wrong fails there too.
@@ -196,7 +196,7 @@ class SmoothedGradient:
             try:
                 with places.at(number):
                     losses.append(repeat(closure, parameters, *given))
-            except NotFinite:
+            except NotFiniteError:
                 if places.only:
                     raise
                 losses.append(torch.tensor([math.nan]))

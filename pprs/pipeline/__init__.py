@@ -12,7 +12,6 @@ from pprs.pipeline.checkpoint import (
     resume_run,
     save_run,
 )
-from pprs.pipeline.finite import NotFiniteError
 from pprs.pipeline.launcher import (
     LaunchError,
     LaunchInterrupted,

@@ -7,10 +7,7 @@ from torch import Tensor
 
 from pprs.pipeline.labels import IGNORED, are_labels
 from pprs.pipeline.microbatches import Microbatches
-
-
-class NotFiniteError(RuntimeError):
-    """A loss is infinite or NaN; the message says in which step and microbatch."""
+from pprs.smoothing import NotFiniteError
 
 
 def check_finite(losses: Tensor, y: Tensor, divided: Microbatches, replica: int, step: int) -> None:

@@ -41,10 +41,8 @@ def in_flight(schedule: str, ranks: int, each: int, microbatches: int) -> tuple[
         >>> in_flight("1f1b", 3, 1, 8)
         (3, 2, 1)
     """
-    if schedule == "gpipe":
-        return (microbatches,) * ranks
-    if schedule == "1f1b":
-        return tuple(min(microbatches, ranks - rank) for rank in range(ranks))
+    if SCHEDULES[schedule].placement == "single":
+        return tuple(_ahead(schedule, rank, ranks, microbatches) for rank in range(ranks))
     fullest: dict[int, int] = {}
     for row in tasks(schedule, ranks, each, microbatches):
         fullest |= _fullest(row)
@@ -64,8 +62,17 @@ def _fullest(row: tuple[Task, ...]) -> dict[int, int]:
     return most
 
 
+def _ahead(schedule: str, rank: int, ranks: int, microbatches: int) -> int:
+    """Forward passes before the first backward, where a process holds one stage."""
+    if schedule == "gpipe":
+        return microbatches
+    if schedule == "1f1b":
+        return min(microbatches, ranks - rank)
+    raise ValueError(f"no order is known of schedule {schedule}, so its time cannot be predicted")
+
+
 def _single(schedule: str, rank: int, ranks: int, microbatches: int) -> tuple[Task, ...]:
-    ahead = microbatches if schedule == "gpipe" else min(microbatches, ranks - rank)
+    ahead = _ahead(schedule, rank, ranks, microbatches)
     row = [("F", rank, m) for m in range(ahead)]
     for m in range(microbatches):
         row.append(("B", rank, m))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pprs._renamed import renamed
 from pprs.smoothing._caches import fresh_caches
 from pprs.smoothing._checks import (
-    NotFinite,
+    NotFiniteError,
     Refusal,
     Unused,
     check_apart,
@@ -54,7 +54,7 @@ __all__ = [
     "Closure",
     "Noise",
     "NoiseKind",
-    "NotFinite",
+    "NotFiniteError",
     "Perturbation",
     "Place",
     "Refusal",

@@ -255,17 +255,17 @@ def check_scalar(loss: object) -> Tensor:
     return loss
 
 
-class NotFinite(RuntimeError):
-    """A loss is infinite or not a number."""
+class NotFiniteError(RuntimeError):
+    """A loss or a gradient is infinite or not a number; the message says where."""
 
 
 def check_finite(losses: Tensor, size: str) -> None:
-    """Raise `NotFinite` if the loss of a perturbation is infinite or not a number."""
+    """Raise `NotFiniteError` if the loss of a perturbation is infinite or not a number."""
     finite = losses.detach().isfinite()
     if finite.all():
         return
     bad = losses.detach()[~finite]
-    raise NotFinite(
+    raise NotFiniteError(
         f"the loss is not finite at {len(bad)} of {losses.numel()} perturbed parameters (first: "
         f"{bad[0].item()}, {size}): lower the step size or sigma, or look for a division, "
         f"logarithm or overflow in the loss"

@@ -8,12 +8,19 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from pprs.pipeline import LaunchError
 from pprs.training.user_errors import user_line
 
 
 def log_of(folder: Path, rank: int | None) -> Path:
     """The file in which a rank writes its stack."""
     return folder / f"rank-{rank}.log"
+
+
+def with_log(error: LaunchError, folder: Path) -> str:
+    """What to say of a rank that failed: where its stack is, or the stack itself."""
+    log = log_of(folder, error.rank)
+    return f"{error.sentence}; its stack is in {log}" if log.exists() else str(error)
 
 
 class RankLog:

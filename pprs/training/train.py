@@ -10,7 +10,7 @@ from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, l
 from pprs.training.check import check
 from pprs.training.config import TrainConfig
 from pprs.training.ending import Interrupted, claimed, ended_by, how_to_resume
-from pprs.training.rank_log import log_of
+from pprs.training.rank_log import with_log
 from pprs.training.resume import run_folder
 from pprs.training.run import run_rank
 
@@ -60,12 +60,7 @@ def _launch(config: TrainConfig, folder: Path, start: Path | None) -> None:
     except LaunchInterrupted as error:
         raise Interrupted(error.signal, folder) from None
     except LaunchError as error:
-        log = log_of(folder, error.rank)
-        if not log.exists():
-            raise LaunchError(f"{error}{how_to_resume(folder)}") from None
-        raise LaunchError(
-            f"{error.sentence}; its stack is in {log}{how_to_resume(folder)}"
-        ) from None
+        raise LaunchError(f"{with_log(error, folder)}{how_to_resume(folder)}") from None
     received = ended_by(folder)
     if received is not None:  # the ranks were signalled, not this process
         raise Interrupted(received, folder)

@@ -197,6 +197,15 @@ def test_what_cannot_be_compared_is_a_sentence_and_no_folder(place, capsys, argu
     assert not kept.exists() or (kept / "metrics.jsonl").exists()
 
 
+def test_an_error_of_the_users_loss_is_no_divergence_but_a_sentence(place, capsys):
+    compared(*OWN, *SMALL, "--loss", "user.py:failing_late", code=1)
+    said = capsys.readouterr().err
+    assert "not positive-definite (user.py, line " in said and "Traceback" not in said
+    log = place / "runs" / "compare" / "rank-0.log"
+    assert f"its stack is in {log.relative_to(place)}" in said
+    assert "failing_late" in log.read_text()
+
+
 def test_a_run_is_measured_where_its_budgets_end():
     run = Run("train", "plain", None, 0, (("pipeline_time", 10), ("seconds", 7)))
     assert run.measured_at(2) == [5, 7, 10]

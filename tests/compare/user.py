@@ -70,3 +70,13 @@ def line():
 
 def normed():
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+
+CALLS = iter(range(1000))
+
+
+def failing_late(output, y):
+    """A loss with a fault that the check of the first step does not meet."""
+    if next(CALLS) > 60:
+        raise torch.linalg.LinAlgError("linalg.cholesky: the input is not positive-definite")
+    return nn.functional.cross_entropy(output, y)
