@@ -13,7 +13,7 @@ from tyro.conf import Positional
 from pprs.cli.run_command import configured
 from pprs.io.files import check_file, write_json, writing
 from pprs.pipeline.trace.gantt import draw
-from pprs.pipeline.trace.shares import Share, Shares, shares
+from pprs.pipeline.trace.shares import Shares, shares
 from pprs.pipeline.trace.timeline import Timeline
 
 
@@ -116,13 +116,8 @@ def _table(found: Shares, timeline: Timeline) -> Any:
     for s in found.stages:
         where = f"stage {s.stage}" + (f", rank {s.rank}" if several else "")
         times = f"{1e3 * s.forward:.3f}", f"{1e3 * s.backward:.3f}"
-        table.add_row(where, *_percent(s.share), *times)
+        table.add_row(where, *s.share.in_percent(), *times)
     if several:
         for rank, share in found.ranks.items():
-            table.add_row(f"rank {rank}", *_percent(share), style="bold")
+            table.add_row(f"rank {rank}", *share.in_percent(), style="bold")
     return table
-
-
-def _percent(share: Share) -> list[str]:
-    parts = share.busy, share.bubble, share.communication, share.other
-    return [f"{part:.1%}" for part in parts]

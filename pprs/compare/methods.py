@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from pprs.optim.registry import OPTIMIZERS
+
 MethodName: TypeAlias = Literal["plain", "one-draw", "pprs", "smoothed", "searched", "gd", "agd"]
 Gradient: TypeAlias = Literal["plain", "one draw", "mean", "searched"]
 
@@ -16,9 +18,7 @@ _STEP_SIZES = (1.0, 0.3, 3.0, 0.1, 10.0, 0.03, 30.0, 0.01, 100.0)
 _PAIRS = ((1, 1), (0.3, 1), (3, 1), (1, 3), (1, 0.3), (0.3, 3), (3, 0.3), (0.3, 0.3), (3, 3))
 MOST_TRIALS = len(_PAIRS)
 
-_LABELS = {"adam": "Adam", "adamw": "AdamW", "agd": "AGD", "sgd": "SGD"}
-_LR = {"agd": 0.03, "sgd": 0.03}
-_LR_ELSE = 0.003
+_CENTRE = 0.003  # of the step sizes of an optimizer of the user's
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class ComparedMethod:
 
     def named(self, optimizer: str) -> str:
         """Its label, for the optimizer that is asked for."""
-        return self.label.format(_LABELS.get(optimizer, optimizer.rpartition(":")[2]))
+        known = OPTIMIZERS.get(optimizer)
+        return self.label.format(known.label if known else optimizer.rpartition(":")[2])
 
 
 METHODS: Mapping[MethodName, ComparedMethod] = {
@@ -94,18 +95,16 @@ def candidates(
         method: which one.
         trials: how many, up to `MOST_TRIALS`.
         optimizer: that is asked for.
-        lr: the step size around which others are tried; by default that of the optimizer.
+        lr: the step size around which others are tried; by default the optimizer's `centre`.
         sigma: around which others are tried.
         fixed_sigma: whether it is the only one.
     """
     if method.gradient == "searched":
         return [Setting(None, sigma)]
-    own = method.optimizer is None or optimizer in _LR
-    centre = (
-        lr
-        if lr is not None and own
-        else method.lr or _LR.get(method.optimizer or optimizer, _LR_ELSE)
-    )
+    known = OPTIMIZERS.get(method.optimizer or optimizer)
+    centre = method.lr or (known.centre if known else _CENTRE)
+    if lr is not None and (method.optimizer is None or optimizer in ("agd", "sgd")):
+        centre = lr
     alone = fixed_sigma or not method.perturbed
     pairs = [(size, 1.0) for size in _STEP_SIZES] if alone else _PAIRS
     return [

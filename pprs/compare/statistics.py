@@ -34,7 +34,6 @@ def difference(
     *,
     comparisons: int = 1,
     resolution: float = 0.0,
-    level: float = LEVEL,
 ) -> Difference | None:
     """The mean of paired differences with Student's interval; nothing for fewer than two seeds.
 
@@ -44,7 +43,6 @@ def difference(
         comparisons: intervals that hold all together at the level (Bonferroni).
         resolution: the smallest difference that can be seen in one seed. Equal differences of
             few seeds do not mean that all seeds have them, so the deviation is at least half.
-        level: of the interval.
 
     Example:
         >>> found = difference([0.7, 0.8, 0.75], [0.6, 0.7, 0.6])
@@ -59,7 +57,7 @@ def difference(
     if not all(map(math.isfinite, pairs)):
         return Difference(math.nan, -math.inf, math.inf)
     deviation = max(stdev(pairs), resolution / 2)
-    quantile = float(stdtrit(len(pairs) - 1, 1 - (1 - level) / (2 * comparisons)))
+    quantile = float(stdtrit(len(pairs) - 1, 1 - (1 - LEVEL) / (2 * comparisons)))
     margin = quantile * deviation / math.sqrt(len(pairs))
     mean = fmean(pairs)
     return Difference(mean, mean - margin, mean + margin)
@@ -99,7 +97,7 @@ def best(
     """The method to use: the first one, unless others were seen to be better.
 
     Of these it is the best on average, or the cheapest from which that was not seen to differ.
-    If none is better than the first one, another is named with a chance of (1 - level)/2, 2.5 %,
+    If none is better than the first one, another is named with a chance of (1 - LEVEL)/2, 2.5 %,
     at most (for normal differences).
 
     Args:

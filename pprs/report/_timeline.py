@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from html import escape
 
-from pprs.pipeline.trace import Event, Share, Shares, Timeline
+from pprs.pipeline.trace import Event, Shares, Timeline
 from pprs.report._table import Table, seconds
 
 WORDS = {
@@ -46,7 +46,7 @@ def lanes(timeline: Timeline) -> str:
 
 def share_table(found: Shares, title: str) -> Table:
     """What the recorded steps' time went into, by rank."""
-    rows = [[f"rank {rank}", *_percent(share)] for rank, share in found.ranks.items()]
+    rows = [[f"rank {rank}", *share.in_percent()] for rank, share in found.ranks.items()]
     words = (
         f"A step takes {seconds(found.seconds)} (median of {len(found.steps)}); its operations "
         f"alone, in the same order, {seconds(found.ideal)}: efficiency {found.efficiency:.0%}. "
@@ -54,11 +54,6 @@ def share_table(found: Shares, title: str) -> Table:
         f"or nothing is left to do. Communication: waiting for an input that exists elsewhere."
     )
     return Table(["", "busy", "bubble", "communication", "other"], rows, words, title)
-
-
-def _percent(share: Share) -> list[str]:
-    parts = share.busy, share.bubble, share.communication, share.other
-    return [f"{part:.1%}" for part in parts]
 
 
 def _lane(rank: int, events: list[Event], start: float, end: float) -> str:

@@ -81,7 +81,6 @@ class Machine(ModelOracle):
         gradient: Vector,
         *inputs: Vector,
         example: int = 0,
-        at: float | None = None,
         after: float = 0.0,
     ) -> tuple[Vector, ...]:
         """A backward pass of a node, from the gradient of its output to those of its inputs.
@@ -91,7 +90,6 @@ class Machine(ModelOracle):
             gradient: of its output.
             inputs: as in the forward pass.
             example: of which example.
-            at: when to start; as soon as possible by default.
             after: not before.
 
         Raises:
@@ -100,7 +98,7 @@ class Machine(ModelOracle):
         self._check_inputs(node, inputs)
         component = self.objective.components[node]
         parts = component.backward(gradient.value, *_values(inputs), example=example)
-        end = self._pass(node, "backward", (gradient, *inputs), at, after)
+        end = self._pass(node, "backward", (gradient, *inputs), None, after)
         return tuple(Vector(part, node, end, "backward") for part in parts)
 
     def send(self, vector: Vector, to: str) -> Vector:

@@ -121,7 +121,7 @@ class Learning:
         What was set to another value since then is taken over; all else is as it was.
         """
         before = state["tuned"]
-        for name in ("momentum", "weight_decay"):
+        for name in _TUNED:
             if self._tuned[name] != before[name]:
                 for group in self.optimizer.param_groups:
                     if name in group:

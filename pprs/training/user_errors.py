@@ -46,7 +46,8 @@ def in_one_line(error: BaseException) -> str:
     except Exception:  # a user's own exception
         said = "its message cannot be shown"
     place = user_line(error)
-    return f"{type(error).__name__}: {said}" + (f" ({place})" if place and place not in said else "")
+    shown = f" ({place})" if place and place not in said else ""
+    return f"{type(error).__name__}: {said}{shown}"
 
 
 def user_line(error: BaseException) -> str:

@@ -35,6 +35,11 @@ class Share:
     communication: float
     other: float
 
+    def in_percent(self) -> list[str]:
+        """Its parts, in the order of the fields, as a table shows them."""
+        parts = self.busy, self.bubble, self.communication, self.other
+        return [f"{part:.1%}" for part in parts]
+
     def __add__(self, more: Share) -> Share:
         return Share(
             self.busy + more.busy,

@@ -163,7 +163,7 @@ class ScheduleFree:
 
 UPDATES: Mapping[str, KnownOptimizer[Update]] = {
     **OPTIMIZERS,
-    "subgradient": KnownOptimizer("subgradient descent with falling steps", Subgradient),
+    "subgradient": KnownOptimizer("subgradient", Subgradient),
     "schedule-free": KnownOptimizer("schedule-free SGD", ScheduleFree, ("momentum",)),
 }
 """All that take a step from gradients by a step size and options."""
