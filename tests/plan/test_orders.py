@@ -1,7 +1,7 @@
 import pytest
 
 from pprs.pipeline import Mesh
-from pprs.pipeline.schedule import SCHEDULES, fitting, stages_each
+from pprs.pipeline.schedule import SCHEDULES, Schedule, fitting, stages_each
 from pprs.plan.orders import in_flight, tasks
 from pprs.theory import Graph, clock_table
 
@@ -32,3 +32,10 @@ def test_what_is_in_flight_is_counted_from_the_order():
     assert in_flight("looped-bfs", 2, 2, 4) == (4, 4, 4, 4)
     kept = in_flight("zb-v", 2, 2, 8)
     assert sum(kept) <= 2 * 4  # no more than 1f1b of as many stages
+
+
+def test_a_schedule_whose_order_is_not_known_is_refused(monkeypatch):
+    monkeypatch.setitem(SCHEDULES, "eager", Schedule("ScheduleGPipe", "single"))
+    for predicted in (tasks, in_flight):
+        with pytest.raises(ValueError, match="no order is known of schedule eager"):
+            predicted("eager", 3, 1, 8)
