@@ -96,7 +96,8 @@ def unperturbed(name: str, operation: object) -> RuntimeError:
     return RuntimeError(
         f"parameter {name!r} was used unperturbed, by {operation}: it reached an operation past "
         f"torch's functions (a scripted or traced function, nn.Parameter(...) of it, torch.func, "
-        f"a nested tensor, a rule outside call.inside?). Use the plain Python module and the parameter itself, or freeze it"
+        f"a nested tensor, a rule outside call.inside?). Use the plain Python module "
+        f"and the parameter itself, or freeze it"
     )
 
 
