@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
+from pprs_experiments.attack.comparing import mean
 from pprs_experiments.study.cell import Cell, Goal
 from pprs_experiments.study.intervals import Interval
 from pprs_experiments.study.job import Effort
@@ -91,10 +91,10 @@ def table(results: Sequence[Result]) -> Iterator[str]:
                 ours, best = held[cell.name, method], max(rivals, key=lambda each: each.mean())
                 differences.append(ours - best)
                 means = f"{ours.mean():.1f} | {best.mean():.1f}"
-                yield f"| {method} | {cell.name} | {means} | {_shown(differences[-1])} |"
+                yield f"| {method} | {cell.name} | {means} | {shown(mean(differences[-1]))} |"
         if differences:
             together = np.mean(differences, axis=0)
-            yield f"| {method} | {len(differences)} tasks together | | | {_shown(together)} |"
+            yield f"| {method} | {len(differences)} tasks together | | | {shown(mean(together))} |"
 
 
 def accuracies(result: Result) -> Array:
@@ -102,9 +102,6 @@ def accuracies(result: Result) -> Array:
     return np.array([max(0.0, 100 * run.value) for run in result.runs])
 
 
-def _shown(differences: Array) -> str:
-    """The mean over the seeds with Student's interval of 95 %."""
-    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
-    mean = float(differences.mean())
-    found = Interval(mean, mean - half, mean + half)
+def shown(found: Interval) -> str:
+    """Points of accuracy, with their interval."""
     return f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
