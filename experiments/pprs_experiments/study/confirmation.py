@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pprs_experiments.attack.comparing import mean
 from pprs_experiments.study.cell import Cell, Goal
-from pprs_experiments.study.intervals import Interval
+from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.job import Effort
 from pprs_experiments.study.methods.registry import HINDSIGHT
 from pprs_experiments.study.progress import say

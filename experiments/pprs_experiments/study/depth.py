@@ -13,10 +13,9 @@ from typing import TypeAlias
 from matplotlib.figure import Figure
 
 from pprs.io.files import writing
-from pprs_experiments.attack.comparing import mean
 from pprs_experiments.study.cell import Cell, Goal
 from pprs_experiments.study.confirmation import accuracies, shown
-from pprs_experiments.study.intervals import Interval
+from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.job import Effort
 from pprs_experiments.study.methods import METHODS
 from pprs_experiments.study.progress import say
