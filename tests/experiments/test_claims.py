@@ -7,6 +7,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.minimize.main import DEPTHS, gains
@@ -16,6 +17,8 @@ from pprs_experiments.maxima.plan import FIRST_ORDER
 from pprs_experiments.maxima.problems import PROBLEMS
 from pprs_experiments.maxima.report import compared
 from pprs_experiments.maxima.results import read as read_maxima
+from pprs_experiments.study.confirmation import RIVALS, accuracies
+from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.report.comparing import contests, named, paired_gains, pprs
 from pprs_experiments.study.results import read_results
 from pprs_experiments.study.statistics import iqm
@@ -35,8 +38,11 @@ def points(among, ours, rival):
     """How many points of accuracy a method is ahead, over some cells together."""
     pairs = [(cell.goal, ours(cell), rival(cell)) for cell in among if ours(cell) and rival(cell)]
     found = verdict([paired_gains(*pair) for pair in pairs], better="higher").difference
-    value, low, high = (100 * each for each in (found.value, found.low, found.high))
-    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    return as_points(Interval(100 * found.value, 100 * found.low, 100 * found.high))
+
+
+def as_points(found):
+    return f"{found.value:+.1f} points [{found.low:+.1f}, {found.high:+.1f}]"
 
 
 def study():
@@ -60,8 +66,27 @@ def study():
     averaged = loss.best(lambda method: method.startswith("pprs"))
     for found in (averaged, loss.best_of("one-draw"), loss.results["agd"]):
         yield f"{iqm(found.values):.2f}"
-    slower = runpy.run_path(str(ROOT / "experiments/study/main.py"))["slower"]
-    yield f"{slower(timed, 'pprs-adam', 'adam'):.1f} times"
+    yield f"{slower()(timed, 'pprs-adam', 'adam'):.1f} times"
+
+
+@cache
+def slower():
+    return runpy.run_path(str(ROOT / "experiments/study/main.py"))["slower"]
+
+
+def confirmed():
+    tasks = contests(read_results(ROOT / "experiments/study/confirmation.jsonl"))
+    for method, rivals in (
+        *(("searched-adam", RIVALS), ("pprs-adam", RIVALS)),
+        ("searched-adam", ("adam",)),
+    ):
+        differences = []
+        for task in tasks:
+            best = max((accuracies(task.results[name]) for name in rivals), key=np.mean)
+            differences.append(accuracies(task.results[method]) - best)
+        yield as_points(mean(np.mean(differences, axis=0)))
+    for method in ("searched-adam", "pprs-adam", "one-draw-adam"):
+        yield f"{slower()(tasks, method, 'adam-at-0.003'):.1f} times"
 
 
 def minimize():
@@ -103,7 +128,7 @@ def maxima():
 
 @cache
 def claims():
-    return [*study(), *minimize(), *attack(), *maxima()]
+    return [*study(), *confirmed(), *minimize(), *attack(), *maxima()]
 
 
 def plain(text):

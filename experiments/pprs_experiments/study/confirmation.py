@@ -14,7 +14,7 @@ import numpy as np
 from pprs_experiments.study.cell import Cell, Goal
 from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.job import Effort
-from pprs_experiments.study.methods.registry import HINDSIGHT
+from pprs_experiments.study.methods import registry
 from pprs_experiments.study.progress import say
 from pprs_experiments.study.results import Result, read_results
 from pprs_experiments.study.statistics import Array
@@ -29,7 +29,7 @@ TASKS: Mapping[ImageName, tuple[int, int]] = {
     "a9a": (20, 20),
 }
 """Data sets, with the images of each class for training and for validation."""
-RIVALS = tuple(f"adam-at-{lr:g}" for lr in HINDSIGHT)
+RIVALS = tuple(f"adam-at-{lr:g}" for lr in registry.HINDSIGHT)
 CLAIMS: Mapping[str, float] = {"searched-adam": 2.0, "pprs-adam": 4.0}
 """Methods, and the points of accuracy over all tasks that each is to have more than Adam."""
 METHODS = (*CLAIMS, *RIVALS, "adam", "one-draw-adam")
@@ -83,17 +83,18 @@ def table(results: Sequence[Result]) -> Iterator[str]:
     yield "| method | task | accuracy, % | Adam, best in hindsight | difference, points |"
     yield "|---|---|---|---|---|"
     for method in (*CLAIMS, "adam", "one-draw-adam"):
-        differences = []
+        label, differences = registry.METHODS[method].label, []
         for cell in cells():
             rivals = [held[cell.name, name] for name in RIVALS if (cell.name, name) in held]
             if (cell.name, method) in held and len(rivals) == len(RIVALS):
                 ours, best = held[cell.name, method], max(rivals, key=lambda each: each.mean())
                 differences.append(ours - best)
                 means = f"{ours.mean():.1f} | {best.mean():.1f}"
-                yield f"| {method} | {cell.name} | {means} | {shown(mean(differences[-1]))} |"
+                task = ", ".join(cell.name.split("/")[1:3])
+                yield f"| {label} | {task} | {means} | {shown(mean(differences[-1]))} |"
         if differences:
-            together = np.mean(differences, axis=0)
-            yield f"| {method} | {len(differences)} tasks together | | | {shown(mean(together))} |"
+            together = mean(np.mean(differences, axis=0))
+            yield f"| {label} | **{len(differences)} tasks together** | | | {shown(together)} |"
 
 
 def accuracies(result: Result) -> Array:
