@@ -13,13 +13,14 @@ commands:
   run        tune many methods in many tasks, and run them on new seeds
   report     tables, figures and a page of a study's results
   confirmed  what came out of the held-out confirmation
+  depth      tables and a figure of accuracy against depth
 
 `pprs-study <command> --help` lists a command's options."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    commands = {"run": _run, "report": _report, "confirmed": _confirmed}
+    commands = {"run": _run, "report": _report, "confirmed": _confirmed, "depth": _depth}
     return dispatch("pprs-study", USAGE, commands, arguments, install="pip install ./experiments")
 
 
@@ -43,6 +44,12 @@ def _confirmed(arguments: Sequence[str]) -> int:
     from pprs_experiments.study.confirmation import ConfirmationConfig, report
 
     return configured("pprs-study confirmed", ConfirmationConfig, report, arguments)
+
+
+def _depth(arguments: Sequence[str]) -> int:
+    from pprs_experiments.study.depth import DepthConfig, report
+
+    return configured("pprs-study depth", DepthConfig, report, arguments)
 
 
 def _report(arguments: Sequence[str]) -> int:

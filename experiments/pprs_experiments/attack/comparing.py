@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from scipy import stats
 
 from pprs_experiments.attack.plan import METHODS, REPORTED
 from pprs_experiments.attack.results import Row, Setting, tuned
-from pprs_experiments.study.intervals import Interval
+from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.statistics import Array
 
 Values = Mapping[int, float]
@@ -134,12 +133,3 @@ def median(values: ArrayLike) -> Interval:
     drawn = np.random.default_rng(0).integers(len(held), size=(4000, len(held)))
     low, high = np.quantile(np.median(held[drawn], axis=1), [0.025, 0.975], method="nearest")
     return Interval(float(np.median(held)), float(low), float(high))
-
-
-def mean(values: ArrayLike) -> Interval:
-    """With Student's interval of 95 %; without limits where a value is infinite."""
-    held = np.asarray(values, float)
-    if not np.isfinite(held).all():
-        return Interval(math.inf, -math.inf, math.inf)
-    half = stats.t.ppf(0.975, len(held) - 1) * held.std(ddof=1) / math.sqrt(len(held))
-    return Interval(float(held.mean()), float(held.mean() - half), float(held.mean() + half))

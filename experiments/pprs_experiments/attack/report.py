@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pprs.io.files import writing
-from pprs_experiments.attack.comparing import Comparison, Result, compare, mean, median, result
+from pprs_experiments.attack.comparing import Comparison, Result, compare, median, result
 from pprs_experiments.attack.figures import LINES, curves, finals
 from pprs_experiments.attack.plan import CLAIMS, DEPTHS, FROGS, HEADLINES, METHODS, PAIRS, Claim
 from pprs_experiments.attack.results import Row
-from pprs_experiments.study.intervals import Interval
+from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.report.drawing import to_picture
 
 

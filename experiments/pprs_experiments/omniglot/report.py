@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pprs.io.files import writing
-from pprs_experiments.attack.comparing import mean
 from pprs_experiments.omniglot.results import Row
-from pprs_experiments.study.intervals import Interval
+from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.report.drawing import COLOURS, canvas, title, to_picture
 
 FLOORS: Mapping[str, str] = {

@@ -11,11 +11,10 @@ from pathlib import Path
 from pprs._arguments import counts
 from pprs.io.files import writing
 from pprs.pipeline.launcher.signals import handled
+from pprs_experiments.study import confirmation, depth
 from pprs_experiments.study.cell import Cell
-from pprs_experiments.study.confirmation import EFFORT
-from pprs_experiments.study.confirmation import cells as confirmed
 from pprs_experiments.study.data import check_data, needs_data
-from pprs_experiments.study.job import Job
+from pprs_experiments.study.job import Effort, Job
 from pprs_experiments.study.plan import plan
 from pprs_experiments.study.progress import Progress, say, tidy
 from pprs_experiments.study.results import read_results
@@ -46,6 +45,7 @@ class StudyConfig:
     Args:
         quick: a small part with few trials and seeds, which shows that all works and no more.
         confirm: instead of the study, the held-out confirmation of its claims.
+        depth: instead of the study, networks of many depths.
         only: cells whose names contain one of these words, or questions by their numbers.
         out: folder of the results.
         data_dir: holds the folders fashion-mnist, cifar-10-batches-bin, libsvm and omniglot, or
@@ -56,6 +56,7 @@ class StudyConfig:
 
     quick: bool = False
     confirm: bool = False
+    depth: bool = False
     only: tuple[str, ...] = ()
     out: Path = Path("runs/study")
     data_dir: Path | None = None
@@ -63,8 +64,8 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         counts(workers=self.workers)
-        if self.quick and self.confirm:
-            raise ValueError("--quick and --confirm exclude each other: choose one")
+        if self.quick + self.confirm + self.depth > 1:
+            raise ValueError("--quick, --confirm and --depth exclude each other: choose one")
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise ValueError(
                 f"--data-dir must be a folder that holds data sets, got {self.data_dir}"
@@ -98,14 +99,13 @@ def run_study(config: StudyConfig) -> None:
 
 
 def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
-    cells, effort = (confirmed(), EFFORT) if config.confirm else plan(config.quick)
+    name, then, (cells, effort) = _planned(config)
     listed = [Job(cell, method, effort) for cell in cells for method in cell.methods]
     jobs = {job.key: job for job in listed}
     chosen = _chosen(cells, config)
     wanted = [key for key, job in jobs.items() if job.cell in chosen]
     with writing(config.out):
         config.out.mkdir(parents=True, exist_ok=True)
-    name = "confirmation" if config.confirm else "quick" if config.quick else "results"
     file = config.out / f"{name}.jsonl"
     progress = Progress(jobs, wanted, file)
     left = [jobs[key] for key in progress.left]
@@ -123,8 +123,16 @@ def _run_study(config: StudyConfig, received: Sequence[int]) -> None:
         raise StudyError(
             f"{len(failures)} jobs failed; call it again to try them again:\n{_reasons(failures)}"
         )
-    then = "confirmed" if config.confirm else "report"
     say(f"wrote {file}; for tables: pprs-study {then} --results {file}")
+
+
+def _planned(config: StudyConfig) -> tuple[str, str, tuple[list[Cell], Effort]]:
+    """The file of results, the command that shows them, and what is run."""
+    if config.confirm:
+        return "confirmation", "confirmed", (confirmation.cells(), confirmation.EFFORT)
+    if config.depth:
+        return "depth", "depth", (depth.planned(), depth.EFFORT)
+    return "quick" if config.quick else "results", "report", plan(config.quick)
 
 
 def run_report(config: ReportConfig) -> Path:

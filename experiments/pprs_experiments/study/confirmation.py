@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from pprs_experiments.study.cell import Cell, Goal
-from pprs_experiments.study.intervals import Interval
+from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.job import Effort
-from pprs_experiments.study.methods.registry import HINDSIGHT
+from pprs_experiments.study.methods import registry
 from pprs_experiments.study.progress import say
 from pprs_experiments.study.results import Result, read_results
 from pprs_experiments.study.statistics import Array
@@ -30,7 +29,7 @@ TASKS: Mapping[ImageName, tuple[int, int]] = {
     "a9a": (20, 20),
 }
 """Data sets, with the images of each class for training and for validation."""
-RIVALS = tuple(f"adam-at-{lr:g}" for lr in HINDSIGHT)
+RIVALS = tuple(f"adam-at-{lr:g}" for lr in registry.HINDSIGHT)
 CLAIMS: Mapping[str, float] = {"searched-adam": 2.0, "pprs-adam": 4.0}
 """Methods, and the points of accuracy over all tasks that each is to have more than Adam."""
 METHODS = (*CLAIMS, *RIVALS, "adam", "one-draw-adam")
@@ -84,17 +83,18 @@ def table(results: Sequence[Result]) -> Iterator[str]:
     yield "| method | task | accuracy, % | Adam, best in hindsight | difference, points |"
     yield "|---|---|---|---|---|"
     for method in (*CLAIMS, "adam", "one-draw-adam"):
-        differences = []
+        label, differences = registry.METHODS[method].label, []
         for cell in cells():
             rivals = [held[cell.name, name] for name in RIVALS if (cell.name, name) in held]
             if (cell.name, method) in held and len(rivals) == len(RIVALS):
                 ours, best = held[cell.name, method], max(rivals, key=lambda each: each.mean())
                 differences.append(ours - best)
                 means = f"{ours.mean():.1f} | {best.mean():.1f}"
-                yield f"| {method} | {cell.name} | {means} | {_shown(differences[-1])} |"
+                task = ", ".join(cell.name.split("/")[1:3])
+                yield f"| {label} | {task} | {means} | {shown(mean(differences[-1]))} |"
         if differences:
-            together = np.mean(differences, axis=0)
-            yield f"| {method} | {len(differences)} tasks together | | | {_shown(together)} |"
+            together = mean(np.mean(differences, axis=0))
+            yield f"| {label} | **{len(differences)} tasks together** | | | {shown(together)} |"
 
 
 def accuracies(result: Result) -> Array:
@@ -102,9 +102,6 @@ def accuracies(result: Result) -> Array:
     return np.array([max(0.0, 100 * run.value) for run in result.runs])
 
 
-def _shown(differences: Array) -> str:
-    """The mean over the seeds with Student's interval of 95 %."""
-    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
-    mean = float(differences.mean())
-    found = Interval(mean, mean - half, mean + half)
+def shown(found: Interval) -> str:
+    """Points of accuracy, with their interval."""
     return f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pprs._arguments import counts, positive
 from pprs_experiments.study.statistics import Array, Cells, Unit, as_cells, trimmed
@@ -45,6 +46,17 @@ class Interval:
         if self.high < value - margin or self.low > value + margin:
             return "no"
         return "cannot say"
+
+
+def mean(values: ArrayLike) -> Interval:
+    """With Student's interval of 95 %; without limits where a value is infinite."""
+    from scipy.special import stdtrit
+
+    held = np.asarray(values, float)
+    if not np.isfinite(held).all():
+        return Interval(math.inf, -math.inf, math.inf)
+    half = stdtrit(len(held) - 1, 0.975) * held.std(ddof=1) / math.sqrt(len(held))
+    return Interval(float(held.mean()), float(held.mean() - half), float(held.mean() + half))
 
 
 def interval(

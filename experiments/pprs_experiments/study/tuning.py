@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ def tune(
 ) -> tuple[dict[str, Any], float]:
     """Search a space: its middle, then at random, then where trials so far were best (TPE).
 
+    Of a space that holds no more settings than there are trials all are tried, once each.
+
     Args:
         better: whether higher or lower scores are.
         space: where to search each hyperparameter.
@@ -37,14 +41,16 @@ def tune(
     from optuna.samplers import TPESampler
 
     counts(trials=trials)
-    trials = trials if space else 1
+    first = _grid(space, trials) or [{name: each.middle for name, each in space.items()}]
+    trials = len(first) if len(first) > 1 else trials if space else 1
 
     def objective(trial: Trial) -> float:
         return score({name: _suggested(trial, name, each) for name, each in space.items()})
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize" if better == "higher" else "minimize")
-    study.enqueue_trial({name: each.middle for name, each in space.items()})
+    for setting in first:
+        study.enqueue_trial(setting)
     for number in range(trials):
         study.sampler = TPESampler(
             n_startup_trials=max(1, trials // 2), seed=derive_seed(seed, "trial", number) % 2**32
@@ -53,6 +59,14 @@ def tune(
     values = [trial.values[0] for trial in study.trials]
     best = max(values) if better == "higher" else min(values)
     return dict(study.trials[values.index(best)].params), best
+
+
+def _grid(space: Mapping[str, Range], most: int) -> list[dict[str, Any]]:
+    """All settings of a space of choices, if they are not more than so many."""
+    choices = [each.values for each in space.values() if isinstance(each, Choice)]
+    if len(choices) < len(space) or math.prod(map(len, choices)) > most:
+        return []
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*choices)]
 
 
 def _suggested(trial: Trial, name: str, searched: Range) -> Any:

@@ -43,3 +43,10 @@ def test_the_same_seed_tries_the_same():
     ]
     assert found[0] == found[1]
     assert tried[:12] == tried[12:24] != tried[24:]
+
+
+def test_of_few_settings_each_is_tried_once():
+    space, tried = {"lr": Choice((1, 2, 3)), "k": Choice((4, 5))}, []
+    found = tune("lower", space, lambda h: tried.append(h) or -h["lr"] * h["k"], trials=6, seed=1)
+    assert found == ({"lr": 3, "k": 5}, -15)
+    assert len(tried) == len({tuple(h.items()) for h in tried}) == 6

@@ -226,16 +226,35 @@ _DEFAULTS = tuple(
     for sigma in (0.01, 0.02)
 )
 
+
+def _with(name: str, label: str, base: str, space: Mapping[str, Range], **held: Any) -> Method:
+    """Another method with other ranges, some of its hyperparameters held."""
+
+    def build(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
+        return METHODS[base].build(problem, {**held, **h}, seed)
+
+    return Method(name, label, space, build)
+
+
 # Adam at each of five step sizes, of which the best in hindsight is a rival.
 HINDSIGHT = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+_AT = tuple(
+    _with(f"adam-at-{lr:g}", f"Adam, step size {lr:g}", "adam", {}, lr=lr) for lr in HINDSIGHT
+)
 
-
-def _adam_at(lr: float) -> Method:
-    def build(problem: Problem, h: Hyperparameters, seed: int) -> Stepper:
-        return METHODS["adam"].build(problem, {"lr": lr}, seed)
-
-    return Method(f"adam-at-{lr:g}", f"Adam, step size {lr:g}", {}, build)
-
+# Before Adam with one of three step sizes: how averaging does by depth.
+GRID = {"lr": Choice((0.0005, 0.002, 0.008))}
+_GRIDS = (
+    _with("grid-none", "no noise", "adam", GRID),
+    *(
+        _with(f"grid-{end}-{sigma}", f"{label}, σ = {sigma}", base, GRID, sigma=sigma, **held)
+        for end, label, base, held in (
+            ("one", "one draw", "one-draw-adam", {}),
+            ("mean", "8 draws", "pprs-adam", {"samples": 8}),
+        )
+        for sigma in (0.003, 0.01)
+    ),
+)
 
 _SEARCHED = Method(
     "searched-adam",
@@ -261,7 +280,8 @@ METHODS: Mapping[str, Method] = {
         *_PARTS,
         *_DEFAULTS,
         _SEARCHED,
-        *map(_adam_at, HINDSIGHT),
+        *_AT,
+        *_GRIDS,
     )
 }
 """The methods by name."""

@@ -20,9 +20,14 @@ from pprs_experiments.study.tasks.objective import ObjectiveName, named_objectiv
 from pprs_experiments.tasks.few_shot import FewShot, few_shot
 from pprs_experiments.tasks.images import ImageName
 from pprs_experiments.tasks.losses import PerExampleName
-from pprs_experiments.tasks.networks import convolutional_network
+from pprs_experiments.tasks.networks import (
+    convolutional_network,
+    image_transformer,
+    residual_network,
+)
 
-NetworkName: TypeAlias = Literal["relu", "convolutional"]
+NetworkName: TypeAlias = Literal["relu", "convolutional", "residual", "transformer"]
+_HEADS = 4
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,9 @@ class FewShotTask:
     Args:
         data: a data set.
         shots: training images per class.
-        network: its kind; both are made for ReLUs.
-        depth: number of its pieces.
-        width: features of the hidden layers of `"relu"`; filters of the first convolution.
+        network: its kind; `"transformer"` cuts an image into four patches.
+        depth: number of its pieces, for `"transformer"` an even one from 4.
+        width: features of the hidden layers; filters of the first convolution.
         loss: of an example.
         objective: of all of them.
         validation: validation images per class.
@@ -80,19 +85,24 @@ class FewShotTask:
         """
         channels, height, side = task.train.x.shape[1:]
         classes, generator = task.train.classes, drawing(seed, "weights")
-        if self.network == "convolutional":
-            return convolutional_network(
-                (channels, height, side), self.width, classes, self.depth, generator=generator
-            )
-        if self.network != "relu":
-            raise ValueError(f"network must be relu or convolutional, got {self.network!r}")
-        return relu_network(
-            channels * height * side,
-            self.width,
-            classes,
-            self.depth,
-            generator=generator,
-            flatten=True,
+        shape, width, depth = (channels, height, side), self.width, self.depth
+        chain = channels * height * side, width, classes, depth
+        match self.network:
+            case "relu":
+                return relu_network(*chain, generator=generator, flatten=True)
+            case "residual":
+                return residual_network(*chain, generator=generator)
+            case "convolutional":
+                return convolutional_network(shape, width, classes, depth, generator=generator)
+            case "transformer":
+                if depth < 4 or depth % 2:
+                    raise ValueError(f"a transformer's depth must be 4, 6, ..., got {depth}")
+                layers = depth // 2 - 1
+                return image_transformer(
+                    shape, side // 2, width, _HEADS, layers, classes, generator=generator
+                )
+        raise ValueError(
+            f"network must be relu, residual, convolutional or transformer, got {self.network!r}"
         )
 
 

@@ -126,8 +126,11 @@ def test_images_are_read_from_the_official_files(data, network, shape):
 
 
 def test_what_cannot_be_drawn_is_refused():
-    with pytest.raises(ValueError, match="network must be relu or convolutional, got 'tiny'"):
+    with pytest.raises(ValueError, match="network must be relu, residual, .*, got 'tiny'"):
         FewShotTask(network="tiny").problem(0, None)
+    for depth in (2, 9):
+        with pytest.raises(ValueError, match=f"must be 4, 6, ..., got {depth}"):
+            FewShotTask(network="transformer", depth=depth).problem(0, None)
     with pytest.raises(ValueError, match="objective must be one of"):
         FewShotTask(objective="median").problem(0, None)
     with pytest.raises(ValueError, match="name the folder that holds fashion-mnist/"):
