@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections import defaultdict
@@ -99,9 +100,12 @@ def _start(parameter: Tensor) -> int:
 
 
 def check_normalisation(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules by name; `RuntimeError` if one mixes the perturbed passes, or cannot be perturbed."""
+    """The modules by name; `RuntimeError` if one mixes the passes, or cannot be perturbed."""
     modules = modules_of(model)
     for name, module in modules:
+        kind = type(module)
+        if not _may_mix(kind):
+            continue
         if isinstance(module, torch.jit.ScriptModule):
             raise RuntimeError(
                 f"module {name!r} is compiled by torch.jit: its parameters cannot be perturbed "
@@ -111,13 +115,18 @@ def check_normalisation(model: nn.Module) -> list[tuple[str, nn.Module]]:
             isinstance(module, _RUNNING_STATISTICS_IF_TRACKED) and module.track_running_stats
         )
         if mixes and module.training:
-            kind = type(module).__name__
             raise RuntimeError(
-                f"{kind} {name!r} is in training mode: its running statistics would mix the "
-                f"perturbed passes. Call .eval() on it, or replace it by nn.GroupNorm or "
+                f"{kind.__name__} {name!r} is in training mode: its running statistics would mix "
+                f"the perturbed passes. Call .eval() on it, or replace it by nn.GroupNorm or "
                 f"nn.LayerNorm, which see one example at a time"
             )
     return modules
+
+
+@functools.lru_cache(maxsize=4096)
+def _may_mix(kind: type) -> bool:
+    of = (torch.jit.ScriptModule, *_RUNNING_STATISTICS, *_RUNNING_STATISTICS_IF_TRACKED)
+    return issubclass(kind, of)
 
 
 def check_closure(closure: object, batch: Sequence[Tensor] | None) -> None:

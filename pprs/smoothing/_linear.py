@@ -157,7 +157,7 @@ class MaterialisedLinear(torch.autograd.Function):
             # Each sample's in one piece, as torch gives it: one may view it.
             return torch.add(outputs, offset, out=offset.new_empty(outputs.shape))
         if offset is None:
-            return inputs @ weights.mT
+            return torch.bmm(inputs, weights.mT)
         return torch.baddbmm(offset, inputs, weights.mT)
 
     @staticmethod
@@ -167,7 +167,7 @@ class MaterialisedLinear(torch.autograd.Function):
         use, gradient = ctx.use, None
         with without_autocast(grad.device):
             if ctx.needs_input_grad[0]:
-                gradient = grad @ use.weights(grad.dtype)
+                gradient = torch.bmm(grad, use.weights(grad.dtype))
                 gradient = gradient.sum(0) if use.shared else gradient
             return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
@@ -251,7 +251,7 @@ def _parameter_gradients(
 
 def _offset(use: LinearUse, inputs: Tensor) -> Tensor | None:
     """The perturbed bias as it is added to outputs `(samples, n, out)`: `(samples, 1, out)`."""
-    return None if use.bias is None else _as(use.bias.stacked()[:, None], inputs.dtype)
+    return None if use.bias is None else _as(use.bias.stacked().unsqueeze(1), inputs.dtype)
 
 
 def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:

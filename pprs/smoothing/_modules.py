@@ -19,17 +19,19 @@ def modules_of(
     if type(model).named_modules is not nn.Module.named_modules:
         return list(model.named_modules(known, prefix))
     found: list[tuple[str, nn.Module]] = []
-
-    def visit(name: str, module: nn.Module) -> None:
-        known.add(module)
-        found.append((name, module))
-        for key, child in module._modules.items():
-            if child is not None and child not in known:
-                visit(f"{name}.{key}" if name else key, child)
-
     if model not in known:
-        visit(prefix, model)
+        _visit(prefix, model, known, found)
     return found
+
+
+def _visit(
+    name: str, module: nn.Module, known: set[nn.Module], found: list[tuple[str, nn.Module]]
+) -> None:
+    known.add(module)
+    found.append((name, module))
+    for key, child in module._modules.items():
+        if child is not None and child not in known:
+            _visit(f"{name}.{key}" if name else key, child, known, found)
 
 
 def parameters_of(

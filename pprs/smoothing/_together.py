@@ -53,21 +53,15 @@ class Together:
         targets, self._targets = self._targets, []
         if len(targets) == 1:
             return
-        samples, cuda_ = targets[0].samples, targets[0].parameter.is_cuda
+        samples = targets[0].samples
         what = [
-            Perturbed(
-                t.parameter.detach().reshape(-1),
-                t.sigma,
-                t.scale if cuda_ or t.scale is None else t.scale.reshape(-1),
-            )
+            Perturbed(t.parameter.detach(), t.sigma, None if t.scale is None else t.scale.flatten())
             for t in targets
         ]
         keys = [t.streams.key for t in targets]
-        several = (cuda if cuda_ else kernels).several
+        several = (cuda if targets[0].parameter.is_cuda else kernels).several
         drawn = several(keys, Role.PARAMETER, what, samples.count, samples.share)
-        for target, values in zip(targets, drawn or (), strict=False):
-            # As `.data`, or a change of one in place would look like one of all.
-            self._drawn[target.name] = values.view(-1, *target.parameter.shape).data
+        self._drawn = dict(zip((target.name for target in targets), drawn or (), strict=False))
 
     def add(self, target: Small) -> None:
         """One more, before the first is needed."""
@@ -75,8 +69,8 @@ class Together:
         target.together = self
 
 
-# Of each model, the parameters that its last pass perturbed as tensors. Where the next one does not,
-# what was drawn for it is not used: a stream is the same however much of it is drawn.
+# Of each model, the parameters that its last pass perturbed as tensors. Where the next one does
+# not, what was drawn for it is not used: a stream is the same however much of it is drawn.
 _whole: WeakKeyDictionary[nn.Module, frozenset[str]] = WeakKeyDictionary()
 
 

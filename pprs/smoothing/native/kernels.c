@@ -133,18 +133,16 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
 FILL(normal_f32, float, group_f32, (4 * BLOCKS))
 FILL(normal_f64, double, group_f64, (2 * BLOCKS))
 
-/* The first elements of streams 0, 1, ..., plus bases, for one tensor after the other. */
+/* The first elements of streams 0, 1, ..., plus bases, of several tensors. */
 #define SEVERAL(NAME, TYPE, FILL)                                                                  \
-    void NAME(TYPE *out, int64_t tensors, const int64_t *counts, int64_t samples, int64_t share,   \
-              const uint64_t *keys, uint32_t role, const TYPE *const *bases, const double *sigmas, \
-              const TYPE *const *scales, const int64_t *inners)                                    \
+    void NAME(int64_t tensors, TYPE *const *outs, const int64_t *counts, int64_t samples,          \
+              int64_t share, const uint64_t *keys, uint32_t role, const TYPE *const *bases,        \
+              const double *sigmas, const TYPE *const *scales, const int64_t *inners)              \
     {                                                                                              \
         const int64_t start = 0;                                                                   \
-        for (int64_t t = 0; t < tensors; t++) {                                                    \
-            FILL(out, samples, 1, counts[t], &start, 0, 0, share, keys[t], role, bases[t],         \
+        for (int64_t t = 0; t < tensors; t++)                                                      \
+            FILL(outs[t], samples, 1, counts[t], &start, 0, 0, share, keys[t], role, bases[t],     \
                  sigmas[t], scales[t], inners[t]);                                                 \
-            out += samples * counts[t];                                                            \
-        }                                                                                          \
     }
 
 SEVERAL(several_f32, float, normal_f32)

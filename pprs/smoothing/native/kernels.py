@@ -6,7 +6,7 @@ import ctypes
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,28 +59,28 @@ def several(
     """As `normals`, of the bases of several tensors of one type, in one call.
 
     Returns:
-        Shape `(samples, count)` each, or `None` where there are no kernels.
+        Shape `(samples, *base.shape)` each, or `None` where there are no kernels.
     """
     if not has_native_kernels():
         return None
     real = perturbed[0].base.dtype
     bases = [_plain(what.base) for what in perturbed]
     scales = [_plain(what.scale) for what in perturbed]
+    shapes = [base.shape for base in bases]
     counts = [base.numel() for base in bases]
     parts = [1 if scale is None else scale.numel() for scale in scales]
-    out: Tensor = bases[0].new_empty(samples * sum(counts))
+    outs = [base.new_empty((samples, *base.shape)) for base in bases]
     _call(
-        *("several", real, out.data_ptr(), len(bases), _list(_INTEGER, counts), samples, share),
-        *(_list(_KEY, keys), role),
-        _list(_POINTER, [_at(base, real, n) for base, n in zip(bases, counts, strict=True)]),
+        *("several", real, len(bases), _list(_POINTER, [out.data_ptr() for out in outs])),
+        *(_list(_INTEGER, counts), samples, share, _list(_KEY, keys), role),
+        _list(
+            _POINTER, [_at(base, real, *shape) for base, shape in zip(bases, shapes, strict=True)]
+        ),
         _list(_REAL, [what.sigma for what in perturbed]),
         _list(_POINTER, [_at(scale, real, n) for scale, n in zip(scales, parts, strict=True)]),
         _list(_INTEGER, [n // max(p, 1) for n, p in zip(counts, parts, strict=True)]),
     )
-    return [
-        block.view(samples, -1)
-        for block in torch.split_with_sizes(out, [samples * count for count in counts])
-    ]
+    return outs
 
 
 def norms(matrices: Sequence[Tensor]) -> list[Tensor] | None:
@@ -220,12 +220,11 @@ class Drawing:
     sigma: float = 1.0
 
 
-@dataclass(frozen=True)
-class Perturbed:
+class Perturbed(NamedTuple):
     """What is perturbed: plus its noise, or minus it for every second sample that shares a stream.
 
     Args:
-        base: shape `(count,)`.
+        base: shape `(count,)`; of several, any.
         sigma: factor of the noise.
         scale: another one for each of so many equal parts of the base, shape `(parts,)`.
     """
@@ -288,7 +287,12 @@ def _at(tensor: Tensor | None, dtype: torch.dtype, *shape: int) -> int | None:
 
 def _list(kind: Any, values: Sequence[Any]) -> Any:
     """An array for a kernel."""
-    return (kind * len(values))(*values)
+    return _array(kind, len(values))(*values)
+
+
+@functools.lru_cache(maxsize=256)
+def _array(kind: Any, length: int) -> Any:
+    return kind * length  # a type, which ctypes would make anew each time
 
 
 def _call(name: str, real: torch.dtype, *arguments: Any) -> None:
@@ -317,7 +321,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     role: Any = ctypes.c_uint32
     kernels = {
         "normal": [pointer, *[integer] * 3] * 2 + [key, role, pointer, real, pointer, integer],
-        "several": [pointer, integer, pointer, integer, integer, pointer, role, *[pointer] * 4],
+        "several": [integer, *[pointer] * 2, integer, integer, pointer, role, *[pointer] * 4],
         "norms": [integer, *[pointer] * 4],
         "factor": [pointer] * 2 + [integer] * 3 + [real] + [pointer] * 3,
         "forward": [pointer] * 2
