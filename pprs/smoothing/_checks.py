@@ -6,7 +6,7 @@ import functools
 import inspect
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 from weakref import WeakSet
 
@@ -123,10 +123,12 @@ def check_normalisation(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return modules
 
 
-@functools.lru_cache(maxsize=4096)
-def _may_mix(kind: type) -> bool:
+def _mixing(kind: type) -> bool:
     of = (torch.jit.ScriptModule, *_RUNNING_STATISTICS, *_RUNNING_STATISTICS_IF_TRACKED)
     return issubclass(kind, of)
+
+
+_may_mix: Callable[[type], bool] = functools.lru_cache(4096)(_mixing)
 
 
 def check_closure(closure: object, batch: Sequence[Tensor] | None) -> None:

@@ -13,7 +13,7 @@ from torch.func import vmap
 
 try:  # What vmap is made of: private, and ten times faster here than the public way around.
     from torch._C import _functorch as _vmap
-    from torch._functorch.vmap import lazy_load_decompositions
+    from torch._functorch.vmap import lazy_load_decompositions  # type: ignore[attr-defined]
 except ImportError:  # pragma: no cover
     _vmap = None  # type: ignore[assignment]
 
