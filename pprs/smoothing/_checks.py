@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 from weakref import WeakSet
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pprs.smoothing._graph import leaves
+from pprs.smoothing._modules import modules_of, parameters_of
 
 Unused: TypeAlias = Literal["error", "allow"]
 
@@ -30,19 +32,23 @@ def check_model(model: nn.Module) -> dict[str, nn.Parameter]:
             f"model must be the torch.nn.Module whose parameters are perturbed, got "
             f"{type(model).__name__}"
         )
-    check_normalisation(model)
-    parameters = trainable(model)
+    modules = check_normalisation(model)
+    parameters = trainable(model, modules)
     check_apart(parameters.items())
     return parameters
 
 
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable(model: nn.Module, modules: list[tuple[str, nn.Module]]) -> dict[str, nn.Parameter]:
     """The parameters that are perturbed, by full name; frozen ones are left out.
+
+    Args:
+        model: whose they are.
+        modules: that it has, by name.
 
     Raises:
         ValueError: if there is none, or one is not real floating point.
     """
-    parameters = dict(model.named_parameters())
+    parameters = parameters_of(model, modules)
     check_shaped(parameters)
     chosen = {name: p for name, p in parameters.items() if p.requires_grad}
     if not chosen:
@@ -93,9 +99,13 @@ def _start(parameter: Tensor) -> int:
         return 0
 
 
-def check_normalisation(model: nn.Module) -> None:
-    """Raise `RuntimeError` if a layer mixes the perturbed passes, or cannot be perturbed."""
-    for name, module in model.named_modules():
+def check_normalisation(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules by name; `RuntimeError` if one mixes the passes, or cannot be perturbed."""
+    modules = modules_of(model)
+    for name, module in modules:
+        kind = type(module)
+        if not _may_mix(kind):
+            continue
         if isinstance(module, torch.jit.ScriptModule):
             raise RuntimeError(
                 f"module {name!r} is compiled by torch.jit: its parameters cannot be perturbed "
@@ -105,12 +115,20 @@ def check_normalisation(model: nn.Module) -> None:
             isinstance(module, _RUNNING_STATISTICS_IF_TRACKED) and module.track_running_stats
         )
         if mixes and module.training:
-            kind = type(module).__name__
             raise RuntimeError(
-                f"{kind} {name!r} is in training mode: its running statistics would mix the "
-                f"perturbed passes. Call .eval() on it, or replace it by nn.GroupNorm or "
+                f"{kind.__name__} {name!r} is in training mode: its running statistics would mix "
+                f"the perturbed passes. Call .eval() on it, or replace it by nn.GroupNorm or "
                 f"nn.LayerNorm, which see one example at a time"
             )
+    return modules
+
+
+def _mixing(kind: type) -> bool:
+    of = (torch.jit.ScriptModule, *_RUNNING_STATISTICS, *_RUNNING_STATISTICS_IF_TRACKED)
+    return issubclass(kind, of)
+
+
+_may_mix: Callable[[type], bool] = functools.lru_cache(4096)(_mixing)
 
 
 def check_closure(closure: object, batch: Sequence[Tensor] | None) -> None:

@@ -6,16 +6,14 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Way: TypeAlias = Literal["implicit", "materialised"]
 
 _forced: ContextVar[Way | None] = ContextVar("_forced", default=None)
 
 
-@dataclass(frozen=True)
-class LinearShape:
+class LinearShape(NamedTuple):
     """What the choice depends on.
 
     Args:

@@ -80,8 +80,8 @@ def goes_implicit(
     shape = LinearShape(
         samples.streams,
         rows * (1 if shared else samples.share),
-        weight[0].numel(),
-        len(weight),
+        weight.numel() // weight.shape[0],
+        weight.shape[0],
         not shared,  # whether or not gradients are recorded: the noise must not depend on that
         positions is not None,
         inputs.is_cuda,
@@ -157,7 +157,7 @@ class MaterialisedLinear(torch.autograd.Function):
             # Each sample's in one piece, as torch gives it: one may view it.
             return torch.add(outputs, offset, out=offset.new_empty(outputs.shape))
         if offset is None:
-            return inputs @ weights.mT
+            return torch.bmm(inputs, weights.mT)
         return torch.baddbmm(offset, inputs, weights.mT)
 
     @staticmethod
@@ -167,7 +167,7 @@ class MaterialisedLinear(torch.autograd.Function):
         use, gradient = ctx.use, None
         with without_autocast(grad.device):
             if ctx.needs_input_grad[0]:
-                gradient = grad @ use.weights(grad.dtype)
+                gradient = torch.bmm(grad, use.weights(grad.dtype))
                 gradient = gradient.sum(0) if use.shared else gradient
             return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 
@@ -240,9 +240,10 @@ def _parameter_gradients(
     for_weight = for_bias = None
     if ctx.needs_input_grad[1]:
         rows = ctx.use.distinct(inputs)
-        left = grad.reshape(-1, len(rows), grad.shape[-1])
-        left = left[0] if len(left) == 1 else left.sum(0)
-        for_weight = _as(left.T @ rows, weight.dtype)
+        left = grad.reshape(-1, grad.shape[-1])
+        if left.shape[0] != rows.shape[0]:
+            left = left.view(-1, rows.shape[0], left.shape[-1]).sum(0)
+        for_weight = _as(torch.mm(left.t(), rows), weight.dtype)
     if ctx.needs_input_grad[2]:
         for_bias = _as(grad.sum((0, 1)), ctx.use.bias.parameter.dtype)
     return for_weight, for_bias
@@ -250,7 +251,7 @@ def _parameter_gradients(
 
 def _offset(use: LinearUse, inputs: Tensor) -> Tensor | None:
     """The perturbed bias as it is added to outputs `(samples, n, out)`: `(samples, 1, out)`."""
-    return None if use.bias is None else _as(use.bias.stacked()[:, None], inputs.dtype)
+    return None if use.bias is None else _as(use.bias.stacked().unsqueeze(1), inputs.dtype)
 
 
 def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:

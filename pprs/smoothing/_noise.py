@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -151,7 +150,6 @@ class Noise:
         return derive_seed(self.seed, self.step, self.microbatch, name)
 
 
-@dataclass(frozen=True)
 class Streams:
     """The streams of one parameter, one for each independent X.
 
@@ -161,19 +159,14 @@ class Streams:
         count: how many there are.
     """
 
-    noise: Noise
-    name: str
-    count: int
-
-    @cached_property
-    def key(self) -> int:
-        """Their key."""
-        return self.noise.key(self.name)
+    def __init__(self, noise: Noise, name: str, count: int) -> None:
+        self.key = noise.key(name)
+        self._noise, self._name, self._count = noise, name, count
 
     def normals(self, role: Role, *shape: int, like: Tensor) -> Tensor:
         """Draws of shape `(streams, *shape)`, of the type and on the device of `like`."""
-        shape = (self.count, *shape)
-        return self.noise.normals(self.name, role, shape, like.dtype, like.device)
+        shape = (self._count, *shape)
+        return self._noise.normals(self._name, role, shape, like.dtype, like.device)
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from torch import Tensor
 from pprs.smoothing._noise import Noise
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._target import Target
-from pprs.smoothing._together import gather
 
 Schedule: TypeAlias = float | Callable[[int], float]
 """A number, or a function of the step, such as `lambda step: 0.1 / (1 + step)`."""
@@ -250,13 +249,11 @@ class Perturbation:
             reused: the names of those that other passes use, too, at the same X.
         """
         filters = self.scale == "filter"
-        targets = [
+        return [
             Target(name, parameter, sigmas[name], filters, noise, samples, name in reused)
             for name, parameter in parameters.items()
             if sigmas[name] > 0
         ]
-        gather(targets)
-        return targets
 
 
 def _listed(fields: Mapping[str, object]) -> str:

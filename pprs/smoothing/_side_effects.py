@@ -16,6 +16,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from pprs.smoothing._closure_variables import places
+from pprs.smoothing._modules import modules_of
 from pprs.smoothing._vmap import last_sample, varies
 
 _STANDARD = frozenset(nn.Module().__dict__) - {"training"}
@@ -156,7 +157,7 @@ class SideEffects:
         return (item for item in reached if isinstance(item, Tensor))
 
     def _keep(self, root: nn.Module, prefix: str, thorough: bool) -> None:
-        for name, module in root.named_modules(self._known, prefix):
+        for name, module in modules_of(root, prefix, self._known):
             attributes = module.__dict__
             self._modules.append((name, module, attributes.copy(), module._buffers.copy()))
             for key in _own(module):

@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from pprs.smoothing._caches import fresh_caches
 from pprs.smoothing._checks import (
@@ -39,7 +38,8 @@ from pprs.smoothing._sharing import Samples
 from pprs.smoothing._side_effects import SideEffects
 from pprs.smoothing._size_check import SizeCheck, plain_loss, uncompiled, warn_of_size
 from pprs.smoothing._target import Drawn, Target
-from pprs.smoothing._vmap import Periodic, depth
+from pprs.smoothing._together import gather, remember
+from pprs.smoothing._vmap import Operand, Periodic, depth, over_samples
 from pprs.smoothing._watch import CHECKPOINT, Watch, has_run, is_first
 
 Closure = Callable[..., Tensor]
@@ -224,6 +224,7 @@ def at_perturbed(
         The results, shape `(samples, ...)` each.
     """
     _check_not_inside()
+    gather(targets, model)
     passes: list[Pass] = []
     periodic = [Periodic(x, cycle) for x in inputs if cycle is not None and not x.is_inference()]
     state = None if model is None else SideEffects(model, samples.count, watched, closure)
@@ -237,13 +238,13 @@ def at_perturbed(
 
     # What all samples share is kept apart: the first layer then meets it once.
     same = [tensor.stride(0) == 0 and samples.count > 1 for tensor in inputs]
-    rows = [tensor[0] if shared else tensor for tensor, shared in zip(inputs, same, strict=True)]
-    in_dims = (0, *(None if shared else 0 for shared in same))
-    sample = torch.arange(samples.count, device=_device(targets, inputs))
+    rows = [Operand(x[0] if shared else x, shared) for x, shared in zip(inputs, same, strict=True)]
+    sample = Operand(torch.arange(samples.count, device=_device(targets, inputs)), shared=False)
     try:
         with uncompiled(), fresh_caches():
-            result = vmap(at_sample, in_dims, randomness="different")(sample, *rows)
+            result = over_samples(at_sample, samples.count, [sample, *rows])
         passes[-1].close(*(result if isinstance(result, tuple) else (result,)))
+        remember(targets, model)
         if state is not None:
             state.settle(passes[-1].read)
         if watch is not None and watch.refusal is not None:

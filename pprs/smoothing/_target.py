@@ -13,7 +13,7 @@ from pprs.smoothing._autocast import without_autocast
 from pprs.smoothing._gram import Known
 from pprs.smoothing._noise import Noise, Role, Streams
 from pprs.smoothing._sharing import Samples
-from pprs.smoothing._together import Together
+from pprs.smoothing._together import Together, filters, per_filter
 from pprs.smoothing.native.kernels import Bias
 
 # Numbers: 32 MB in float32, which a GPU draws in less time than it takes to start the kernel.
@@ -89,16 +89,15 @@ class Target:
     def __post_init__(self) -> None:
         if self.reused:
             self._drawn = Drawn.ROWS
+        if not self.filters:
+            self.scale = None
 
     @cached_property
     def scale(self) -> Tensor | None:
         """Norms of the filters, constant for the gradient: `(d0, 1, ...)` or `()`; or None."""
         if not self.filters:
             return None
-        parameter = self.parameter.detach()
-        rows = parameter.flatten(1) if parameter.dim() > 1 else parameter.reshape(1, -1)
-        norms = _norms(rows)
-        return norms.view(-1, *[1] * (parameter.dim() - 1)) if parameter.dim() > 1 else norms[0]
+        return per_filter(_norms(filters(self.parameter)), self.parameter)
 
     @cached_property
     def streams(self) -> Streams:
@@ -109,6 +108,11 @@ class Target:
     def drawn(self) -> Drawn:
         """How much of X has been drawn; of a closed one, what had been."""
         return self._drawn
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of X has been drawn."""
+        return self._drawn is Drawn.WHOLE
 
     def may_draw(self, what: Drawn) -> bool:
         """Whether there is a way on to this, by the table above."""
@@ -139,20 +143,21 @@ class Target:
 
     def stacked(self) -> Tensor:
         r"""The perturbed parameters, shape `(samples, *parameter.shape)`, without graph."""
-        self._advance(Drawn.WHOLE)
         if self._stacked is None:
+            self._advance(Drawn.WHOLE)
             self._stacked = self._perturbed()
             self._product = None
         return self._stacked
 
     def weights(self, dtype: torch.dtype) -> Tensor:
         """`stacked` in a type; large ones on a CUDA device are drawn at each call, and not kept."""
-        self._advance(Drawn.WHOLE)
-        parameter, count = self.parameter, self.samples.count
-        large = parameter.is_cuda and parameter.numel() * count > _LARGE
-        if large and self._stacked is None and self._product is None:
-            return self._perturbed(dtype).to(dtype)
-        return self.stacked().to(dtype)
+        if self._stacked is None and self._product is None:
+            parameter, count = self.parameter, self.samples.count
+            if parameter.is_cuda and parameter.numel() * count > _LARGE:
+                self._advance(Drawn.WHOLE)
+                return self._perturbed(dtype).to(dtype)
+        stacked = self.stacked()
+        return stacked if stacked.dtype == dtype else stacked.to(dtype)
 
     def drawn_inside(self, dtype: torch.dtype) -> Bias | None:
         """For a kernel that perturbs it where it is added: draws what `stacked` does.
@@ -202,7 +207,7 @@ class Target:
         )
 
     def _perturbed(self, dtype: torch.dtype | None = None) -> Tensor:
-        if self.together is not None:
+        if self.together is not None and self._product is None:
             drawn = self.together.drawn(self)
             if drawn is not None:
                 return drawn

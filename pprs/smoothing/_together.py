@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pprs.smoothing._noise import Role, Streams
-from pprs.smoothing._sharing import Samples
+from pprs.smoothing._noise import Role
 from pprs.smoothing.native import cuda, kernels
 from pprs.smoothing.native.kernels import Perturbed
 
-_FEW_NUMBERS = {"cpu": 1 << 14, "cuda": 1 << 20}  # at all samples: beyond, drawing takes longer
+if TYPE_CHECKING:
+    from pprs.smoothing._target import Target
 
-
-class Small(Protocol):
-    """What is asked of a `Target`."""
-
-    name: str
-    parameter: Tensor
-    sigma: float
-    samples: Samples
-    together: Together | None
-
-    @property
-    def scale(self) -> Tensor | None: ...
-
-    @property
-    def streams(self) -> Streams: ...
+_FEW_NUMBERS = {"cpu": 1 << 16, "cuda": 1 << 20}  # at all samples: beyond, drawing takes longer
 
 
 class Together:
-    """Parameters of up to one dimension, all drawn when the first of them is needed."""
+    """Parameters of one type and device, all drawn when the first of them is needed."""
 
     def __init__(self) -> None:
-        self._targets: list[Small] = []
+        self._targets: list[Target] = []
         self._drawn: dict[str, Tensor] = {}
 
-    def drawn(self, target: Small) -> Tensor | None:
+    def drawn(self, target: Target) -> Tensor | None:
         """What `Target.stacked` is to give, or `None` where it has to be drawn alone."""
         if self._targets:
             self._draw()
@@ -51,26 +38,59 @@ class Together:
         if len(targets) == 1:
             return
         samples = targets[0].samples
-        what = [Perturbed(t.parameter.detach().reshape(-1), t.sigma, t.scale) for t in targets]
+        what = [
+            Perturbed(t.parameter.detach(), t.sigma, None if t.scale is None else t.scale.flatten())
+            for t in targets
+        ]
         keys = [t.streams.key for t in targets]
         several = (cuda if targets[0].parameter.is_cuda else kernels).several
         drawn = several(keys, Role.PARAMETER, what, samples.count, samples.share)
-        for target, values in zip(targets, drawn or (), strict=False):
-            # As `.data`, or a change of one in place would look like one of all.
-            self._drawn[target.name] = values.view(-1, *target.parameter.shape).data
+        self._drawn = dict(zip((target.name for target in targets), drawn or (), strict=False))
 
-    def add(self, target: Small) -> None:
+    def add(self, target: Target) -> None:
         """One more, before the first is needed."""
         self._targets.append(target)
         target.together = self
 
 
-def gather(targets: Iterable[Small]) -> None:
-    """Let the small ones of a pass be drawn together."""
+# Of each model, the parameters that its last pass perturbed as tensors. Where the next one does
+# not, what was drawn for it is not used: a stream is the same however much of it is drawn.
+_whole: WeakKeyDictionary[nn.Module, frozenset[str]] = WeakKeyDictionary()
+
+
+def gather(targets: Sequence[Target], model: nn.Module | None) -> None:
+    """Let the small ones of a pass be drawn together; and their norms be taken together."""
+    whole = frozenset() if model is None else _whole.get(model, frozenset())
     groups: defaultdict[Any, Together] = defaultdict(Together)
+    matrices: list[tuple[Target, Tensor]] = []
     for target in targets:
         parameter = target.parameter
-        limit = _FEW_NUMBERS.get(parameter.device.type, 0)
-        few = 0 < parameter.numel() * target.samples.count <= limit
-        if few and parameter.dim() <= 1 and parameter.dtype == torch.float32:
+        device, dimensions = parameter.device.type, parameter.dim()
+        if parameter.dtype != torch.float32:
+            continue
+        few = 0 < parameter.numel() * target.samples.count <= _FEW_NUMBERS.get(device, 0)
+        if few and (dimensions <= 1 or (device == "cpu" and target.name in whole)):
             groups[parameter.device].add(target)
+        if target.filters and device == "cpu" and parameter.numel():
+            matrices.append((target, filters(parameter)))
+    norms = kernels.norms([matrix for _, matrix in matrices]) if matrices else None
+    for (target, _), found in zip(matrices, norms or (), strict=False):
+        target.scale = per_filter(found, target.parameter)
+
+
+def remember(targets: Iterable[Target], model: nn.Module | None) -> None:
+    """Say what a pass of a model has drawn, for the next one."""
+    if model is not None:
+        _whole[model] = frozenset(target.name for target in targets if target.is_whole)
+
+
+def filters(parameter: Tensor) -> Tensor:
+    """The filters of a parameter, one a row: its rows of dimension 0, or all of a vector."""
+    parameter = parameter.detach()
+    return parameter.flatten(1) if parameter.dim() > 1 else parameter.reshape(1, -1)
+
+
+def per_filter(numbers: Tensor, parameter: Tensor) -> Tensor:
+    """A number for each filter, shaped to multiply the parameter: `(d0, 1, ...)` or `()`."""
+    dimensions = parameter.dim()
+    return numbers.view(-1, *[1] * (dimensions - 1)) if dimensions > 1 else numbers[0]

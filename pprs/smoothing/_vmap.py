@@ -9,14 +9,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 try:  # What vmap is made of: private, and ten times faster here than the public way around.
     from torch._C import _functorch as _vmap
+    from torch._functorch.vmap import lazy_load_decompositions  # type: ignore[attr-defined]
 except ImportError:  # pragma: no cover
     _vmap = None  # type: ignore[assignment]
 
 _NEEDED = (
     "_add_batch_dim",
+    "_remove_batch_dim",
+    "_vmap_decrement_nesting",
+    "_vmap_increment_nesting",
     "get_dynamic_layer_stack_depth",
     "get_unwrapped",
     "is_batchedtensor",
@@ -83,6 +88,32 @@ def internally(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return func(*args, **kwargs)
     finally:
         running.internally = before
+
+
+def over_samples(function: Body, count: int, inputs: Sequence[Operand]) -> Any:
+    """What `torch.func.vmap` gives, over samples that may draw each for itself.
+
+    Args:
+        function: of one sample's inputs; gives a tensor, or a tuple of tensors.
+        count: of samples.
+        inputs: at least one that samples do not share.
+
+    Returns:
+        The results, shape `(samples, ...)` each.
+    """
+    if not _direct:
+        in_dims = tuple(None if shared else 0 for _, shared in inputs)
+        return vmap(function, in_dims, randomness="different")(*(value for value, _ in inputs))
+    lazy_load_decompositions()
+    level = _vmap._vmap_increment_nesting(count, "different")
+    try:
+        seen = (x if shared else _vmap._add_batch_dim(x, 0, level) for x, shared in inputs)
+        result = function(*seen)
+        several = result if isinstance(result, tuple) else (result,)
+        whole = tuple(_vmap._remove_batch_dim(part, level, count, 0) for part in several)
+    finally:
+        _vmap._vmap_decrement_nesting()
+    return whole if isinstance(result, tuple) else whole[0]
 
 
 def on_all_samples(

@@ -87,6 +87,15 @@ def _normals(torch, kernels, drawn, dtype, size):
         perturbed = kernels.Perturbed(base, 0.1, scale)
     segments = Segments(starts, count, samples, drawn.randint(0, 9), share)
     kernels.normals(drawn.getrandbits(64), 3, segments, dtype, perturbed)
+    matrices = [_laid_out(torch, drawn, torch.rand(size(17), size(17))) for _ in range(3)]
+    kernels.norms(matrices)
+    several = [
+        kernels.Perturbed(
+            matrix.to(dtype), 0.1, torch.rand(len(matrix), dtype=dtype) if len(matrix) else None
+        )
+        for matrix in matrices
+    ]
+    kernels.several([drawn.getrandbits(64) for _ in several], 0, several, samples, share)
 
 
 def _algebra(torch, kernels, drawn, dtype, size, singular):

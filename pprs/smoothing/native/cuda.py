@@ -88,7 +88,7 @@ def launch(
 def several(
     keys: Sequence[int], role: int, perturbed: Sequence[Perturbed], samples: int, share: int
 ) -> list[Tensor] | None:
-    """As `pprs.smoothing.native.kernels.several`, in float32; `None` without Triton."""
+    """As `pprs.smoothing.native.kernels.several`, in float32, with scales of one number each."""
     return None if _kernel() is None else launch_several(keys, role, perturbed, samples, share)
 
 
@@ -108,7 +108,7 @@ def launch_several(
         dtype=torch.int64,
         device="cpu",
     )
-    base = torch.cat([what.base for what in perturbed])
+    base = torch.cat([what.base.reshape(-1) for what in perturbed])
     scales = [what.scale for what in perturbed if what.scale is not None]
     if base.is_cuda:  # else the host would wait until the device is idle
         table = table.pin_memory().to(base.device, non_blocking=True)
@@ -120,7 +120,11 @@ def launch_several(
         TILE=_TILE,
     )
     blocks = torch.split_with_sizes(out, [samples * count for count in counts])
-    return [block.view(samples, -1) for block in blocks]
+    # As `.data`, or a change of one in place would look like one of all.
+    return [
+        block.view(samples, *what.base.shape).data
+        for block, what in zip(blocks, perturbed, strict=True)
+    ]
 
 
 def bits(number: float) -> int:

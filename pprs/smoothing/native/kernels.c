@@ -133,6 +133,40 @@ static inline void group_f64(uint64_t index, Stream s, double *out)
 FILL(normal_f32, float, group_f32, (4 * BLOCKS))
 FILL(normal_f64, double, group_f64, (2 * BLOCKS))
 
+/* The first elements of streams 0, 1, ..., plus bases, of several tensors. */
+#define SEVERAL(NAME, TYPE, FILL)                                                                  \
+    void NAME(int64_t tensors, TYPE *const *outs, const int64_t *counts, int64_t samples,          \
+              int64_t share, const uint64_t *keys, uint32_t role, const TYPE *const *bases,        \
+              const double *sigmas, const TYPE *const *scales, const int64_t *inners)              \
+    {                                                                                              \
+        const int64_t start = 0;                                                                   \
+        for (int64_t t = 0; t < tensors; t++)                                                      \
+            FILL(outs[t], samples, 1, counts[t], &start, 0, 0, share, keys[t], role, bases[t],     \
+                 sigmas[t], scales[t], inners[t]);                                                 \
+    }
+
+SEVERAL(several_f32, float, normal_f32)
+SEVERAL(several_f64, double, normal_f64)
+
+/* The norms of the rows of several matrices, one after the other; in double precision, where squares
+   of any float are in range. */
+void norms_f32(int64_t tensors, const float *const *matrices, const int64_t *rows,
+               const int64_t *widths, float *out)
+{
+    for (int64_t t = 0; t < tensors; out += rows[t], t++) {
+        const int64_t width = widths[t];
+#pragma omp parallel for schedule(static) if (rows[t] * width > 65536)
+        for (int64_t r = 0; r < rows[t]; r++) {
+            const float *row = matrices[t] + r * width;
+            double sum = 0;
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = 0; i < width; i++)
+                sum += (double)row[i] * row[i];
+            out[r] = (float)sqrt(sum);
+        }
+    }
+}
+
 #define FEW 32    /* rows that rows.h takes at most */
 #define PIECE 128 /* columns that it sums in double precision at a time */
 

@@ -6,7 +6,7 @@ import ctypes
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,10 @@ from pprs.smoothing.native import build
 _FEW = 32  # as in kernels.c
 _SUFFIX = {torch.float32: "_f32", torch.float64: "_f64"}
 _WIDE = torch.float64
-_ORIGIN = torch.zeros((1, 1), dtype=torch.int64, device="cpu")
+_INTEGER: Any = ctypes.c_int64
+_POINTER: Any = ctypes.c_void_p
+_REAL: Any = ctypes.c_double
+_KEY: Any = ctypes.c_uint64
 
 
 def normals(
@@ -53,25 +56,47 @@ def normals(
 def several(
     keys: Sequence[int], role: int, perturbed: Sequence[Perturbed], samples: int, share: int
 ) -> list[Tensor] | None:
-    """As `normals`, of several bases of one type, whose scales are one number each.
+    """As `normals`, of the bases of several tensors of one type, in one call.
 
     Returns:
-        Shape `(samples, count)` each, or `None` where there are no kernels.
+        Shape `(samples, *base.shape)` each, or `None` where there are no kernels.
     """
     if not has_native_kernels():
         return None
-    first = _plain(perturbed[0].base)
-    counts = [samples * what.base.numel() for what in perturbed]
-    out, dtype = first.new_empty(sum(counts)), first.dtype
-    place = out.data_ptr()
-    for key, what, count in zip(keys, perturbed, counts, strict=True):
-        base, scale, length = _plain(what.base), _plain(what.scale), count // samples
-        _call(
-            *("normal", dtype, place, samples, 1, length, _ORIGIN.data_ptr(), 0, 0, share),
-            *(key, role, _at(base, dtype, length), what.sigma, _at(scale, dtype), length),
-        )
-        place += count * out.element_size()
-    return [block.view(samples, -1) for block in torch.split_with_sizes(out, counts)]
+    real = perturbed[0].base.dtype
+    bases = [_plain(what.base) for what in perturbed]
+    scales = [_plain(what.scale) for what in perturbed]
+    shapes = [base.shape for base in bases]
+    counts = [base.numel() for base in bases]
+    parts = [1 if scale is None else scale.numel() for scale in scales]
+    outs = [base.new_empty((samples, *base.shape)) for base in bases]
+    _call(
+        *("several", real, len(bases), _list(_POINTER, [out.data_ptr() for out in outs])),
+        *(_list(_INTEGER, counts), samples, share, _list(_KEY, keys), role),
+        _list(
+            _POINTER, [_at(base, real, *shape) for base, shape in zip(bases, shapes, strict=True)]
+        ),
+        _list(_REAL, [what.sigma for what in perturbed]),
+        _list(_POINTER, [_at(scale, real, n) for scale, n in zip(scales, parts, strict=True)]),
+        _list(_INTEGER, [n // max(p, 1) for n, p in zip(counts, parts, strict=True)]),
+    )
+    return outs
+
+
+def norms(matrices: Sequence[Tensor]) -> list[Tensor] | None:
+    """The norms of the rows of matrices, in float32 on a CPU; `None` where there are no kernels."""
+    if not has_native_kernels():
+        return None
+    matrices = [_plain(matrix) for matrix in matrices]
+    sizes = [tuple(matrix.shape) for matrix in matrices]
+    rows = [size[0] for size in sizes]
+    out: Tensor = matrices[0].new_empty(sum(rows))
+    places = [_at(m, torch.float32, *size) for m, size in zip(matrices, sizes, strict=True)]
+    _call(
+        *("norms", torch.float32, len(rows), _list(_POINTER, places), _list(_INTEGER, rows)),
+        *(_list(_INTEGER, [width for _, width in sizes]), out.data_ptr()),
+    )
+    return list(torch.split_with_sizes(out, rows))
 
 
 def takes(rows: Tensor) -> bool:
@@ -195,12 +220,11 @@ class Drawing:
     sigma: float = 1.0
 
 
-@dataclass(frozen=True)
-class Perturbed:
+class Perturbed(NamedTuple):
     """What is perturbed: plus its noise, or minus it for every second sample that shares a stream.
 
     Args:
-        base: shape `(count,)`.
+        base: shape `(count,)`; of several, any.
         sigma: factor of the noise.
         scale: another one for each of so many equal parts of the base, shape `(parts,)`.
     """
@@ -261,7 +285,17 @@ def _at(tensor: Tensor | None, dtype: torch.dtype, *shape: int) -> int | None:
     return where
 
 
-def _call(name: str, real: torch.dtype, *arguments: float | None) -> None:
+def _list(kind: Any, values: Sequence[Any]) -> Any:
+    """An array for a kernel."""
+    return _array(kind, len(values))(*values)
+
+
+@functools.lru_cache(maxsize=256)
+def _array(kind: Any, length: int) -> Any:
+    return kind * length  # a type, which ctypes would make anew each time
+
+
+def _call(name: str, real: torch.dtype, *arguments: Any) -> None:
     """Call a kernel for a type; the tensors whose places it gets must outlive the call."""
     getattr(_library(), name + _SUFFIX[real])(*arguments)
 
@@ -283,11 +317,12 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    integer: Any = ctypes.c_int64
-    pointer: Any = ctypes.c_void_p
-    real, key, role = ctypes.c_double, ctypes.c_uint64, ctypes.c_uint32
+    integer, pointer, real, key = _INTEGER, _POINTER, _REAL, _KEY
+    role: Any = ctypes.c_uint32
     kernels = {
         "normal": [pointer, *[integer] * 3] * 2 + [key, role, pointer, real, pointer, integer],
+        "several": [integer, *[pointer] * 2, integer, integer, pointer, role, *[pointer] * 4],
+        "norms": [integer, *[pointer] * 4],
         "factor": [pointer] * 2 + [integer] * 3 + [real] + [pointer] * 3,
         "forward": [pointer] * 2
         + [integer] * 5
@@ -296,7 +331,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "backward": [pointer] * 7 + [integer] * 5 + [real, real, key, role, role, pointer],
     }
     for name, kinds in kernels.items():
-        for suffix in _SUFFIX.values():
+        for suffix in _SUFFIX.values() if name != "norms" else ("_f32",):
             function = getattr(library, name + suffix)
             function.argtypes, function.restype = kinds, None
     return library
