@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch.distributed as dist
@@ -38,11 +38,14 @@ class Cost:
     start: float
 
 
-def measured(subject: Subject, alone: dist.ProcessGroup | None = None) -> dict[MethodName, Cost]:
+def measured(
+    subject: Subject, begins: Callable[[str], None], alone: dist.ProcessGroup | None = None
+) -> dict[MethodName, Cost]:
     """Take steps of all methods in turn, so that all have the same machine; a collective call.
 
     Args:
         subject: what is trained.
+        begins: is told what does, before it does; what it raises ends the measuring.
         alone: a group of this process only, if it takes steps of its own.
 
     Returns:
@@ -53,22 +56,28 @@ def measured(subject: Subject, alone: dist.ProcessGroup | None = None) -> dict[M
     runs: dict[MethodName, Training] = {}
     starts: list[float] = []
     for method in config.compared:
+        begins(f"preparing {config.label(method)}")
         start = time.perf_counter()
         setting = config.candidates(method, 1)[0]
         steps = _MOST + _WARM_UP + 1
         settings = config.training(method, setting, steps, config.seed, checks=True)
         runs[method] = Training(subject, settings, parts, alone)
         starts.append(time.perf_counter() - start)
-    for number in range(_WARM_UP):
-        took = {method: _seconds(run, number) for method, run in runs.items()}
-    rounds = broadcast(min(_MOST, max(_LEAST, round(_SECONDS / sum(took.values())))), 0)
-    times: dict[MethodName, list[float]] = {method: [] for method in runs}
-    for number in range(_WARM_UP, _WARM_UP + rounds):
+
+    def taken(number: int) -> dict[MethodName, float]:
+        seconds = {}
         for method, run in runs.items():
-            times[method].append(_seconds(run, number))
+            begins(f"step {number + 1} of {config.label(method)}")
+            seconds[method] = _seconds(run, number)
+        return seconds
+
+    for number in range(_WARM_UP):
+        took = taken(number)
+    rounds = broadcast(min(_MOST, max(_LEAST, round(_SECONDS / sum(took.values())))), 0)
+    times = [taken(number) for number in range(_WARM_UP, _WARM_UP + rounds)]
     costs = {
         method: Cost(
-            statistics.median(times[method]),
+            statistics.median(seconds[method] for seconds in times),
             _memory(run, _WARM_UP + rounds),
             _other(run),
             min(starts),  # in the first the model may have been traced

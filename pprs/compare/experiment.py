@@ -195,7 +195,8 @@ class _Comparison:
         if kept is not None:
             return kept
         config, found = self._config, self._found
-        costs = measured(self._subject, self._alone if config.in_a_run == 1 else None)
+        alone = self._alone if config.in_a_run == 1 else None
+        costs = measured(self._subject, self._measuring, alone)
         limit = broadcast(self._left(), 0)
         amount = fitted(config, found, costs, limit)
         less = amount.less_than(wanted(config, found))
@@ -204,6 +205,16 @@ class _Comparison:
         if self._reporter:
             self._reporter.store.keep(plan)
         return plan
+
+    def _measuring(self, what: str) -> None:
+        if self._reporter:
+            self._reporter.measuring(what)
+        if self._is_late(0.0):
+            raise ValueError(
+                f"--time {self._config.chosen.time} is not enough: it has passed before a step of "
+                f"each method was measured ({what} came next); give more, or fewer --methods or "
+                f"--samples"
+            )
 
     def _search(self, amount: Amount) -> int:
         """Run the trials; how many each method had."""

@@ -12,6 +12,8 @@ from pprs.compare.amount import shown
 
 # Without a bar a line comes after this part of the work.
 _LINES = 10
+# And while measuring, after these seconds.
+_SECONDS = 10.0
 
 
 class Advance:
@@ -25,7 +27,7 @@ class Advance:
         self.console = console
         self._total = self._done = 0.0
         self._begun = time.monotonic()
-        self._said = 0
+        self._said: float = _SECONDS  # of time, and then parts of the work
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -48,9 +50,17 @@ class Advance:
     ) -> None:
         self._bar.stop()
 
+    def measuring(self, what: str) -> None:
+        """Something begins whose time is not known yet."""
+        self._bar.update(self._task, description=f"measuring: {what}")
+        passed = time.monotonic() - self._begun
+        if not self.console.is_terminal and passed > self._said:
+            self._said = passed + _SECONDS
+            self.say(f"measuring for {shown(passed)}: {what}")
+
     def begin(self, seconds: float) -> None:
         """So many seconds of work are expected."""
-        self._total, self._begun = seconds, time.monotonic()
+        self._total, self._begun, self._said = seconds, time.monotonic(), 0
         self._bar.update(self._task, total=seconds, left=self._left())
 
     def did(self, what: str, seconds: float) -> None:

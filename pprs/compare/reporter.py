@@ -57,6 +57,10 @@ class Reporter:
         if plan is not None:
             self.store.keep(plan, self._spent)
 
+    def measuring(self, what: str) -> None:
+        """What is done before anything can be planned."""
+        self._advance.measuring(what)
+
     def planned(self, found: Facts, plan: Plan, points: Sequence[Point]) -> None:
         """All is measured, and it begins."""
         self._found, self._plan, amount = found, plan, plan.amount

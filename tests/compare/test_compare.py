@@ -185,7 +185,7 @@ def test_a_model_that_is_traced_once_starts_anew_with_each_seed(place):
         (["--model", "user.py:normed"], "replace it by nn.GroupNorm or nn.LayerNorm"),
         (["--model", "user.py:modle"], "did you mean 'model'"),
         (["--steps", "1"], "does not pay for one step of PPRS"),
-        (["--time", "0.001s"], "--time 0.001s is not enough: the least"),
+        (["--time", "0.001s"], "--time 0.001s is not enough: it has passed before a step of each"),
         (["--lr", "1e30", "--optimizer", "sgd", "--loss", "mse", "--model", "user.py:line",
           "--data", "user.py:numbers"], "SGD diverged with every step size tried"),
     ],
