@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pprs._user_line import user_line
 from pprs.pipeline import Chain, CheckpointError, chain, full_names
 from pprs.pipeline.checkpoint import check_fits, check_plain, kind_of, read_manifest
 from pprs.pipeline.partitioner import cut_chain
@@ -23,7 +24,7 @@ from pprs.training.learning import Learning
 from pprs.training.resume import checkpoint_of
 from pprs.training.searching import GradientsThere
 from pprs.training.task import Task
-from pprs.training.user_errors import check_signature, in_one_line, user_code, user_line
+from pprs.training.user_errors import check_signature, in_one_line, user_code
 
 
 def check(config: TrainConfig) -> Path | None:

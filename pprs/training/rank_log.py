@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from pprs._user_line import user_line
 from pprs.pipeline import LaunchError
-from pprs.training.user_errors import user_line
 
 
 def log_of(folder: Path, rank: int | None) -> Path:

@@ -228,7 +228,8 @@ def _say_cost(journal: Journal, config: TrainConfig) -> None:
         smoothed, plain = 2 * (config.count + config.stages - 1), 2 * config.stages
         journal.say(
             f"samples: {config.count} perturbations through {config.stages} stages take "
-            f"{smoothed} units of pipeline time a batch, a plain pass {plain}"
+            f"{smoothed} units of pipeline time a batch, a plain pass {plain} (a unit is a pass "
+            f"through one stage)"
         )
 
 

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import sysconfig
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-import pprs
-
-# Where errors come out whoever caused them; a model that is installed may lie beside these.
-_NOT_THE_USERS = tuple(str(Path(str(m.__file__)).parent) + "/" for m in (pprs, torch, np))
-_PYTHONS = sysconfig.get_path("stdlib")
-_INSTALLED = ("site-packages", "dist-packages")
+from pprs._user_line import user_line
 
 
 class Missing(Exception):
@@ -48,29 +38,6 @@ def in_one_line(error: BaseException) -> str:
     place = user_line(error)
     shown = f" ({place})" if place and place not in said else ""
     return f"{type(error).__name__}: {said}{shown}"
-
-
-def user_line(error: BaseException) -> str:
-    """File and line of the last call in the user's code, or nothing if there is none.
-
-    That of an installed package counts where the user has none.
-    """
-    found: list[str] = []
-    installed: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        for frame in traceback.extract_tb(cause.__traceback__):
-            inside = any(part in _INSTALLED for part in Path(frame.filename).parts)
-            if frame.filename.startswith((*_NOT_THE_USERS, "<")):
-                continue
-            if frame.filename.startswith(_PYTHONS) and not inside:
-                continue
-            (installed if inside else found).append(
-                f"{Path(frame.filename).name}, line {frame.lineno}"
-            )
-        cause = cause.__cause__
-    last = (found or installed)[-1:]
-    return last[0] if last else ""
 
 
 def check_signature(

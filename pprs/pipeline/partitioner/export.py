@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import sys
 import warnings
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +16,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from pprs._user_line import user_line
 from pprs.pipeline.partitioner.aten_calls import copied, mark_mode, operation, writes
 from pprs.pipeline.partitioner.example import Example
 from pprs.pipeline.partitioner.lost_in_trace import watched
@@ -56,11 +61,17 @@ def trace(example: Example) -> Traced:
         with kept, watched(model, example.assigned) as lost, warnings.catch_warnings():
             # Recurrent layers list their weights anew, which changes nothing.
             warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")
-            program = torch.export.export(
-                example.adapter, tuple(example.inputs), dynamic_shapes=(example.free,), strict=False
-            )
+            with _quiet():
+                program = torch.export.export(
+                    example.adapter,
+                    tuple(example.inputs),
+                    dynamic_shapes=(example.free,),
+                    strict=False,
+                )
     except Exception as error:  # whatever the model's own code raises when it is traced
         said = str(error).strip().split("\n\n")[0] or type(error).__name__
+        place = user_line(error)
+        said = f"{said} ({place})" if place else said
         raise ValueError(
             f"torch.export cannot trace {type(model).__name__}: {said}. Take what depends on the "
             "values of tensors (if, for, int(), .item()) out of its forward; or pass an "
@@ -74,6 +85,20 @@ def trace(example: Example) -> Traced:
         )
     mark_mode(program.graph, model.training)
     return _named(program, model, example.inputs[0].device, example.outputs[-1])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch prints of a graph that it cannot trace from covering the error."""
+    printed, shapes = io.StringIO(), logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = shapes.level
+    shapes.setLevel(logging.ERROR)
+    try:
+        with redirect_stderr(printed):
+            yield
+        sys.stderr.write(printed.getvalue())  # the model's own words
+    finally:
+        shapes.setLevel(level)
 
 
 def _named(program: ExportedProgram, model: nn.Module, device: torch.device, output: Any) -> Traced:

@@ -18,12 +18,14 @@ class NoTensor(nn.Module):
         return {"result": "x"}
 
 
-def test_models_that_cannot_be_traced_are_refused_with_what_torch_said_and_a_way_out():
+def test_models_that_cannot_be_traced_are_refused_with_what_torch_said_and_a_way_out(capfd):
     with pytest.raises(
         ValueError, match=r"cannot trace Branching: (.|\n)*data.dependent"
     ) as caught:
         chain(Branching(), torch.randn(3, 2))
     assert "pass an nn.Sequential of its layers" in str(caught.value)
+    assert "(test_refused_models.py, line " in str(caught.value)
+    assert capfd.readouterr().err == ""  # no graph before it
     with pytest.raises(ValueError, match="or .logits, but returned a dict with 'result'"):
         chain(NoTensor(), torch.randn(3, 2))
 
