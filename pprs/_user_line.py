@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import pprs
-
 # Where errors come out whoever caused them; a model that is installed may lie beside these.
-_NOT_THE_USERS = tuple(str(Path(str(m.__file__)).parent) + "/" for m in (pprs, torch, np))
+_NOT_THE_USERS = tuple(
+    f"{Path(str(file)).parent}/" for file in (__file__, torch.__file__, np.__file__)
+)
 _PYTHONS = sysconfig.get_path("stdlib")
 _INSTALLED = ("site-packages", "dist-packages")
 
