@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # From the top down: no room imports one above it, or beside it in the same row.
 LAYERS = [
     {"cli"}, {"explore"}, {"compare", "integrations", "plan"}, {"training"}, {"report"},
-    {"pipeline"}, {"optim"}, {"smoothing"}, {"theory", "io"}, 
+    {"pipeline"}, {"optim"}, {"smoothing"}, {"theory", "io"},
     {"_arguments", "_renamed", "_user_line"},
 ]  # fmt: skip
 ENTRANCES = {"pprs", "pprs.__main__"}  # they show what lies below, or open the top
