@@ -176,7 +176,7 @@ function tableOf(rows) {
   const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)));
   const body = rows.map(({ method, bound }) => element(
     "tr", { class: method === best.method ? "best" : null },
-    element("th", { scope: "row" }, nameOf(method, bound.dimension)),
+    element("th", { scope: "row" }, rowName(method, bound.dimension)),
     element("td", {}, `${bound.dimension ? "≥" : "≤"} ${shown(bound.time)}`),
     ...["iterations", "samples", "sigma", "lr"].map((key) => element("td", {}, shown(bound[key]))),
     element("td", {}, sourceButton(bound.equation, formulaOf(state.regime, method))),
@@ -184,7 +184,7 @@ function tableOf(rows) {
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
 }
 
-function nameOf(method, dimension) {
+function rowName(method, dimension) {
   return dimension ? `linear-span, d ≥ ${shown(dimension)}` : method;
 }
 
