@@ -73,7 +73,9 @@ def test_no_upper_bound_is_below_the_lower_bound_of_its_regime():
         for epsilon in (0.1, 0.01, 0.001):
             found = by_method(BoundsConfig(epsilon=epsilon, depth=depth, dimension=100))
             for (regime, _), bound in found.items():
-                assert (regime, "linear-span") not in found or bound.time >= found[regime, "linear-span"].time
+                assert (regime, "linear-span") not in found or bound.time >= found[
+                    regime, "linear-span"
+                ].time
 
 
 def test_a_mean_of_examples_is_compared_with_gpipe():

@@ -76,7 +76,7 @@ def _first_time(coordinate: int, depth: int) -> float:
 def gap_smooth_convex(
     *, smoothness: float, radius: float, time: float, depth: int, printed: bool = False
 ) -> float:
-    r"""The precision that no linear-span procedure beats at a time, $\beta$-smooth, convex, Eq. (5).
+    r"""The precision that no linear-span procedure beats, $\beta$-smooth and convex, Eq. (5).
 
     $\frac{3\beta R^2}{4(2i+1)(4i+3)}$ with the i coordinates of `exact_coordinates`, on Eq. (1)
     with $k = i$: no other k gives more (Theorem 4 of docs/theory.md).
@@ -85,7 +85,8 @@ def gap_smooth_convex(
         printed: $3\beta R^2 / (32 (k_t + 1)^2)$ with $k_t = 2(t-1)/\Delta + 1$, or 0 for $t < 1$.
 
     Returns:
-        A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of dimension $2i + 1$ or more.
+        A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of dimension
+        $2i + 1$ or more.
 
     Example:
         >>> round(gap_smooth_convex(smoothness=1.0, radius=1.0, time=1000.0, depth=10), 6)
@@ -172,7 +173,7 @@ def lower_smooth_nonconvex(
 def gap_nonsmooth(
     *, lipschitz: float, radius: float, time: float, depth: int, printed: bool = False
 ) -> float:
-    r"""The precision that no linear-span procedure beats at a time, Lipschitz and convex, Eq. (10).
+    r"""The precision that no linear-span procedure beats, Lipschitz and convex, Eq. (10).
 
     The larger of two bounds of docs/theory.md, with $l = \lfloor t \rfloor + 1$. Theorem 8,
     on `LargestCoordinate`, knows no depth: $LR/\sqrt l$. Theorem 5, on functions like Eq. (8) with
@@ -210,8 +211,8 @@ def lower_nonsmooth(
     r"""Time that linear-span procedures need for Lipschitz convex objectives: Eq. (10), inverted.
 
     Until the whole number n of units of time for which `gap_nonsmooth` first is at most
-    $\varepsilon$, no such procedure is there. By Theorem 8 it is $\lceil(LR/\varepsilon)^2\rceil - 1$
-    at least, whatever the depth.
+    $\varepsilon$, no such procedure is there. By Theorem 8 it is at least
+    $\lceil(LR/\varepsilon)^2\rceil - 1$, whatever the depth.
 
     Args:
         printed: with Eq. (10) as the source has it.
