@@ -79,15 +79,16 @@ def _show(found: list[RegimeBound], constants: dict[str, Any], console: Any) -> 
             regime = row.regime
             table.add_row(f"[bold]{regime}[/bold]")
         b = row.bound
-        time = f"{'≥' if row.method == 'any' else '≤'} {_number(round(b.time))}"
+        lower = f", d ≥ {_number(b.dimension)}" if b.dimension else ""
+        time = f"{'≥' if lower else '≤'} {_number(round(b.time))}"
         settings = (_number(b.iterations), _number(b.samples), _number(b.sigma), _number(b.lr))
-        table.add_row(f"  {row.method}", time, *settings)
+        table.add_row(f"  {row.method}{lower}", time, *settings)
     console.print(table)
     for regime in dict.fromkeys(row.regime for row in found):
         inside = [row for row in found if row.regime == regime]
         sources = [f"{row.method}: {row.bound.equation}" for row in inside]
         console.print(f"{regime}, by {'; '.join(sources)}", highlight=False)
-        least = min((r for r in inside if r.method != "any"), key=lambda row: row.bound.time)
+        least = min((r for r in inside if not r.bound.dimension), key=lambda row: row.bound.time)
         console.print(f"  the least is promised by {least.method}", highlight=False)
 
 

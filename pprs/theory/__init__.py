@@ -29,7 +29,7 @@ from pprs.theory.procedure import Procedure, Trajectory, run
 from pprs.theory.proved import ProvedPPRS
 from pprs.theory.replicas import data_parallel, on_chain
 from pprs.theory.vector import ModelError, Vector
-from pprs.theory.worst_case import NonSmooth, SmoothConvex, SmoothNonconvex
+from pprs.theory.worst_case import LargestCoordinate, NonSmooth, SmoothConvex, SmoothNonconvex
 from pprs.theory.zero_chain import Growth, fastest_growth, growth_of
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Graph",
     "Growth",
     "Identity",
+    "LargestCoordinate",
     "Machine",
     "MeasuredPPRS",
     "ModelError",

@@ -121,7 +121,9 @@ def choose(
             batch=batch,
             noise=noise,
         )
-    return PPRSSettings(**{**asdict(bound), "momentum": bound.momentum or 0.0}, better=better)
+    settings = asdict(bound) | {"momentum": bound.momentum or 0.0, "better": better}
+    del settings["dimension"]  # of lower bounds
+    return PPRSSettings(**settings)
 
 
 def _given(convex: bool, **value: float | None) -> float:

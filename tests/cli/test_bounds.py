@@ -43,7 +43,7 @@ def test_every_regime_is_there_with_the_constants_it_depends_on():
     )
     found = by_method(config)
     smooth = dict(smoothness=5.0, radius=2.0, epsilon=0.02, depth=7)
-    assert found["convex, β-smooth", "any"] == lower_smooth_convex(**smooth)
+    assert found["convex, β-smooth", "linear-span"] == lower_smooth_convex(**smooth)
     assert found["convex, β-smooth", "AGD"] == accelerated(**smooth)
     plain = dict(lipschitz=3.0, radius=2.0, epsilon=0.02, depth=7)
     assert found["convex, Lipschitz", "subgradient"] == subgradient(**plain)
@@ -54,7 +54,7 @@ def test_every_regime_is_there_with_the_constants_it_depends_on():
     least = pprs_optimal(**plain, dimension=50, width=4.0)
     assert found["convex, Lipschitz", "PPRS, least time"] == least
     smooth = dict(smoothness=5.0, gap=4.0, epsilon=0.02, depth=7)
-    assert found["non-convex, β-smooth", "any"] == lower_smooth_nonconvex(**smooth)
+    assert found["non-convex, β-smooth", "linear-span"] == lower_smooth_nonconvex(**smooth)
     plain = dict(lipschitz=3.0, gap=4.0, epsilon=0.02, depth=7, dimension=50)
     smoothed = pprs_nonconvex(**plain, goldstein_radius=0.3)
     assert found["non-convex, Lipschitz", "PPRS"] == smoothed
@@ -73,7 +73,9 @@ def test_no_upper_bound_is_below_the_lower_bound_of_its_regime():
         for epsilon in (0.1, 0.01, 0.001):
             found = by_method(BoundsConfig(epsilon=epsilon, depth=depth, dimension=100))
             for (regime, _), bound in found.items():
-                assert (regime, "any") not in found or bound.time >= found[regime, "any"].time
+                assert (regime, "linear-span") not in found or bound.time >= found[
+                    regime, "linear-span"
+                ].time
 
 
 def test_a_mean_of_examples_is_compared_with_gpipe():
@@ -108,8 +110,9 @@ def test_the_command_prints_and_writes_all_bounds(tmp_path, capsys):
         assert row["regime"] in shown
         assert row["method"] in shown
     assert "Eq. (14)" in shown
-    signs = [line.split()[1] for line in shown.splitlines() if line.startswith("  any ")]
-    assert signs == ["≥"] * sum(row["method"] == "any" for row in written["bounds"])
+    lower = [line for line in shown.splitlines() if line.startswith("  linear-span, d ≥ ")]
+    signs = [line.split()[4] for line in lower]
+    assert signs == ["≥"] * sum(row["method"] == "linear-span" for row in written["bounds"])
     assert shown.count("≤") == len(written["bounds"]) - len(signs)
 
 

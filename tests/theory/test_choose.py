@@ -25,6 +25,7 @@ def fields(settings):
     values = dataclasses.asdict(settings)
     del values["equation"]
     values.pop("better", None)
+    values.pop("dimension", None)
     return {**values, "momentum": values["momentum"] or 0.0}
 
 

@@ -5,7 +5,8 @@ const ROOT = "√(2/π)";
 
 const FORMULAS = {
   lipschitz: {
-    any: "Until the first whole t with LR · max<sub>x≥0</sub> (x/2k + 1/l) / (2√S (G + √S)) ≤ ε: " +
+    "linear-span": "⌈(LR/ε)²⌉ − 1 or, where that is later, the first whole t with " +
+      "LR · max<sub>x≥0</sub> (x/2k + 1/l) / (2√S (G + √S)) ≤ ε: " +
       "S = (2k+1)x/4k² + 1/l, G² = (8k + 1 + 2/k + 1/4k²)x + 1, l = ⌊t⌋ + 1, " +
       "k half the coordinates that t allows",
     subgradient: `${STEPS}, T = ⌈(LR/ε)²⌉`,
@@ -24,13 +25,13 @@ const FORMULAS = {
       "λ = λ<sub>T−1</sub> of Nesterov's sequence",
   },
   smooth: {
-    any: "Until the first t with 3βR² / (4(2i + 1)(4i + 3)) ≤ ε: " +
+    "linear-span": "Until the first t with 3βR² / (4(2i + 1)(4i + 3)) ≤ ε: " +
       "i coordinates can be non-zero at t, two more in every 2Δ − 1",
     "gradient descent": `${STEPS}, βR²/(4T + 2) ≤ ε`,
     AGD: `${STEPS}, βR²/(2λ<sub>T−1</sub>²) ≤ ε`,
   },
   "nonconvex-smooth": {
-    any: "1 + (2Δ − 1)(n − 1)/2, n the largest odd number up to βD/(12 · 152 ε²)",
+    "linear-span": "1 + (2Δ − 1)(n − 1)/2, n the largest odd number up to βD/(12 · 152 ε²)",
     "gradient descent": `${STEPS}, T = ⌈2βD/ε²⌉`,
   },
   "nonconvex-lipschitz": {

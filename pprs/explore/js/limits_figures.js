@@ -24,7 +24,7 @@ export function timesOverDepth() {
 
 function quickBounds(constants) {
   const { lower, methods } = REGIMES[state.regime];
-  const rows = lower ? [{ method: "any", time: lower(constants).time }] : [];
+  const rows = lower ? [{ method: "linear-span", time: lower(constants).time }] : [];
   for (const [method, bound] of Object.entries(methods(constants))) {
     rows.push({ method, time: bound(constants, true).time });
   }
@@ -57,7 +57,7 @@ export function depthScene(width, lines) {
 }
 
 export function lineLook(method) {
-  if (method === "any") return { line: colour("ink"), dash: [1, 3], width: 1.5 };
+  if (method === "linear-span") return { line: colour("ink"), dash: [1, 3], width: 1.5 };
   return { ...lookOf(family(method)), width: family(method) === "PPRS" ? 3.5 : 2 };
 }
 
@@ -65,7 +65,7 @@ export function depthRows(lines) {
   const methods = lines[0].rows.map((row) => row.method);
   const exact = (depth) => boundsOf(state.regime, { ...constantsOf(state), depth });
   return [
-    ["depth", ...methods.map((method) => (method === "any" ? "lower bound" : method))],
+    ["depth", ...methods.map((method) => (method === "linear-span" ? "lower bound" : method))],
     ...lines.map(({ depth }) => {
       const rows = exact(depth);
       const timeOf = (method) => rows.find((row) => row.method === method)?.bound.time;

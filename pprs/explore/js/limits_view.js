@@ -141,13 +141,13 @@ export function limitsView() {
 }
 
 function methodName(method) {
-  return method === "any" ? "the lower bound" : method;
+  return method === "linear-span" ? "the lower bound" : method;
 }
 
 function answerOf(rows) {
   const best = fastest(rows);
-  const lower = rows.find((row) => row.method === "any");
-  const others = rows.filter((row) => row.method !== "any" && row !== best);
+  const lower = rows.find((row) => row.method === "linear-span");
+  const others = rows.filter((row) => row.method !== "linear-span" && row !== best);
   const unlike = others.filter((row) => !row.method.startsWith("PPRS"));
   const next = unlike.length || others.length ? fastest(unlike.length ? unlike : others) : null;
   const parts = [
@@ -160,7 +160,8 @@ function answerOf(rows) {
   }
   parts.push(". ");
   if (lower && lower.bound.time > 0) {
-    parts.push(`No procedure that is not randomised can promise less than ${shown(lower.bound.time)}.`);
+    const { time, dimension } = lower.bound;
+    parts.push(`No linear-span procedure can promise less than ${shown(time)}, from d = ${shown(dimension)} on.`);
   } else if (!lower) {
     parts.push("No lower bound is known here.");
   } else {
@@ -175,19 +176,23 @@ function tableOf(rows) {
   const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)));
   const body = rows.map(({ method, bound }) => element(
     "tr", { class: method === best.method ? "best" : null },
-    element("th", { scope: "row" }, method === "any" ? "lower bound" : method),
-    element("td", {}, `${method === "any" ? "≥" : "≤"} ${shown(bound.time)}`),
+    element("th", { scope: "row" }, rowName(method, bound.dimension)),
+    element("td", {}, `${bound.dimension ? "≥" : "≤"} ${shown(bound.time)}`),
     ...["iterations", "samples", "sigma", "lr"].map((key) => element("td", {}, shown(bound[key]))),
     element("td", {}, sourceButton(bound.equation, formulaOf(state.regime, method))),
   ));
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
 }
 
+function rowName(method, dimension) {
+  return dimension ? `linear-span, d ≥ ${shown(dimension)}` : method;
+}
+
 function legend(list, methods, swatch) {
   list.replaceChildren(...methods.map((method) => {
     const canvas = element("canvas", { "aria-hidden": "true" });
     drawScene(swatch(method), canvas);
-    return element("li", {}, canvas, method === "any" ? "lower bound" : method);
+    return element("li", {}, canvas, method === "linear-span" ? "lower bound" : method);
   }));
 }
 

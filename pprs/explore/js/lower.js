@@ -1,4 +1,4 @@
-// The time that every black-box procedure needs on some objective: pprs/theory/bounds/_lower.py.
+// The time that every linear-span procedure needs on some objective: pprs/theory/bounds/_lower.py.
 
 import { counts, finite, positive } from "./numbers.js";
 
@@ -37,7 +37,8 @@ export function lowerSmoothConvex({ smoothness, radius, epsilon, depth }) {
   const found = Number((rootOfWhole(8n * BigInt(Math.ceil(least)) - 7n) - 5n) / 8n);
   const below = 8n * BigInt(Math.ceil(least)) - 7n < 25n; // where Python's // rounds down
   const time = firstTime((below ? -1 : found) + 1, depth);
-  return { time: finite("time", time), equation: "Eq. (5), Theorem 4" };
+  const dimension = 2 * Math.max(below ? -1 : found, 0) + 1;
+  return { time: finite("time", time), equation: "Eq. (5), Theorem 4", dimension };
 }
 
 /** Eq. (7) with whole, odd numbers of coordinates, to a gradient of norm ε. */
@@ -46,31 +47,42 @@ export function lowerSmoothNonconvex({ smoothness, gap, epsilon, depth }) {
   counts({ depth });
   const ratio = finite("time", (smoothness * (gap / epsilon)) / epsilon / CARMON);
   const number = Math.max(0, 2 * Math.floor((ratio - 1) / 2) + 1);
-  return { time: finite("time", firstTime(number, depth)), equation: "Eq. (7), Theorem 4" };
+  const time = finite("time", firstTime(number, depth));
+  return { time, equation: "Eq. (7), Theorem 4", dimension: Math.max(number, 1) };
 }
 
-/** Eq. (10) with the constants of Theorem 5, inverted, for Lipschitz convex objectives. */
+/** The later of Theorem 8's time and Theorem 5's, for Lipschitz convex objectives: Eq. (10). */
 export function lowerNonsmooth({ lipschitz, radius, epsilon, depth }) {
   positive({ lipschitz, radius, epsilon });
   counts({ depth });
   const ratio = (lipschitz / epsilon) * radius;
   finite("time", ratio * ratio + depth * ratio);
-  const above = (time) => sharpDecay(time, depth) * ratio > ABOVE;
-  let high = 1;
-  while (above(high)) high *= 2;
-  let low = -1; // the precision is not reached before low + 1
+  const above = (time) => pathDecay(time, depth) * ratio > ABOVE;
+  const whole = Math.max(0, Math.ceil((ratio / ABOVE) ** 2) - 1);
+  if (!above(whole)) return { time: whole, equation: "Theorem 8", dimension: Math.max(whole, 1) };
+  let [low, high] = [whole, 2 * whole + 1]; // the precision is not reached at the time `low`
+  while (above(high)) [low, high] = [high, 2 * high];
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
     if (middle <= low || middle >= high) break; // whole numbers that large are not all there
     if (above(middle)) low = middle;
     else high = middle;
   }
-  return { time: low + 1, equation: "Eq. (10), Theorem 5" };
+  return { time: high, equation: "Eq. (10), Theorem 5", dimension: 2 * pairsAt(low, depth) + 2 + low };
 }
 
-/** The precision that no procedure beats at a time, in units of LR: Theorem 5. */
+/** The precision that no linear-span procedure beats at a time, in units of LR. */
 export function sharpDecay(time, depth) {
-  const k = Math.max(1, Math.floor((pathCoordinates(time, depth) + 1) / 2));
+  return Math.max(1 / Math.sqrt(Math.floor(time) + 1), pathDecay(time, depth));
+}
+
+function pairsAt(time, depth) {
+  return Math.max(1, Math.floor((pathCoordinates(time, depth) + 1) / 2));
+}
+
+/** Theorem 5 in units of LR. */
+function pathDecay(time, depth) {
+  const k = pairsAt(time, depth);
   const count = Math.floor(time) + 1;
   const steepest = 8 * k + 1 + 2 / k + 1 / (4 * k * k);
   const gap = (x) => {
@@ -89,5 +101,5 @@ export function sharpDecay(time, depth) {
     }
     best = place;
   }
-  return Math.max(gap(0), gap(Math.exp(best) * (k / count)));
+  return gap(Math.exp(best) * (k / count));
 }

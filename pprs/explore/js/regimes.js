@@ -67,11 +67,11 @@ function alreadyThere({ gap, goldsteinRadius }) {
   return { time: 0, equation, iterations: 0 };
 }
 
-/** The rows of a regime: the lower bound as method "any", if there is one, then the methods. */
+/** The rows of a regime: the lower bound as method "linear-span", if there is one, then the methods. */
 export function boundsOf(regime, constants) {
   const { name, lower, methods } = REGIMES[regime];
   const shown = name + (constants.batch === 1 ? "" : ` (m = ${constants.batch})`);
-  const rows = lower ? [{ regime: shown, method: "any", bound: lower(constants) }] : [];
+  const rows = lower ? [{ regime: shown, method: "linear-span", bound: lower(constants) }] : [];
   for (const [method, bound] of Object.entries(methods(constants))) {
     rows.push({ regime: shown, method, bound: bound(constants) });
   }
@@ -86,6 +86,6 @@ export function allBounds(constants) {
 
 /** The method of a regime that promises the least time. */
 export function fastest(rows) {
-  const methods = rows.filter((row) => row.method !== "any");
+  const methods = rows.filter((row) => row.method !== "linear-span");
   return methods.reduce((best, row) => (row.bound.time < best.bound.time ? row : best));
 }

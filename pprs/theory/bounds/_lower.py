@@ -1,4 +1,8 @@
-"""Lower bounds: the time that every black-box procedure needs on some objective."""
+"""Lower bounds: the time that every linear-span procedure needs on some objective.
+
+Such a procedure combines what passes have returned linearly. The source's "any black-box procedure"
+is that; PPRS, which draws vectors, is none. Every bound takes a dimension that grows with it.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +76,7 @@ def _first_time(coordinate: int, depth: int) -> float:
 def gap_smooth_convex(
     *, smoothness: float, radius: float, time: float, depth: int, printed: bool = False
 ) -> float:
-    r"""The precision that no procedure beats at a time, $\beta$-smooth and convex, Eq. (5).
+    r"""The precision that no linear-span procedure beats, $\beta$-smooth and convex, Eq. (5).
 
     $\frac{3\beta R^2}{4(2i+1)(4i+3)}$ with the i coordinates of `exact_coordinates`, on Eq. (1)
     with $k = i$: no other k gives more (Theorem 4 of docs/theory.md).
@@ -81,7 +85,8 @@ def gap_smooth_convex(
         printed: $3\beta R^2 / (32 (k_t + 1)^2)$ with $k_t = 2(t-1)/\Delta + 1$, or 0 for $t < 1$.
 
     Returns:
-        A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of high enough dimension.
+        A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of dimension
+        $2i + 1$ or more.
 
     Example:
         >>> round(gap_smooth_convex(smoothness=1.0, radius=1.0, time=1000.0, depth=10), 6)
@@ -100,7 +105,7 @@ def gap_smooth_convex(
 def lower_smooth_convex(
     *, smoothness: float, radius: float, epsilon: float, depth: int, printed: bool = False
 ) -> Bound:
-    r"""Time that every procedure needs for $\beta$-smooth convex objectives, from Eq. (5).
+    r"""Time that linear-span procedures need for $\beta$-smooth convex objectives, from Eq. (5).
 
     The first t at which `gap_smooth_convex` is at most $\varepsilon$.
 
@@ -123,13 +128,14 @@ def lower_smooth_convex(
     # side is (8i + 5)² - 1.
     found = (math.isqrt(8 * math.ceil(least) - 7) - 5) // 8
     time = _first_time(found + 1, depth)
-    return Bound(time=finite("time", time, **given), equation="Eq. (5), Theorem 4")
+    time = finite("time", time, **given)
+    return Bound(time, "Eq. (5), Theorem 4", dimension=2 * max(found, 0) + 1)
 
 
 def lower_smooth_nonconvex(
     *, smoothness: float, gap: float, epsilon: float, depth: int, printed: bool = False
 ) -> Bound:
-    r"""Time that every procedure needs to a gradient of norm $\varepsilon$, Eq. (7).
+    r"""Time that linear-span procedures need to a gradient of norm $\varepsilon$, Eq. (7).
 
     $1 + (2\Delta-1)(n-1)/2$ (n for one node), with n the largest odd number of at most
     $\beta D/(c\varepsilon^2)$, and $c = 12 \cdot 152$ from Carmon et al. (2017): the time of
@@ -156,22 +162,23 @@ def lower_smooth_nonconvex(
         gap=gap,
         epsilon=epsilon,
     )
-    if printed:
-        time = 1 + depth / 2 * (ratio - 1)
-    else:
-        time = _first_time(max(0, 2 * math.floor((ratio - 1) / 2) + 1), depth)
+    number = max(0, 2 * math.floor((ratio - 1) / 2) + 1)
+    time = 1 + depth / 2 * (ratio - 1) if printed else _first_time(number, depth)
     finite("time", time, smoothness=smoothness, gap=gap, epsilon=epsilon, depth=depth)
-    return Bound(time=time, equation="Eq. (7)" if printed else "Eq. (7), Theorem 4")
+    if printed:
+        return Bound(time, "Eq. (7)")
+    return Bound(time, "Eq. (7), Theorem 4", dimension=max(number, 1))
 
 
 def gap_nonsmooth(
     *, lipschitz: float, radius: float, time: float, depth: int, printed: bool = False
 ) -> float:
-    r"""The precision that no procedure beats at a time, for Lipschitz convex objectives, Eq. (10).
+    r"""The precision that no linear-span procedure beats, Lipschitz and convex, Eq. (10).
 
-    Theorem 5 of docs/theory.md, on functions like Eq. (8) with the constants that say most: with
-    $l = \lfloor t \rfloor + 1$, k the half of `exact_coordinates`, rounded up, and
-    $x = (\gamma/\delta)^2$,
+    The larger of two bounds of docs/theory.md, with $l = \lfloor t \rfloor + 1$. Theorem 8,
+    on `LargestCoordinate`, knows no depth: $LR/\sqrt l$. Theorem 5, on functions like Eq. (8) with
+    the constants that say most among those, says more of deep chains: with k the half of
+    `exact_coordinates`, rounded up, and $x = (\gamma/\delta)^2$,
 
     $$ LR \max_{x \ge 0} \frac{\frac{x}{2k} + \frac1l}{2\sqrt S (G + \sqrt S)}, \quad
        S = \frac{(2k+1)x}{4k^2} + \frac1l, \quad
@@ -181,34 +188,38 @@ def gap_nonsmooth(
         printed: $\frac{RL}{36} \sqrt{(1 + t/\Delta)^{-2} + (1 + t)^{-1}}$, as the source has it.
 
     Returns:
-        A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of high enough dimension:
-        $2k + 1 + l$.
+        A lower bound on $f(\theta_t) - f(\theta^*)$ for some objective of dimension l or more, by
+        Theorem 8, or $2k + 1 + l$ or more, by Theorem 5.
 
     Example:
         >>> round(gap_nonsmooth(lipschitz=1.0, radius=1.0, time=1000.0, depth=10), 4)
-        0.0153
+        0.0316
     """
     positive(lipschitz=lipschitz, radius=radius)
     non_negative(time=time)
     counts(depth=depth)
-    share = _decay(time, depth) / 36 if printed else _sharp_decay(time, depth)
+    if printed:
+        share = _decay(time, depth) / 36
+    else:
+        share = max(1 / math.sqrt(math.floor(time) + 1), _path_decay(time, depth))
     return finite("gap", lipschitz * radius * share, lipschitz=lipschitz, radius=radius)
 
 
 def lower_nonsmooth(
     *, lipschitz: float, radius: float, epsilon: float, depth: int, printed: bool = False
 ) -> Bound:
-    r"""Time that every procedure needs for Lipschitz convex objectives: Eq. (10), inverted.
+    r"""Time that linear-span procedures need for Lipschitz convex objectives: Eq. (10), inverted.
 
     Until the whole number n of units of time for which `gap_nonsmooth` first is at most
-    $\varepsilon$, no procedure is there.
+    $\varepsilon$, no such procedure is there. By Theorem 8 it is at least
+    $\lceil(LR/\varepsilon)^2\rceil - 1$, whatever the depth.
 
     Args:
         printed: with Eq. (10) as the source has it.
 
     Example:
         >>> lower_nonsmooth(lipschitz=1.0, radius=1.0, epsilon=1e-3, depth=10).time
-        249000.0
+        999999.0
     """
     positive(lipschitz=lipschitz, radius=radius, epsilon=epsilon)
     counts(depth=depth)
@@ -216,17 +227,20 @@ def lower_nonsmooth(
     finite("time", ratio * ratio + depth * ratio, lipschitz=lipschitz, epsilon=epsilon, depth=depth)
     if printed:
         return Bound(time=_first_below(36 / ratio, depth), equation="Eq. (10)")
-    high = 1
-    while _sharp_decay(high, depth) * ratio > _ABOVE:
-        high *= 2
-    low = -1  # the precision is not reached before low + 1
+    whole = max(0, math.ceil((ratio / _ABOVE) ** 2) - 1)
+    if _path_decay(whole, depth) * ratio <= _ABOVE:
+        return Bound(float(whole), "Theorem 8", dimension=max(whole, 1))
+    low, high = whole, 2 * whole + 1  # Theorem 5 says more; ε is not reached at the time `low`
+    while _path_decay(high, depth) * ratio > _ABOVE:
+        low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        if _sharp_decay(middle, depth) * ratio > _ABOVE:
+        if _path_decay(middle, depth) * ratio > _ABOVE:
             low = middle
         else:
             high = middle
-    return Bound(time=float(low + 1), equation="Eq. (10), Theorem 5")
+    dimension = 2 * _pairs(low, depth) + 2 + low
+    return Bound(float(high), "Eq. (10), Theorem 5", dimension=dimension)
 
 
 def _first_below(target: float, depth: int) -> float:
@@ -243,10 +257,15 @@ def _decay(time: float, depth: int) -> float:
     return math.hypot(1 / (1 + time / depth), 1 / math.sqrt(1 + time))
 
 
-def _sharp_decay(time: float, depth: int) -> float:
-    """Theorem 5 in units of LR. Every x gives a bound, so that the search may end anywhere."""
+def _pairs(time: float, depth: int) -> int:
+    """The k of Theorem 5."""
     found = exact_coordinates(time=time, depth=depth, last_first=True)
-    k, count = float(max(1, (found + 1) // 2)), math.floor(time) + 1.0
+    return max(1, (found + 1) // 2)
+
+
+def _path_decay(time: float, depth: int) -> float:
+    """Theorem 5 in units of LR. Every x gives a bound, so that the search may end anywhere."""
+    k, count = float(_pairs(time, depth)), math.floor(time) + 1.0
     steepest = 8 * k + 1 + 2 / k + 1 / (4 * k * k)
 
     def gap(x: Array) -> Array:
@@ -261,5 +280,4 @@ def _sharp_decay(time: float, depth: int) -> float:
         for reach in (35.0, 1.0, 0.03):
             tried = best + np.linspace(-reach, reach, 71)
             best = float(tried[np.argmax(gap(np.exp(tried) * (k / count)))])
-        ends = np.array([0.0, math.exp(best) * (k / count)])
-        return float(np.max(gap(ends)))
+        return float(gap(np.array(math.exp(best) * (k / count))))

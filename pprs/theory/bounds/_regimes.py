@@ -33,7 +33,7 @@ class RegimeBound:
 
     Args:
         regime: what is assumed of the objective.
-        method: whose time it is, `"any"` for lower bounds.
+        method: whose time it is, `"linear-span"` for lower bounds.
         bound: what is known.
 
     Example:
@@ -72,7 +72,7 @@ def all_bounds(*, width: float | None = None, **constants: float) -> list[Regime
         ...     batch=1,
         ... )
         >>> len(rows), rows[0].regime, rows[0].method
-        (13, 'convex, β-smooth', 'any')
+        (13, 'convex, β-smooth', 'linear-span')
     """
     mean = "" if constants["batch"] == 1 else f" (m = {constants['batch']})"
     return [
@@ -89,20 +89,20 @@ def all_bounds(*, width: float | None = None, **constants: float) -> list[Regime
 
 def _smooth(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
     given = _chosen(c, "smoothness radius epsilon depth")
-    yield "any", lower_smooth_convex(**given)
+    yield "linear-span", lower_smooth_convex(**given)
     yield "gradient descent", gradient_descent(**given, batch=c["batch"])
     yield "AGD", accelerated(**given, batch=c["batch"])
 
 
 def _smooth_nonconvex(c: dict[str, Any]) -> Iterator[tuple[str, Bound]]:
     given = _chosen(c, "smoothness gap epsilon depth")
-    yield "any", lower_smooth_nonconvex(**given)
+    yield "linear-span", lower_smooth_nonconvex(**given)
     yield "gradient descent", gradient_descent_nonconvex(**given, batch=c["batch"])
 
 
 def _lipschitz(c: dict[str, Any], width: float | None) -> Iterator[tuple[str, Bound]]:
     given = _chosen(c, "lipschitz radius epsilon depth")
-    yield "any", lower_nonsmooth(**given)
+    yield "linear-span", lower_nonsmooth(**given)
     yield from _unlike_pprs(c)
     given |= _chosen(c, "dimension")
     if c["batch"] == 1:

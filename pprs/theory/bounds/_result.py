@@ -17,6 +17,7 @@ class Bound:
         sigma: standard deviation $\gamma$ of the perturbations.
         lr: step size $\eta$.
         momentum: `"nesterov"` for the sequence of Lemma 1, a number, or `None` for none.
+        dimension: of the function that proves a lower bound, which holds from there on.
 
     Example:
         >>> from pprs.theory.bounds import subgradient
@@ -32,3 +33,4 @@ class Bound:
     sigma: float | None = None
     lr: float | None = None
     momentum: float | str | None = None
+    dimension: int | None = None

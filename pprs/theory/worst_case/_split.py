@@ -17,7 +17,7 @@ Half: TypeAlias = Literal[0, 1]
 
 
 class Split(ABC):
-    """The sum of two halves that link the same coordinates in turn.
+    """Two halves that link the same coordinates in turn, and their sum, unless said otherwise.
 
     A gradient of one half makes at most one more chain coordinate non-zero, and then only the
     other half makes the next one so. What the halves find has to travel through the chain.
@@ -36,15 +36,25 @@ class Split(ABC):
     def _half_gradient(self, theta: Array, half: Half) -> Array:
         """The gradient `(..., d)` of one half at `(..., d)`."""
 
+    def _joined(self, first: Array, last: Array) -> Array:
+        """What the last node makes of the values of both halves."""
+        return first + last
+
+    def _slopes(self, first: Array, last: Array) -> tuple[Array, Array]:
+        """The derivatives of that by each of them."""
+        return np.ones_like(first), np.ones_like(last)
+
     def value(self, theta: Array) -> Array:
         """The function at `(..., d)`, shape `(...)`."""
         theta = self._points(theta)
-        return np.asarray(self._half(theta, 0) + self._half(theta, 1))
+        return np.asarray(self._joined(self._half(theta, 0), self._half(theta, 1)))
 
     def gradient(self, theta: Array) -> Array:
         """A (sub)gradient at `(..., d)`, shape `(..., d)`."""
         theta = self._points(theta)
-        return self._half_gradient(theta, 0) + self._half_gradient(theta, 1)
+        slopes = self._slopes(self._half(theta, 0), self._half(theta, 1))
+        first, last = (slope[..., None] for slope in slopes)
+        return first * self._half_gradient(theta, 0) + last * self._half_gradient(theta, 1)
 
     def chain(self, depth: int) -> Objective:
         r"""The same function, composed along $\Delta$ nodes.
@@ -89,11 +99,13 @@ class _Last:
 
     def forward(self, *inputs: Array, example: int) -> Array:
         theta, total = inputs[0][..., :-1], inputs[0][..., -1:]
-        return total + self.function._half(theta, 1)[..., None]
+        return self.function._joined(total, self.function._half(theta, 1)[..., None])
 
     def backward(self, gradient: Array, *inputs: Array, example: int) -> tuple[Array, ...]:
-        own = self.function._half_gradient(inputs[0][..., :-1], 1)
-        return (np.concatenate([gradient * own, gradient], axis=-1),)
+        theta, total = inputs[0][..., :-1], inputs[0][..., -1:]
+        first, last = self.function._slopes(total, self.function._half(theta, 1)[..., None])
+        own = last * self.function._half_gradient(theta, 1)
+        return (np.concatenate([gradient * own, gradient * first], axis=-1),)
 
 
 @dataclass(frozen=True)

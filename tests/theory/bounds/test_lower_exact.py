@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PEPit import PEP
+from PEPit.functions import ConvexLipschitzFunction
 from scipy.optimize import minimize_scalar
 
 from pprs.theory.bounds import (
@@ -18,6 +20,7 @@ from pprs.theory.bounds import (
     lower_nonsmooth,
     lower_smooth_convex,
 )
+from pprs.theory.bounds._lower import _path_decay
 from pprs.theory.worst_case import SmoothConvex
 
 positive = st.floats(1e-3, 1e3)
@@ -116,7 +119,7 @@ def test_theorem_5_is_the_largest_gap_of_functions_like_eq_8(time, depth):
         method="bounded",
         options={"xatol": 1e-2},
     )
-    bound = gap_nonsmooth(lipschitz=1.0, radius=1.0, time=time, depth=depth)
+    bound = _path_decay(time, depth)
     classical = 1 / (2 * math.sqrt(time + 1) + 2)  # without a path
     assert bound == pytest.approx(max(-best.fun, classical), rel=1e-3)
     assert (bound > 1.05 * classical) == (depth >= 50)
@@ -125,12 +128,37 @@ def test_theorem_5_is_the_largest_gap_of_functions_like_eq_8(time, depth):
     )
 
 
+@pytest.mark.parametrize("passes", [1, 2, 4])
+def test_theorem_8_is_what_the_best_method_of_one_node_reaches_in_as_many_passes(passes):
+    lipschitz, radius = 2.0, 1.5
+    problem = PEP()
+    f = problem.declare_function(ConvexLipschitzFunction, M=lipschitz)
+    best, x = f.stationary_point(), problem.set_initial_point()
+    problem.set_initial_condition((x - best) ** 2 <= radius**2)
+    problem.set_performance_metric(f(x) - f(best))
+    for _ in range(passes):
+        x = x - radius / (lipschitz * math.sqrt(passes + 1)) * f.gradient(x)
+        problem.set_performance_metric(f(x) - f(best))
+    exact = problem.solve(wrapper="cvxpy", solver="CLARABEL", verbose=0)
+    bound = gap_nonsmooth(lipschitz=lipschitz, radius=radius, time=float(passes), depth=1)
+    assert bound == pytest.approx(exact, rel=1e-4)
+
+
+def test_the_chain_counts_where_it_is_deep_for_the_precision():
+    problem = dict(lipschitz=1.0, radius=1.0, epsilon=1 / 200)
+    flat, deep = (lower_nonsmooth(**problem, depth=depth) for depth in (100, 1000))
+    assert (flat.time, flat.equation, flat.dimension) == (39_999, "Theorem 8", 39_999)
+    assert (deep.time, deep.equation) == (47_977, "Eq. (10), Theorem 5")
+    pairs = math.ceil(exact_coordinates(time=47_976, depth=1000, last_first=True) / 2)
+    assert deep.dimension == 2 * pairs + 1 + 47_977
+
+
 @given(ratio=st.floats(0.1, 1e5), depth=depths)
-def test_no_procedure_is_there_before_the_time_of_theorem_5(ratio, depth):
+def test_no_procedure_is_there_before_the_time_of_theorems_5_and_8(ratio, depth):
     problem = dict(lipschitz=1.0, radius=1.0, depth=depth)
     time = lower_nonsmooth(**problem, epsilon=1 / ratio).time
     assert time >= math.floor(lower_nonsmooth(**problem, epsilon=1 / ratio, printed=True).time)
-    assert time >= ratio**2 / 4 * (1 - 1e-9) - ratio  # the classical one, with gamma = 0
+    assert time >= ratio**2 * (1 - 1e-9) - 1  # Theorem 8
     if time:
         assert gap_nonsmooth(**problem, time=time - 0.5) * ratio > 1
     assert gap_nonsmooth(**problem, time=time) * ratio <= 1 + 1e-9
