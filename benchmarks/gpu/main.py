@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from benchmarks.gradient.cases import CASES, Case, Transformer
+from benchmarks.gradient.draws import measured, table
 from benchmarks.gradient.main import Way, timed, ways
 from benchmarks.gradient.profiling import launches, peak_memory
 from pprs.cli.run_command import configured
@@ -35,7 +36,6 @@ _CAPTION = (
     "smoothed"
 )
 _ENOUGH = 2.0  # seconds that a way is timed for
-_DRAWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,15 @@ def bench_gpu(config: GpuBench) -> None:
     config.folder.mkdir(parents=True, exist_ok=True)
     device, begun = torch.device(config.device), time.perf_counter()
     found: dict[str, Any] = {"machine": _machine(device), "gradients": [], "draws": []}
-    for part, measured in (("gradients", _gradients(config, device)), ("draws", _draws(device))):
-        limit = time.perf_counter() + config.seconds / (1 if part == "gradients" else 4)
-        for row in measured:
-            found[part].append(row)
-            _write(config, found)
-            print(part, row, flush=True)
-            if time.perf_counter() > limit:
-                break
+    limit = time.perf_counter() + config.seconds
+    for row in _gradients(config, device):
+        found["gradients"].append(row)
+        _write(config, found)
+        print(row, flush=True)
+        if time.perf_counter() > limit:
+            break
+    found["draws"] = measured(device, config.repeats, config.seconds / 4)
+    _write(config, found)
     if config.tests:
         found["tests"] = _tested(config, 60 * config.minutes - (time.perf_counter() - begun))
         _write(config, found)
@@ -163,19 +164,6 @@ def _forced(way: str) -> Any:
     return force_way(way) if way in ("implicit", "materialised") else nullcontext()  # type: ignore[arg-type]
 
 
-def _draws(device: torch.device) -> Iterator[dict[str, Any]]:
-    """Seconds of passes of K·m rows, plain and smoothed: how many draws are free."""
-    for batch in (1, 2, 8):
-        for samples in _DRAWS:
-            case = dataclasses.replace(CASES["mlp-2048"], batch=batch, samples=samples)
-            by_name = ways(case, device)
-            row: dict[str, Any] = {"batch": batch, "samples": samples}
-            for way in ("plain", "shared"):
-                times = [timed(by_name[way], device) for _ in range(9)]
-                row[way] = statistics.median(times[2:])  # the first ones warm up
-            yield row
-
-
 def report(found: Mapping[str, Any]) -> str:
     """The table of `gpu.md`."""
     machine = found["machine"]
@@ -204,15 +192,7 @@ def report(found: Mapping[str, Any]) -> str:
             _CAPTION,
             "",
         ]
-        lines += [
-            f"| m | {' | '.join(f'K {k}' for k in _DRAWS)} |",
-            "|---" * (len(_DRAWS) + 1) + "|",
-        ]
-        for batch in sorted({row["batch"] for row in found["draws"]}):
-            rows = [row for row in found["draws"] if row["batch"] == batch]
-            base = rows[0]["plain"]
-            cells = [f"{row['plain'] / base:.2f}, {row['shared'] / base:.2f}" for row in rows]
-            lines.append(f"| {batch} | {' | '.join(cells)} |")
+        lines += table(found["draws"])
     return "\n".join(lines) + "\n"
 
 

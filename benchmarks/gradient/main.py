@@ -85,10 +85,10 @@ def bench_gradient(config: GradientBench) -> list[dict[str, Any]]:
     return results
 
 
-def ways(case: Case, device: torch.device) -> dict[str, Way]:
-    """The ways to a gradient; each leaves it in the parameters' `.grad`."""
+def ways(case: Case, device: torch.device, network: nn.Module | None = None) -> dict[str, Way]:
+    """The ways to a gradient, of a network or of the case's; each leaves it in `.grad`."""
     torch.manual_seed(0)
-    network = case.network().to(device)
+    network = case.network().to(device) if network is None else network
     x, y = case.data(device)
     rows, targets = x.repeat(case.samples, *[1] * (x.dim() - 1)), y.repeat(case.samples)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
+from pprs.optim._uncompiled import uncompiled
 from pprs.smoothing import check_apart
 
 Momentum: TypeAlias = float | Literal["nesterov"]
@@ -207,7 +208,8 @@ def initialise(optimizer: Optimizer, params: Any, defaults: dict[str, Any]) -> N
             f"{name} got an empty parameter list: pass model.parameters() of a "
             f"model that has some (a generator can be read only once)"
         )
-    Optimizer.__init__(optimizer, params, defaults)
+    with uncompiled():
+        Optimizer.__init__(optimizer, params, defaults)
 
 
 def _check_lr(lr: float) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from pprs.optim._agd import AGD
+from pprs.optim._uncompiled import uncompiled
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -48,7 +49,8 @@ class KnownOptimizer(Generic[T_co]):
             settings: options by name; those that it does not have are left out.
         """
         chosen = {name: value for name, value in settings.items() if name in self.options}
-        return self.constructor(parameters, lr=lr, **chosen)
+        with uncompiled():
+            return self.constructor(parameters, lr=lr, **chosen)
 
 
 _ADAPTIVE: Mapping[str, Any] = {

@@ -99,6 +99,10 @@ class Target:
             return None
         return per_filter(_norms(filters(self.parameter)), self.parameter)
 
+    def give_norms(self, norms: Tensor) -> None:
+        """Those of its filters, as another has computed them, one after the other."""
+        self.scale = per_filter(norms, self.parameter)
+
     @cached_property
     def streams(self) -> Streams:
         """Where its noise comes from."""

@@ -4,30 +4,50 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from pprs.smoothing._noise import Role
+from pprs.smoothing._noise import Role, Streams
+from pprs.smoothing._sharing import Samples
 from pprs.smoothing.native import cuda, kernels
 from pprs.smoothing.native.kernels import Perturbed
 
-if TYPE_CHECKING:
-    from pprs.smoothing._target import Target
-
 _FEW_NUMBERS = {"cpu": 1 << 16, "cuda": 1 << 20}  # at all samples: beyond, drawing takes longer
+
+
+class Small(Protocol):
+    """What is asked of a `Target`."""
+
+    name: str
+    parameter: Tensor
+    sigma: float
+    filters: bool
+    samples: Samples
+    together: Together | None
+
+    @property
+    def scale(self) -> Tensor | None: ...
+
+    @property
+    def streams(self) -> Streams: ...
+
+    @property
+    def is_whole(self) -> bool: ...
+
+    def give_norms(self, norms: Tensor) -> None: ...
 
 
 class Together:
     """Parameters of one type and device, all drawn when the first of them is needed."""
 
     def __init__(self) -> None:
-        self._targets: list[Target] = []
+        self._targets: list[Small] = []
         self._drawn: dict[str, Tensor] = {}
 
-    def drawn(self, target: Target) -> Tensor | None:
+    def drawn(self, target: Small) -> Tensor | None:
         """What `Target.stacked` is to give, or `None` where it has to be drawn alone."""
         if self._targets:
             self._draw()
@@ -47,7 +67,7 @@ class Together:
         drawn = several(keys, Role.PARAMETER, what, samples.count, samples.share)
         self._drawn = dict(zip((target.name for target in targets), drawn or (), strict=False))
 
-    def add(self, target: Target) -> None:
+    def add(self, target: Small) -> None:
         """One more, before the first is needed."""
         self._targets.append(target)
         target.together = self
@@ -58,11 +78,11 @@ class Together:
 _whole: WeakKeyDictionary[nn.Module, frozenset[str]] = WeakKeyDictionary()
 
 
-def gather(targets: Sequence[Target], model: nn.Module | None) -> None:
+def gather(targets: Sequence[Small], model: nn.Module | None) -> None:
     """Let the small ones of a pass be drawn together; and their norms be taken together."""
     whole = frozenset() if model is None else _whole.get(model, frozenset())
     groups: defaultdict[Any, Together] = defaultdict(Together)
-    matrices: list[tuple[Target, Tensor]] = []
+    matrices: list[tuple[Small, Tensor]] = []
     for target in targets:
         parameter = target.parameter
         device, dimensions = parameter.device.type, parameter.dim()
@@ -75,10 +95,10 @@ def gather(targets: Sequence[Target], model: nn.Module | None) -> None:
             matrices.append((target, filters(parameter)))
     norms = kernels.norms([matrix for _, matrix in matrices]) if matrices else None
     for (target, _), found in zip(matrices, norms or (), strict=False):
-        target.scale = per_filter(found, target.parameter)
+        target.give_norms(found)
 
 
-def remember(targets: Iterable[Target], model: nn.Module | None) -> None:
+def remember(targets: Iterable[Small], model: nn.Module | None) -> None:
     """Say what a pass of a model has drawn, for the next one."""
     if model is not None:
         _whole[model] = frozenset(target.name for target in targets if target.is_whole)

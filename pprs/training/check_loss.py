@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from pprs.io.notices import warn
 from pprs.pipeline.labels import IGNORED, are_labels
+from pprs.pipeline.loss import mean_over_samples
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
 from pprs.training.failing_layer import shown
@@ -83,7 +83,7 @@ def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor)
     if not value.isfinite():
         raise ValueError(f"{of} must be finite, got {value.item()}")
     with user_code(f"{of} failed under torch.func.vmap, which runs all perturbations at once"):
-        vmap(loss)(scores[None], target[None])
+        mean_over_samples(loss, (scores[None], target[None]), loss)
 
 
 def warn_of_loss(config: TrainConfig, task: Task, outputs: Tensor, target: Tensor) -> None:

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from pprs.pipeline import Chain, full_names
+from pprs.pipeline.loss import mean_over_samples
 from pprs.pipeline.stage import PerturbedStage
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch
@@ -69,18 +69,19 @@ def _backward(
     own = config.perturbation.samples_of(samples, len(batch.target))
     scores = own.spread(outputs[0].float() if _autocast(config) else outputs[0])
     with user_code(f"the loss, {config.loss}, of the last stage's outputs failed"):
-        torch.autograd.backward(vmap(task.loss)(scores, own.spread(target)).mean())
+        rows = (scores, own.spread(target))
+        torch.autograd.backward(mean_over_samples(task.loss, rows, task.loss))
     gradients = tuple(x.grad for x in outputs)
     for number, (arrived, given) in reversed(list(enumerate(passed))):
-        pairs = [
-            (x, gradient)
+        # Of inner products: for gradients that are handed to it torch imports what takes a second.
+        ends = [
+            (x * gradient).sum()
             for x, gradient in zip(given, gradients, strict=True)
             if x.requires_grad and gradient is not None
         ]
-        ends, arriving = [x for x, _ in pairs], [gradient for _, gradient in pairs]
         with user_code(f"the backward of the model failed, {_named(whole, cut[number], number)}"):
             if ends:
-                torch.autograd.backward(ends, arriving)
+                torch.autograd.backward(ends)
         gradients = tuple(x.grad if x.is_leaf else None for x in arrived)
 
 

@@ -1,4 +1,5 @@
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,13 @@ def test_help_and_page_name_it(name):
         assert f'"{name}"' in inspect.getsource(config).partition("optimizer: str")[2][:200]
     page = (ROOT / "docs" / "training.md").read_text().partition("## Learning")[2]
     assert f"`{name}`" in page[:200]
+
+
+def test_one_is_made_without_torchs_compiler_and_torch_is_left_as_it_was(monkeypatch):
+    mark, function = "__dynamo_disable", Optimizer.add_param_group.__wrapped__
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    monkeypatch.delattr(function, mark, raising=False)
+    for known in OPTIMIZERS.values():
+        known.make([nn.Parameter(torch.ones(2))], 0.1, {})
+    assert "torch._dynamo" not in sys.modules
+    assert not hasattr(function, mark)

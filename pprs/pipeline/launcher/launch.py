@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +13,12 @@ from typing import Any, NoReturn
 
 from torch.distributed.elastic.agent.server.api import WorkerSpec
 from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.rendezvous import RendezvousParameters
-from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from pprs.pipeline.launcher.agent import SIGNALS, Agent
 from pprs.pipeline.launcher.check_script import check_script
 from pprs.pipeline.launcher.environment import check_world, joined
 from pprs.pipeline.launcher.failure import LaunchError
+from pprs.pipeline.launcher.one_machine import OneMachine
 from pprs.pipeline.launcher.rank import Work, join
 from pprs.pipeline.launcher.signals import handled
 
@@ -101,19 +99,11 @@ def _run(
     folder: Path,
     received: Sequence[signal.Signals],
 ) -> None:
-    meeting = RendezvousParameters(
-        backend="c10d",
-        endpoint="localhost:0",
-        run_id=uuid.uuid4().hex,
-        min_nodes=1,
-        max_nodes=1,
-        local_addr="localhost",
-    )
     spec = WorkerSpec(
         role="default",
         local_world_size=processes,
         entrypoint=work.worker,
-        rdzv_handler=get_rendezvous_handler(meeting),
+        rdzv_handler=OneMachine(),
         max_restarts=max_restarts,
         local_addr="localhost",
     )

@@ -173,14 +173,14 @@ def idles(seconds):
 
 def test_a_signal_that_other_code_catches_while_ranks_start_ends_the_launch(monkeypatch):
     launching = sys.modules["pprs.pipeline.launcher.launch"]  # the function has its name
-    own = launching.get_rendezvous_handler
+    own = launching.OneMachine
 
-    def careless(meeting):
+    def careless():
         with suppress(Exception):  # as imports that may fail do
             signal.raise_signal(signal.SIGINT)
-        return own(meeting)
+        return own()
 
-    monkeypatch.setattr(launching, "get_rendezvous_handler", careless)
+    monkeypatch.setattr(launching, "OneMachine", careless)
     with pytest.raises(LaunchInterrupted) as raised:
         launch(idles, 1, 60)
     assert raised.value.signal == signal.SIGINT
