@@ -230,7 +230,7 @@ def test_changing_a_parameter_in_the_closure_is_refused_by_name():
 def test_parameters_used_past_torch_s_functions_are_refused_by_name():
     model = nn.Linear(3, 2)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
         scripted = torch.jit.script(nn.Linear(3, 2))
         function = torch.jit.script(_scaled)
     refused(scripted, lambda: scripted(torch.ones(1, 3)).sum(), "torch.jit")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +27,8 @@ from pprs.pipeline.snapshot import untouched
 from pprs.smoothing import check_normalisation
 
 _MODEL = "model"  # what the exported module calls the user's
+_HERE = str(Path(__file__).parent)
+_MISTAKES = (AttributeError, NameError, LookupError, AssertionError, ImportError)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def trace(example: Example) -> Traced:
 
     Raises:
         ValueError: if torch cannot trace it, with what torch said.
-        RuntimeError: for BatchNorm in training mode.
+        RuntimeError: for BatchNorm in training mode, and for mistakes of this package.
     """
     model = example.model
     check_normalisation(model)
@@ -69,6 +73,7 @@ def trace(example: Example) -> Traced:
                     strict=False,
                 )
     except Exception as error:  # whatever the model's own code raises when it is traced
+        _check_own(error, model)
         said = str(error).strip().split("\n\n")[0] or type(error).__name__
         place = user_line(error)
         said = f"{said} ({place})" if place else said
@@ -99,6 +104,17 @@ def _quiet() -> Iterator[None]:
         sys.stderr.write(printed.getvalue())  # the model's own words
     finally:
         shapes.setLevel(level)
+
+
+def _check_own(error: Exception, model: nn.Module) -> None:
+    """Raise `RuntimeError` if a trace failed in this package, where no change of a model helps."""
+    (*_, last) = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, _MISTAKES) and last.filename.startswith(_HERE):
+        raise RuntimeError(
+            f"tracing {type(model).__name__} failed in pprs itself ({Path(last.filename).name}, "
+            f"line {last.lineno}), with torch {torch.__version__}: {type(error).__name__}: {error}."
+            " This is a mistake of pprs, not of the model: please report it"
+        ) from error
 
 
 def _named(program: ExportedProgram, model: nn.Module, device: torch.device, output: Any) -> Traced:

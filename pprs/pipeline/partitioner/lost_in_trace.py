@@ -39,7 +39,10 @@ def watched(model: nn.Module, assigned: dict[tuple[nn.Module, str], Tensor]) -> 
     """
     lost: list[str] = []
     modules = set(model.modules())
-    apply, assign = Function.apply.__func__, nn.Module.__setattr__  # type: ignore[attr-defined]
+    plain, assign = vars(Function)["apply"], nn.Module.__setattr__
+
+    def apply(kind: type[Function], *args: Any, **kwargs: Any) -> Any:
+        return plain.__get__(None, kind)(*args, **kwargs)  # in Python or in C, by torch's version
 
     def apply_whole(kind: type[Function], *args: Any, **kwargs: Any) -> Any:
         if kind is CheckpointFunction:

@@ -5,6 +5,7 @@ import torch
 from pipeline.partitioner.models import ResidualMLP
 from torch import nn
 
+from pprs.pipeline.partitioner import lost_in_trace
 from pprs.pipeline.partitioner.chain import chain
 
 
@@ -28,6 +29,15 @@ def test_models_that_cannot_be_traced_are_refused_with_what_torch_said_and_a_way
     assert capfd.readouterr().err == ""  # no graph before it
     with pytest.raises(ValueError, match="or .logits, but returned a dict with 'result'"):
         chain(NoTensor(), torch.randn(3, 2))
+
+
+def test_a_mistake_of_ours_in_a_trace_is_not_said_to_be_the_model_s(monkeypatch):
+    monkeypatch.setattr(lost_in_trace, "random", None)
+    with pytest.raises(
+        RuntimeError, match="failed in pprs itself .lost_in_trace.py, line"
+    ) as caught:
+        chain(ResidualMLP(), torch.randn(3, 4))
+    assert "please report it" in str(caught.value)
 
 
 def test_normalisation_over_the_batch_is_refused_in_training():
