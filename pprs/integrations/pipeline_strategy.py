@@ -80,7 +80,8 @@ class PipelineStrategy(SingleDeviceStrategy):
     def setup_environment(self) -> None:
         """Join the other processes."""
         join()
-        self.global_rank = rank_zero_only.rank = dist.get_rank()
+        self.global_rank = dist.get_rank()
+        rank_zero_only.rank = self.global_rank  # type: ignore[attr-defined]
         super().setup_environment()
 
     def setup(self, trainer: Any) -> None:
@@ -133,7 +134,7 @@ class PipelineStrategy(SingleDeviceStrategy):
         if self._pipelines is not None:
             self._pipelines.share()
 
-    def _clip(self, _: Optimizer, clip_val: float) -> None:
+    def _clip(self, optimizer: Optimizer, clip_val: float) -> None:
         assert self._pipelines is not None
         self._pipelines.clip(clip_val)
 

@@ -43,8 +43,8 @@ def join() -> None:
 class Pipelines:
     """One for each shape of a batch, for which the model is traced anew; they share parameters.
 
-    Every process holds the whole model, with old values of what is in other processes' stages
-    until they are shared.
+    Every process holds the whole model. After a step, what other processes' stages train is NaN in
+    it, so that nobody takes old values for new ones, until all is shared.
 
     Args:
         model: to be cut.
@@ -58,7 +58,7 @@ class Pipelines:
         self.model = model
         self._loss, self._options = loss, options
         self._kept: OrderedDict[object, Pipeline] = OrderedDict()  # the last is the last used
-        self._own: list[str] | None = None  # parameters of the stages here
+        self._names: list[list[str]] = []  # of the parameters that each process trains
         self._apart = False  # whether processes may hold different values
 
     @property
@@ -90,9 +90,10 @@ class Pipelines:
         for stage in pipeline.local.values():
             stage.seed = derive_seed(seed, batch, "smoothing")
             stage.draws.seed = derive_seed(seed, batch, "draws")
-        self._apart = True
         values = example.values() if isinstance(example, Mapping) else example
-        return pipeline_loss(pipeline, tuple(x for x in values if isinstance(x, Tensor)), y)
+        found = pipeline_loss(pipeline, tuple(x for x in values if isinstance(x, Tensor)), y)
+        self._forget_others(pipeline)
+        return found
 
     def changed(self) -> None:
         """Something else than a step has changed the parameters of each process's stages."""
@@ -149,12 +150,21 @@ class Pipelines:
     def _traced(self, example: Mapping[str, Any] | tuple[Tensor, ...]) -> Pipeline:
         given: Any = (example,) if isinstance(example, Mapping) else example
         made = Pipeline(self.model, self._loss, example=given, **self._options)
-        own = list(made.named_parameters())
-        self._own = self._own or own
-        moved = {name for names in gathered([*{*own} ^ {*self._own}]) for name in names}
+        names = gathered(list(made.named_parameters()))
+        pairs = zip(names, self._names or names, strict=True)
+        moved = {name for now, before in pairs for name in {*now} ^ {*before}}
         if moved:
             raise ValueError(
                 f"for batches of another shape the model is cut elsewhere, so {min(moved)!r} "
                 f"would move to another stage: name the cuts, cut=[...]"
             )
+        self._names = names
         return made
+
+    @torch.no_grad()
+    def _forget_others(self, pipeline: Pipeline) -> None:
+        if not self._apart:
+            own, named = pipeline.named_parameters(), dict(self.model.named_parameters())
+            for name in {name for names in self._names for name in names} - own.keys():
+                named[name].fill_(math.nan)
+        self._apart = True

@@ -65,6 +65,14 @@ class Staged(Module):
         return self.trainer.strategy.loss(self.model, cross_entropy, x, y)
 
 
+class Reading(Staged):
+    """Calls the network while other stages train theirs."""
+
+    def on_train_batch_end(self, *_):
+        with torch.no_grad():
+            self.said[-1] = self.model(X).isnan().all().item()
+
+
 class Outside(Staged):
     def __init__(self):
         super().__init__()
@@ -104,6 +112,7 @@ def two(folder):
             strategy=strategy(),
         ),
         "bf16": fitted(Staged().float(), f"{folder}/bf16", strategy=strategy(), **BF16),
+        "reading": fitted(Reading(), f"{folder}/reading", epochs=1, strategy=strategy())[0],
         "outside": refusal(Outside()),
     }  # fmt: skip
 
@@ -141,3 +150,8 @@ def test_a_run_goes_on_from_the_checkpoint_of_another_number_of_processes(result
 def test_what_would_not_be_trained_is_refused(results):
     for rank in results[1]:
         assert "scale is a parameter outside of the network" in rank["outside"]
+
+
+def test_what_other_stages_train_cannot_be_mistaken_for_up_to_date(results):
+    for rank in results[1]:
+        assert all(rank["reading"])
