@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from pprs.integrations.pipeline_loss import pipeline_loss
 from pprs.integrations.whole_model import keep_own, share, whole_state
-from pprs.pipeline import Pipeline, device, joined
+from pprs.pipeline import Pipeline, check_same, device, joined
 from pprs.pipeline.communication import gathered
 from pprs.smoothing import Perturbation, derive_seed
 
@@ -132,6 +132,7 @@ class Pipelines:
             with torch.autocast(torch.device(self._options["device"]).type, enabled=False):
                 self._kept[key] = self._traced(example)
             for optimizer in optimizers:
+                _check_alike(optimizer)
                 keep_own(optimizer, self._kept[key])
             self._bound()
         self._kept.move_to_end(key)
@@ -168,3 +169,13 @@ class Pipelines:
             for name in {name for names in self._names for name in names} - own.keys():
                 named[name].fill_(math.nan)
         self._apart = True
+
+
+def _check_alike(optimizer: Optimizer) -> None:
+    """Raise `ValueError` on all ranks unless each has an optimizer of the same settings."""
+    groups = [
+        {name: v for name, v in group.items() if isinstance(v, int | float | str | tuple)}
+        for group in optimizer.param_groups
+    ]
+    settings = {f"{type(optimizer).__name__}'s groups": groups}
+    check_same(settings, None, "the optimizer must be the same on all ranks")

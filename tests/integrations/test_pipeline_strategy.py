@@ -11,6 +11,7 @@ from pipeline.ranks import on_ranks
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import SumMetric
 
 import pprs
 from pprs.integrations import PipelineStrategy
@@ -33,7 +34,7 @@ class Module(lightning.LightningModule):
         layers = nn.Linear(6, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 3)
         self.model = nn.Sequential(*layers)
         self.double()
-        self.said = []
+        self.said, self.seen = [], SumMetric(sync_on_compute=False)
 
     def loss(self, x, y):
         return cross_entropy(self.model(x), y)
@@ -47,6 +48,8 @@ class Module(lightning.LightningModule):
 
     def validation_step(self, batch, number):
         x, y = batch
+        self.seen.update(len(x))
+        self.log("seen", self.seen)
         self.log("validation", cross_entropy(self.model(x.to(self.dtype)), y), batch_size=len(x))
 
     def configure_optimizers(self):
