@@ -103,6 +103,18 @@ def test_two_processes_train_the_stages_of_a_model(tmp_path):
     assert percents(last.splitlines()[-1])[0] > 65
 
 
+@pytest.mark.dist
+def test_bert_learns_over_two_stages_in_the_same_script_with_another_trainer(tmp_path):
+    script = (EXAMPLES / "hf_trainer.py").read_text()
+    (tmp_path / "script.py").write_text(script.replace("SmoothedTrainer", "PipelinedTrainer"))
+    ranks = warm.torchrun(2, "script.py", cwd=tmp_path)
+    assert [done.returncode for done in ranks] == [0, 0], ranks
+    (before, after), same = (percents(done.stdout.splitlines()[-1]) for done in ranks)
+    assert [before, after] == same
+    assert before < 65
+    assert after > 90
+
+
 def test_the_notebook_prints_what_it_shows(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     cells = json.loads((EXAMPLES / "theory.ipynb").read_text())["cells"]

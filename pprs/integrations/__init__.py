@@ -9,14 +9,23 @@ from pprs.integrations.smoothed_loss import SmoothedLoss
 
 if TYPE_CHECKING:
     from pprs.integrations.pipeline_loss import pipeline_loss
+    from pprs.integrations.pipeline_strategy import PipelineStrategy
     from pprs.integrations.pipelined import Pipelined
     from pprs.integrations.pipelined_trainer import PipelinedTrainer
     from pprs.integrations.smoothed_trainer import SmoothedTrainer
 
-__all__ = ["Pipelined", "PipelinedTrainer", "SmoothedLoss", "SmoothedTrainer", "pipeline_loss"]
+__all__ = [
+    "PipelineStrategy",
+    "Pipelined",
+    "PipelinedTrainer",
+    "SmoothedLoss",
+    "SmoothedTrainer",
+    "pipeline_loss",
+]
 
-# What needs torch's pipelines or Hugging Face's transformers, which take seconds.
+# What needs torch's pipelines, transformers or lightning, which take seconds.
 _LATER = {
+    "PipelineStrategy": "pipeline_strategy",
     "Pipelined": "pipelined",
     "PipelinedTrainer": "pipelined_trainer",
     "SmoothedTrainer": "smoothed_trainer",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,19 +10,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import HashStore  # type: ignore[attr-defined]
-from torch.nn.utils import clip_grads_with_norm_
 
 from pprs.integrations.batch_number import BatchNumber
 from pprs.integrations.one_process import act_as_one_process
 from pprs.integrations.outputs_loss import OutputsLoss
-from pprs.integrations.pipeline_loss import pipeline_loss
-from pprs.integrations.whole_model import keep_own, share, whole_state
-from pprs.pipeline import Pipeline
-from pprs.pipeline.communication import broadcast, gathered
-from pprs.smoothing import Perturbation, derive_seed
-
-_SHAPES = 8  # of batches, whose traces are kept
+from pprs.integrations.pipelines import Pipelines, arguments, join
+from pprs.pipeline.communication import broadcast
+from pprs.smoothing import Perturbation
 
 
 class Pipelined:
@@ -56,40 +47,35 @@ class Pipelined:
 
     def __init__(
         self,
-        *arguments: Any,
+        *given: Any,
         perturbation: Perturbation | None = None,
         pipeline: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        split = {"split": "examples"} if perturbation is None else {"perturbation": perturbation}
-        self._how: dict[str, Any] = split | dict(pipeline or {})
+        self._how = arguments(perturbation, pipeline or {})
         self._batch = BatchNumber()
         self._loss: OutputsLoss | None = None
-        self._pipelines: OrderedDict[object, Pipeline] = OrderedDict()  # the last is the last used
-        self._own: list[str] | None = None  # parameters of the stages here
-        self._apart = False  # whether processes may hold different values
-        super().__init__(*arguments, **options)
+        self._pipelines: Pipelines | None = None
+        super().__init__(*given, **options)
 
     def create_accelerator_and_postprocess(self) -> None:
         """As the trainer's, for a process by itself."""
         _check(self.args)
-        if not dist.is_initialized():
-            dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+        join()
         act_as_one_process()
         own: Any = super()
         own.create_accelerator_and_postprocess()
 
-    def _get_dataloader(self, *arguments: Any, **options: Any) -> Any:
+    def _get_dataloader(self, *given: Any, **options: Any) -> Any:
         act_as_one_process()
         own: Any = super()
-        return own._get_dataloader(*arguments, **options)
+        return own._get_dataloader(*given, **options)
 
-    def train(self, *arguments: Any, **options: Any) -> Any:
+    def train(self, *given: Any, **options: Any) -> Any:
         """As the trainer's, on all ranks."""
-        self._pipelines.clear()
-        self._loss = self._own = None
+        self._pipelines = self._loss = None
         own: Any = super()
-        return own.train(*arguments, **options)
+        return own.train(*given, **options)
 
     def compute_loss(
         self,
@@ -101,42 +87,38 @@ class Pipelined:
         """The loss of a batch by the pipeline while gradients are recorded; else the trainer's."""
         own: Any = super()
         if not torch.is_grad_enabled():
-            return own.compute_loss(
-                model,
-                inputs,
-                return_outputs=return_outputs,
-                num_items_in_batch=num_items_in_batch,
-            )
+            items = {"num_items_in_batch": num_items_in_batch}
+            return own.compute_loss(model, inputs, return_outputs=return_outputs, **items)
         if return_outputs:
             raise ValueError(
                 "compute_loss was asked for the outputs of a training step, which only the last "
                 "stage has: evaluate under torch.no_grad()"
             )
         label = self._label(inputs)
-        if self._loss is None:
+        if self._loss is None or self._pipelines is None:
             how = self._how.get("split"), getattr(self._how.get("perturbation"), "noise", None)
             self._loss = OutputsLoss(
                 own.compute_loss, model, inputs, label, self._counted, divided="example" in str(how)
             )
+            settings = {"seed": self.args.seed, "device": self.args.device}
+            self._pipelines = Pipelines(model, self._loss, **settings | self._how)
         inputs = dict(inputs)
         labels = inputs.pop(label)
         self._loss.of_batch(labels, num_items_in_batch)
-        with _own_forward(model):
-            pipeline = self._pipeline(model, inputs)
-            self._key_noise(pipeline)
-            tensors = tuple(x for x in inputs.values() if isinstance(x, Tensor))
-            self._apart = True
-            with self.accelerator.autocast():
-                return pipeline_loss(pipeline, tensors, labels)
+        step = self.state.global_step
+        at = {"step": step, "batch": self._batch.next(step)}
+        with _own_forward(model), self.accelerator.autocast():
+            return self._pipelines.loss(inputs, labels, [self.optimizer.optimizer], **at)
 
-    def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
+    def evaluation_loop(self, *given: Any, **options: Any) -> Any:
         """As the trainer's, in every process with all that was learned; a collective call."""
         own: Any = super()
         if callable(getattr(getattr(self.optimizer, "optimizer", None), "eval", None)):
             self.optimizer.eval()  # changes the parameters
-            self._apart = bool(self._pipelines)
+            if self._pipelines is not None:
+                self._pipelines.changed()
         self._share()
-        found = own.evaluation_loop(*arguments, **options)
+        found = own.evaluation_loop(*given, **options)
         # All decide alike on what the first has measured.
         return found._replace(metrics=broadcast(found.metrics, 0))
 
@@ -148,9 +130,9 @@ class Pipelined:
         if _internal_call:
             dist.barrier()  # all look for it next
 
-    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+    def _save_checkpoint(self, *given: Any, **options: Any) -> None:
         own: Any = super()
-        own._save_checkpoint(*arguments, **options)
+        own._save_checkpoint(*given, **options)
         dist.barrier()
 
     def _save_rng_state(self, output_dir: str) -> None:
@@ -161,34 +143,26 @@ class Pipelined:
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         own: Any = super()
         own._save_optimizer_and_scheduler(output_dir)
-        whole = whole_state(self.optimizer.optimizer, self._last)
-        if self.args.should_save:
+        whole = self._pipelines and self._pipelines.whole_state(self.optimizer.optimizer)
+        if self.args.should_save and whole is not None:
             torch.save(whole, Path(output_dir, "optimizer.pt"))
 
-    def _finalize_training(self, *arguments: Any, **options: Any) -> Any:
+    def _finalize_training(self, *given: Any, **options: Any) -> Any:
         self._share()
         own: Any = super()
-        return own._finalize_training(*arguments, **options)
+        return own._finalize_training(*given, **options)
 
-    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
-        norm = self._get_grad_norm(model)
-        clip_grads_with_norm_(self._last.named_parameters().values(), self.args.max_grad_norm, norm)
-        return norm
+    def _clip_grad_norm(self, _: nn.Module) -> Tensor:
+        assert self._pipelines is not None
+        return self._pipelines.clip(self.args.max_grad_norm)
 
-    def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | None = None) -> Tensor:
-        if grad_norm is None:
-            norm = self._last.clip_grad_norm_(math.inf)
-            grad_norm = torch.tensor(norm, dtype=torch.float64)
-        return grad_norm
-
-    @property
-    def _last(self) -> Pipeline:
-        return next(reversed(self._pipelines.values()))
+    def _get_grad_norm(self, _: nn.Module, grad_norm: Tensor | None = None) -> Tensor:
+        assert self._pipelines is not None
+        return self._pipelines.norm() if grad_norm is None else grad_norm
 
     def _share(self) -> None:
-        if self._apart:
-            share(self._last, self.model)
-        self._apart = False
+        if self._pipelines is not None:
+            self._pipelines.share()
 
     def _label(self, inputs: Mapping[str, Any]) -> str:
         names = [name for name in self.label_names if inputs.get(name) is not None]
@@ -202,52 +176,6 @@ class Pipelined:
 
     def _counted(self, labels: Tensor) -> Tensor:
         return (labels[..., 1:] if self._loss_shifts_labels else labels).ne(-100).sum()
-
-    def _pipeline(self, model: nn.Module, inputs: Mapping[str, Any]) -> Pipeline:
-        """The pipeline for batches of this shape, which is traced for each."""
-        key = tuple(
-            (name, (x.shape[1:], x.dtype) if isinstance(x, Tensor) else repr(x))
-            for name, x in inputs.items()
-        )
-        if key not in self._pipelines:
-            self._share()  # the model is traced, and compared, as it is now
-            made = self._traced(model, inputs)
-            self._pipelines[key] = made
-            keep_own(self.optimizer.optimizer, made)
-            if len(self._pipelines) > _SHAPES:
-                self._pipelines.popitem(last=False)
-                warnings.warn(
-                    f"the model is traced anew for batches of more than {_SHAPES} shapes, which "
-                    f"takes the time of several steps for each: pad them to few lengths, as by "
-                    f"pad_to_multiple_of=64 of the data collator",
-                    stacklevel=2,
-                )
-        self._pipelines.move_to_end(key)
-        return self._pipelines[key]
-
-    def _traced(self, model: nn.Module, inputs: Mapping[str, Any]) -> Pipeline:
-        assert self._loss is not None
-        options = {"seed": self.args.seed, "device": self.args.device} | self._how
-        made = Pipeline(model, self._loss, example=(inputs,), **options)
-        own = list(made.named_parameters())
-        others = self._own or own
-        self._own = others
-        moved = [name for name in {*own, *others} if (name in own) != (name in others)]
-        where = {name for names in gathered(moved) for name in names}
-        if where:
-            raise ValueError(
-                f"for batches of another shape the model is cut elsewhere, so {min(where)!r} "
-                f"would move to another stage: name the cuts, as by pipeline={{'cut': [...]}}"
-            )
-        return made
-
-    def _key_noise(self, pipeline: Pipeline) -> None:
-        step, seed = self.state.global_step, self.args.seed
-        batch = self._batch.next(step)
-        pipeline.steps = step
-        for stage in pipeline.local.values():
-            stage.seed = derive_seed(seed, batch, "smoothing")
-            stage.draws.seed = derive_seed(seed, batch, "draws")
 
 
 @contextmanager

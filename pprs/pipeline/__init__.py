@@ -53,7 +53,6 @@ __all__ = [
     "Memory",
     "Mesh",
     "Microbatches",
-    "NotFiniteError",
     "Pipeline",
     "ScheduleName",
     "Split",

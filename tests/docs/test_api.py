@@ -14,6 +14,7 @@ ENTRIES = [listing.entry(module, name) for module, names in listing.listed() for
 SHOWN_BY = {
     "pprs.training.TrainConfig": "its function `train`",
     "pprs.pipeline.Pipeline": "docs/api/pipeline.md",
+    "pprs.integrations.PipelineStrategy": "docs/integrations.md",
     "pprs.integrations.Pipelined": "docs/integrations.md",
     "pprs.integrations.PipelinedTrainer": "docs/integrations.md",
     "pprs.integrations.SmoothedLoss": "docs/integrations.md",

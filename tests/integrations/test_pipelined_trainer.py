@@ -83,9 +83,9 @@ RUNS = {
     "lengths": (qwen, {}, ACCUMULATED | dict(weight_decay=0.1)),
     "smoothed": (bert, dict(perturbation=LAW), ACCUMULATED),
     "own loss": (bert, dict(compute_loss_func=lambda out, y, **_: cross_entropy(out.logits, y)),
-                 dict(optim="schedule_free_adamw", lr_scheduler_type="constant")),
-    "bf16": (bert, {}, dict(bf16=True, max_grad_norm=0.0)),
-    "copies": (bert, {}, {}),
+                 dict(optim="schedule_free_adamw", lr_scheduler_type="constant", max_steps=2)),
+    "bf16": (bert, {}, dict(bf16=True, max_grad_norm=0.0, max_steps=2)),
+    "copies": (bert, {}, dict(max_steps=2)),
 }  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def values(model):
 
 def refusals(folder):
     def given(**options):
-        return refused(lambda: made(PipelinedTrainer, "bf16", folder, **options))
+        return refused(lambda: made(PipelinedTrainer, "bf16", folder, **options).train())
 
     def step(build, change):
         trainer = made(PipelinedTrainer, build, folder)
@@ -143,6 +143,7 @@ def refusals(folder):
     return {
         "activation_checkpointing": given(activation_checkpointing=True),
         "auto_find_batch_size": given(auto_find_batch_size=True),
+        "the optimizer must be the same": given(learning_rate=0.01 + dist.get_rank()),
         "optim='lomo'": given(optim="lomo"),
         "outputs of a training step": refused(
             lambda: trainer.compute_loss(trainer.model, {}, return_outputs=True)
