@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from pprs.optim._function import Function
 from pprs.optim._layout import Layout, Tree
@@ -16,11 +15,10 @@ from pprs.optim._minimum import Minima, Minimum, Step
 from pprs.theory.clock import Clock
 from pprs.theory.graph import Graph
 from pprs.theory.measured import Answer
-from pprs.theory.objective import Array, Objective
+from pprs.theory.objective import Array, Mask, Objective
 from pprs.theory.procedure import Procedure
 from pprs.theory.vector import Rows, Vector, stacked
 
-Mask: TypeAlias = npt.NDArray[np.bool_]
 Proved: TypeAlias = Callable[[int], float | None]
 """Of a number of steps, how far above the minimum they are proved to end."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pprs.theory.objective import Array
+from pprs.theory.objective import Array, Mask
 
 _OF_EPSILON = 0.5  # of the precision
 _OF_GAP = 0.25  # of what the loss still lies above its lower bound
@@ -33,21 +33,24 @@ class BiasGoal:
         self._least = _OF_EPSILON * epsilon if epsilon is not None else 0.0
         self._lower = lower
         self._searching = searching
-        self._found: Array | None = None
-        self._reference = self._since = np.zeros(())
+        self._found = self._reference = self._since = np.zeros(())
 
-    def at(self, loss: Array, bias: Array) -> Array:
-        """The goal for the next step, after a loss and a bias were measured, of every start."""
+    def at(self, loss: Array, bias: Array, anew: Mask | bool = False) -> Array:
+        """The goal for the next step, after a loss and a bias were measured, of every start.
+
+        Starts that begin `anew`, as all do once, forget what they have searched.
+        """
         if self._lower is not None:
             return np.maximum(self._least, _OF_GAP * (loss - self._lower))
         if self._searching:
-            return np.maximum(self._least, self._search(loss, bias))
+            return np.maximum(self._least, self._search(loss, bias, anew))
         return np.full_like(loss, self._least)
 
-    def _search(self, loss: Array, bias: Array) -> Array:
-        if self._found is None:
-            self._found, self._reference = np.maximum(bias, 0.0), loss
-        found, progress = self._found, self._reference - loss
+    def _search(self, loss: Array, bias: Array, anew: Mask | bool) -> Array:
+        found = np.where(anew, np.maximum(bias, 0.0), self._found)
+        self._reference = np.where(anew, loss, self._reference)
+        self._since = np.where(anew, 0, self._since)
+        progress = self._reference - loss
         advanced = progress > found
         quick = advanced & (self._since < _PATIENCE)
         since = np.where(advanced, 0, self._since + 1)

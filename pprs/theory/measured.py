@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from pprs.theory.bounds._sequence import next_lambda
 from pprs.theory.methods import all_gradients, mean
 from pprs.theory.objective import Array
 from pprs.theory.oracle import Oracle
+from pprs.theory.scale import ScaleSearch, pairs
 from pprs.theory.vector import Rows, Vector, stacked
 
 _STEP = 2.0  # in units of sigma / L
@@ -62,7 +63,7 @@ class MeasuredPPRS:
 
     Sigma begins with $Rd^{-1/4}$. Without R, $(f(x_0) - \text{lower})/\|\nabla f(x_0)\|$ takes its
     place, which is at most R where f is convex and costs one gradient; without a lower bound
-    $\|x_0\|$ does, or 1 for a start at 0.
+    $\|x_0\|$ does, or 1 for a start at 0, from where the first passes search (`ScaleSearch`).
 
     Nothing is proved of it: `ProvedPPRS` is the form with a proof, and slower.
 
@@ -105,24 +106,30 @@ class MeasuredPPRS:
         lipschitz = _norm(steepest.value)
         answer = oracle.start
         point = answer + 0.0 * steepest  # from when the gradient there is known
+        search = ScaleSearch(answer.value, on=self.radius is None and self.lower is None)
+        begun = np.zeros(scale.shape, bool)
         while True:
-            points = _around(oracle, point, sigma, self.samples)
-            gradients, losses = all_gradients(oracle, points), oracle.losses(points)[..., None]
-            gradient = mean(gradients[oracle.objective.examples :])
-            lipschitz = np.maximum(lipschitz, _norm(stacked(gradients)).max(0))
+            trials = search.rows(oracle, point, sigma)
+            passed = _Pass.around(oracle, point, sigma, self.samples, trials)
+            lipschitz = np.maximum(lipschitz, passed.steepest)
             lr = quotient(_STEP * sigma, lipschitz, 0.0)
-            following = point - lr * gradient
+            following = point - lr * passed.gradient
+            jump = search.jump(following.value, sigma, passed.loss, passed.tried)
+            step = following.value - point.value
+            search.propose(point.value, sigma, step, lr, passed.loss, passed.drawn)
+            following = replace(following, value=jump.point)
             change = following.value - answer.value
-            uphill = _dot(gradient.value, change) > 0
+            uphill = jump.moved | (_dot(passed.gradient.value, change) > 0)
             after = next_lambda(weight)
             momentum = np.where(uphill, 0.0, np.maximum(0.0, (weight - 1) / after))
             weight = np.where(uphill, 1.0, after)
             point = (1 + momentum) * following - momentum * answer
             answer = following
-            loss, smoothed = losses[0], losses[1:].mean(0)
-            yield Answer(answer.value, answer.node, answer.ready, lr=lr, smoothed=smoothed)
-            bias = smoothed - loss
-            sigma = sigma * np.clip(quotient(goal.at(loss, bias), bias, _UP), _DOWN, _UP)
+            yield Answer(answer.value, answer.node, answer.ready, lr=lr, smoothed=passed.smoothed)
+            bias, kept = passed.smoothed - passed.loss, jump.moved | jump.searching
+            wanted = quotient(goal.at(passed.loss, bias, ~begun), bias, _UP)
+            sigma = np.where(kept, jump.sigma, sigma * np.clip(wanted, _DOWN, _UP))
+            begun |= ~kept
 
     def _scale(self, oracle: Oracle) -> tuple[Array, Vector]:
         """What stands for R, and the gradient at the start, or 0 where none was taken."""
@@ -139,14 +146,46 @@ class MeasuredPPRS:
         return np.where(scale > 0, scale, length), gradient
 
 
-def _around(oracle: Oracle, point: Vector, sigma: Array, samples: int) -> Rows:
-    """A point, and so many perturbations of it: with their mirror images, as far as these go."""
-    half = (samples + 1) // 2
-    points = np.empty((samples + 1, *point.value.shape))
-    points[0] = point.value
-    points[1 : half + 1] = drawn = stacked(oracle.perturbed(point, sigma, half))
-    np.subtract(2 * point.value, drawn[: samples - half], out=points[half + 1 :])
-    return Rows(points, point.node, point.ready)
+@dataclass(frozen=True)
+class _Pass:
+    """What a step has evaluated; numbers have shape `(1,)`, or `(B, 1)`.
+
+    Args:
+        gradient: mean at the perturbations, held since all of the pass is there.
+        steepest: longest gradient of the step.
+        loss: at the point itself.
+        smoothed: mean loss at the perturbations.
+        tried: losses at other points, shape `(n, ..., 1)`.
+        drawn: gradients at these, shape `(n, ..., d)`.
+    """
+
+    gradient: Vector
+    steepest: Array
+    loss: Array
+    smoothed: Array
+    tried: Array
+    drawn: Array
+
+    @classmethod
+    def around(
+        cls, oracle: Oracle, point: Vector, sigma: Array, samples: int, others: Array
+    ) -> _Pass:
+        """At a point, so many perturbations of it, and others."""
+        own = samples + 1
+        points = np.empty((own + len(others), *point.value.shape))
+        points[0], points[own:] = point.value, others
+        pairs(oracle, point, sigma, points[1:own])
+        rows = Rows(points, point.node, point.ready)
+        found, losses = all_gradients(oracle, rows), oracle.losses(rows)[..., None]
+        examples = stacked(found).reshape(len(points), -1, *point.value.shape)
+        return cls(
+            Vector(examples[1:own].mean((0, 1)), point.node, max(each.ready for each in found)),
+            _norm(examples[:own]).max((0, 1)),
+            losses[0],
+            losses[1:own].mean(0),
+            losses[own:],
+            examples[own:].mean(1),
+        )
 
 
 def _norm(vectors: Array) -> Array:

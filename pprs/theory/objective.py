@@ -13,6 +13,7 @@ from pprs._arguments import counts
 from pprs.theory.graph import Graph
 
 Array: TypeAlias = npt.NDArray[np.float64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Component(Protocol):

@@ -61,8 +61,12 @@ def test_time_and_gradients_are_those_of_k_passes_a_step():
     assert (found.nit, found.time) == (7, 7 * 2 * (samples + depth - 1))
     assert found.ngrad == 7 * samples
     # The measured rule takes a gradient more, at x_t itself.
-    rule = pprs.minimize(farthest, ZERO, depth=depth, samples=samples, steps=7, seed=0)
+    given = {"depth": depth, "samples": samples, "steps": 7, "seed": 0}
+    rule = pprs.minimize(farthest, ZERO, lower=-1.0, radius=1.0, **given)
     assert (rule.time, rule.ngrad) == (7 * 2 * (samples + depth), 7 * (samples + 1))
+    # Without a scale it tries 16 + 6 + 2 points more, and pays for them.
+    blind = pprs.minimize(farthest, ZERO, **given)
+    assert (blind.time - rule.time, blind.ngrad - rule.ngrad) == (2 * 24, 24)
 
 
 def test_methods_are_the_theorys():
@@ -105,13 +109,25 @@ def test_the_units_of_x_and_of_the_loss_do_not_matter_where_a_lower_bound_is_kno
     assert abs(found.nit - plain.nit) <= 1
 
 
-@pytest.mark.parametrize("far", [0.01, 1.0, 300.0])
-def test_nothing_needs_to_be_known(far):
+@pytest.mark.parametrize("norm", [1, 2, math.inf])
+def test_without_a_scale_the_distance_of_the_minimum_costs_at_most_twice_the_time(norm):
     """A start at 0 says nothing of how far the minimum is."""
-    found = pprs.minimize(
-        lambda x: farthest(x / far), ZERO, depth=100, target=0.05, seed=0, steps=300
-    )
-    assert found.success
+    goal = torch.randn(30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    goal /= goal.norm()
+
+    def time_to(far):
+        found = pprs.minimize(
+            lambda x: far * torch.linalg.vector_norm(x / far - goal, norm),
+            torch.zeros_like(goal),
+            depth=300,
+            target=far * 0.03 * torch.linalg.vector_norm(goal, norm).item(),
+            seed=0,
+        )
+        assert found.success
+        return found.time
+
+    times = [time_to(far) for far in (1.0, 0.01, 100.0)]
+    assert max(times) <= 2 * times[0]
 
 
 def test_x_keeps_its_structure_types_and_device():

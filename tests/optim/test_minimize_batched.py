@@ -116,7 +116,8 @@ def test_all_starts_are_evaluated_together_and_no_more_when_they_have_ended():
     expected = [[1, 3, STARTS]]  # the starts themselves
     for step in range(max(found.nit)):
         active = int((found.nit > step).sum())
-        expected += [[active, 3, 7], [1, active, 3]]  # the K + 1 points of each, and its answer
+        points = 7 + {0: 16, 1: 6, 3: 2}.get(step, 0)  # K + 1, and trials of other sigmas
+        expected += [[active, 3, points], [1, active, 3]]  # those of each, and its answer
     assert [sorted(shape) for shape in passes] == [sorted(shape) for shape in expected]
 
 

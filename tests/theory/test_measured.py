@@ -51,12 +51,12 @@ def test_the_goal_is_part_of_the_precision_or_of_the_gap():
 
 def test_a_goal_that_is_searched_falls_without_progress_and_grows_with_it():
     goal = BiasGoal(None, None, searching=True)
-    assert goal.at(10.0, 1.0) == 1.0
+    assert goal.at(10.0, 1.0, True) == 1.0
     assert goal.at(8.0, 1.0) == 1.5  # fell by 2 at once
     stuck = [goal.at(8.0, 1.0) for _ in range(12)]
     np.testing.assert_allclose(stuck, [1.5] * 5 + [1.05] * 6 + [0.735])
     flat = BiasGoal(0.5, None, searching=True)
-    assert flat.at(3.0, -1e-9) == 0.25  # never below half of epsilon
+    assert flat.at(3.0, -1e-9, True) == 0.25  # never below half of epsilon
     assert flat.at(1.0, 0.0) == 0.5  # a quarter of the first progress, where no bias was seen
 
 
