@@ -68,7 +68,7 @@ def choose(
 ) -> PPRSSettings:
     r"""Settings with which PPRS reaches a precision in expectation, and their time.
 
-    For a convex objective the precision is $\mathbb{E} f(\theta_T) - f(\theta^*)$, and T, K and
+    For a convex objective the precision is $\mathbb{E} f(y_T) - f(\theta^*)$, and T, K and
     sigma are those of least time for the given depth, by Theorem 3 of docs/theory.md. Without
     convexity it is the norm of a Goldstein gradient at the best step, and they are by Theorem 6.
 

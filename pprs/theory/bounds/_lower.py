@@ -26,7 +26,8 @@ def coordinates(*, time: float, depth: int) -> tuple[int, float]:
     Returns:
         The number $\lfloor (t-1)/(\Delta-1) \rfloor + 1$ ($\lfloor t \rfloor$ for one node), and
         the simpler $2(t-1)/\Delta + 1$, which is at least as large. Both are 0 for $t < 1$, where
-        no backward pass has ended and Eq. (3) does not hold as printed.
+        no backward pass has ended (as printed, the simpler one is below 0 there for $t < 1/2$ and
+        one node).
 
     Raises:
         ValueError: for a negative time or a depth below 1.
