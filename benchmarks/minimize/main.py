@@ -12,92 +12,70 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 import pprs
 from benchmarks.minimize.problems import Problem, problems
+from benchmarks.minimize.rivals import DEPTHS, RIVALS, best_time, tuned
 from pprs.theory import pipeline_time
 from pprs.theory.bounds import pprs_convex
 
-HERE = Path(__file__).parent
-DEPTHS = (10, 1000)
-SEEDS = (0, 1, 2)  # of the measured rule, whose median counts; the others have seed 0
-DUCHI_SAMPLES = (16, 64, 4, 256, 1)  # and the published K
-AGD_STEPS = (8, 16, 4, 32, 2, 64, 1)  # times the published step size
-MOST = {"pprs": 20_000, "duchi": 4000, "agd": 6000, "auto": 3000}
-BARS = {  # of the geometric means, at each depth
-    "pprs": {10: 90.0, 1000: 20.0},
-    "duchi": {10: 3.5, 1000: 4.0},
-    "agd": {10: 1.2, 1000: 4.5},
-}
+FIGURES = Path(__file__).parent / "figures.json"
+SEEDS = (0, 1, 2)  # whose median counts; the published method, and R unlike 1, have seed 0
+MOST = {"pprs": 20_000, "auto": 1000}
 _ALL = ("epsilon", "lipschitz", "radius")
 KNOWN: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {  # what is given, and times what
-    "auto": (_ALL, {}),
-    "auto, L and R × 3": (_ALL, {"lipschitz": 3.0, "radius": 3.0}),
-    "auto, L × 3, R / 3": (_ALL, {"lipschitz": 3.0, "radius": 1 / 3}),
-    "auto, lower known": (("lower",), {}),
-    "auto, nothing known": ((), {}),
+    "ε and R known": (_ALL, {}),
+    "L and R × 3": (_ALL, {"lipschitz": 3.0, "radius": 3.0}),
+    "L × 3, R / 3": (_ALL, {"lipschitz": 3.0, "radius": 1 / 3}),
+    "lower known": (("lower",), {}),
+    "nothing known, R = 1": ((), {}),
+    "nothing known, R = 100": ((), {"scale": 100.0}),
+    "nothing known, R = 0.01": ((), {"scale": 0.01}),
 }
+RIVAL_NAMES = ("pprs", *RIVALS)
+Figures: TypeAlias = list[dict[str, Any]]
 
 
-def steps_to(problem: Problem, method: str, most: int, seed: int = 0, **given: Any) -> float:
-    """How many steps a method takes to the precision at depth 1; infinite beyond `most`."""
-    found = run(problem, 1, method, most, seed, **given)
-    return found.nit if found.success else math.inf
-
-
-def measured(problem: Problem, depth: int) -> dict[str, list[float]]:
-    """The rule's time of every seed, for what may be known of the problem."""
+def measured(problem: Problem, name: str) -> dict[int, list[float]]:
+    """The rule's times with every seed at each depth, for what is known of the problem."""
+    known, factors = KNOWN[name]
     constants = {**constants_of(problem), "lower": problem.minimum}
-    times: dict[str, list[float]] = {}
-    for name, (known, factors) in KNOWN.items():
-        given = {key: constants[key] * factors.get(key, 1.0) for key in known}
-        runs = [run(problem, depth, "auto", MOST["auto"], seed, **given) for seed in SEEDS]
-        times[name] = [run.time if run.success else math.inf for run in runs]
+    given = {key: constants[key] * factors.get(key, 1.0) for key in known}
+    scaled = problem.scaled(factors.get("scale", 1.0))
+    seeds = SEEDS[:1] if "scale" in factors else SEEDS
+    times: dict[int, list[float]] = {}
+    for depth in DEPTHS:
+        runs = [run(scaled, depth, "auto", MOST["auto"], seed, **given) for seed in seeds]
+        times[depth] = [run.time if run.success else math.inf for run in runs]
     return times
 
 
-def compare(problem: Problem) -> dict[str, Any]:
-    """The times of all methods at every depth."""
-    torch.set_num_threads(1)
+def published(problem: Problem) -> dict[int, float]:
+    """The time of PPRS with the settings of the source at each depth."""
     constants = constants_of(problem)
-    published = pprs_convex(**constants, dimension=problem.dimension, depth=1)
-    assert published.lr is not None  # only lower bounds lack settings
-    assert published.samples is not None
-    taken = steps_to(problem, "pprs", MOST["pprs"], **constants)
-    bounds = {key: constants[key] for key in ("lipschitz", "radius")}
-    duchi = _best(
-        problem, "duchi", [{"samples": k, **bounds} for k in (*DUCHI_SAMPLES, published.samples)]
-    )
-    agd = _best(problem, "agd", [{"lr": c * published.lr} for c in AGD_STEPS])
-    times = {
-        "pprs": {d: taken * pipeline_time(published.samples, d) for d in DEPTHS},
-        "duchi": duchi,
-        "agd": agd,
-    }
-    rule = {depth: measured(problem, depth) for depth in DEPTHS}
+    settings = pprs_convex(**constants, dimension=problem.dimension, depth=1)
+    assert settings.samples is not None  # only lower bounds lack settings
+    found = run(problem, 1, "pprs", MOST["pprs"], 0, **constants)
+    steps = found.nit if found.success else math.inf
+    return {depth: steps * pipeline_time(settings.samples, depth) for depth in DEPTHS}
+
+
+def compare(problem: Problem) -> dict[str, Any]:
+    """The times of the rule and of the published method, and the steps of the tuned rivals."""
+    torch.set_num_threads(1)
+    rivals = {method: tuned(problem, method) for method in RIVALS}
+    rule = {name: measured(problem, name) for name in KNOWN}
     print(f"{problem.name}, d = {problem.dimension}", flush=True)
     return {
         "problem": problem.name,
         "dimension": problem.dimension,
         "ratio": problem.ratio,
-        "rivals": times,
-        "rule": {name: {d: rule[d][name] for d in DEPTHS} for name in KNOWN},
+        "rivals": {"pprs": published(problem), **rivals},
+        "rule": rule,
     }
-
-
-def _best(problem: Problem, method: str, settings: Sequence[dict[str, Any]]) -> dict[int, float]:
-    """The shortest times at each depth. A run ends as soon as it can be best nowhere."""
-    best = dict.fromkeys(DEPTHS, math.inf)
-    for each in settings:
-        step = {depth: pipeline_time(each.get("samples", 1), depth) for depth in DEPTHS}
-        useful = max(best[depth] / step[depth] for depth in DEPTHS)
-        most = min(MOST[method], math.ceil(useful)) if useful < math.inf else MOST[method]
-        steps = steps_to(problem, method, most, **each)
-        best = {depth: min(best[depth], steps * step[depth]) for depth in DEPTHS}
-    return best
 
 
 def run(
@@ -129,41 +107,91 @@ def constants_of(problem: Problem) -> dict[str, Any]:
     return {"epsilon": problem.epsilon, "lipschitz": 1.0, "radius": 1.0}
 
 
-def gains(figures: Sequence[dict[str, Any]], depth: int, name: str = "auto") -> dict[str, float]:
-    """How many times faster the rule is than each rival, in geometric mean."""
-    return {
-        rival: math.exp(statistics.fmean(map(math.log, ratios(figures, depth, name, rival))))
-        for rival in BARS
-    }
+def ratios(figures: Figures, depth: int, name: str, rival: str) -> list[float]:
+    """How many times faster the rule is than a rival, on each problem."""
+    return [time_of(f, rival, depth) / time_of(f, name, depth) for f in figures]
 
 
-def ratios(figures: Sequence[dict[str, Any]], depth: int, name: str, rival: str) -> list[float]:
-    """How many times faster it is on each problem."""
-    return [f["rivals"][rival][depth] / statistics.median(f["rule"][name][depth]) for f in figures]
+def time_of(figure: dict[str, Any], name: str, depth: int) -> float:
+    """The time that counts, of the rule or of a rival."""
+    if name in RIVALS:
+        return best_time(figure["rivals"][name], depth, name)
+    if name in KNOWN:
+        return statistics.median(figure["rule"][name][depth])
+    time: float = figure["rivals"][name][depth]
+    return time
 
 
-def tables(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
+def tables(figures: Figures) -> Iterator[str]:
     """The tables of the README."""
     runs = [t for f in figures for rule in f["rule"].values() for ts in rule.values() for t in ts]
     yield f"{sum(map(math.isfinite, runs))} of {len(runs)} runs of the rule reached ε."
     yield ""
-    heads = ["Δ", "what is known", "pprs", "duchi, best of 6 K", "agd, best of 7 steps"]
-    yield f"| {' | '.join(heads)} | duchi, least of all problems |"
+    heads = ["Δ", "the rule", "pprs", "duchi, best K", "agd, best step", "faster than agd on"]
+    yield f"| {' | '.join(heads)} |"
     yield "|---|---|---|---|---|---|"
     for depth in DEPTHS:
         for name in KNOWN:
-            least = min(ratios(figures, depth, name, "duchi"))
-            cells = [f"{gain:.3g}" for gain in (*gains(figures, depth, name).values(), least)]
-            yield f"| {depth:,} | {name} | {' | '.join(cells)} |"
+            found = {rival: ratios(figures, depth, name, rival) for rival in RIVAL_NAMES}
+            cells = [_spread(each) for each in found.values()]
+            faster = sum(ratio > 1 for ratio in found["agd"])
+            yield f"| {depth:,} | {name} | {' | '.join(cells)} | {faster} of {len(figures)} |"
+    yield from _families(figures)
     for depth in DEPTHS:
         yield ""
-        yield f"| Δ = {depth:,} | d | LR/ε | {' | '.join([*KNOWN, *BARS])} |"
-        yield "|" + "---|" * (3 + len(KNOWN) + len(BARS))
+        yield f"| Δ = {depth:,} | d | LR/ε | {' | '.join([*KNOWN, *RIVAL_NAMES])} |"
+        yield "|" + "---|" * (3 + len(KNOWN) + len(RIVAL_NAMES))
         for f in figures:
-            times = [statistics.median(f["rule"][name][depth]) for name in KNOWN]
-            times += [f["rivals"][rival][depth] for rival in BARS]
+            times = [time_of(f, name, depth) for name in (*KNOWN, *RIVAL_NAMES)]
             cells = [f"{time:,.0f}" if math.isfinite(time) else "–" for time in times]
             yield f"| {f['problem']} | {f['dimension']} | {f['ratio']} | {' | '.join(cells)} |"
+
+
+def _families(figures: Figures) -> Iterator[str]:
+    families: dict[str, Figures] = {}
+    for f in figures:
+        families.setdefault(_family(f["problem"]), []).append(f)
+    chosen = [(depth, name) for depth in DEPTHS for name in (*KNOWN,)[::4]]
+    yield ""
+    yield f"| against agd | {' | '.join(f'Δ = {depth:,}, {name}' for depth, name in chosen)} |"
+    yield "|---|" + "---|" * len(chosen)
+    for family, members in families.items():
+        cells = [_spread(ratios(members, depth, name, "agd")) for depth, name in chosen]
+        yield f"| {family}, {len(members)} problems | {' | '.join(cells)} |"
+
+
+def _family(problem: str) -> str:
+    words = problem.split(",", maxsplit=1)[0].split()
+    return "maximum of linear" if words[0] == "maximum" else " ".join(words)
+
+
+def _spread(found: Sequence[float]) -> str:
+    """The geometric mean, the least and the most."""
+    mean, *ends = (f"{x:.3g}" for x in (statistics.geometric_mean(found), min(found), max(found)))
+    return f"{mean} [{ends[0]}, {ends[1]}]"
+
+
+def stored() -> Figures:
+    """What `figures.json` holds: a run that did not reach ε is null there."""
+    figures: Figures = json.loads(FIGURES.read_text())
+    for figure in figures:
+        rivals = figure["rivals"]
+        rivals["pprs"] = {int(depth): time for depth, time in rivals["pprs"].items()}
+        for method in RIVALS:
+            rivals[method] = {float(s): _finite(ns) for s, ns in rivals[method].items()}
+        for times in figure["rule"].values():
+            for depth in DEPTHS:
+                times[depth] = _finite(times.pop(str(depth)))
+    return figures
+
+
+def write(figures: Figures) -> None:
+    """Store them."""
+    FIGURES.write_text(json.dumps(figures, indent=1).replace("Infinity", "null") + "\n")
+
+
+def _finite(numbers: Sequence[float | None]) -> list[float]:
+    return [math.inf if number is None else number for number in numbers]
 
 
 def main() -> None:
@@ -171,8 +199,8 @@ def main() -> None:
         figures = []
         for found in pool.map(_numbered, range(len(problems()))):
             figures.append(found)
-            (HERE / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print("\n".join(tables(figures)))
+            write(figures)
+    print("\n".join(tables(stored())))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class Problem:
         dimension: d.
         ratio: LR / ε.
         minimum: of the function.
+        scale: R.
     """
 
     name: str
@@ -29,10 +30,20 @@ class Problem:
     dimension: int
     ratio: int
     minimum: float
+    scale: float = 1.0
 
     @property
     def epsilon(self) -> float:
-        return 1 / self.ratio
+        return self.scale / self.ratio
+
+    def scaled(self, scale: float) -> Problem:
+        """R f(x/R), with R times the distance to the minimizer, and the same slopes."""
+        return replace(
+            self,
+            fun=lambda x: scale * self.fun(x / scale),
+            minimum=scale * self.minimum,
+            scale=scale * self.scale,
+        )
 
 
 def worst_case(pairs: int, coordinates: int, ratio: int) -> Problem:
