@@ -41,6 +41,7 @@ from pprs.pipeline.partitioner import (
 from pprs.pipeline.pipeline import Pipeline
 from pprs.pipeline.schedule import ScheduleName, stages_each
 from pprs.pipeline.selfcheck import UnlikeError
+from pprs.smoothing import NotFiniteError
 
 __all__ = [
     "Balance",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from pprs.theory import Accelerated, Clock, Machine, SubgradientDescent, run
+from pprs.theory import Accelerated, Clock, Machine, SubgradientDescent, Vector, run
 from pprs.theory.bounds import gap_nonsmooth
 from pprs.theory.worst_case import LargestCoordinate
 
@@ -86,7 +86,7 @@ def test_no_random_combination_of_what_passes_give_is_below_the_bound(seed):
     rng, time = np.random.default_rng(seed), 12
     f = LargestCoordinate.for_time(1.0, 1.0, time)
     machine = Machine(f.chain(1))
-    one = type(machine.start)(np.ones(1), "f1", 0.0)
+    one = Vector(np.ones(1), "f1", 0.0)
     span, gaps = [machine.start], []
     while machine.time < time:
         point = machine.start
@@ -102,13 +102,30 @@ def test_no_random_combination_of_what_passes_give_is_below_the_bound(seed):
 def test_a_procedure_that_wastes_no_pass_is_at_the_minimum_one_pass_after_the_bound():
     f = LargestCoordinate.for_time(1.0, 1.0, 12)
     machine = Machine(f.chain(1))
-    one = type(machine.start)(np.ones(1), "f1", 0.0)
+    one = Vector(np.ones(1), "f1", 0.0)
     point = machine.start
     while point.ready < f.coordinates:
         assert f.value(point.value) - f.minimum == pytest.approx(1 / np.sqrt(13), rel=1e-12)
         (found,) = machine.backward("f1", one, point)
         point -= 1 / np.sqrt(f.coordinates) * found
     assert (point.ready, f.value(point.value)) == (13, pytest.approx(f.minimum))
+
+
+def test_on_a_chain_one_end_finds_a_coordinate_in_each_pass_and_the_other_none():
+    f = LargestCoordinate.for_time(1.0, 1.0, 12)
+    machine = Machine(f.chain(3))
+    second = machine.send(machine.forward("f1", machine.start), "f2")
+    last = machine.send(machine.forward("f2", second), "f3")
+    (gradient,) = machine.backward("f3", Vector(np.ones(1), "f3", 0.0), last)
+    (gradient,) = machine.backward("f2", machine.send(gradient, "f2"), second)
+    assert np.count_nonzero(gradient.value[:-1]) == 0
+    gradient, point = machine.send(gradient, "f1"), machine.start
+    while machine.time < 12:
+        (found,) = machine.backward("f1", gradient, point)
+        point -= 1 / np.sqrt(13) * found
+    assert (machine.time, np.count_nonzero(point.value)) == (12, 12 - 4)
+    bound = gap_nonsmooth(lipschitz=1.0, radius=1.0, time=12, depth=3)
+    assert f.value(point.value) - f.minimum == pytest.approx(bound, rel=1e-12)
 
 
 @pytest.mark.parametrize(
