@@ -111,5 +111,5 @@ def errors(rows: Sequence[Row]) -> Figure:
     axes.set_yticks(range(len(names)), list(reversed(names.values())), fontsize=7)
     axes.set(xlabel="error rate, %", xlim=(0, None))
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    title(figure, "Omniglot, 20-way one-shot", how="20 official runs; mean and 95 % interval")
+    title(figure, "Omniglot, 20-way one-shot", how="20 runs; mean, 95 % interval")
     return figure

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -162,6 +163,16 @@ def test_all_methods_run_once_and_go_on(folder, tmp_path, monkeypatch, capsys):
     assert "| SAM |" in page
     assert "| Adam, than nearest neighbour, features (prototypes) |" in page
     assert "prototypes" in (tmp_path / "errors.svg").read_text()
+
+
+def test_the_tables_of_the_page_are_those_of_the_committed_results(tmp_path):
+    root = Path(__file__).parents[3]
+    made = write_report(read(root / "experiments/omniglot/results.jsonl"), tmp_path).read_text()
+    page = (root / "docs/omniglot.md").read_text().partition("## Results")[2]
+    shown = [line for line in page.splitlines() if line.startswith("|")]
+    assert shown == [line for line in made.splitlines() if line.startswith("|")]
+    picture = root / "docs/images/omniglot-errors.svg"
+    assert picture.read_text() == (tmp_path / "errors.svg").read_text()
 
 
 def test_rates_are_of_the_runs_and_differences_are_paired(tmp_path):
