@@ -17,6 +17,8 @@ from pprs_experiments.maxima.plan import FIRST_ORDER
 from pprs_experiments.maxima.problems import PROBLEMS
 from pprs_experiments.maxima.report import compared
 from pprs_experiments.maxima.results import read as read_maxima
+from pprs_experiments.omniglot.report import difference
+from pprs_experiments.omniglot.results import read as read_one_shot
 from pprs_experiments.study.confirmation import RIVALS, accuracies
 from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.report.comparing import contests, named, paired_gains, pprs
@@ -89,6 +91,16 @@ def confirmed():
         yield f"{slower()(tasks, method, 'adam-at-0.003'):.1f} times"
 
 
+def one_shot():
+    rows = read_one_shot(ROOT / "experiments/omniglot/results.jsonl")
+    held = {(row.background, row.method): row for row in rows}
+    for background in sorted({row.background for row in rows}):
+        for method in ("searched-adam", "pprs-adam"):
+            if (background, method) in held:
+                found = difference(held[background, method], held[background, "adam"])
+                yield as_points(found)
+
+
 def minimize():
     """Geometric mean of the ratios, and the least and the most where the page says it."""
     for depth, name in product(DEPTHS, KNOWN):
@@ -126,7 +138,7 @@ def maxima():
 
 @cache
 def claims():
-    return [*study(), *confirmed(), *minimize(), *attack(), *maxima()]
+    return [*study(), *confirmed(), *one_shot(), *minimize(), *attack(), *maxima()]
 
 
 def plain(text):

@@ -34,7 +34,7 @@ KINDS: dict[Kind, tuple[int, ...]] = {
     ("digits", "transformer"): (10, 20),
 }
 """Depths of every kind of network on every data set, in the order that they are run in."""
-NONE, ONE, MEAN, SEARCHED = "none", "one draw", "averaging", "searched step"
+NONE, ONE, MEAN, SEARCHED = "no noise", "one draw", "averaging", "searched step"
 VARIANTS = {
     NONE: ("grid-none",),
     ONE: ("grid-one-0.003", "grid-one-0.01"),
@@ -180,6 +180,7 @@ def figure(results: Sequence[Result]) -> Figure:
             )
         axes.axhline(0, color="k", lw=0.8)
         axes.set_xscale("log", base=2)
+        axes.set_xlim(8.5, 95)
         axes.set_title(_title(kind), fontsize=8, loc="left")
         axes.set_ylabel("points", fontsize=8)
         axes.tick_params(labelsize=8)
@@ -188,7 +189,7 @@ def figure(results: Sequence[Result]) -> Figure:
     panels[-1].set_xticks(depths, [str(depth) for depth in depths])
     panels[-1].set_xlabel("layers, and stages Δ")
     drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", fontsize=7.5)
-    title(drawn, "Test accuracy, by depth", how=_title(kinds[0]))
+    title(drawn, "Differences in test accuracy, by depth", how=_title(kinds[0]))
     return drawn
 
 

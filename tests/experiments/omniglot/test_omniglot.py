@@ -2,6 +2,8 @@
 
 import io
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -159,7 +161,18 @@ def test_all_methods_run_once_and_go_on(folder, tmp_path, monkeypatch, capsys):
     assert len(read(file)) == len(rows)
     page = write_report(rows, tmp_path).read_text()
     assert "| SAM |" in page
+    assert "| Adam, than nearest neighbour, features (prototypes) |" in page
     assert "prototypes" in (tmp_path / "errors.svg").read_text()
+
+
+def test_the_tables_of_the_page_are_those_of_the_committed_results(tmp_path):
+    root = Path(__file__).parents[3]
+    made = write_report(read(root / "experiments/omniglot/results.jsonl"), tmp_path).read_text()
+    page = (root / "docs/omniglot.md").read_text().partition("## Results")[2]
+    shown = [line for line in page.splitlines() if line.startswith("|")]
+    assert shown == [line for line in made.splitlines() if line.startswith("|")]
+    picture = root / "docs/images/omniglot-errors.svg"
+    assert picture.read_text() == (tmp_path / "errors.svg").read_text()
 
 
 def test_rates_are_of_the_runs_and_differences_are_paired(tmp_path):
@@ -169,6 +182,11 @@ def test_rates_are_of_the_runs_and_differences_are_paired(tmp_path):
     assert rate(few).low < 20 < rate(few).high
     found = difference(few, many)
     assert (found.value, found.low, found.high) == pytest.approx((-10, -10, -10))
+    draws = replace(many, method="one-draw-adam", errors=[6, 4, 6])
+    rows = [replace(many, method="pixels"), replace(few, method="pprs-adam"), many, draws]
+    page = write_report(rows, tmp_path).read_text()
+    assert "smoothing before Adam, than Adam | -10.0 [-10.0, -10.0] | yes |" in page
+    assert "than one draw before Adam | -6.7 [-35.4, +22.0] | cannot say |" in page
     append(tmp_path / "results.jsonl", few)
     assert read(tmp_path / "results.jsonl") == [few]
     (tmp_path / "results.jsonl").write_text("{}\n")

@@ -1,5 +1,7 @@
 """Accuracy by depth: what is run, and what is told of it."""
 
+from pathlib import Path
+
 import pytest
 
 from experiments.study.report.made import made
@@ -67,6 +69,14 @@ def test_tables_and_a_figure_are_made_of_what_has_run(tmp_path):
     assert "| plain ReLU, Digits | 10 | 40.0 | 15.0 | 90.0 | 90.0 | 50.0 |  | 75.0 |" in page
     assert "averaging less one draw" in (tmp_path / "depth.svg").read_text()
     assert len(list(tables(results()))) == 7
+
+
+def test_the_tables_and_the_figure_of_the_page_are_those_of_the_committed_results(tmp_path):
+    root = Path(__file__).parents[3]
+    report(DepthConfig(root / "experiments/study/depth.jsonl", tmp_path))
+    assert (tmp_path / "depth.md").read_text() in (root / "docs/study.md").read_text()
+    picture = root / "docs/images/study/depth.svg"
+    assert picture.read_text() == (tmp_path / "depth.svg").read_text()
 
 
 def test_what_is_run_is_one_of_three():
