@@ -54,6 +54,7 @@ __all__ = [
     "Memory",
     "Mesh",
     "Microbatches",
+    "NotFiniteError",
     "Pipeline",
     "ScheduleName",
     "Split",
