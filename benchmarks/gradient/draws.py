@@ -72,7 +72,7 @@ def measured(device: torch.device, repeats: int, seconds: float = math.inf) -> l
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
     network, end = case.network().to(device), time.perf_counter() + seconds
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"batch": m, "samples": k, **dict.fromkeys(_WAYS, math.inf)} for m in BATCHES for k in DRAWS
     ]
     for _ in range(repeats):
