@@ -117,9 +117,8 @@ def time_of(figure: dict[str, Any], name: str, depth: int) -> float:
     if name in RIVALS:
         return best_time(figure["rivals"][name], depth, name)
     if name in KNOWN:
-        return statistics.median(figure["rule"][name][depth])
-    time: float = figure["rivals"][name][depth]
-    return time
+        return float(statistics.median(figure["rule"][name][depth]))
+    return float(figure["rivals"][name][depth])
 
 
 def tables(figures: Figures) -> Iterator[str]:
