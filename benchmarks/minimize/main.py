@@ -117,9 +117,8 @@ def time_of(figure: dict[str, Any], name: str, depth: int) -> float:
     if name in RIVALS:
         return best_time(figure["rivals"][name], depth, name)
     if name in KNOWN:
-        return statistics.median(figure["rule"][name][depth])
-    time: float = figure["rivals"][name][depth]
-    return time
+        return float(statistics.median(figure["rule"][name][depth]))
+    return float(figure["rivals"][name][depth])
 
 
 def tables(figures: Figures) -> Iterator[str]:
@@ -166,9 +165,10 @@ def _family(problem: str) -> str:
 
 
 def _spread(found: Sequence[float]) -> str:
-    """The geometric mean, the least and the most."""
-    mean, *ends = (f"{x:.3g}" for x in (statistics.geometric_mean(found), min(found), max(found)))
-    return f"{mean} [{ends[0]}, {ends[1]}]"
+    """The geometric mean of those that arrived, the least and the most."""
+    arrived = statistics.geometric_mean([ratio for ratio in found if ratio > 0])
+    least = f"{min(found):.3g}" if min(found) > 0 else "never"
+    return f"{arrived:.3g} [{least}, {max(found):.3g}]"
 
 
 def stored() -> Figures:

@@ -9,8 +9,9 @@ import statistics
 
 import torch
 
-from benchmarks.minimize.main import DEPTHS, constants_of, run
+from benchmarks.minimize.main import constants_of, run
 from benchmarks.minimize.problems import problems
+from benchmarks.minimize.rivals import DEPTHS
 
 _MOST = {"auto": 3000, "pprs-proved": 20_000}
 _COUNT = 11  # the others take hours

@@ -10,7 +10,7 @@ from statistics import geometric_mean
 import numpy as np
 import pytest
 
-from benchmarks.minimize.main import DEPTHS, KNOWN, ratios, stored
+from benchmarks.minimize.main import DEPTHS, ratios, stored
 from pprs_experiments.attack.comparing import compare, result
 from pprs_experiments.attack.results import read as read_attack
 from pprs_experiments.maxima.plan import FIRST_ORDER
@@ -29,6 +29,7 @@ from pprs_experiments.study.verdicts import verdict
 ROOT = Path(__file__).parents[2]
 PARTS = {"README.md": "Is it for you?", "docs/study.md": "Should you use it?"}
 """The parts of pages in which every figure must be one of those below."""
+KNOWS_ALL, KNOWS_NOTHING = "ε and R known", "nothing known, R = 1"
 
 
 @cache
@@ -101,10 +102,10 @@ def one_shot():
                 yield as_points(found)
 
 
-def minimize():
+def minimize(*rivals):
     """Geometric mean of the ratios, and the least and the most where the page says it."""
-    for depth, name in product(DEPTHS, KNOWN):
-        for rival in ("agd", "duchi"):
+    for depth, name in product(DEPTHS, (KNOWS_ALL, KNOWS_NOTHING)):
+        for rival in rivals:
             found = ratios(stored(), depth, name, rival)
             times = geometric_mean(found)
             yield f"{times:.1f} times less" if times > 1 else f"{1 / times:.1f} times as long"
@@ -138,7 +139,7 @@ def maxima():
 
 @cache
 def claims():
-    return [*study(), *confirmed(), *one_shot(), *minimize(), *attack(), *maxima()]
+    return [*study(), *confirmed(), *one_shot(), *minimize("agd", "duchi"), *attack(), *maxima()]
 
 
 def plain(text):
@@ -159,6 +160,12 @@ def test_every_figure_of_the_advice_is_that_of_a_committed_result(page):
     found = [claim for claim in claims() if claim in part]
     assert len(found) >= 8
     assert numbers(part) <= set().union(*map(numbers, found))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/choose.md", "docs/minimize.md"])
+def test_what_pages_say_of_minimize_and_of_agd_is_what_the_results_say(page):
+    text = plain((ROOT / page).read_text())
+    assert [said for said in minimize("agd") if said not in text and "[" not in said] == []
 
 
 def test_what_the_study_says_of_methods_without_a_knob_is_what_the_results_say():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import grad
 
 import pprs
+from pprs.theory import pipeline_time
 from pprs.theory.measured import samples_for
 from pprs_experiments.attack.library import UNIT, Measured
 from pprs_experiments.maxima.problems import Problem
@@ -20,7 +22,8 @@ class Taken(NamedTuple):
 
     Args:
         passes: gradients of a step.
-        begun: gradients before the first, each a step of its own.
+        begun: gradients before the first, each a step of its own; trials beside the first steps
+            count as so many, rounded up.
         steps: to each goal; `None` where it was not reached.
         most: that were allowed.
     """
@@ -44,8 +47,9 @@ def minimized(
         seed=seed,
         **given,
     )
-    passes = found.ngrad // found.nit
-    begun = found.ngrad - passes * found.nit
+    passes = found.history[-1].samples + 1
+    more = found.time - found.nit * pipeline_time(passes, depth)  # one gradient, or trials of sigma
+    begun = math.ceil(more / pipeline_time(1, depth))
     losses = [step.loss for step in found.history]
     return Taken(passes, begun, reached(losses, goals), most)
 

@@ -128,7 +128,7 @@ def test_untuned_methods_arrive_and_count_what_they_take():
     goals = [1.0, 0.1]
     auto = minimized(SMALL, 10, goals, 300, 0)
     told = minimized(SMALL, 10, goals, 300, 0, lower=0.0)
-    assert (auto.passes, auto.begun, told.begun) == (7, 0, 1)
+    assert (auto.passes, auto.begun, told.passes, told.begun) == (7, 3, 7, 1)
     for adam_before in (True, False):
         taken = searched(SMALL, 10, goals, 300, 0, adam=adam_before)
         assert (taken.passes, taken.begun, taken.most) == (7, 1, 300)
