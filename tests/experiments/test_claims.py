@@ -1,5 +1,6 @@
 """What the first page and the page of the study claim is what the committed results say."""
 
+import json
 import re
 import runpy
 from functools import cache
