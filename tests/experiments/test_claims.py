@@ -1,11 +1,12 @@
 """What the first page and the page of the study claim is what the committed results say."""
 
+import json
 import re
 import runpy
 from functools import cache
 from itertools import product
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import geometric_mean, median
 
 import numpy as np
 import pytest
