@@ -1,12 +1,11 @@
 """What the first page and the page of the study claim is what the committed results say."""
 
-import json
 import re
 import runpy
 from functools import cache
 from itertools import product
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import geometric_mean
 
 import numpy as np
 import pytest
