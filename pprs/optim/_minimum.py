@@ -27,7 +27,7 @@ class Step:
     Example:
         >>> import pprs
         >>> found = pprs.minimize(
-        ...     lambda x: x.abs().max(), torch.ones(2), depth=10, steps=3, seed=0
+        ...     lambda x: x.abs().max(), torch.ones(2), depth=10, steps=3, seed=0, radius=1.0
         ... )
         >>> found.history[0].samples, found.history[0].time
         (6, 32.0)
