@@ -253,6 +253,8 @@ PRICES = {
     },
     "searched-adam": Price(292 / 12, 12),
     **{f"adam-at-{lr:g}": Price(28 / 12, 1) for lr in HINDSIGHT},
+    **dict.fromkeys(["grid-none", "grid-one-0.003", "grid-one-0.01"], Price(28 / 12, 1)),
+    **dict.fromkeys(["grid-mean-0.003", "grid-mean-0.01"], Price(196 / 12, 8)),
 }
 
 

@@ -129,4 +129,4 @@ def test_a_figure_with_all_methods_stays_small():
     ]
     found = contests(results)
     for figure in (figures.curves(found[0]), figures.by_size(*sweeps(found))):
-        assert len(to_picture(figure, "name", "words").svg) < 150_000
+        assert len(to_picture(figure, "name", "words").svg) < 4_000 * len(METHODS)
