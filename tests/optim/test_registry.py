@@ -58,7 +58,7 @@ def test_help_and_page_name_it(name):
 
 
 def test_one_is_made_without_torchs_compiler_and_torch_is_left_as_it_was(monkeypatch):
-    mark, function = "__dynamo_disable", Optimizer.add_param_group.__wrapped__
+    mark, function = "__dynamo_disable", inspect.unwrap(Optimizer.add_param_group)
     monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
     monkeypatch.delattr(function, mark, raising=False)
     for known in OPTIMIZERS.values():

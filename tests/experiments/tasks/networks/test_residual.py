@@ -12,8 +12,8 @@ def test_every_hidden_layer_adds_to_what_it_takes():
     assert torch.equal(first, images.flatten(1) @ network[0][1].weight.T)
     norm, layer = network[1].norm, network[1].layer
     assert torch.equal(network[1](first), first + layer(norm(first)))
-    for linear in (layer[1] for layer in (each.layer for each in network[1:4])):
-        torch.nn.init.zeros_(linear.weight)
+    for number in (1, 2, 3):
+        torch.nn.init.zeros_(network[number].layer[1].weight)
     assert torch.equal(network(images), network[4](first))
     with pytest.raises(ValueError, match="depth must be at least 2, got 1"):
         residual_network(6, 8, 3, 1, generator=torch.Generator())
