@@ -103,6 +103,8 @@ CASES = {
     ),
     "is set from perturbed values": lambda: smoothed(set_buffer),
     "which all perturbations share": lambda: smoothed(in_place),
+    "reads a value that differs": lambda: smoothed(lambda net: net(X).sum() * net(X).max().item()),
+    "whose shape may differ": lambda: smoothed(lambda net: net(X)[net(X) > 0].sum()),
     "and another value at others": lambda: smoothed(
         comparing, at_zero(nn.Linear(6, 1)), antithetic=True
     ),

@@ -17,6 +17,7 @@ from pprs.smoothing import _autocast
 from pprs.smoothing._checks import Refusal
 from pprs.smoothing._graph import nodes
 from pprs.smoothing._one_by_one import has_no_rule, one_by_one
+from pprs.smoothing._reading import reading
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._target import Target
 from pprs.smoothing._vmap import Operand, Periodic, on_all_samples, varies
@@ -119,8 +120,12 @@ class Pass:
             changed = args[0] if args and is_in_place(func) else kwargs.get("out")
             if changed is None and has_no_rule(error):
                 return one_by_one(self.sample, self.samples.count, func, args, kwargs)
-            values = (*args, *kwargs.values())
-            differ = "inplace randomness" in str(error) or any(map(_varies, values))
+            varied = any(map(_varies, (*args, *kwargs.values())))
+            if varied or "vmap: " in str(error):  # a slice may hold one that varies
+                wrong = reading(name_of(func), self.samples.count, error)
+                if wrong:
+                    raise RuntimeError(wrong) from error
+            differ = varied or "inplace randomness" in str(error)
             if isinstance(changed, Tensor) and not varies(changed) and differ:
                 raise self._changed_by_samples(name_of(func), changed, error) from error
             raise

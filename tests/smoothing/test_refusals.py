@@ -285,6 +285,39 @@ def test_what_vmap_cannot_differentiate_is_refused_with_what_to_do():
         refused(lambda f=after: f(model(X)).mean(), model, "autograd.Function that .* cannot")
 
 
+READ = {
+    ".item()": lambda loss, h: loss.item(),
+    ".tolist()": lambda loss, h: h.detach().tolist(),
+    ".numpy()": lambda loss, h: h.detach().numpy(),
+    "float()": lambda loss, h: float(loss),
+    "format()": lambda loss, h: f"{loss:.3f}",
+    "bool()": lambda loss, h: 1 if loss > 0 else 2,
+    "torch.Tensor.__getitem__ reads": lambda loss, h: X[: h[0].argmax()],
+    "torch.Tensor.__getitem__ gives": lambda loss, h: h[h > 0].sum(),
+}
+
+
+@pytest.mark.parametrize("called", READ)
+def test_reading_a_value_that_perturbations_differ_in_is_refused_by_what_was_called(called):
+    model = nn.Linear(3, 4)
+
+    def closure():
+        h = model(X)
+        loss = h.square().mean()
+        READ[called](loss, h)
+        return loss
+
+    with pytest.raises(RuntimeError, match="between the 8 perturbations") as refused:
+        pprs.smooth(closure, model)
+    assert str(refused.value).startswith(called)
+    assert "keep the tensor" in str(refused.value) or "torch.where" in str(refused.value)
+
+
+def test_what_all_perturbations_share_may_be_read():
+    model = nn.Linear(3, 4)
+    pprs.smooth(lambda: model(X).square().mean() * X.mean().item() * float(X.std()), model)
+
+
 @pytest.mark.parametrize("batch", [{"x": X}, (X, [1, 2]), "x"])
 @pytest.mark.parametrize("noise", ["shared", "example"])
 def test_a_batch_of_anything_but_tensors_is_refused(batch, noise):
