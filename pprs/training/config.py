@@ -281,9 +281,10 @@ class TrainConfig:
         known = OPTIMIZERS.get(self.optimizer)
         if self.count > 1 and self.sigma is None and known and not known.adaptive:
             raise ValueError(
-                f"samples={self.count} before {self.optimizer} needs a sigma, since none was "
-                f"near the best in most tasks: pass one, or an optimizer such as adam, before "
-                f"which {DEFAULT_SIGMA} of each filter's norm is taken (see docs/study.md)"
+                f"samples={self.count} before {self.optimizer} needs a sigma, since no single value "
+                f"did well in most of the study's tasks: pass one and try others, or take an "
+                f"optimizer such as adam, before which {DEFAULT_SIGMA} of each filter's norm is the "
+                f"default (see docs/study.md)"
             )
         if self.count > self.candidates and not perturbation.sigma:
             few = "one" if self.candidates == 1 else f"samples={self.candidates}"
