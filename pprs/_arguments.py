@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
+from collections.abc import Iterable
 
 
 def positive(**values: float) -> None:
@@ -43,6 +45,12 @@ def finite(what: str, value: float, **inputs: float) -> float:
         given = ", ".join(f"{name}={number!r}" for name, number in inputs.items())
         raise ValueError(f"{what} exceeds the largest floating-point number for {given}")
     return value
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, if one is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean {near[0]!r}?" if near else ""
 
 
 def _real(value: object) -> bool:

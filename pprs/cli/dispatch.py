@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import select
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from pprs import __version__
+from pprs._arguments import meant
 
 Command: TypeAlias = Callable[[Sequence[str]], int]
 """From the arguments of a command to its exit code."""
@@ -99,6 +99,4 @@ def _unknown(words: list[str], commands: Mapping[str, Command]) -> str:
     """The message about an unknown command, with the nearest known one."""
     if not words:
         return "no command given"
-    near = difflib.get_close_matches(words[0], commands, 1)
-    hint = f": did you mean {near[0]!r}?" if near else ""
-    return f"unknown command {words[0]!r}{hint}"
+    return f"unknown command {words[0]!r}{meant(words[0], commands)}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
+
+from pprs._arguments import meant
 
 T = TypeVar("T")
 
@@ -78,9 +79,8 @@ def _checked(kind: type[Any], key: str, value: Any) -> Any:
 
     names = [field.name for field in fields(kind)]
     if key not in names:
-        near = difflib.get_close_matches(key, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-        raise ValueError(f"unknown key {key!r}: {hint}")
+        hint = meant(key, names) or f": there are {', '.join(names)}"
+        raise ValueError(f"unknown key {key!r}{hint}")
     hint = get_type_hints(kind)[key]
     if isinstance(value, list):
         value = tuple(value)

@@ -67,7 +67,7 @@ def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor)
     """Raise `ValueError` unless a loss gives a finite scalar with a gradient, under vmap too."""
     of = f"the loss, {config.loss}, of outputs {shown(outputs)} and targets {shown(target)}"
     if config.loss == "mse" and outputs.shape != target.shape:
-        raise ValueError(f"{of} needs two of one shape")
+        raise ValueError(f"{of} needs two of one shape{_other_shape(outputs, target)}")
     scores = outputs.detach().requires_grad_()
     with user_code(f"{of} failed"):
         value = loss(scores, target)
@@ -84,6 +84,15 @@ def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor)
         raise ValueError(f"{of} must be finite, got {value.item()}")
     with user_code(f"{of} failed under torch.func.vmap, which runs all perturbations at once"):
         mean_over_samples(loss, (scores[None], target[None]), loss)
+
+
+def _other_shape(outputs: Tensor, target: Tensor) -> str:
+    """What is likely meant by a squared error of two shapes."""
+    if target.shape == outputs.shape[:-1] and outputs.shape[-1] == 1:
+        return ": y.unsqueeze(-1) has it"
+    if are_labels(target):
+        return ": if these whole numbers are classes, take --loss cross-entropy"
+    return ""
 
 
 def warn_of_loss(config: TrainConfig, task: Task, outputs: Tensor, target: Tensor) -> None:

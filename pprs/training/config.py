@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pprs._arguments import meant
 from pprs.io.files import check_file
 from pprs.io.folder import check_name
 from pprs.io.settings import MOST_SAMPLES
@@ -229,7 +230,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in known and ":" not in value:
                 raise ValueError(
-                    f"{name} must be one of {', '.join(known)}, or module:function, got {value!r}"
+                    f"{name} must be one of {', '.join(known)}, or module:function, got "
+                    f"{value!r}{meant(value, known)}"
                 )
         if self.shift_labels and self.loss != "cross-entropy":
             raise ValueError(f"shift_labels is for cross-entropy, got {self.loss}")
@@ -281,10 +283,10 @@ class TrainConfig:
         known = OPTIMIZERS.get(self.optimizer)
         if self.count > 1 and self.sigma is None and known and not known.adaptive:
             raise ValueError(
-                f"samples={self.count} before {self.optimizer} needs a sigma, since no single value "
-                f"did well in most of the study's tasks: pass one and try others, or take an "
-                f"optimizer such as adam, before which {DEFAULT_SIGMA} of each filter's norm is the "
-                f"default (see docs/study.md)"
+                f"samples={self.count} before {self.optimizer} needs a sigma, since no single "
+                f"value did well in most of the study's tasks: pass one and try others, or take "
+                f"an optimizer such as adam, before which {DEFAULT_SIGMA} of each filter's norm is "
+                f"the default (see docs/study.md)"
             )
         if self.count > self.candidates and not perturbation.sigma:
             few = "one" if self.candidates == 1 else f"samples={self.candidates}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import random
@@ -17,7 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from pprs._arguments import meant
 from pprs.training.user_errors import Missing, check_signature, user_code
+
+_MANY = 9  # names, and an error does not give them all
 
 
 def named(what: str, name: str) -> Callable[..., Any]:
@@ -46,8 +48,7 @@ def named(what: str, name: str) -> Callable[..., Any]:
     with user_code(f"{what}={name}: {place} failed to give {attribute!r}"):
         function = getattr(module, attribute, None)
     if function is None:
-        near = difflib.get_close_matches(attribute, dir(module), n=1)
-        hint = f": did you mean {near[0]!r}?" if near else ""
+        hint = meant(attribute, dir(module)) or _own_functions(module)
         raise ValueError(f"{what}={name}: {place} has no {attribute!r}{hint}")
     if not callable(function):
         raise ValueError(
@@ -103,11 +104,20 @@ def _file(path: Path) -> ModuleType:
     return module
 
 
+def _own_functions(module: ModuleType) -> str:
+    """The end of a message about an unknown name: what the module defines itself."""
+    own = [
+        name
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+    ]
+    return f", only {', '.join(own)}" if 0 < len(own) <= _MANY else ""
+
+
 def _nearest(name: str, folder: Path | None = None) -> str:
     """What a name of a file, or of a module of the current folder, may have been meant to be."""
     with suppress(OSError):  # a folder that is not there, or may not be read
         files = [f.name for f in (folder or Path()).iterdir() if f.suffix == ".py" or f.is_dir()]
         names = files if folder else [file.removesuffix(".py") for file in files]
-        near = difflib.get_close_matches(name, names, n=1)
-        return f": did you mean {near[0]!r}?" if near else ""
+        return meant(name, names)
     return ""

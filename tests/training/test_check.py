@@ -54,6 +54,7 @@ def test_what_is_right_passes(workplace):
         ("nowhere:model", r"there is no module 'nowhere' in the current folder"),
         ("nowhere.py:model", r"there is no file .*nowhere.py"),
         ("mine.py:modle", r"mine.py has no 'modle': did you mean 'model'\?"),
+        ("mine.py:fnuction", r"mine.py has no 'fnuction', only .*model, .*data$"),
         ("mine.py:__name__", r"model=mine.py:__name__ must be a function, but is of type str"),
         ("torch:ones", r"model=torch:ones failed: TypeError"),
         ("builtins:dict", r"model=builtins:dict must return a torch.nn.Module, got a dict"),
@@ -110,7 +111,12 @@ def test_a_wrong_loss_is_named(workplace, body, message):
     ("source", "changes", "message"),
     [
         ("import notthere", {}, r"importing mine.py failed: ModuleNotFoundError: .*notthere"),
-        ("", {"loss": "mse"}, r"mse, of outputs \(2, 3\) .* needs two of one shape"),
+        ("", {"loss": "mse"}, r"mse, of outputs \(2, 3\) .* classes, take --loss cross-entropy$"),
+        (
+            "\ndef model():\n    return nn.Linear(4, 1)",
+            {"loss": "mse"},
+            r"two of one shape: y.unsqueeze\(-1\) has it$",
+        ),
         ("", {"target_accuracy": 0.9, "loss": "mine.py:mine"}, "integer labels and outputs with"),
         ("", {"stages": 4}, r"a network of 3 layers can be cut into 1 to 3 stages, got 4"),
         ("", {"cut": ("head",)}, r"cut names 'head', but no layer"),

@@ -26,6 +26,8 @@ NAMED = {"model": "a:b", "data": "a:c"}
         ({"loss": "l1"}, "loss must be one of cross-entropy, .*, or module:function, got 'l1'"),
         ({"optimizer": "lion"}, "optimizer must be one of agd"),
         ({"decay": "step"}, "decay must be one of constant"),
+        ({"loss": "crossentropy"}, "got 'crossentropy': did you mean 'cross-entropy'\\?"),
+        ({"optimizer": "adm"}, "got 'adm': did you mean 'adam'\\?"),
         ({"momentum": "nesterov", "optimizer": "sgd"}, "is for agd, got sgd"),
         ({"weight_decay": 0.1}, "weight_decay is for sgd, adam, adamw, got agd"),
         ({"warmup": 3, "decay": "a:b"}, "warmup is for constant"),
