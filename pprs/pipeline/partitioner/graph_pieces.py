@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -75,7 +74,7 @@ class _Piece:
         else:
             (output,) = flow.traced.graph.output_node().args
             parts: Any = fx.node.map_arg(output, self._copy)
-            self._graph.output(fx.node.map_aggregate(flow.traced.output, partial(_part, parts)))
+            self._graph.output(self._formed(flow.traced.output, parts))
         self._graph.eliminate_dead_code()
 
     def module(self, training: bool) -> fx.GraphModule:
@@ -90,6 +89,17 @@ class _Piece:
         parameters = [n for n in names if isinstance(root[n], nn.Parameter)]
         module.meta["layer"] = parameters[0].rpartition(".")[0] if parameters else ""
         return module
+
+    def _formed(self, output: Any, parts: Sequence[fx.Node]) -> Any:
+        """The output with nodes for the numbers of parts in it."""
+        if isinstance(output, dict):
+            return {key: self._formed(value, parts) for key, value in output.items()}
+        if not isinstance(output, tuple | list):
+            return None if output is None else parts[output]
+        several = tuple(self._formed(value, parts) for value in output)
+        if hasattr(output, "_fields"):  # torch 2.11 cannot write a named tuple as an output
+            return self._graph.call_function(type(output), several)
+        return list(several) if isinstance(output, list) else several
 
     def _copy(self, node: fx.Node) -> fx.Node:
         if node not in self._copies:
@@ -110,10 +120,6 @@ class _Piece:
 
     def _call(self, node: fx.Node) -> fx.Node:
         return call(self._graph, node, self._copy, self._flow.traced.device)
-
-
-def _part(parts: Sequence[fx.Node], number: Any) -> fx.Node | None:
-    return None if number is None else parts[number]
 
 
 def _expected(node: fx.Node) -> tuple[int | None, ...]:
