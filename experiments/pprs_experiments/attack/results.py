@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from pprs_experiments import rows
 from pprs_experiments.attack.plan import FROGS, TUNING
-from pprs_experiments.study.store import alone
 
 
 class Setting(NamedTuple):
@@ -66,32 +65,18 @@ class Row:
         return named and samples in (None, self.setting.samples)
 
 
-def append(file: Path, rows: Iterable[Row]) -> None:
-    """Add the rows of a job, all at once; a line that was cut short before is gone.
-
-    Raises:
-        ValueError: if the file cannot be written.
-    """
-    with alone(file), file.open("a") as opened:
-        opened.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))
-
-
 def read(file: Path) -> list[Row]:
     """All rows; of a line that was cut short, nothing; of a job that was run twice, the last.
 
     Raises:
         ValueError: for a line that is not one of these.
     """
-    text = file.read_text() if file.exists() else ""
-    rows = {}
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
-        try:
-            held = json.loads(line)
-            row = Row(**held | {"setting": Setting(*held["setting"])})
-        except (TypeError, KeyError, ValueError):
-            raise ValueError(f"{file}, line {number}: not a result of an attack") from None
-        rows[row.job, row.setting] = row
-    return list(rows.values())
+    found = rows.read(file, _row, "an attack")
+    return list({(row.job, row.setting): row for row in found}.values())
+
+
+def _row(held: Mapping[str, Any]) -> Row:
+    return Row(**{**held, "setting": Setting(*held["setting"])})
 
 
 def tuned(rows: Iterable[Row], method: str, depth: int, samples: int | None = None) -> Setting:

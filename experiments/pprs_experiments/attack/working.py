@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from pprs_experiments.attack.objective import Attack
 from pprs_experiments.attack.package import apgd
 from pprs_experiments.attack.plan import METHODS, TUNING, Job
-from pprs_experiments.attack.results import Row, Setting, append, read, tuned
+from pprs_experiments.attack.results import Row, Setting, read, tuned
 from pprs_experiments.attack.running import PLAIN_STEPS, Outcome, run
+from pprs_experiments.rows import append
 from pprs_experiments.study.progress import duration, say
 from pprs_experiments.study.working import PROCESSES, begin
 

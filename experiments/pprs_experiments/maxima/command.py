@@ -16,8 +16,9 @@ from pprs.io.files import writing
 from pprs_experiments.maxima.plan import Job, jobs
 from pprs_experiments.maxima.problems import PROBLEMS, Problem
 from pprs_experiments.maxima.report import write_report
-from pprs_experiments.maxima.results import append, read
+from pprs_experiments.maxima.results import read
 from pprs_experiments.maxima.running import compute
+from pprs_experiments.rows import append
 from pprs_experiments.study.progress import say
 
 

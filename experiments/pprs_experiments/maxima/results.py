@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from pprs_experiments import rows
 from pprs_experiments.attack.running import step_time
 from pprs_experiments.maxima.plan import Job
-from pprs_experiments.study.store import alone
 
 
 @dataclass(frozen=True)
@@ -64,27 +63,10 @@ class Row:
         return self.begun * step_time(1, depth) + steps * step_time(self.passes, depth)
 
 
-def append(file: Path, rows: Iterable[Row]) -> None:
-    """Add the rows of a job, all at once.
-
-    Raises:
-        ValueError: if the file cannot be written.
-    """
-    with alone(file), file.open("a") as opened:
-        opened.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))
-
-
 def read(file: Path) -> list[Row]:
     """All rows; of a line that was cut short, nothing.
 
     Raises:
         ValueError: for a line that is not one of these.
     """
-    text = file.read_text() if file.exists() else ""
-    rows = []
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
-        try:
-            rows.append(Row(**json.loads(line)))
-        except (TypeError, ValueError):
-            raise ValueError(f"{file}, line {number}: not a result of these runs") from None
-    return rows
+    return rows.read(file, lambda held: Row(**held), "these runs")

@@ -18,7 +18,8 @@ from pprs.io.files import writing
 from pprs_experiments.omniglot.fine_tuning import fine_tuned, nearest, nearest_points, tuned
 from pprs_experiments.omniglot.network import EPOCHS, pretrained
 from pprs_experiments.omniglot.report import FLOORS, METHODS, write_report
-from pprs_experiments.omniglot.results import Row, append, read
+from pprs_experiments.omniglot.results import Row, read
+from pprs_experiments.rows import append
 from pprs_experiments.study.progress import say
 from pprs_experiments.tasks.images.omniglot import (
     SIDE,
@@ -104,7 +105,7 @@ def work(data_dir: Path, out: Path, file: Path, effort: Effort | None = None) ->
             model = pretrained(out / f"network-{number}.pt", data, SEED, effort.epochs)
             found = [_outcome(model, task, method, settings, n) for n, task in enumerate(tasks)]
             seconds = round(time.perf_counter() - began, 1)
-            append(file, Row(number, method, settings, value, *_columns(found), seconds))
+            append(file, [Row(number, method, settings, value, *_columns(found), seconds)])
             say(f"background {number}, {method}: {seconds:.0f} s")
 
 

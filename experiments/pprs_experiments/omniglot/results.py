@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pprs_experiments.study.store import alone
+from pprs_experiments import rows
 
 
 @dataclass(frozen=True)
@@ -36,27 +35,10 @@ class Row:
     seconds: float
 
 
-def append(file: Path, row: Row) -> None:
-    """Add a row.
-
-    Raises:
-        ValueError: if the file cannot be written.
-    """
-    with alone(file), file.open("a") as opened:
-        opened.write(json.dumps(asdict(row)) + "\n")
-
-
 def read(file: Path) -> list[Row]:
     """All rows; of a line that was cut short, nothing.
 
     Raises:
         ValueError: for a line that is not one of these.
     """
-    text = file.read_text() if file.exists() else ""
-    rows = []
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
-        try:
-            rows.append(Row(**json.loads(line)))
-        except (TypeError, ValueError):
-            raise ValueError(f"{file}, line {number}: not a result of Omniglot's runs") from None
-    return rows
+    return rows.read(file, lambda held: Row(**held), "Omniglot's runs")

@@ -16,9 +16,10 @@ from pprs_experiments.attack.objective import Attack, objective
 from pprs_experiments.attack.plan import FROGS, METHODS, Job, jobs
 from pprs_experiments.attack.proximal import onto_l1_ball, prox_of_largest
 from pprs_experiments.attack.report import write_report
-from pprs_experiments.attack.results import Row, Setting, append, read, tuned
+from pprs_experiments.attack.results import Row, Setting, read, tuned
 from pprs_experiments.attack.running import marks, run, steps_for
 from pprs_experiments.attack.working import Problem
+from pprs_experiments.rows import append
 
 SHAPE = (3, 4, 4)
 DIMENSION = 48

@@ -18,9 +18,10 @@ from pprs_experiments.maxima.lanes import Vectors, first_steps, polyak
 from pprs_experiments.maxima.library import minimized, reached, searched
 from pprs_experiments.maxima.plan import LABELS, Job, jobs
 from pprs_experiments.maxima.report import write_report
-from pprs_experiments.maxima.results import Row, append, read
+from pprs_experiments.maxima.results import Row, read
 from pprs_experiments.maxima.running import compute
 from pprs_experiments.maxima.solvers import projected_dual, total_variation, worst_group
+from pprs_experiments.rows import append
 from pprs_experiments.tasks.convex.optimum import Optimum
 
 GOAL = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)

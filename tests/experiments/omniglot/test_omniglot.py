@@ -22,7 +22,8 @@ from pprs_experiments.omniglot.fine_tuning import (
 )
 from pprs_experiments.omniglot.network import features, fit, moved, network
 from pprs_experiments.omniglot.report import FLOORS, METHODS, difference, rate, write_report
-from pprs_experiments.omniglot.results import Row, append, read
+from pprs_experiments.omniglot.results import Row, read
+from pprs_experiments.rows import append
 from pprs_experiments.tasks.images.omniglot import background, official_runs
 
 PEOPLE = 3
@@ -187,7 +188,7 @@ def test_rates_are_of_the_runs_and_differences_are_paired(tmp_path):
     page = write_report(rows, tmp_path).read_text()
     assert "smoothing before Adam, than Adam | -10.0 [-10.0, -10.0] | yes |" in page
     assert "than one draw before Adam | -6.7 [-35.4, +22.0] | cannot say |" in page
-    append(tmp_path / "results.jsonl", few)
+    append(tmp_path / "results.jsonl", [few])
     assert read(tmp_path / "results.jsonl") == [few]
     (tmp_path / "results.jsonl").write_text("{}\n")
     with pytest.raises(ValueError, match=r"results\.jsonl, line 1: not a result"):
