@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +32,15 @@ class Limits:
     steps: int | None
     target: float | None
     lower: float | None
+
+
+class End(Enum):
+    """Why a start has ended, with what is said of it."""
+
+    TARGET = "the target is reached"
+    TIME = "all of the time is used up"
+    STEPS = "all {steps} steps are taken"
+    CALLBACK = "the callback ended it"
 
 
 class Watch(Clock):
@@ -126,7 +136,7 @@ class Run:
         self._latest = self._best = clock.start.value
         self._loss = self._checked(self._best)
         self._nit = np.zeros(self._loss.shape, int)
-        self._why = np.full(self._loss.shape, "", object)
+        self._why = np.full(self._loss.shape, None, object)
         self._taken: list[_Taken] = []
 
     def go(self, callback: Callable[[Tree, Any], object] | None) -> None:
@@ -136,14 +146,14 @@ class Run:
         while self._clock.active.any():
             answer = next(answers)
             if answer.ready > self._limits.time:
-                self._end(self._clock.active, "all of the time is used up")
+                self._end(self._clock.active, End.TIME)
                 return
             taken = self._take(answer)
             if callback is not None:
                 try:
                     callback(self._layout.shown(self._latest), self._steps(taken))
                 except StopIteration:
-                    self._end(self._clock.active, "the callback ended it")
+                    self._end(self._clock.active, End.CALLBACK)
                     return
             self._end_reached()
 
@@ -175,25 +185,24 @@ class Run:
             history=tuple(taken.step(start) for taken in self._taken[:steps]),
         )
 
-    def _ending(self, why: str, loss: float) -> tuple[bool, str]:
-        target = self._limits.target
+    def _ending(self, why: End, loss: float) -> tuple[bool, str]:
+        target, said = self._limits.target, why.value.format(steps=self._limits.steps)
         if target is not None and loss <= target:
             return True, f"fun is {loss:.6g}, at most the target {target:.6g}"
-        if "callback" in why:
-            return False, why
-        return (
-            target is None,
-            why if target is None else f"{why}, fun is {loss:.6g}, above the target",
-        )
+        if why is End.CALLBACK:
+            return False, said
+        if target is None:
+            return True, said
+        return False, f"{said}, fun is {loss:.6g}, above the target"
 
     def _end_reached(self) -> None:
         limits, active = self._limits, self._clock.active
         if limits.target is not None:
-            self._end(active & (self._loss <= limits.target), "target")
+            self._end(active & (self._loss <= limits.target), End.TARGET)
         if len(self._taken) == limits.steps:
-            self._end(self._clock.active, f"all {limits.steps} steps are taken")
+            self._end(self._clock.active, End.STEPS)
 
-    def _end(self, ended: Mask, why: str) -> None:
+    def _end(self, ended: Mask, why: End) -> None:
         self._why[ended] = why
         self._clock.keep(self._clock.active & ~ended)
 
