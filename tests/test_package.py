@@ -16,7 +16,9 @@ RENAMED = [
     (theory, "Choice", "PPRSSettings"),
     (theory, "Held", "Vector"),
     (theory, "Method", "Procedure"),
+    (smoothing, "Schedule", "PerStep"),
     (theory, "Run", "Trajectory"),
+    (theory, "Schedule", "ScheduleName"),
 ]
 
 WITHOUT_TORCH = """

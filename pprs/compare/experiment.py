@@ -20,7 +20,7 @@ from pprs.compare.choose import choose
 from pprs.compare.config import CompareConfig
 from pprs.compare.costs import ends, measured
 from pprs.compare.methods import MethodName, Setting
-from pprs.compare.run import BUDGETS, Budget, Point, Run, execute, runs_of
+from pprs.compare.run import BUDGETS, Budget, PlannedRun, Point, execute, runs_of
 from pprs.compare.store import Plan, Store, opened
 from pprs.compare.subject import Facts, Subject, facts
 from pprs.io.notices import progress
@@ -28,6 +28,7 @@ from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, l
 from pprs.pipeline.communication import broadcast, gathered
 from pprs.pipeline.launcher.signals import handled
 from pprs.training.check import check
+from pprs.training.ending import Interrupted
 from pprs.training.learning import loss_function
 from pprs.training.rank_log import RankLog, with_log
 from pprs.training.user_errors import in_one_line
@@ -35,14 +36,6 @@ from pprs.training.user_functions import named
 
 if TYPE_CHECKING:
     from pprs.compare.reporter import Reporter
-
-
-class Interrupted(RuntimeError):
-    """A signal ended the comparison; the message says what is kept."""
-
-    def __init__(self, received: signal.Signals, kept: str) -> None:
-        super().__init__(f"interrupted by {received.name}{kept}")
-        self.signal = received
 
 
 def compare(config: CompareConfig) -> None:
@@ -227,7 +220,7 @@ class _Comparison:
                 return trial + 1
         return amount.trials
 
-    def _trials(self, amount: Amount, trial: int) -> Iterator[Run]:
+    def _trials(self, amount: Amount, trial: int) -> Iterator[PlannedRun]:
         for method in self._config.compared:
             tried = self._config.candidates(method, amount.trials)
             for seed in range(amount.tuning_seeds if len(tried) > 1 else 0):
@@ -257,7 +250,7 @@ class _Comparison:
                 return done
         return amount.seeds
 
-    def _all(self, runs: Sequence[Run], *, alone: bool) -> None:
+    def _all(self, runs: Sequence[PlannedRun], *, alone: bool) -> None:
         """What is not finished yet of some runs: each by one process alone, or by all together."""
         pending = [run for run in runs if not any(point.run == run.key for point in self._points)]
         abreast = dist.get_world_size() if alone else 1
@@ -276,7 +269,7 @@ class _Comparison:
     def _ends(self) -> dict[MethodName, dict[Budget, int]]:
         return ends(self._config, self._found, self._plan.costs, self._plan.amount.steps)
 
-    def _add(self, run: Run, points: Sequence[Point]) -> None:
+    def _add(self, run: PlannedRun, points: Sequence[Point]) -> None:
         self._points = [*self._points, *points]
         if self._reporter:
             self._reporter.ran(run, points)

@@ -14,7 +14,7 @@ from pprs.compare.config import CompareConfig
 from pprs.compare.plot import plot_curves
 from pprs.compare.progress import Advance
 from pprs.compare.result import Choices, Result, as_data
-from pprs.compare.run import Point, Run
+from pprs.compare.run import PlannedRun, Point
 from pprs.compare.store import Plan, Store
 from pprs.compare.subject import Facts
 from pprs.compare.tables import tables
@@ -75,7 +75,7 @@ class Reporter:
             f"or what takes as long: about {shown(max(0.0, whole - done))}"
         )
 
-    def ran(self, run: Run, points: Sequence[Point]) -> None:
+    def ran(self, run: PlannedRun, points: Sequence[Point]) -> None:
         """A run has ended."""
         self.store.add(points)
         setting, label = run.setting, self._config.label(run.method)

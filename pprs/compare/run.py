@@ -31,7 +31,7 @@ _ROWS = 512
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """What is trained.
 
     Args:
@@ -173,7 +173,7 @@ class Training:
 
 
 def execute(
-    subject: Subject, run: Run, depth: int, *, alone: dist.ProcessGroup | None = None
+    subject: Subject, run: PlannedRun, depth: int, *, alone: dist.ProcessGroup | None = None
 ) -> list[Point]:
     """Train; a collective call of all processes, or of one alone.
 
@@ -240,7 +240,7 @@ def runs_of(
     settings: Mapping[Budget, Setting],
     ends: Mapping[Budget, int],
     seed: int,
-) -> list[Run]:
+) -> list[PlannedRun]:
     """The runs that a method needs for both budgets: one, where the shorter is part of the longer.
 
     Args:
@@ -255,8 +255,8 @@ def runs_of(
     # What decays knows the number of its steps.
     apart = config.decay != "constant" and len(set(ends.values())) > 1
     if len(set(settings.values())) > 1 or apart:
-        return [Run(phase, method, settings[end[0]], seed, (end,)) for end in both]
-    return [Run(phase, method, settings[BUDGETS[0]], seed, tuple(both))]
+        return [PlannedRun(phase, method, settings[end[0]], seed, (end,)) for end in both]
+    return [PlannedRun(phase, method, settings[BUDGETS[0]], seed, tuple(both))]
 
 
 def _number(value: float | None) -> float:

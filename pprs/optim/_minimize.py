@@ -16,7 +16,7 @@ from pprs.optim._known import Known
 from pprs.optim._layout import Layout, Tree
 from pprs.optim._minimum import Minima, Minimum, Step
 from pprs.optim._named_methods import planned
-from pprs.optim._run import Limits, Run, Watch
+from pprs.optim._run import Limits, Minimisation, Watch
 from pprs.smoothing import fresh_seed
 
 _STEPS = 1000  # where nothing else ends a run
@@ -161,7 +161,7 @@ def minimize(
         steps = _STEPS if plan.proved is None else max(1, plan.proved)
     clock = Watch(Function(fun, layout, args), layout, depth, seeds)
     limits = Limits(math.inf if time is None else time, steps, target, lower)
-    run = Run(clock, plan.method, layout, limits)
+    run = Minimisation(clock, plan.method, layout, limits)
     run.go(callback)
     return run.found(lambda taken: gap_after(taken, plan.method, known) if convex else None)
 

@@ -20,9 +20,9 @@ from pprs.smoothing import (
     Closure,
     Noise,
     NoiseKind,
+    PerStep,
     Perturbation,
     Scale,
-    Schedule,
     Sigma,
     Unused,
     check_closure,
@@ -177,7 +177,7 @@ class PPRS(AGD):
                 )
         return [(names[id(tensor)], tensor) for tensor in tensors]
 
-    def _setting(self, names: Sequence[str]) -> Schedule:
+    def _setting(self, names: Sequence[str]) -> PerStep:
         """What the constructor was given as sigma for parameters of these names."""
         settings = [self._given.setting(name) for name in names]
         if any(setting != settings[0] for setting in settings):

@@ -121,7 +121,7 @@ class _Taken:
         )
 
 
-class Run:
+class Minimisation:
     """The steps so far, the best answers, and why each start has ended.
 
     Args:

@@ -14,9 +14,9 @@ from pprs.smoothing._noise import Noise
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._target import Target
 
-Schedule: TypeAlias = float | Callable[[int], float]
+PerStep: TypeAlias = float | Callable[[int], float]
 """A number, or a function of the step, such as `lambda step: 0.1 / (1 + step)`."""
-Sigma: TypeAlias = Schedule | Mapping[str, Schedule]
+Sigma: TypeAlias = PerStep | Mapping[str, PerStep]
 """One for all parameters, or by name: `{"encoder": 0.003, "head": 0.01}`."""
 NoiseKind: TypeAlias = Literal["shared", "example"]
 """Whether a batch shares a perturbation, or each example has its own."""
@@ -180,7 +180,7 @@ class Perturbation:
             )
         return replace(self, samples=self.samples // candidates)
 
-    def groups(self, names: Iterable[str]) -> list[tuple[list[str], Schedule]]:
+    def groups(self, names: Iterable[str]) -> list[tuple[list[str], PerStep]]:
         """The parameters of each group, and its sigma.
 
         Raises:
@@ -212,7 +212,7 @@ class Perturbation:
             values |= dict.fromkeys(members, self.of_step(setting, step))
         return values
 
-    def setting(self, name: str) -> Schedule:
+    def setting(self, name: str) -> PerStep:
         """The sigma of the parameter of this full name: a number or a function of the step.
 
         Raises:
@@ -222,7 +222,7 @@ class Perturbation:
         return settings[_group(name, settings)]
 
     @staticmethod
-    def of_step(setting: Schedule, step: int) -> float:
+    def of_step(setting: PerStep, step: int) -> float:
         """The value of a sigma at a step, or `ValueError` if it is out of range."""
         return _checked_sigma(setting(step) if callable(setting) else setting)
 
@@ -260,7 +260,7 @@ def _listed(fields: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in fields.items())
 
 
-def _group(name: str, groups: Mapping[str, Schedule]) -> str:
+def _group(name: str, groups: Mapping[str, PerStep]) -> str:
     fitting = [g for g in groups if g in {"", name} or name.startswith(f"{g}.")]
     if not fitting:
         raise ValueError(

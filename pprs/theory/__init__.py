@@ -24,7 +24,7 @@ from pprs.theory.methods import (
 )
 from pprs.theory.objective import Component, Identity, Objective
 from pprs.theory.oracle import Oracle
-from pprs.theory.orders import Schedule
+from pprs.theory.orders import ScheduleName
 from pprs.theory.procedure import Procedure, Trajectory, run
 from pprs.theory.proved import ProvedPPRS
 from pprs.theory.replicas import data_parallel, on_chain
@@ -57,7 +57,7 @@ __all__ = [
     "Procedure",
     "ProvedPPRS",
     "RandomizedSmoothing",
-    "Schedule",
+    "ScheduleName",
     "Sequential",
     "SmoothConvex",
     "SmoothNonconvex",
@@ -81,5 +81,11 @@ __all__ = [
 if not TYPE_CHECKING:  # which would take any name for one of these
     __getattr__ = renamed(
         __name__,
-        {"Choice": "PPRSSettings", "Held": "Vector", "Method": "Procedure", "Run": "Trajectory"},
+        {
+            "Choice": "PPRSSettings",
+            "Held": "Vector",
+            "Method": "Procedure",
+            "Run": "Trajectory",
+            "Schedule": "ScheduleName",
+        },
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pprs.theory.graph import Graph
 from pprs.theory.makespan import timetable
-from pprs.theory.orders import Schedule
+from pprs.theory.orders import ScheduleName
 
 
 def clock_table(
-    graph: Graph, samples: int, schedule: Schedule = "gpipe", *, devices: int | None = None
+    graph: Graph, samples: int, schedule: ScheduleName = "gpipe", *, devices: int | None = None
 ) -> str:
     r"""What each device does in each unit of time.
 

@@ -10,7 +10,7 @@ import numpy as np
 from pprs._arguments import finite
 from pprs.theory.graph import Graph
 from pprs.theory.objective import Array
-from pprs.theory.orders import Ints, Kind, Links, OperationOrder, Operations, Schedule, order
+from pprs.theory.orders import Ints, Kind, Links, OperationOrder, Operations, ScheduleName, order
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def pipeline_time(samples: int, depth: int) -> int:
 def makespan(
     graph: Graph,
     samples: int,
-    schedule: Schedule = "gpipe",
+    schedule: ScheduleName = "gpipe",
     *,
     devices: int | None = None,
     weight_share: float = 0.5,
@@ -120,7 +120,7 @@ def makespan(
 def timetable(
     graph: Graph,
     samples: int,
-    schedule: Schedule = "gpipe",
+    schedule: ScheduleName = "gpipe",
     *,
     devices: int | None = None,
     weight_share: float = 0.5,

@@ -21,7 +21,7 @@ from pprs._arguments import counts
 from pprs.theory.graph import Graph
 from pprs.theory.objective import Array
 
-Schedule: TypeAlias = Literal["gpipe", "1f1b", "interleaved", "zero-bubble"]
+ScheduleName: TypeAlias = Literal["gpipe", "1f1b", "interleaved", "zero-bubble"]
 """An order of passes, see `makespan`."""
 Kind: TypeAlias = Literal["F", "B", "W"]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -132,12 +132,12 @@ class OperationOrder:
 
 
 def order(
-    graph: Graph, samples: int, schedule: Schedule, devices: int | None, weight_share: float
+    graph: Graph, samples: int, schedule: ScheduleName, devices: int | None, weight_share: float
 ) -> OperationOrder:
     """The order of a schedule on a graph; see `makespan` for arguments and errors."""
     counts(samples=samples)
-    if schedule not in get_args(Schedule):
-        known = ", ".join(get_args(Schedule))
+    if schedule not in get_args(ScheduleName):
+        known = ", ".join(get_args(ScheduleName))
         raise ValueError(f"schedule must be one of {known}; got {schedule!r}")
     if not 0 <= weight_share <= 1:
         raise ValueError(f"weight_share must be between 0 and 1, got {weight_share!r}")
@@ -152,7 +152,7 @@ def order(
 
 
 def _one_each(
-    graph: Graph, samples: int, schedule: Schedule, weight_share: float
+    graph: Graph, samples: int, schedule: ScheduleName, weight_share: float
 ) -> OperationOrder:
     # A node of height h is in round q at wave 2q + h, after its children (of smaller height). Its
     # warm-up is h, so its forward k is at wave 2k - h, after its parents.

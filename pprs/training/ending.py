@@ -19,19 +19,27 @@ SUMMARY = "summary.json"
 
 
 class Interrupted(RuntimeError):
-    """A signal ended the run; the message says what was saved, and how to go on."""
+    """A signal ended a run or a comparison; the message says what is kept, and how to go on.
 
-    def __init__(self, received: signal.Signals, folder: Path) -> None:
+    Args:
+        received: the signal.
+        kept: the end of the message.
+    """
+
+    def __init__(self, received: signal.Signals, kept: str) -> None:
+        super().__init__(f"interrupted by {received.name}{kept}")
+        self.signal = received
+
+    @classmethod
+    def in_folder(cls, received: signal.Signals, folder: Path) -> Interrupted:
+        """That of a training."""
         steps = steps_of(folder)
         # Only a run that has saved on the signal says so.
         last = " after step {}, saved" if ended_by(folder) else "; step {} was saved last"
-        saved = how_to_resume(folder, last, steps)
-        if not saved and steps:
-            saved = f": nothing was saved, from step 1 to {steps}; {folder} keeps metrics.jsonl"
-        super().__init__(
-            f"interrupted by {received.name}{saved or ' before the first step: nothing is kept'}"
-        )
-        self.signal = received
+        kept = how_to_resume(folder, last, steps)
+        if not kept and steps:
+            kept = f": nothing was saved, from step 1 to {steps}; {folder} keeps metrics.jsonl"
+        return cls(received, kept or " before the first step: nothing is kept")
 
 
 @contextmanager
@@ -53,7 +61,10 @@ def claimed(config: TrainConfig, folder: Path | None) -> Iterator[Path]:
     try:
         yield folder
     except (KeyboardInterrupt, Interrupted) as error:
-        raised = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT, folder)
+        if isinstance(error, KeyboardInterrupt):
+            raised = Interrupted.in_folder(signal.SIGINT, folder)
+        else:
+            raised = error
         if new and not steps_of(folder) and not how_to_resume(folder):
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):  # another run may have come

@@ -58,12 +58,12 @@ def _launch(config: TrainConfig, folder: Path, start: Path | None) -> None:
             silence=config.silence,
         )
     except LaunchInterrupted as error:
-        raise Interrupted(error.signal, folder) from None
+        raise Interrupted.in_folder(error.signal, folder) from None
     except LaunchError as error:
         raise LaunchError(f"{with_log(error, folder)}{how_to_resume(folder)}") from None
     received = ended_by(folder)
     if received is not None:  # the ranks were signalled, not this process
-        raise Interrupted(received, folder)
+        raise Interrupted.in_folder(received, folder)
 
 
 def _join(config: TrainConfig, folder: Path | None, start: Path | None) -> None:
@@ -71,7 +71,7 @@ def _join(config: TrainConfig, folder: Path | None, start: Path | None) -> None:
     ends: list[Interrupted] = []
 
     def interrupted(received: signal.Signals, folder: Path) -> None:
-        ends.append(Interrupted(received, folder))
+        ends.append(Interrupted.in_folder(received, folder))
 
     # Raised only here: inside, it would count as the failure of a rank.
     try:

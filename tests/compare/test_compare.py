@@ -12,7 +12,7 @@ from compare import user
 
 from pprs.cli import main
 from pprs.compare import CompareConfig
-from pprs.compare.run import Run
+from pprs.compare.run import PlannedRun
 from pprs.compare.store import Store, opened
 from pprs.compare.subject import Subject
 
@@ -208,6 +208,6 @@ def test_an_error_of_the_users_loss_is_no_divergence_but_a_sentence(place, capsy
 
 
 def test_a_run_is_measured_where_its_budgets_end():
-    run = Run("train", "plain", None, 0, (("pipeline_time", 10), ("seconds", 7)))
+    run = PlannedRun("train", "plain", None, 0, (("pipeline_time", 10), ("seconds", 7)))
     assert run.measured_at(2) == [5, 7, 10]
     assert run.measured_at(100) == list(range(1, 11))

@@ -29,7 +29,7 @@ def test_before_the_first_step_nothing_is_left(tmp_path, out, error):
     with pytest.raises(Interrupted, match=said), claimed(config(tmp_path / out), None) as folder:
         log(folder, 0)
         (folder / "checkpoints").mkdir()
-        raise error if error is KeyboardInterrupt else error(signal.SIGINT, folder)
+        raise error if error is KeyboardInterrupt else error.in_folder(signal.SIGINT, folder)
     assert sorted(tmp_path.rglob("*")) == before
 
 
