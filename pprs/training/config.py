@@ -281,9 +281,9 @@ class TrainConfig:
         known = OPTIMIZERS.get(self.optimizer)
         if self.count > 1 and self.sigma is None and known and not known.adaptive:
             raise ValueError(
-                f"samples={self.count} before {self.optimizer} needs a sigma, since none was "
-                f"near the best in most tasks: pass one, or an optimizer such as adam, before "
-                f"which {DEFAULT_SIGMA} of each filter's norm is taken (see docs/study.md)"
+                f"samples={self.count} before {self.optimizer} needs a sigma, since no fixed one "
+                f"did well in most tasks of docs/study.md: pass one, or an optimizer such as adam, "
+                f"before which {DEFAULT_SIGMA} of each filter's norm is taken"
             )
         if self.count > self.candidates and not perturbation.sigma:
             few = "one" if self.candidates == 1 else f"samples={self.candidates}"
