@@ -29,13 +29,16 @@ class Verdict(NamedTuple):
 def write_report(rows: Sequence[Row], out: Path) -> Path:
     """Write the page and its figures to a folder; returns the page."""
     found = list(verdicts(rows))
-    lines = ["# The attack, measured", "", summary(found), "", *_claims(found)]
+    lines = ["# The attack, measured", "", summary(found)]
+    for depth in DEPTHS:
+        lines += ["", f"## Claims, {_account(depth)}", "", *_by_pair(found, depth)]
+    lines += ["", "## Claims, in full", "", *_claims(found)]
     for pair in PAIRS:
         for depth in DEPTHS:
             results = table_results(rows, pair.name, depth)
             if not results:
                 continue
-            account = f"equal pipeline time, Δ = {depth}" if depth > 1 else "equal gradients"
+            account = _account(depth)
             lines += ["", f"## {pair.name}, {account}", "", *_table(results)]
             if pair == FROGS:
                 drawn = [one for name in LINES for one in _found(rows, pair.name, name, depth)]
@@ -93,6 +96,25 @@ def summary(found: Sequence[Verdict]) -> str:
     ]
     opening = f"Frogs, equal pipeline time, Δ = {DEPTHS[0]}."
     return " ".join([opening, *sentences] if sentences else ["Nothing has been compared yet."])
+
+
+def _account(depth: int) -> str:
+    return f"equal pipeline time, Δ = {depth}" if depth > 1 else "equal gradients"
+
+
+def _by_pair(found: Sequence[Verdict], depth: int) -> Iterator[str]:
+    """On how many images it is lower, and the median difference, for each pair of classes."""
+    pairs = [pair.name for pair in PAIRS]
+    held = {(one.claim, one.pair): one.found for one in found if one.depth == depth}
+    yield f"| claim | {' | '.join(pairs)} |"
+    yield "|---" * (1 + len(pairs)) + "|"
+    for claim in CLAIMS:
+        cells = [
+            f"{one.lower} of {one.images}, {_shown(one.relative, '{:+.0%}')}" if one else ""
+            for one in (held.get((claim, pair)) for pair in pairs)
+        ]
+        if any(cells):
+            yield f"| {claim} | {' | '.join(cells)} |"
 
 
 def _claims(found: Sequence[Verdict]) -> Iterator[str]:

@@ -253,6 +253,9 @@ def test_the_report_is_made_of_what_there_is(tmp_path):
     assert "| Adam, decades | 0.01 | 2 | 4.50 [4.00, 5.00] |" in page
     assert "pprs.minimize, nothing tuned below Adam, decades, best of its grid" in page
     assert "| 2 of 2 | -50% [-50%, -50%] |" in page
+    by_pair = page.partition("## Claims, equal pipeline time, Δ = 200\n")[2].partition("## ")[0]
+    assert by_pair.splitlines()[1].startswith("| claim | frog-horse | cat-dog |")
+    assert "| 2 of 2, -50% [-50%, -50%] |  |  |  |" in by_pair
     for name in ("curves-200.svg", "finals-200.svg", "curves-1.svg"):
         assert name in page
         assert "Adam, decades" in (tmp_path / "finals-200.svg").read_text()
