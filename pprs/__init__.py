@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pprs import optim, pipeline, smoothing, theory
     from pprs.optim import AGD, PPRS, SearchedStep, minimize
-    from pprs.smoothing import Perturbation, smooth
+    from pprs.smoothing import Perturbation, capture, smooth
 
 __all__ = [
     "AGD",
     "PPRS",
     "Perturbation",
     "SearchedStep",
+    "capture",
     "minimize",
     "optim",
     "pipeline",
@@ -30,6 +31,7 @@ _MEMBERS = {
     "PPRS": "pprs.optim",
     "Perturbation": "pprs.smoothing",
     "SearchedStep": "pprs.optim",
+    "capture": "pprs.smoothing",
     "minimize": "pprs.optim",
     "smooth": "pprs.smoothing",
 }

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pprs._renamed import renamed
 from pprs.smoothing._caches import fresh_caches
+from pprs.smoothing._capture import Captured, capture
 from pprs.smoothing._checks import (
     NotFiniteError,
     Refusal,
@@ -51,6 +52,7 @@ __all__ = [
     "DEFAULT_SIGMA",
     "Batch",
     "Call",
+    "Captured",
     "Closure",
     "Noise",
     "NoiseKind",
@@ -69,6 +71,7 @@ __all__ = [
     "Target",
     "Unused",
     "at_perturbed",
+    "capture",
     "check_apart",
     "check_closure",
     "check_finite",

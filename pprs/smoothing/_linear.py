@@ -46,14 +46,12 @@ class LinearUse:
     @property
     def scale_out(self) -> Tensor | None:
         """The noise's scale along the outputs, shape `(out,)`."""
-        scale = self.target.scale
-        return None if scale is None or self.transposed else scale.flatten()
+        return None if self.transposed else self.target.norms
 
     @property
     def scale_in(self) -> Tensor | None:
         """The noise's scale along the inputs, shape `(in,)`."""
-        scale = self.target.scale
-        return scale.flatten() if scale is not None and self.transposed else None
+        return self.target.norms if self.transposed else None
 
     def weights(self, dtype: torch.dtype) -> Tensor:
         """The materialised weights, shape `(samples, out, in)`."""

@@ -6,8 +6,8 @@ import functools
 import hashlib
 import math
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import torch
@@ -17,6 +17,7 @@ from pprs.smoothing import _philox
 from pprs.smoothing._philox import Segments
 from pprs.smoothing.native import cuda, kernels
 from pprs.smoothing.native.kernels import Perturbed
+from pprs.smoothing.native.recording import Key, Keys
 
 
 class Role(IntEnum):
@@ -36,6 +37,10 @@ def fresh_seed() -> int:
 def derive_seed(*words: int | str) -> int:
     """A seed from 0 to 2^63 - 1 that depends on every word, the same on every machine."""
     digest = hashlib.blake2b("/".join(map(str, words)).encode(), digest_size=8).digest()
+    return _seed(digest)
+
+
+def _seed(digest: bytes) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
@@ -99,7 +104,7 @@ class Noise:
             sigma: factor of the draws.
             samples: how many.
             share: so many consecutive samples read the same stream.
-            scale: another factor, for each row of dimension 0, or for all.
+            scale: another factor, for each row of dimension 0, or for all, a vector.
             dtype: of the result on a CUDA device; by default the parameter's.
 
         Returns:
@@ -110,7 +115,7 @@ class Noise:
         base = parameter.reshape(-1)
         segments = Segments(_origin(base.device), base.numel(), samples, share=share)
         key, role = self.key(name), Role.PARAMETER
-        what = Perturbed(base, sigma, None if scale is None else scale.reshape(-1))
+        what = Perturbed(base, sigma, scale)
         if base.is_cuda:
             drawn = cuda.normals(key, role, segments, base.dtype, what, dtype)
         else:
@@ -145,9 +150,38 @@ class Noise:
             drawn = _philox.normals(key, role, segments, wide)
         return drawn.to(dtype)
 
-    def key(self, name: str) -> int:
+    def key(self, name: str) -> int | Key:
         """The key of a parameter's streams."""
-        return derive_seed(self.seed, self.step, self.microbatch, name)
+        return self.numbers([name])[0]
+
+    def numbers(self, names: Iterable[str]) -> list[int]:
+        """The keys of the streams of several."""
+        begun = hashlib.blake2b(
+            f"{self.seed}/{self.step}/{self.microbatch}/".encode(), digest_size=8
+        )
+        numbers = []
+        for name in names:
+            of_name = begun.copy()
+            of_name.update(name.encode())
+            numbers.append(_seed(of_name.digest()))
+        return numbers
+
+
+@dataclass(frozen=True)
+class RecordedNoise(Noise):
+    """The noise of a pass that is recorded, and run later with the keys of other steps.
+
+    Args:
+        keys: that each run fills in.
+    """
+
+    seed: int = 0
+    step: int = 0
+    keys: Keys = field(kw_only=True)
+
+    def key(self, name: str) -> Key:
+        """Where the key will stand."""
+        return self.keys.key(name)
 
 
 class Streams:

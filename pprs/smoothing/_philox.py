@@ -14,17 +14,18 @@ float64 a normal takes twice the bits and a group gives 32 elements.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from pprs.smoothing.native.recording import Key
 
 _BLOCKS = 16  # per group
 _WORD = 0xFFFFFFFF
 
 
-@dataclass(frozen=True)
-class Segments:
+class Segments(NamedTuple):
     """Which elements of which streams to draw.
 
     Args:
@@ -43,7 +44,7 @@ class Segments:
     share: int = 1
 
 
-def normals(key: int, role: int, segments: Segments, dtype: torch.dtype) -> Tensor:
+def normals(key: int | Key, role: int, segments: Segments, dtype: torch.dtype) -> Tensor:
     """Draw segments of the streams of a key (64 bits) and a role (32 bits).
 
     Returns:
@@ -62,10 +63,11 @@ def normals(key: int, role: int, segments: Segments, dtype: torch.dtype) -> Tens
     return drawn.gather(2, chosen.expand(samples, -1, -1))
 
 
-def philox(key: int, counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> list[Tensor]:
+def philox(key: int | Key, counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> list[Tensor]:
     """The four output words, as int64 from 0 to 2^32 - 1, of counters given by their words."""
     a, b, c, d = torch.broadcast_tensors(*counter)  # type: ignore[no-untyped-call]
-    k0, k1 = key & _WORD, key >> 32
+    number = key.tensor if isinstance(key, Key) else key
+    k0, k1 = number & _WORD, number >> 32
     for _ in range(10):
         # A product of two words may wrap around int64's sign; its bits are right all the same.
         p, q = a * 0xD2511F53, c * 0xCD9E8D57

@@ -89,19 +89,16 @@ class Target:
     def __post_init__(self) -> None:
         if self.reused:
             self._drawn = Drawn.ROWS
-        if not self.filters:
-            self.scale = None
+
+    @cached_property
+    def norms(self) -> Tensor | None:
+        """Those of its filters, one after the other, constant for the gradient; or None."""
+        return _norms(filters(self.parameter)) if self.filters else None
 
     @cached_property
     def scale(self) -> Tensor | None:
-        """Norms of the filters, constant for the gradient: `(d0, 1, ...)` or `()`; or None."""
-        if not self.filters:
-            return None
-        return per_filter(_norms(filters(self.parameter)), self.parameter)
-
-    def give_norms(self, norms: Tensor) -> None:
-        """Those of its filters, as another has computed them, one after the other."""
-        self.scale = per_filter(norms, self.parameter)
+        """The norms, shaped to multiply the parameter: `(d0, 1, ...)` or `()`; or None."""
+        return None if self.norms is None else per_filter(self.norms, self.parameter)
 
     @cached_property
     def streams(self) -> Streams:
@@ -174,7 +171,7 @@ class Target:
             return None
         self._advance(Drawn.WHOLE)
         value, share = self.parameter.detach(), self.samples.share
-        return Bias(value, self.streams.key, self.sigma, self.scale, Role.PARAMETER, share)
+        return Bias(value, self.streams.key, self.sigma, self.norms, Role.PARAMETER, share)
 
     def close(self) -> None:
         """End the forward pass."""
@@ -215,18 +212,18 @@ class Target:
             drawn = self.together.drawn(self)
             if drawn is not None:
                 return drawn
-        parameter, samples, scale = self.parameter.detach(), self.samples, self.scale
+        parameter, samples = self.parameter.detach(), self.samples
         if self._product is None:
             at_once = self.noise.perturbed(
-                self.name, parameter, self.sigma, samples.count, samples.share, scale, dtype
+                self.name, parameter, self.sigma, samples.count, samples.share, self.norms, dtype
             )
             if at_once is not None:
                 return at_once
         noise = self.streams.normals(Role.PARAMETER, *parameter.shape, like=parameter)
         if self._product is not None:
             noise = self._completed(noise, *self._product)
-        if scale is not None:
-            noise *= scale
+        if self.scale is not None:
+            noise *= self.scale
         return torch.add(parameter, samples.signed(noise), alpha=self.sigma)
 
     def _completed(self, free: Tensor, known: Known, transposed: bool) -> Tensor:

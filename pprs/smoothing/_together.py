@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from pprs.smoothing._noise import Role, Streams
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing.native import cuda, kernels
-from pprs.smoothing.native.kernels import Perturbed
 
 _FEW_NUMBERS = {"cpu": 1 << 16, "cuda": 1 << 20}  # at all samples: beyond, drawing takes longer
 
@@ -27,17 +26,13 @@ class Small(Protocol):
     filters: bool
     samples: Samples
     together: Together | None
-
-    @property
-    def scale(self) -> Tensor | None: ...
+    norms: Tensor | None
 
     @property
     def streams(self) -> Streams: ...
 
     @property
     def is_whole(self) -> bool: ...
-
-    def give_norms(self, norms: Tensor) -> None: ...
 
 
 class Together:
@@ -58,13 +53,16 @@ class Together:
         if len(targets) == 1:
             return
         samples = targets[0].samples
-        what = [
-            Perturbed(t.parameter.detach(), t.sigma, None if t.scale is None else t.scale.flatten())
-            for t in targets
-        ]
-        keys = [t.streams.key for t in targets]
         several = (cuda if targets[0].parameter.is_cuda else kernels).several
-        drawn = several(keys, Role.PARAMETER, what, samples.count, samples.share)
+        drawn = several(
+            [target.streams.key for target in targets],
+            Role.PARAMETER,
+            [target.parameter.detach() for target in targets],
+            [target.sigma for target in targets],
+            [target.norms for target in targets],
+            samples.count,
+            samples.share,
+        )
         self._drawn = dict(zip((target.name for target in targets), drawn or (), strict=False))
 
     def add(self, target: Small) -> None:
@@ -95,7 +93,7 @@ def gather(targets: Sequence[Small], model: nn.Module | None) -> None:
             matrices.append((target, filters(parameter)))
     norms = kernels.norms([matrix for _, matrix in matrices]) if matrices else None
     for (target, _), found in zip(matrices, norms or (), strict=False):
-        target.give_norms(found)
+        target.norms = found
 
 
 def remember(targets: Iterable[Small], model: nn.Module | None) -> None:

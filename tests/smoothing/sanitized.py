@@ -89,13 +89,15 @@ def _normals(torch, kernels, drawn, dtype, size):
     kernels.normals(drawn.getrandbits(64), 3, segments, dtype, perturbed)
     matrices = [_laid_out(torch, drawn, torch.rand(size(17), size(17))) for _ in range(3)]
     kernels.norms(matrices)
-    several = [
-        kernels.Perturbed(
-            matrix.to(dtype), 0.1, torch.rand(len(matrix), dtype=dtype) if len(matrix) else None
-        )
-        for matrix in matrices
-    ]
-    kernels.several([drawn.getrandbits(64) for _ in several], 0, several, samples, share)
+    kernels.several(
+        [drawn.getrandbits(64) for _ in matrices],
+        0,
+        [matrix.to(dtype) for matrix in matrices],
+        [0.1] * len(matrices),
+        [torch.rand(len(m), dtype=dtype) if len(m) else None for m in matrices],
+        samples,
+        share,
+    )
 
 
 def _algebra(torch, kernels, drawn, dtype, size, singular):
@@ -118,7 +120,7 @@ def _algebra(torch, kernels, drawn, dtype, size, singular):
         ]
     bias = None
     if drawn.random() < 0.7:
-        of_bias = random_(1)[0] if drawn.random() < 0.5 else None
+        of_bias = random_(1) if drawn.random() < 0.5 else None
         bias = kernels.Bias(random_(outputs), drawn.getrandbits(64), 0.1, of_bias, 0, pairs)
     scale = random_(outputs) if drawn.random() < 0.5 else None
     drawing = kernels.Drawing(drawn.getrandbits(64), (1,), 1e-10, 0.1)

@@ -9,6 +9,7 @@ from pprs.smoothing import Noise, Role, _philox, has_native_kernels
 from pprs.smoothing._philox import Segments
 from pprs.smoothing.native import cuda, cuda_rows, kernels
 from pprs.smoothing.native.kernels import Bias, Drawing, Perturbed
+from pprs.smoothing.native.recording import Keys
 
 CUDA = torch.cuda.is_available()
 pytest.importorskip("triton")
@@ -88,7 +89,7 @@ def test_few_rows_have_the_noise_that_the_cpu_gives_them(n, q, width, outputs, p
     rows[:, -1] = rows[:, 0] if n > 1 else 0  # duplicates; a row of zeros
     left[:, q // 2] = 0
     signs, left_signs = (alternating(k) if pairs else None for k in (n, q))
-    scale, of_bias = torch.rand(outputs, generator=generator, device="cpu"), normal(1)[0]
+    scale, of_bias = torch.rand(outputs, generator=generator, device="cpu"), normal(1)
     bias = Bias(normal(outputs), KEYS[1] >> 1, 0.3, of_bias, 0, 2 if pairs else 1)
 
     def both_ways(library, device):
@@ -128,13 +129,34 @@ def test_few_rows_in_half_precision_have_the_noise_of_rounded_ones():
 
 @pytest.mark.parametrize("scaled", [False, True])
 def test_several_parameters_drawn_at_once_are_those_drawn_one_by_one(scaled):
-    counts, keys = (1, 70, 300), (*KEYS, 9)
+    counts, keys, sigmas = (1, 70, 300), (*KEYS, 9), (0.1, 0.2, 0.3)
     bases = [torch.rand(count, device=DEVICE) for count in counts]
-    scales = [torch.tensor(0.5 + i, device=DEVICE) if scaled else None for i in range(3)]
-    what = [Perturbed(b, 0.1 * (i + 1), scales[i]) for i, b in enumerate(bases)]
-    found = cuda.launch_several(keys, 3, what, 4, 2)
-    for key, one, values in zip(keys, what, found, strict=True):
-        origin = torch.zeros((1, 1), dtype=torch.int64, device=DEVICE)
-        segments = Segments(origin, one.base.numel(), 4, share=2)
+    scales = [torch.tensor([0.5 + i], device=DEVICE) if scaled else None for i in range(3)]
+    found = cuda.launch_several(keys, 3, bases, sigmas, scales, 4, 2)
+    origin = torch.zeros((1, 1), dtype=torch.int64, device=DEVICE)
+    for key, base, sigma, scale, values in zip(keys, bases, sigmas, scales, found, strict=True):
+        segments = Segments(origin, base.numel(), 4, share=2)
+        one = Perturbed(base, sigma, scale)
         alone = cuda.launch(cuda._kernel(), key, 3, segments, torch.float32, one)
         torch.testing.assert_close(values, alone[:, 0], rtol=0, atol=1e-6)
+
+
+def test_a_recorded_pass_draws_by_the_keys_that_its_table_has_then():
+    keys = Keys(["a", "b"], torch.device(DEVICE))
+    a, b = keys.key("a"), keys.key("b")
+    base, rows = torch.rand(70, device=DEVICE), torch.randn((2, 3, 70), device=DEVICE)
+    segments = Segments(torch.zeros((1, 1), dtype=torch.int64, device=DEVICE), 70, 2)
+
+    def drawn(a, b):
+        bias = Bias(base[:40], b, 0.1, None, 0, 1)
+        drawing = Drawing(a, (Role.FORWARD,), 1e-10, 0.1)
+        noisy, normals, known = cuda_rows.forward(rows, None, bias, None, 40, drawing, 2)
+        drawing = Drawing(b, (Role.BACKWARD, Role.RESIDUAL), 1e-10)
+        back = cuda_rows.backward(noisy, None, (rows, None, *known[1:], normals), 1e-5, drawing)
+        alone = cuda.launch(cuda._kernel(), b, 3, segments, torch.float32)
+        return [noisy, back, alone, *cuda.launch_several([a, b], 3, [base] * 2, [1, 1], [], 2, 1)]
+
+    for numbers in (KEYS[1] >> 1, 9), (5, KEYS[1] >> 1):
+        keys.fill(numbers)
+        for recorded, given in zip(drawn(a, b), drawn(*numbers), strict=True):
+            torch.testing.assert_close(recorded, given, rtol=0, atol=0)

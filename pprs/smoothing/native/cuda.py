@@ -17,12 +17,13 @@ from torch import Tensor
 
 from pprs.smoothing._philox import Segments
 from pprs.smoothing.native.kernels import Perturbed
+from pprs.smoothing.native.recording import Key
 
 _TILE = 256  # blocks of four words that a program computes
 
 
 def normals(
-    key: int,
+    key: int | Key,
     role: int,
     segments: Segments,
     dtype: torch.dtype,
@@ -44,7 +45,7 @@ def normals(
 
 def launch(
     kernel: Any,
-    key: int,
+    key: int | Key,
     role: int,
     segments: Segments,
     dtype: torch.dtype,
@@ -67,7 +68,7 @@ def launch(
         out if base is None else base.contiguous().resolve_neg(),
         out if scale is None else scale.contiguous(),
         starts,
-        key,
+        *addressed(key, out),
         role,
         count,
         pieces,
@@ -85,46 +86,74 @@ def launch(
     return out
 
 
+def addressed(key: int | Key, other: Tensor) -> tuple[int, Tensor, int]:
+    """A key for a kernel: itself, or its place in a table, with whether it is one.
+
+    Args:
+        key: of a stream.
+        other: a tensor for where the kernel will not look.
+    """
+    return (key.place, key.keys.table, 1) if isinstance(key, Key) else (key, other, 0)
+
+
 def several(
-    keys: Sequence[int], role: int, perturbed: Sequence[Perturbed], samples: int, share: int
+    keys: Sequence[int | Key],
+    role: int,
+    bases: Sequence[Tensor],
+    sigmas: Sequence[float],
+    scales: Sequence[Tensor | None],
+    samples: int,
+    share: int,
 ) -> list[Tensor] | None:
     """As `pprs.smoothing.native.kernels.several`, in float32, with scales of one number each."""
-    return None if _kernel() is None else launch_several(keys, role, perturbed, samples, share)
+    if _kernel() is None:
+        return None
+    return launch_several(keys, role, bases, sigmas, scales, samples, share)
 
 
 def launch_several(
-    keys: Sequence[int], role: int, perturbed: Sequence[Perturbed], samples: int, share: int
+    keys: Sequence[int | Key],
+    role: int,
+    bases: Sequence[Tensor],
+    sigmas: Sequence[float],
+    scales: Sequence[Tensor | None],
+    samples: int,
+    share: int,
 ) -> list[Tensor]:
     """Draw with `pprs.smoothing.native.cuda_triton.several`."""
     from pprs.smoothing.native import cuda_triton
 
-    counts = [what.base.numel() for what in perturbed]
+    counts, shapes = [base.numel() for base in bases], [base.shape for base in bases]
     starts = itertools.accumulate(counts, initial=0)
-    table = torch.tensor(
-        [
-            (start, count, key, bits(what.sigma))
-            for start, count, key, what in zip(starts, counts, keys, perturbed, strict=False)
-        ],
-        dtype=torch.int64,
-        device="cpu",
-    )
-    base = torch.cat([what.base.reshape(-1) for what in perturbed])
-    scales = [what.scale for what in perturbed if what.scale is not None]
-    if base.is_cuda:  # else the host would wait until the device is idle
-        table = table.pin_memory().to(base.device, non_blocking=True)
+    base = torch.cat([one.reshape(-1) for one in bases])
+    places = [key.place if isinstance(key, Key) else place for place, key in enumerate(keys)]
+    rows = zip(starts, counts, places, map(bits, sigmas), strict=False)
+    table = _on_device(tuple(number for row in rows for number in row), base.device)
+    recorded = [key.keys.table for key in keys if isinstance(key, Key)]
+    given = [scale for scale in scales if scale is not None]
     out = base.new_empty(samples * len(base))
     tiles = -(-max(counts) // (4 * _TILE))
     cuda_triton.several[(len(counts) * samples * tiles,)](
-        *(out, base, torch.stack(scales) if scales else base, int(bool(scales)), table),
+        *(out, base, torch.cat(given) if given else base, int(bool(given)), table),
+        recorded[0] if recorded else _sent([key for key in keys if isinstance(key, int)], base),
         *(role, samples, share, tiles),
         TILE=_TILE,
     )
     blocks = torch.split_with_sizes(out, [samples * count for count in counts])
     # As `.data`, or a change of one in place would look like one of all.
-    return [
-        block.view(samples, *what.base.shape).data
-        for block, what in zip(blocks, perturbed, strict=True)
-    ]
+    return [block.view(samples, *shape).data for block, shape in zip(blocks, shapes, strict=True)]
+
+
+@functools.lru_cache(maxsize=256)
+def _on_device(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """Integers that each pass of a model needs."""
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu").to(device)
+
+
+def _sent(numbers: Sequence[int], like: Tensor) -> Tensor:
+    """Integers on a device, for which the host does not wait until that is idle."""
+    table = torch.tensor(numbers, dtype=torch.int64, device="cpu")
+    return table.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else table
 
 
 def bits(number: float) -> int:

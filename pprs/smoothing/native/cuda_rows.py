@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pprs.smoothing.native.cuda import bits
+from pprs.smoothing.native.cuda import addressed, bits
 from pprs.smoothing.native.kernels import _NO_BIAS, Bias, Drawing
 
 _FEW = 32
@@ -45,9 +45,10 @@ def forward(
     noisy = torch.empty_like(normals)
     _kernels().forward[(streams, -(-outputs // _COLUMNS))](
         *(rows, int(given > 1), n, width, outputs, int(signs is not None), bits(drawing.jitter)),
-        *(drawing.key, drawing.roles[0], bits(drawing.sigma)),
+        *(*addressed(drawing.key, rows), drawing.roles[0], bits(drawing.sigma)),
         *(*_or(scale, rows), *_or(bias.value, rows), *_or(bias.scale, rows)),
-        *(bits(bias.sigma), bias.key or drawing.key, bias.role, n // bias.share),
+        *(bits(bias.sigma), addressed(bias.key or drawing.key, rows)[0]),
+        *(bias.role, n // bias.share),
         *(lower, inverse, lengths, normals, noisy),
         **_sizes(n),
     )
@@ -68,7 +69,7 @@ def backward(
     _kernels().backward[(streams, -(-width // _COLUMNS))](
         *(left, rows, inverse, lengths, normals, q, n, outputs, width),
         *(int(left_signs is not None), bits(drawing.jitter), bits(spread)),
-        *(drawing.key, *drawing.roles, out),
+        *(*addressed(drawing.key, rows), *drawing.roles, out),
         **_sizes(max(q, n)),
     )
     return out

@@ -9,12 +9,14 @@ which meets no other. Importing this takes Triton.
 import triton
 import triton.language as tl
 
-from pprs.smoothing.native.cuda_triton import box_muller, real, words
+from pprs.smoothing.native.cuda_triton import box_muller, found, real, words
 
 # What is not to be compiled for: whatever differs between layers, batches and steps.
 _FORWARD = ["own", "n", "width", "outputs", "pairs", "jitter", "key", "role", "sigma", "scaled"]
+_FORWARD += ["listed"]
 _FORWARD += ["biased", "bias_scaled", "bias_sigma", "bias_key", "bias_role", "each"]
-_BACKWARD = ["q", "n", "outputs", "width", "pairs", "jitter", "spread", "key", "role", "residual"]
+_BACKWARD = ["q", "n", "outputs", "width", "pairs", "jitter", "spread", "key", "listed"]
+_BACKWARD += ["role", "residual"]
 
 
 @triton.jit(do_not_specialize=_FORWARD)
@@ -27,6 +29,8 @@ def forward(  # noqa: D103
     pairs,
     jitter,
     key,
+    keys,
+    listed,
     role,
     sigma,
     scale,
@@ -49,6 +53,8 @@ def forward(  # noqa: D103
 ):
     stream, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
     number = stream * own  # 0 where all streams have the same rows
+    key = found(key, keys, listed)
+    bias_key = found(bias_key, keys, listed)
     line = tl.arange(0, P)
     root, length = _root(rows + number * n * width, n, width, jitter, pairs, P, COLUMNS)
     if piece == 0:
@@ -81,7 +87,7 @@ def forward(  # noqa: D103
 
 
 @triton.jit(do_not_specialize=_BACKWARD)
-def backward(  # noqa: D103
+def backward(  # noqa: D103, PLR0915
     left,
     rows,
     inverse,
@@ -95,6 +101,8 @@ def backward(  # noqa: D103
     jitter,
     spread,
     key,
+    keys,
+    listed,
     role,
     residual,
     out,
@@ -103,6 +111,7 @@ def backward(  # noqa: D103
 ):
     stream, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
     line = tl.arange(0, P)
+    key = found(key, keys, listed)
     left += stream * q * outputs
     rows += stream * n * width
     root, length = _root(left, q, outputs, jitter, pairs, P, COLUMNS)

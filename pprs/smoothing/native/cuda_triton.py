@@ -15,7 +15,8 @@ _QUARTER = tl.constexpr(math.pi / 2 * 2.0**-30)
 
 @triton.jit(
     do_not_specialize=[
-        *("key", "role", "count", "pieces", "own", "first", "share", "sigma", "inner", "tiles")
+        *("key", "listed", "role", "count", "pieces", "own", "first", "share", "sigma", "inner"),
+        "tiles",
     ]
 )
 def normal(  # noqa: D103
@@ -24,6 +25,8 @@ def normal(  # noqa: D103
     scale,
     starts,
     key,
+    keys,
+    listed,
     role,
     count,
     pieces,
@@ -39,6 +42,7 @@ def normal(  # noqa: D103
     TILE: tl.constexpr,
 ):
     program = tl.program_id(0).to(tl.int64)
+    key = found(key, keys, listed)
     row, tile = program // tiles, program % tiles
     sample, piece = row // pieces, row % pieces
     start = tl.load(starts + sample * own + piece)
@@ -70,7 +74,9 @@ def normal(  # noqa: D103
 
 
 @triton.jit(do_not_specialize=["scaled", "role", "samples", "share", "tiles"])
-def several(out, base, scale, scaled, table, role, samples, share, tiles, TILE: tl.constexpr):  # noqa: D103
+def several(  # noqa: D103
+    out, base, scale, scaled, table, keys, role, samples, share, tiles, TILE: tl.constexpr
+):
     program = tl.program_id(0).to(tl.int64)
     row, tile = program // tiles, program % tiles
     member, sample = row // samples, row % samples
@@ -79,7 +85,7 @@ def several(out, base, scale, scaled, table, role, samples, share, tiles, TILE: 
     by = real(tl.load(table + 3)) * tl.load(scale + member, scaled != 0, 1.0).to(tl.float64)
     by = tl.where(sample % share == 0, by, -by)
     block = tile * TILE + tl.arange(0, TILE)
-    a, b, c, d = words(tl.load(table + 2), block, sample // share, role)
+    a, b, c, d = words(tl.load(keys + tl.load(table + 2)), block, sample // share, role)
     place = block // _GROUP * 64 + block % _GROUP
     out += start * samples + sample * count
     base += start
@@ -89,6 +95,14 @@ def several(out, base, scale, scaled, table, role, samples, share, tiles, TILE: 
     x, y = box_muller(c, d)
     _store(out, base, place + 2 * _GROUP, count, x, by, True, scale, 1, False)
     _store(out, base, place + 3 * _GROUP, count, y, by, True, scale, 1, False)
+
+
+@triton.jit
+def found(key, keys, listed):
+    """A key, or the one at this place of a list."""
+    key = tl.cast(key, tl.int64)
+    at = keys.to(tl.pointer_type(tl.int64)) + tl.where(listed != 0, key, 0)
+    return tl.where(listed != 0, tl.load(at, listed != 0, 0), key)
 
 
 @triton.jit

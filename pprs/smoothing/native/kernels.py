@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from pprs.smoothing._philox import Segments
 from pprs.smoothing.native import build
+from pprs.smoothing.native.recording import Key, recordable
 
 _FEW = 32  # as in kernels.c
 _SUFFIX = {torch.float32: "_f32", torch.float64: "_f64"}
@@ -23,8 +23,9 @@ _REAL: Any = ctypes.c_double
 _KEY: Any = ctypes.c_uint64
 
 
+@recordable
 def normals(
-    key: int,
+    key: int | Key,
     role: int,
     segments: Segments,
     dtype: torch.dtype,
@@ -53,36 +54,40 @@ def normals(
     return out
 
 
+@recordable
 def several(
-    keys: Sequence[int], role: int, perturbed: Sequence[Perturbed], samples: int, share: int
+    keys: Sequence[int | Key],
+    role: int,
+    bases: Sequence[Tensor],
+    sigmas: Sequence[float],
+    scales: Sequence[Tensor | None],
+    samples: int,
+    share: int,
 ) -> list[Tensor] | None:
-    """As `normals`, of the bases of several tensors of one type, in one call.
+    """As `normals`, of several bases of one type and any shape, each `Perturbed`, in one call.
 
     Returns:
         Shape `(samples, *base.shape)` each, or `None` where there are no kernels.
     """
     if not has_native_kernels():
         return None
-    real = perturbed[0].base.dtype
-    bases = [_plain(what.base) for what in perturbed]
-    scales = [_plain(what.scale) for what in perturbed]
-    shapes = [base.shape for base in bases]
+    real = bases[0].dtype
+    bases, scales = [_plain(base) for base in bases], [_plain(scale) for scale in scales]
     counts = [base.numel() for base in bases]
     parts = [1 if scale is None else scale.numel() for scale in scales]
     outs = [base.new_empty((samples, *base.shape)) for base in bases]
     _call(
         *("several", real, len(bases), _list(_POINTER, [out.data_ptr() for out in outs])),
         *(_list(_INTEGER, counts), samples, share, _list(_KEY, keys), role),
-        _list(
-            _POINTER, [_at(base, real, *shape) for base, shape in zip(bases, shapes, strict=True)]
-        ),
-        _list(_REAL, [what.sigma for what in perturbed]),
+        _list(_POINTER, [_at(base, real, *base.shape) for base in bases]),
+        _list(_REAL, sigmas),
         _list(_POINTER, [_at(scale, real, n) for scale, n in zip(scales, parts, strict=True)]),
         _list(_INTEGER, [n // max(p, 1) for n, p in zip(counts, parts, strict=True)]),
     )
     return outs
 
 
+@recordable
 def norms(matrices: Sequence[Tensor]) -> list[Tensor] | None:
     """The norms of the rows of matrices, in float32 on a CPU; `None` where there are no kernels."""
     if not has_native_kernels():
@@ -105,6 +110,7 @@ def takes(rows: Tensor) -> bool:
     return few and rows.is_cpu and rows.dtype in _SUFFIX and has_native_kernels()
 
 
+@recordable
 def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, Tensor, Tensor]:
     """Cholesky factors of Gram matrices of rows scaled to length 1, their inverses, the lengths.
 
@@ -127,6 +133,7 @@ def factor(rows: Tensor, signs: Tensor | None, jitter: float) -> tuple[Tensor, T
     return lower, inverse, lengths
 
 
+@recordable
 def forward(
     rows: Tensor,
     signs: Tensor | None,
@@ -163,13 +170,14 @@ def forward(
         *("forward", real, _at(rows, real, given, n, width), _at(signs, _WIDE, n, 1)),
         *(streams, given, n, width, outputs),
         *(drawing.jitter, drawing.key, drawing.roles[0], drawing.sigma, _at(scale, real, outputs)),
-        *(_at(value, real, outputs), _at(bias_scale, real), bias.sigma, bias.key, bias.role),
+        *(_at(value, real, outputs), _at(bias_scale, real, 1), bias.sigma, bias.key, bias.role),
         *(n // bias.share, lower.data_ptr(), inverse.data_ptr(), lengths.data_ptr()),
         *(normals.data_ptr(), noisy.data_ptr()),
     )
     return noisy, normals, (lower, inverse, lengths)
 
 
+@recordable
 def backward(
     left: Tensor,
     left_signs: Tensor | None,
@@ -203,8 +211,7 @@ def backward(
     return out
 
 
-@dataclass(frozen=True)
-class Drawing:
+class Drawing(NamedTuple):
     """What a kernel needs to draw.
 
     Args:
@@ -214,7 +221,7 @@ class Drawing:
         sigma: factor of the noise.
     """
 
-    key: int
+    key: int | Key
     roles: tuple[int, ...]
     jitter: float
     sigma: float = 1.0
@@ -224,7 +231,7 @@ class Perturbed(NamedTuple):
     """What is perturbed: plus its noise, or minus it for every second sample that shares a stream.
 
     Args:
-        base: shape `(count,)`; of several, any.
+        base: shape `(count,)`.
         sigma: factor of the noise.
         scale: another one for each of so many equal parts of the base, shape `(parts,)`.
     """
@@ -234,21 +241,20 @@ class Perturbed(NamedTuple):
     scale: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Bias:
+class Bias(NamedTuple):
     """A bias that a kernel perturbs where it is added.
 
     Args:
         value: shape `(outputs,)`.
         key: of its streams.
         sigma: factor of its noise.
-        scale: another one, a scalar tensor.
+        scale: another one, shape `(1,)`.
         role: of the draws.
         share: how many samples read a stream: those of a pair have opposite signs.
     """
 
     value: Tensor | None
-    key: int
+    key: int | Key
     sigma: float
     scale: Tensor | None
     role: int

@@ -1,0 +1,154 @@
+"""A function of tensors, recorded once and run again without the Python between its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, fx
+
+from pprs.smoothing._autocast import without_autocast
+from pprs.smoothing.native.recording import Calls, recording
+
+_CPU = torch.device("cpu")
+Function: TypeAlias = Callable[..., tuple[Tensor | None, ...]]
+
+
+class Replay(Protocol):
+    """Runs what was recorded, on other inputs of the same shapes."""
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]: ...
+
+
+def record(function: Function, inputs: Sequence[Tensor], device: torch.device) -> Replay:
+    """Record a function: torch's operations on a CPU, the kernels on a CUDA device.
+
+    Tensors that it meets besides its inputs are read anew in each run. All else, such as numbers
+    and the branches of `if`, stays what it is now.
+
+    Args:
+        function: gives tensors without graph, or `None`.
+        inputs: to run it on now.
+        device: where it runs.
+
+    Raises:
+        Exception: whatever torch says of a function that cannot be recorded.
+    """
+    kind = {"cpu": Operations, "cuda": Kernels}.get(device.type)
+    if kind is None:
+        raise RuntimeError(f"there is no recording for tensors on {device.type}")
+    return kind(function, inputs)
+
+
+class Operations:
+    """Torch's operations in their order, as a straight line of Python."""
+
+    def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
+        from torch.fx.experimental.proxy_tensor import make_fx  # takes a second
+
+        with recording() as calls:
+            traced = make_fx(function, tracing_mode="real")(*inputs)
+        self._held = _simplified(traced, calls)
+        traced.recompile()
+        self._run = traced.forward
+
+    @torch.no_grad()
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        with without_autocast(_CPU):  # which has cast what it would cast
+            return list(self._run(*inputs, *self._held))
+
+
+def _simplified(traced: fx.GraphModule, calls: Calls) -> list[Any]:
+    """Let a graph call compiled code itself, and take what it holds as arguments.
+
+    Returns:
+        What the further arguments are.
+    """
+    graph = traced.graph
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target is torch.ops.aten.detach.default:
+            node.replace_all_uses_with(node.args[0])  # there is no gradient
+            graph.erase_node(node)
+        elif node.op == "call_function" and str(node.target) == "pprs.native.default":
+            tensors, number = node.args
+            node.target, node.args = _call, (_holding(traced, node, calls.made[number]), tensors)
+        elif getattr(node.target, "is_view", False) and _holds_all(node):
+            # A view of what is held sees what that will be, too.
+            args, kwargs = fx.map_arg((node.args, node.kwargs), lambda arg: _held(traced, arg))
+            with torch.no_grad():
+                view = _holding(traced, node, node.target(*args, **kwargs))
+            node.replace_all_uses_with(view)
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+    for node in graph.nodes:
+        node.target = _binding(node) or node.target
+    return _as_arguments(traced)
+
+
+def _binding(node: fx.Node) -> Any:
+    """Torch's function for an operation, which is called in half the time."""
+    if node.op != "call_function" or getattr(node.target, "namespace", "") != "aten":
+        return None
+    name = node.target._schema.name.removeprefix("aten::")
+    if name not in _SAME_ARGUMENTS or node.kwargs:
+        return None
+    return getattr(torch, name, None) or getattr(Tensor, name)
+
+
+# Where torch's function takes the arguments as the operation does.
+_SAME_ARGUMENTS = frozenset(
+    ["add", "addmm", "baddbmm", "bmm", "clone", "div", "exp", "expand", "log", "mean", "mm", "mul"]
+    + ["neg", "permute", "relu", "select", "sigmoid", "sub", "sum", "t", "tanh", "transpose"]
+    + ["unsqueeze", "view"]
+)
+
+
+def _holds_all(node: fx.Node) -> bool:
+    return bool(node.all_input_nodes) and all(n.op == "get_attr" for n in node.all_input_nodes)
+
+
+def _holding(traced: fx.GraphModule, node: fx.Node, value: Any) -> fx.Node:
+    """A node before another one that stands for something to be held."""
+    name = f"_{node.name}"
+    setattr(traced, name, value)
+    with traced.graph.inserting_before(node):
+        return traced.graph.create_node("get_attr", name)
+
+
+def _held(traced: fx.GraphModule, node: fx.Node) -> Any:
+    value: Any = traced
+    for name in str(node.target).split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _call(function: Callable[[Sequence[Tensor]], Any], tensors: Sequence[Tensor]) -> Any:
+    return function(tensors)
+
+
+class Kernels:
+    """A CUDA graph."""
+
+    _WARM_UP = 3  # what is compiled, chosen and kept at first is then there
+
+    def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
+        self._inputs = [tensor.clone() for tensor in inputs]
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(self._WARM_UP):
+                function(*self._inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._results = function(*self._inputs)
+
+    @torch.no_grad()
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own.copy_(given)
+        self._graph.replay()
+        there = [result for result in self._results if result is not None]
+        copies = iter(torch._foreach_add(there, 0))  # the next run overwrites them
+        return [None if result is None else next(copies) for result in self._results]
