@@ -237,9 +237,11 @@ class Captured:
         self._last = met
         if len(self._recordings) == _MOST:
             met_again = f"it met other {' and other '.join(others)} again"
-            return self._give_up(f"{met_again}, and {_MOST} recordings are kept")
+            self._give_up(f"{met_again}, and {_MOST} recordings are kept")
+            return None
         if changed:
-            return self._give_up(f"it changes buffer {changed[0]!r}")
+            self._give_up(f"it changes buffer {changed[0]!r}")
+            return None
         device = next(iter(parameters.values())).device
         keys = Keys(list(parameters), device)
         sigmas = self.perturbation.sigmas(parameters, self.step)
@@ -256,7 +258,8 @@ class Captured:
         except Refusal:
             raise
         except Exception as error:
-            return self._give_up(f"torch cannot record it ({type(error).__name__}: {error})")
+            self._give_up(f"torch cannot record it ({type(error).__name__}: {error})")
+            return None
 
     def _give_up(self, why: str) -> None:
         self.uncaptured = why

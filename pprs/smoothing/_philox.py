@@ -14,7 +14,7 @@ float64 a normal takes twice the bits and a group gives 32 elements.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ _BLOCKS = 16  # per group
 _WORD = 0xFFFFFFFF
 
 
-class Segments(NamedTuple):
+@dataclass(frozen=True)
+class Segments:
     """Which elements of which streams to draw.
 
     Args:

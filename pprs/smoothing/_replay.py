@@ -35,10 +35,11 @@ def record(function: Function, inputs: Sequence[Tensor], device: torch.device) -
     Raises:
         Exception: whatever torch says of a function that cannot be recorded.
     """
-    kind = {"cpu": Operations, "cuda": Kernels}.get(device.type)
-    if kind is None:
-        raise RuntimeError(f"there is no recording for tensors on {device.type}")
-    return kind(function, inputs)
+    if device.type == "cuda":
+        return Kernels(function, inputs)
+    if device.type == "cpu":
+        return Operations(function, inputs)
+    raise RuntimeError(f"there is no recording for tensors on {device.type}")
 
 
 class Operations:
@@ -88,9 +89,10 @@ def _simplified(traced: fx.GraphModule, calls: Calls) -> list[Any]:
 
 def _binding(node: fx.Node) -> Any:
     """Torch's function for an operation, which is called in half the time."""
-    if node.op != "call_function" or getattr(node.target, "namespace", "") != "aten":
+    target: Any = node.target
+    if node.op != "call_function" or getattr(target, "namespace", "") != "aten":
         return None
-    name = node.target._schema.name.removeprefix("aten::")
+    name = target._schema.name.removeprefix("aten::")
     if name not in _SAME_ARGUMENTS or node.kwargs:
         return None
     return getattr(torch, name, None) or getattr(Tensor, name)
@@ -98,10 +100,31 @@ def _binding(node: fx.Node) -> Any:
 
 # Where torch's function takes the arguments as the operation does.
 _SAME_ARGUMENTS = frozenset(
-    ["add", "addmm", "baddbmm", "bmm", "clone", "div", "exp", "expand", "log", "mean", "mm", "mul"]
-    + ["neg", "permute", "relu", "select", "sigmoid", "sub", "sum", "t", "tanh", "transpose"]
-    + ["unsqueeze", "view"]
+    {
+        *("add", "addmm", "baddbmm", "bmm", "clone", "div", "exp", "expand", "log", "mean", "mm"),
+        *("mul", "neg", "permute", "relu", "select", "sigmoid", "sub", "sum", "t", "tanh"),
+        *("transpose", "unsqueeze", "view"),
+    }
 )
+
+
+def _as_arguments(traced: fx.GraphModule) -> list[Any]:
+    """Attributes become arguments: looking one up in a module takes as long as an operation."""
+    graph = traced.graph
+    last = [node for node in graph.nodes if node.op == "placeholder"][-1:]
+    arguments: dict[int, tuple[fx.Node, Any]] = {}
+    for node in list(graph.nodes):
+        if node.op != "get_attr":
+            continue
+        value = _held(traced, node)
+        if id(value) not in arguments:
+            place = graph.inserting_after(last[0]) if last else graph.inserting_before(None)
+            with place:
+                last = [graph.placeholder(f"held_{len(arguments)}")]
+            arguments[id(value)] = last[0], value
+        node.replace_all_uses_with(arguments[id(value)][0])
+        graph.erase_node(node)
+    return [value for _, value in arguments.values()]
 
 
 def _holds_all(node: fx.Node) -> bool:

@@ -95,6 +95,10 @@ class Target:
         """Those of its filters, one after the other, constant for the gradient; or None."""
         return _norms(filters(self.parameter)) if self.filters else None
 
+    def give_norms(self, norms: Tensor) -> None:
+        """Those of its filters, as another has computed them."""
+        self.norms = norms
+
     @cached_property
     def scale(self) -> Tensor | None:
         """The norms, shaped to multiply the parameter: `(d0, 1, ...)` or `()`; or None."""

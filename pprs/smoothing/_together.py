@@ -26,13 +26,17 @@ class Small(Protocol):
     filters: bool
     samples: Samples
     together: Together | None
-    norms: Tensor | None
+
+    @property
+    def norms(self) -> Tensor | None: ...
 
     @property
     def streams(self) -> Streams: ...
 
     @property
     def is_whole(self) -> bool: ...
+
+    def give_norms(self, norms: Tensor) -> None: ...
 
 
 class Together:
@@ -93,7 +97,7 @@ def gather(targets: Sequence[Small], model: nn.Module | None) -> None:
             matrices.append((target, filters(parameter)))
     norms = kernels.norms([matrix for _, matrix in matrices]) if matrices else None
     for (target, _), found in zip(matrices, norms or (), strict=False):
-        target.norms = found
+        target.give_norms(found)
 
 
 def remember(targets: Iterable[Small], model: nn.Module | None) -> None:

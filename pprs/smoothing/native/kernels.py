@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -211,7 +212,8 @@ def backward(
     return out
 
 
-class Drawing(NamedTuple):
+@dataclass(frozen=True)
+class Drawing:
     """What a kernel needs to draw.
 
     Args:
@@ -241,7 +243,8 @@ class Perturbed(NamedTuple):
     scale: Tensor | None = None
 
 
-class Bias(NamedTuple):
+@dataclass(frozen=True)
+class Bias:
     """A bias that a kernel perturbs where it is added.
 
     Args:

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import torch
@@ -98,6 +98,9 @@ class Call:
             parts = ", ".join(map(self._written, value))
             named = hasattr(value, "_fields")
             return f"{self._kept(type(value))}({parts})" if named else f"[{parts}]"
+        if is_dataclass(value) and not isinstance(value, Key):
+            parts = ", ".join(self._written(getattr(value, part.name)) for part in fields(value))
+            return f"{self._kept(type(value))}({parts})"
         return f"{self._kept(value)}.value" if isinstance(value, Key) else self._kept(value)
 
     def _kept(self, constant: Any) -> str:
@@ -161,7 +164,7 @@ def recordable(function: Callable[P, R]) -> Callable[P, R]:
 
 @functools.cache
 def _operation() -> Any:
-    library = torch.library.Library("pprs", "DEF")
+    library: Any = torch.library.Library("pprs", "DEF")  # type: ignore[no-untyped-call]
     library.define("native(Tensor[] tensors, int number) -> Tensor[]")
 
     def native(tensors: list[Tensor], number: int) -> list[Tensor]:
