@@ -33,7 +33,7 @@ _ROOT = Path(__file__).parent.parent.parent
 _TESTS = ("tests/smoothing", "tests/optim", "tests/pipeline/test_cuda.py")
 _CAPTION = (
     "Time of one gradient of K·m rows over a plain one of m rows, MLP 784-2048×3-10: plain, "
-    "smoothed"
+    "smoothed, captured"
 )
 _ENOUGH = 2.0  # seconds that a way is timed for
 
@@ -128,7 +128,7 @@ def _gradients(config: GpuBench, device: torch.device) -> Iterator[dict[str, Any
     """Ratios to a plain pass of as many rows, of the way that is chosen and of each forced one."""
     for name, case in _cases().items():
         by_name = ways(case, device)
-        runs = {way: by_name[way] for way in ("plain", "shared", "example")}
+        runs = {way: by_name[way] for way in ("plain", "recorded", "shared", "captured", "example")}
         runs |= dict.fromkeys(("implicit", "materialised"), by_name["shared"])
         runs = {way: run for way, run in runs.items() if _can(way, run)}
         seconds: dict[str, list[float]] = {way: [] for way in runs}
@@ -171,15 +171,15 @@ def report(found: Mapping[str, Any]) -> str:
     if "tests" in found:
         lines += [f"Tests on the device: {found['tests']}", ""]
     lines += [
-        "| case | plain | shared | example | all implicit | all materialised | peak memory "
-        "| kernels, plain / shared |",
-        "|---|---|---|---|---|---|---|---|",
+        "| case | plain | plain recorded | captured | shared | example | all implicit "
+        "| all materialised | peak memory | kernels, plain / shared |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found["gradients"]:
         seconds = row["seconds"]
         ratios = [
             f"{seconds[way] / seconds['plain']:.2f}" if way in seconds else "failed"
-            for way in ("shared", "example", "implicit", "materialised")
+            for way in ("recorded", "captured", "shared", "example", "implicit", "materialised")
         ]
         kernels = row.get("kernels", {})
         count = " / ".join(f"{kernels[way]['count']:.0f}" for way in ("plain", "shared") if kernels)

@@ -21,7 +21,8 @@ from benchmarks.gradient.profiling import launches, peak_memory, shares
 from benchmarks.report import against, processor
 from pprs.cli.run_command import configured
 from pprs.io.files import check_file, write_json
-from pprs.smoothing import has_native_kernels, smooth
+from pprs.smoothing import capture, has_native_kernels, smooth
+from pprs.smoothing._replay import Replay, record
 
 SIGMA = 0.01
 
@@ -86,7 +87,10 @@ def bench_gradient(config: GradientBench) -> list[dict[str, Any]]:
 
 
 def ways(case: Case, device: torch.device, network: nn.Module | None = None) -> dict[str, Way]:
-    """The ways to a gradient, of a network or of the case's; each leaves it in `.grad`."""
+    """The ways to a gradient, of a network or of the case's; each leaves it in `.grad`.
+
+    "captured" is shared noise by `pprs.capture`, and "recorded" the plain pass recorded likewise.
+    """
     torch.manual_seed(0)
     network = case.network().to(device) if network is None else network
     x, y = case.data(device)
@@ -105,7 +109,21 @@ def ways(case: Case, device: torch.device, network: nn.Module | None = None) -> 
             batch=(x, y),
         ).backward()  # type: ignore[no-untyped-call]
 
-    def prepared(way: Way) -> Way:
+    def plain_gradient(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(loss(network, x, y), list(network.parameters()))
+
+    captured = capture(lambda x, y: loss(network, x, y), network, SIGMA, case.samples, check=False)
+    recorded: list[Replay] = []
+
+    def recorded_plain() -> None:
+        if not recorded:
+            recorded.append(record(plain_gradient, (rows, targets), device))
+        for parameter, gradient in zip(
+            network.parameters(), recorded[0]((rows, targets)), strict=True
+        ):
+            parameter.grad = gradient
+
+    def prepared(way: Callable[[], object]) -> Way:
         def run() -> None:
             network.zero_grad()
             with torch.autocast(device.type, case.autocast, enabled=case.autocast is not None):
@@ -117,6 +135,8 @@ def ways(case: Case, device: torch.device, network: nn.Module | None = None) -> 
         "plain": prepared(plain),
         "shared": prepared(lambda: smoothed("shared")),
         "example": prepared(lambda: smoothed("example")),
+        "captured": prepared(lambda: captured(x, y)),
+        "recorded": prepared(recorded_plain),
         "literal": prepared(lambda: _literal(network, case, x, y)),
         "vmap": prepared(lambda: _vmapped(network, case, x, y)),
     }
@@ -216,7 +236,8 @@ def _show(results: list[dict[str, Any]], console: Any) -> None:
         console.print(f"{result['case']}: {result['label']}")
     times = Table(title="time, as a ratio to a plain pass of the same rows", box=box.SIMPLE)
     times.add_column("case", no_wrap=True)
-    for heading in ("plain", "shared", "example", "literal", "vmap", "literal / shared"):
+    columns = "plain", "shared", "captured", "plain recorded", "example", "literal", "vmap"
+    for heading in (*columns, "literal / shared"):
         times.add_column(heading, justify="right")
     parts = Table(title="shares of the time of a smoothed gradient; memory", box=box.SIMPLE)
     parts.add_column("case", no_wrap=True)
@@ -228,6 +249,8 @@ def _show(results: list[dict[str, Any]], console: Any) -> None:
             result["case"],
             f"{result['seconds']['plain'] * 1e3:.1f} ms",
             against(ratios["shared"], bars[0], above=False),
+            f"{ratios['captured']:.2f}",
+            f"{ratios['recorded']:.2f}",
             against(ratios["example"], bars[1], above=False),
             f"{ratios['literal']:.1f}",
             f"{ratios['vmap']:.1f}",

@@ -258,7 +258,8 @@ class Captured:
         except Refusal:
             raise
         except Exception as error:
-            self._give_up(f"torch cannot record it ({type(error).__name__}: {error})")
+            first = str(error).partition(". ")[0]
+            self._give_up(f"torch cannot record it ({type(error).__name__}: {first})")
             return None
 
     def _give_up(self, why: str) -> None:

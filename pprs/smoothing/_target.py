@@ -15,6 +15,7 @@ from pprs.smoothing._noise import Noise, Role, Streams
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._together import Together, filters, per_filter
 from pprs.smoothing.native.kernels import Bias
+from pprs.smoothing.native.recording import is_recorded
 
 # Numbers: 32 MB in float32, which a GPU draws in less time than it takes to start the kernel.
 _LARGE = 1 << 23
@@ -244,9 +245,8 @@ def _norms(rows: Tensor) -> Tensor:
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
     limit = 1e140 if rows.dtype == torch.float64 else 1e15
     # Not asked of other devices, which would have to be waited for.
-    if not rows.numel() or (
-        rows.device.type == "cpu" and bool(((norms > 1 / limit) & (norms < limit)).all())
-    ):
+    asked = rows.device.type == "cpu" and not is_recorded()
+    if not rows.numel() or (asked and bool(((norms > 1 / limit) & (norms < limit)).all())):
         return norms
     peak = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
     norms = torch.linalg.vector_norm(rows / peak, dim=1)

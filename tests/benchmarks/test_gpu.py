@@ -20,7 +20,7 @@ def test_it_writes_its_table_after_each_case(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "gpu.json").read_text())
     (gradient,) = found["gradients"]
-    ways = {"plain", "shared", "example", "implicit", "materialised"}
+    ways = {"plain", "recorded", "shared", "captured", "example", "implicit", "materialised"}
     assert set(gradient["seconds"]) == ways
     assert len(found["draws"]) == 1
     assert "| mlp-1024 |" in (tmp_path / "gpu.md").read_text()

@@ -145,6 +145,11 @@ def recording() -> Iterator[Calls]:
         _calls.reset(token)
 
 
+def is_recorded() -> bool:
+    """Whether a pass is being recorded, whose numbers must not be asked for."""
+    return _calls.get() is not None
+
+
 def recordable(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function of tensors, which calls compiled code, be recorded.
 
