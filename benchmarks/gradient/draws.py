@@ -26,7 +26,7 @@ _WAYS = ("plain", "shared", "captured")
 
 @dataclass(frozen=True)
 class DrawsBench:
-    """Time gradients of K draws of m examples by an MLP 784-2048×3-10, plain, smoothed, and captured."""
+    """Time gradients of K draws of m examples by an MLP 784-2048×3-10, three ways."""
 
     repeats: int = 7
     """How often each is timed; the table shows minima, which other programs disturb least."""

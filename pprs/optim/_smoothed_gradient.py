@@ -172,7 +172,7 @@ class SmoothedGradient:
         losses = [several.detach() for several in passes]
         chosen = best([several.mean() for several in losses])
         if places.only:
-            check_finite(passes[0], draws.perturbation.size)
+            check_finite(passes[0], draws.perturbation)
         if chosen is not None:
             loss = passes[chosen].mean()
             passes.clear()  # and with them the graphs of the others

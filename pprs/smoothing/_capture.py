@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -177,9 +177,7 @@ class Captured:
         gradients = StepGradients(parameters.values(), accumulate=True)
         with torch.enable_grad(), gradients.alone():
             if recorded is not None and not recorded.due():
-                losses, found = self._replayed(recorded, batch)
-                check_finite(losses, self.perturbation.size)
-                loss = losses.mean()
+                loss, found = self._replayed(recorded, batch)
             else:
                 buffers, before = self._buffers(), _Generators(parameters)
                 loss = self._plain(batch)
@@ -218,12 +216,14 @@ class Captured:
     def _replayed(
         self, recorded: _Recording, batch: tuple[Tensor, ...]
     ) -> tuple[Tensor, Gradients]:
-        """The losses of all perturbations, and the gradient of their mean."""
+        """The mean loss of all perturbations, and its gradient."""
         noise, keys = Noise(self.seed, self.step), recorded.keys
         keys.fill(noise.numbers(keys.names))
-        losses, *gradients = recorded.run(batch)
-        assert losses is not None
-        return losses, gradients
+        results = recorded.run(batch)
+        loss, losses, finite = (cast(Tensor, result) for result in results[:3])
+        if not finite:
+            check_finite(losses, self.perturbation)
+        return loss, results[3:]
 
     def _record(
         self,
@@ -250,8 +250,9 @@ class Captured:
             noise, leaves = RecordedNoise(keys=keys), list(parameters.values())
             given = sigmas, noise, rows or None, self.model, self._unused
             losses = losses_at(self.closure, parameters, self.perturbation, *given)
-            found = torch.autograd.grad(losses.mean(), leaves, allow_unused=True)
-            return losses.detach(), *found
+            loss = losses.mean()
+            found = torch.autograd.grad(loss, leaves, allow_unused=True)
+            return loss.detach(), losses.detach(), losses.detach().isfinite().all(), *found
 
         try:
             return _Recording(record(gradient, batch, device), keys, parameters, 1)
@@ -309,17 +310,17 @@ class Captured:
             )
 
 
-def _difference(loss: Tensor, own: Gradients, losses: Tensor, found: Gradients) -> str:
+def _difference(loss: Tensor, own: Gradients, replayed: Tensor, found: Gradients) -> str:
     """How a recording's loss and gradient differ from the closure's own; empty if they do not."""
     pairs = [(a, b) for a, b in zip(own, found, strict=True) if a is not None and b is not None]
     apart = math.sqrt(sum(float((a - b).double().square().sum()) for a, b in pairs))
     size = math.sqrt(sum(float(a.double().square().sum()) for a, _ in pairs))
     same = [a is None for a in own] == [b is None for b in found]
-    mean, loss_now = float(losses.mean()), float(loss)
-    if same and abs(mean - loss_now) <= _CLOSE * abs(loss_now) and apart <= _CLOSE * size:
+    there, here = float(replayed), float(loss)
+    if same and abs(there - here) <= _CLOSE * abs(here) and apart <= _CLOSE * size:
         return ""
     return (
-        f"the loss {mean:.6g} where the closure gives {loss_now:.6g}, with gradients that differ "
+        f"the loss {there:.6g} where the closure gives {here:.6g}, with gradients that differ "
         f"by {apart:.2g} of {size:.2g}"
     )
 

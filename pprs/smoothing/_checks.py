@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 from weakref import WeakSet
 
 import torch
@@ -277,7 +277,12 @@ class NotFiniteError(RuntimeError):
     """A loss or a gradient is infinite or not a number; the message says where."""
 
 
-def check_finite(losses: Tensor, size: str) -> None:
+class _Sized(Protocol):
+    @property
+    def size(self) -> str: ...
+
+
+def check_finite(losses: Tensor, perturbation: _Sized) -> None:
     """Raise `NotFiniteError` if the loss of a perturbation is infinite or not a number."""
     finite = losses.detach().isfinite()
     if finite.all():
@@ -285,6 +290,6 @@ def check_finite(losses: Tensor, size: str) -> None:
     bad = losses.detach()[~finite]
     raise NotFiniteError(
         f"the loss is not finite at {len(bad)} of {losses.numel()} perturbed parameters (first: "
-        f"{bad[0].item()}, {size}): lower the step size or sigma, or look for a division, "
-        f"logarithm or overflow in the loss"
+        f"{bad[0].item()}, {perturbation.size}): lower the step size or sigma, or look for a "
+        f"division, logarithm or overflow in the loss"
     )

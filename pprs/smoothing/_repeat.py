@@ -47,7 +47,7 @@ def repeat(
         row = [example[sample] for example in examples]
         with _perturbed(targets, sample):
             losses.append(_run(closure, row, parameters))
-        check_finite(losses[-1], perturbation.size)
+        check_finite(losses[-1], perturbation)
         for name, parameter in parameters.items():
             grad = parameter.grad
             if grad is not None:  # never in place: autograd may let gradients share their memory

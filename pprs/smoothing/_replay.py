@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, fx
 
 from pprs.smoothing._autocast import without_autocast
+from pprs.smoothing._caches import fresh_caches
+from pprs.smoothing._cuda_graph import CudaGraph
 from pprs.smoothing.native.recording import Calls, recording
 
 _CPU = torch.device("cpu")
@@ -35,10 +37,11 @@ def record(function: Function, inputs: Sequence[Tensor], device: torch.device) -
     Raises:
         Exception: whatever torch says of a function that cannot be recorded.
     """
-    if device.type == "cuda":
-        return Kernels(function, inputs)
-    if device.type == "cpu":
-        return Operations(function, inputs)
+    with fresh_caches():  # or a parameter that autocast has cast before would never change
+        if device.type == "cuda":
+            return CudaGraph(function, inputs)
+        if device.type == "cpu":
+            return Operations(function, inputs)
     raise RuntimeError(f"there is no recording for tensors on {device.type}")
 
 
@@ -148,30 +151,3 @@ def _held(traced: fx.GraphModule, node: fx.Node) -> Any:
 
 def _call(function: Callable[[Sequence[Tensor]], Any], tensors: Sequence[Tensor]) -> Any:
     return function(tensors)
-
-
-class Kernels:
-    """A CUDA graph."""
-
-    _WARM_UP = 3  # what is compiled, chosen and kept at first is then there
-
-    def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
-        self._inputs = [tensor.clone() for tensor in inputs]
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(self._WARM_UP):
-                function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._results = function(*self._inputs)
-
-    @torch.no_grad()
-    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
-        for own, given in zip(self._inputs, inputs, strict=True):
-            own.copy_(given)
-        self._graph.replay()
-        there = [result for result in self._results if result is not None]
-        copies = iter(torch._foreach_add(there, 0))  # the next run overwrites them
-        return [None if result is None else next(copies) for result in self._results]

@@ -135,7 +135,7 @@ def smooth(
     warn_of_zeros(model, parameters, sigmas, perturbation.scale)
     keyed = Noise(fresh_seed() if seed is None else seed, step)
     losses = losses_at(closure, parameters, perturbation, sigmas, keyed, batch, model, unused)
-    check_finite(losses, perturbation.size)
+    check_finite(losses, perturbation)
     sized = _size_checks.setdefault(model, SizeCheck())
     if check and any(sigmas.values()) and sized.due():
         plain = plain_loss(closure, batch, model, parameters.values())

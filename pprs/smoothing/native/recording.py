@@ -35,7 +35,9 @@ class Keys:
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
         self.names = tuple(names)
         self.values = [0] * len(self.names)
+        cuda = device.type == "cuda"
         self.table = torch.zeros(len(self.names), dtype=torch.int64, device=device)
+        self._host = torch.zeros(len(self.names), dtype=torch.int64, device="cpu", pin_memory=cuda)
         self._places = {name: Key(self, place) for place, name in enumerate(self.names)}
 
     def key(self, name: str) -> Key:
@@ -43,9 +45,10 @@ class Keys:
         return self._places[name]
 
     def fill(self, values: Sequence[int]) -> None:
-        """Give the keys of the next run, in the order of the names."""
+        """Give the keys of the next run, in the order of the names; the last one must be over."""
         self.values[:] = values
-        self.table.copy_(torch.tensor(values, dtype=torch.int64, device="cpu"))
+        self._host.copy_(torch.tensor(values, dtype=torch.int64, device="cpu"))
+        self.table.copy_(self._host, non_blocking=True)
 
 
 @dataclass(frozen=True, eq=False)
