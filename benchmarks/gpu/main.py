@@ -23,8 +23,8 @@ from torch import nn
 
 from benchmarks.gradient.cases import CASES, Case, Transformer
 from benchmarks.gradient.draws import measured, table
-from benchmarks.gradient.main import Way, timed, ways
-from benchmarks.gradient.profiling import launches, peak_memory
+from benchmarks.gradient.main import Way, peak_of, timed, ways
+from benchmarks.gradient.profiling import launches
 from pprs.cli.run_command import configured
 from pprs.io.files import write_json
 from pprs.smoothing import force_way
@@ -127,7 +127,8 @@ def _wide_transformer() -> nn.Module:
 def _gradients(config: GpuBench, device: torch.device) -> Iterator[dict[str, Any]]:
     """Ratios to a plain pass of as many rows, of the way that is chosen and of each forced one."""
     for name, case in _cases().items():
-        by_name = ways(case, device)
+        network = case.network().to(device)
+        by_name = ways(case, device, network)
         runs = {way: by_name[way] for way in ("plain", "recorded", "shared", "captured", "example")}
         runs |= dict.fromkeys(("implicit", "materialised"), by_name["shared"])
         runs = {way: run for way, run in runs.items() if _can(way, run)}
@@ -143,7 +144,8 @@ def _gradients(config: GpuBench, device: torch.device) -> Iterator[dict[str, Any
         medians = {way: statistics.median(spent) for way, spent in seconds.items()}
         row: dict[str, Any] = {"case": name, "seconds": medians}
         if device.type == "cuda":
-            memory = {way: peak_memory(run, device) for way, run in runs.items() if way in by_name}
+            named = [way for way in runs if way in by_name]
+            memory = {way: peak_of(by_name[way], network, device) for way in named}
             row["memory"] = memory["shared"] / memory["plain"]
             row["kernels"] = {way: launches(by_name[way]) for way in memory}
         yield row

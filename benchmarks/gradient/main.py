@@ -170,7 +170,8 @@ def _vmapped(network: nn.Module, case: Case, x: Tensor, y: Tensor) -> None:
 
 def _measure(case: Case, repeats: int, device: torch.device) -> dict[str, Any]:
     slow = ("literal", "vmap")
-    chosen = {n: w for n, w in ways(case, device).items() if n not in slow or _runs(w)}
+    network = case.network().to(device)
+    chosen = {n: w for n, w in ways(case, device, network).items() if n not in slow or _runs(w)}
     times: dict[str, list[float]] = {name: [] for name in chosen}
     with _attention_without_warnings():
         for repeat in range(-2, repeats):  # the first ones warm up
@@ -181,7 +182,7 @@ def _measure(case: Case, repeats: int, device: torch.device) -> dict[str, Any]:
                 if repeat >= 0:
                     times[name].append(spent)
         fast = [name for name in chosen if name not in slow]
-        memory = {name: peak_memory(chosen[name], device) for name in fast}
+        memory = {name: peak_of(chosen[name], network, device) for name in fast}
         parts = {name: shares(chosen[name]) for name in ("shared", "example")}
         kernels = {name: launches(chosen[name]) for name in fast} if device.type == "cuda" else {}
     medians = {name: statistics.median(spent) for name, spent in times.items()}
@@ -197,6 +198,12 @@ def _measure(case: Case, repeats: int, device: torch.device) -> dict[str, Any]:
         "shares": parts,
         "kernels": kernels,
     }
+
+
+def peak_of(way: Way, network: nn.Module, device: torch.device) -> int:
+    """Bytes of a way to a gradient at its fullest moment, its gradients included."""
+    network.zero_grad()  # or what that frees would be missing
+    return peak_memory(way, device)
 
 
 def _runs(way: Way) -> bool:
