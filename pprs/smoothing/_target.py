@@ -248,6 +248,7 @@ def _norms(rows: Tensor) -> Tensor:
     asked = rows.device.type == "cpu" and not is_recorded()
     if not rows.numel() or (asked and bool(((norms > 1 / limit) & (norms < limit)).all())):
         return norms
-    peak = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    range_ = torch.finfo(rows.dtype)
+    peak = rows.abs().amax(1, keepdim=True).clamp(range_.tiny, range_.max)
     norms = torch.linalg.vector_norm(rows / peak, dim=1)
     return norms * peak[:, 0]

@@ -76,7 +76,8 @@ def test_types_shapes_and_mistakes_are_torch_s():
         smoothed(lambda scores: scores, F.one_hot(y, CLASSES).float()),
     ):
         torch.testing.assert_close(same, plain)
-    with pytest.raises(IndexError, match="Target 7 is out of bounds"):
-        smoothed(lambda scores: scores, y + 3)
+    if y.device.type == "cpu":  # others end the process
+        with pytest.raises(IndexError, match="Target 7 is out of bounds"):
+            smoothed(lambda scores: scores, y + 3)
     with pytest.raises((RuntimeError, ValueError), match="batch_size"):
         smoothed(lambda scores: scores, y[:3])

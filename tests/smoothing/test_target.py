@@ -101,7 +101,7 @@ def test_small_parameters_that_are_drawn_together_are_perturbed_as_each_alone(la
         assert [target.version for target in targets] == [before[0], before[1] + 1, *before[2:]]
 
 
-def test_norms_that_are_taken_together_are_right_where_squares_are_out_of_range():
+def test_norms_taken_together_or_alone_are_right_where_squares_are_out_of_range():
     parameters = {
         "large": torch.tensor([[3e30, 4e30], [0.0, 0.0]]),
         "small": torch.tensor([3e-30, 4e-30]),
@@ -112,9 +112,11 @@ def test_norms_that_are_taken_together_are_right_where_squares_are_out_of_range(
     samples, sigmas = perturbation.samples_of(2, 1), perturbation.sigmas(parameters, 0)
     targets = perturbation.targets(parameters, sigmas, Noise(1, 2), samples)
     gather(targets, None)
+    alone = perturbation.targets(parameters, sigmas, Noise(1, 2), samples)
     expected = ([5e30, 0.0], 5e-30, [math.inf], [0.0, 0.0])
-    for target, norms in zip(targets, expected, strict=True):
-        torch.testing.assert_close(target.scale.squeeze(-1), torch.tensor(norms), atol=0, rtol=1e-6)
+    for target, other, norms in zip(targets, alone, expected, strict=True):
+        for scale in (target.scale, other.scale):
+            torch.testing.assert_close(scale.squeeze(-1), torch.tensor(norms), atol=0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("afterwards", [False, True], ids=["product", "product, then whole"])
