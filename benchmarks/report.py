@@ -16,8 +16,10 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def against(value: float, bar: float, *, above: bool) -> str:
-    """A value beside its bar, green where it is met: not below it, or not above."""
+def against(value: float, bar: float | None, *, above: bool) -> str:
+    """A value beside its bar, if it has one; green where it is met: not below it, or not above."""
+    if bar is None:
+        return f"{value:.2f}"
     met = value >= bar if above else value <= bar
     sign = "≥" if above else "≤"
     return f"[{'green' if met else 'red'}]{value:.2f}[/] {sign}{bar:g}"

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CaseName: TypeAlias = Literal["mlp-1024", "mlp-2048", "mlp-1024-one", "transformer", "resnet"]
+CaseName: TypeAlias = Literal[
+    "mlp-1024", "mlp-2048", "mlp-1024-one", "transformer", "resnet", "small-4", "small-20"
+]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Case:
         batch: examples m.
         samples: perturbations K.
         bars: the highest ratio to a plain pass with shared noise and with noise per example, and
-            the least number of times faster than the literal loop.
+            the least number of times faster than the literal loop, if there are any.
         autocast: the type that torch computes products in, if not the parameters'.
     """
 
@@ -34,7 +36,7 @@ class Case:
     example: tuple[int, ...]
     batch: int
     samples: int
-    bars: tuple[float, float, float]
+    bars: tuple[float | None, float | None, float | None] = (None, None, None)
     autocast: torch.dtype | None = None
 
     def data(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -148,5 +150,10 @@ CASES: Mapping[CaseName, Case] = {
         8,
         16,
         (2, 2.5, 2),
+    ),
+    # Small ones, of which nearly all is what a pass takes whatever its size.
+    "small-4": Case("4 layers of width 32, m 1, K 8", lambda: mlp(32, 32, 32, 32, 10), (32,), 1, 8),
+    "small-20": Case(
+        "20 layers of width 32, m 5, K 10", lambda: mlp(64, *[32] * 19, 10), (64,), 5, 10
     ),
 }

@@ -28,7 +28,8 @@ def test_it_shows_a_table_and_writes_its_figures(tmp_path):
     assert "784-1024×3-10" in done.stdout
     (result,) = json.loads(figures.read_text())["results"]
     assert result["ratios"]["plain"] == 1
-    assert set(result["ratios"]) == {"plain", "shared", "example", "literal", "vmap"}
+    smoothed = {"shared", "example", "captured", "literal", "vmap"}
+    assert set(result["ratios"]) == {"plain", "recorded", *smoothed}
     assert all(seconds > 0 for seconds in result["seconds"].values())
     assert sum(result["shares"]["shared"].values()) == pytest.approx(1)
     assert all(ratio > 0 for ratio in result["memory"].values())
