@@ -288,7 +288,7 @@ def test_what_vmap_cannot_differentiate_is_refused_with_what_to_do():
 READ = {
     ".item()": lambda loss, h: loss.item(),
     ".tolist()": lambda loss, h: h.detach().tolist(),
-    ".numpy()": lambda loss, h: h.detach().numpy(),
+    ".numpy()": lambda loss, h: h.detach().cpu().numpy(),
     "float()": lambda loss, h: float(loss),
     "format()": lambda loss, h: f"{loss:.3f}",
     "bool()": lambda loss, h: 1 if loss > 0 else 2,
