@@ -15,6 +15,7 @@ from pprs.optim._grad_scaler import scalers_refused
 from pprs.smoothing import (
     Batch,
     Closure,
+    Generators,
     Noise,
     NotFiniteError,
     Perturbation,
@@ -232,10 +233,7 @@ class _Places:
         self._parameters = parameters
         self._centres = centres
         self.only = centres is None
-        # Torch's own generators, from which layers draw.
-        cuda = {p.device.index for p in parameters.values() if p.is_cuda}
-        own = [torch.default_generator, *(torch.cuda.default_generators[i] for i in sorted(cuda))]
-        self._drawn = [] if centres is None else [(one, one.get_state()) for one in own]
+        self._generators = None if centres is None else Generators(parameters.values())
 
     def __len__(self) -> int:
         return 1 if self._centres is None else len(self._centres)
@@ -245,8 +243,8 @@ class _Places:
 
     def rewind(self) -> None:
         """Let layers draw next what they drew at the first candidate."""
-        for generator, state in self._drawn:
-            generator.set_state(state)
+        if self._generators is not None:
+            self._generators.set()
 
     @contextmanager
     def at(self, number: int) -> Iterator[None]:

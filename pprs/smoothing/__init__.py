@@ -22,6 +22,7 @@ from pprs.smoothing._checks import (
 )
 from pprs.smoothing._closure_variables import Place, places
 from pprs.smoothing._cost import force_way
+from pprs.smoothing._generators import Generators
 from pprs.smoothing._graph import leaves, nodes
 from pprs.smoothing._holding import holding
 from pprs.smoothing._hooks import StepGradients, hooks_held
@@ -54,6 +55,7 @@ __all__ = [
     "Call",
     "Captured",
     "Closure",
+    "Generators",
     "Noise",
     "NoiseKind",
     "NotFiniteError",

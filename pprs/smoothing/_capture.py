@@ -20,6 +20,7 @@ from pprs.smoothing._checks import (
     check_unused,
 )
 from pprs.smoothing._closure_variables import places
+from pprs.smoothing._generators import Generators
 from pprs.smoothing._hooks import StepGradients
 from pprs.smoothing._modules import modules_of
 from pprs.smoothing._noise import Noise, RecordedNoise, fresh_seed
@@ -179,9 +180,12 @@ class Captured:
             if recorded is not None and not recorded.due():
                 loss, found = self._replayed(recorded, batch)
             else:
-                buffers, before = self._buffers(), _Generators(parameters)
+                buffers, before = self._buffers(), Generators(parameters.values())
                 loss = self._plain(batch)
-                after, found = _Generators(parameters), [p.grad for p in parameters.values()]
+                after, found = (
+                    Generators(parameters.values()),
+                    [p.grad for p in parameters.values()],
+                )
                 if recorded is None and not self.uncaptured:
                     changed = [n for n, value in self._buffers().items() if buffers.get(n) != value]
                     recorded = self._record(parameters, batch, met, changed)
@@ -334,22 +338,3 @@ def _values(closure: Closure) -> list[Hashable]:
         elif isinstance(value, bool | int | float | str):
             found.append((place.name, value))
     return found
-
-
-class _Generators:
-    """The state of torch's generators that a model's layers draw from."""
-
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
-        cuda = {p.device.index for p in parameters.values() if p.is_cuda}
-        own = [torch.default_generator, *(torch.cuda.default_generators[i] for i in sorted(cuda))]
-        self._states = [(one, one.get_state()) for one in own]
-
-    def set(self) -> None:
-        """Let them go on from here."""
-        for generator, state in self._states:
-            generator.set_state(state)
-
-    def drew_on_cuda(self, before: _Generators) -> bool:
-        """Whether something was drawn there, which a CUDA graph draws otherwise."""
-        states = zip(self._states[1:], before._states[1:], strict=True)
-        return any(not torch.equal(now, then) for (_, now), (_, then) in states)

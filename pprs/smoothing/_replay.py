@@ -56,11 +56,25 @@ class Operations:
         self._held = _simplified(traced, calls)
         traced.recompile()
         self._run = traced.forward
+        self._others = {_memory(held) for held in self._held if isinstance(held, Tensor)}
 
     @torch.no_grad()
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         with without_autocast(_CPU):  # which has cast what it would cast
-            return list(self._run(*inputs, *self._held))
+            results = self._run(*inputs, *self._held)
+        # Each result is in a memory of its own: it may be changed in place.
+        used, own = {*self._others, *map(_memory, inputs)}, list[Tensor | None]()
+        for result in results:
+            if result is not None and (_memory(result) in used or not result.is_contiguous()):
+                result = result.clone(memory_format=torch.contiguous_format)  # noqa: PLW2901
+            if result is not None:
+                used.add(_memory(result))
+            own.append(result)
+        return own
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _simplified(traced: fx.GraphModule, calls: Calls) -> list[Any]:

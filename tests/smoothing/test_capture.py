@@ -137,6 +137,21 @@ def test_gradients_add_up_until_they_are_cleared():
             torch.testing.assert_close(single[number - 1], alone, rtol=1e-3, atol=1e-5)
 
 
+def test_gradients_that_are_equal_do_not_share_their_memory():
+    model = nn.Module()
+    for name in "abc":
+        model.register_parameter(name, nn.Parameter(torch.ones(3)))
+    sigmas = {"a": 0.1, "b": 0.0, "c": 0.0}
+    gradient = pprs.capture(
+        lambda x: (model.a * x).mean() + (model.b + model.c).mean(), model, sigma=sigmas
+    )
+    for _ in range(3):
+        model.zero_grad()
+        gradient(torch.ones(3))
+    model.b.grad.mul_(2)
+    torch.testing.assert_close(2 * model.c.grad, model.b.grad)
+
+
 def test_other_shapes_modes_and_numbers_are_recorded_anew():
     model = nn.Sequential(mlp(16, 8), nn.Dropout(0.5), nn.Linear(8, 3))
     weight = 1.0
