@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from pprs.integrations.pipeline_loss import pipeline_loss
     from pprs.integrations.pipeline_strategy import PipelineStrategy
     from pprs.integrations.pipelined import Pipelined
+    from pprs.integrations.pipelined_accelerator import PipelinedAccelerator
     from pprs.integrations.pipelined_trainer import PipelinedTrainer
     from pprs.integrations.smoothed_trainer import SmoothedTrainer
 
 __all__ = [
     "PipelineStrategy",
     "Pipelined",
+    "PipelinedAccelerator",
     "PipelinedTrainer",
     "SmoothedLoss",
     "SmoothedTrainer",
@@ -27,6 +29,7 @@ __all__ = [
 _LATER = {
     "PipelineStrategy": "pipeline_strategy",
     "Pipelined": "pipelined",
+    "PipelinedAccelerator": "pipelined_accelerator",
     "PipelinedTrainer": "pipelined_trainer",
     "SmoothedTrainer": "smoothed_trainer",
     "pipeline_loss": "pipeline_loss",

@@ -1,5 +1,11 @@
 """Let Accelerate, and what is built on it, take a rank of a pipeline for a process of its own."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from accelerate.state import AcceleratorState, PartialState  # type: ignore[import-untyped]
 from accelerate.utils import DistributedType  # type: ignore[import-untyped]
 
@@ -14,3 +20,16 @@ def act_as_one_process() -> None:
     for state in (PartialState, AcceleratorState):
         if state._shared_state:
             state._shared_state.update(distributed_type=DistributedType.NO, num_processes=1)
+
+
+@contextmanager
+def own_forward(model: Any) -> Iterator[None]:
+    """Take off what Accelerate puts around the forward of a model for mixed precision."""
+    wrapped = vars(model).pop("forward", None) if hasattr(model, "_original_forward") else None
+    if wrapped is not None and model._original_forward.__func__ is not type(model).forward:
+        model.forward = model._original_forward
+    try:
+        yield
+    finally:
+        if wrapped is not None:
+            model.forward = wrapped

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pprs.integrations.batch_number import BatchNumber
-from pprs.integrations.one_process import act_as_one_process
+from pprs.integrations.one_process import act_as_one_process, own_forward
 from pprs.integrations.outputs_loss import OutputsLoss
 from pprs.integrations.pipelines import Pipelines, arguments, join
 from pprs.pipeline.communication import broadcast
@@ -107,7 +106,7 @@ class Pipelined:
         self._loss.of_batch(labels, num_items_in_batch)
         step = self.state.global_step
         at = {"step": step, "batch": self._batch.next(step)}
-        with _own_forward(model), self.accelerator.autocast():
+        with own_forward(model), self.accelerator.autocast():
             return self._pipelines.loss(inputs, labels, [self.optimizer.optimizer], **at)
 
     def evaluation_loop(self, *given: Any, **options: Any) -> Any:
@@ -176,19 +175,6 @@ class Pipelined:
 
     def _counted(self, labels: Tensor) -> Tensor:
         return (labels[..., 1:] if self._loss_shifts_labels else labels).ne(-100).sum()
-
-
-@contextmanager
-def _own_forward(model: Any) -> Iterator[None]:
-    """Take off what Accelerate puts around the forward of a model for mixed precision."""
-    wrapped = vars(model).pop("forward", None) if hasattr(model, "_original_forward") else None
-    if wrapped is not None and model._original_forward.__func__ is not type(model).forward:
-        model.forward = model._original_forward
-    try:
-        yield
-    finally:
-        if wrapped is not None:
-            model.forward = wrapped
 
 
 _REFUSED = {
