@@ -16,6 +16,7 @@ SHOWN_BY = {
     "pprs.pipeline.Pipeline": "docs/api/pipeline.md",
     "pprs.integrations.PipelineStrategy": "docs/integrations.md",
     "pprs.integrations.Pipelined": "docs/integrations.md",
+    "pprs.integrations.PipelinedAccelerator": "docs/integrations.md",
     "pprs.integrations.PipelinedTrainer": "docs/integrations.md",
     "pprs.integrations.SmoothedLoss": "docs/integrations.md",
     "pprs.integrations.SmoothedTrainer": "docs/integrations.md",
