@@ -63,7 +63,7 @@ class TrainConfig:
     filter where there are several, and else no smoothing. AGD and SGD ask for it."""
     samples: int | Literal["auto"] = 1
     """Perturbations per step (K): 1 is a plain step, unless a sigma is given. "auto": as many as
-    stages, which costs nearly two plain steps of the pipeline."""
+    stages, which costs less than two plain steps of the pipeline."""
     noise: NoiseKind = "shared"
     """A perturbation for the whole batch, or "example": one for each example, of less variance."""
     antithetic: bool = False
