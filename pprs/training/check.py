@@ -13,7 +13,7 @@ from pprs.pipeline import Chain, CheckpointError, chain, full_names
 from pprs.pipeline.checkpoint import check_fits, check_plain, kind_of, read_manifest
 from pprs.pipeline.partitioner import cut_chain
 from pprs.pipeline.schedule import check_recompute
-from pprs.training.check_loss import check_labels, check_loss, warn_of_loss
+from pprs.training.check_loss import check_labels, check_loss, check_meaning
 from pprs.training.check_seeded import check_seeded
 from pprs.training.config import TrainConfig
 from pprs.training.data import Batch, Examples
@@ -50,7 +50,7 @@ def check(config: TrainConfig) -> Path | None:
             f"{shown(target)} and {shown(outputs)}"
         )
     check_seeded(config, task.training)
-    warn_of_loss(config, task, outputs, target)
+    check_meaning(config, task, outputs, target)
     evaluator = GradientsThere(task.model, config.perturbation)
     learning = Learning(config, task.model.parameters(), task.steps, evaluator)
     check_plain(f"the state of decay={config.decay}", learning.state())

@@ -95,8 +95,12 @@ def _other_shape(outputs: Tensor, target: Tensor) -> str:
     return ""
 
 
-def warn_of_loss(config: TrainConfig, task: Task, outputs: Tensor, target: Tensor) -> None:
-    """Warn of a loss that is no mean over examples, and of labels that are the inputs."""
+def check_meaning(config: TrainConfig, task: Task, outputs: Tensor, target: Tensor) -> None:
+    """Refuse a loss that is no mean over examples, and warn of labels that are the inputs.
+
+    Raises:
+        ValueError: for the former where it matters, unless nothing is to be checked: then it warns.
+    """
     if config.loss == "cross-entropy" and not config.shift_labels:
         batches = (task.training.example(size) for size in (2, min(32, len(task.training))))
         if all(copies(batch.inputs, batch.target) for batch in batches):
@@ -108,11 +112,14 @@ def warn_of_loss(config: TrainConfig, task: Task, outputs: Tensor, target: Tenso
         both = float(task.loss(outputs, target))
         alone = [float(task.loss(outputs[i : i + 1], target[i : i + 1])) for i in (0, 1)]
         if abs(both - sum(alone) / 2) > _CLOSE * max(map(abs, (both, *alone))):
-            warn(
+            said = (
                 f"the loss, {config.loss}, is no mean over examples: of two it is {both:.4g}, of "
                 f"each alone {alone[0]:.4g} and {alone[1]:.4g}; microbatches divide the examples "
                 f"here, so the gradient depends on their number: --microbatches 1 has none of it"
             )
+            if config.check:  # it would fail in the first step
+                raise ValueError(f"{said}; or make it a mean")
+            warn(said)
 
 
 def _divides_examples(config: TrainConfig, task: Task) -> bool:

@@ -284,9 +284,9 @@ class TrainConfig:
         if self.count > 1 and self.sigma is None and known and not known.adaptive:
             raise ValueError(
                 f"samples={self.count} before {self.optimizer} needs a sigma, since no single "
-                f"value did well in most of the study's tasks: pass one and try others, or take "
-                f"an optimizer such as adam, before which {DEFAULT_SIGMA} of each filter's norm is "
-                f"the default (see docs/study.md)"
+                f"value did well in most of the study's tasks: --sigma {DEFAULT_SIGMA} --scale "
+                f"filter, {DEFAULT_SIGMA} of each filter's norm, is a place to start from, and "
+                f"the default before adam"
             )
         if self.count > self.candidates and not perturbation.sigma:
             few = "one" if self.candidates == 1 else f"samples={self.candidates}"

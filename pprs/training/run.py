@@ -223,13 +223,16 @@ def _say_microbatches(journal: Journal, config: TrainConfig, batch: int) -> None
 
 
 def _say_cost(journal: Journal, config: TrainConfig) -> None:
-    """Say what perturbations cost in the theory's units, a pass of one stage."""
-    if config.count > 1:
-        smoothed, plain = 2 * (config.count + config.stages - 1), 2 * config.stages
+    """Say what perturbations cost in the theory's units, a pass of a batch through one stage."""
+    count, stages = config.count, config.stages
+    if count > 1:
         journal.say(
-            f"samples: {config.count} perturbations through {config.stages} stages take "
-            f"{smoothed} units of pipeline time a batch, a plain pass {plain} (a unit is a pass "
-            f"through one stage)"
+            f"samples: {count} perturbations through {stages} stages take "
+            f"{2 * (count + stages - 1)} units of pipeline time a batch (a unit is its pass "
+            f"through one stage); one plain pass takes {2 * stages}, or "
+            f"{2 * (2 * stages - 1) / stages:.3g} as {stages} microbatches of its examples"
+            if stages > 1
+            else f"samples: {count} perturbations in one process are {count} passes of a batch"
         )
 
 

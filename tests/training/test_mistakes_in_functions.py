@@ -130,9 +130,13 @@ def optimizer(p, lr):
         check(settings(optimizer="mine.py:optimizer", stages=1))
 
 
-def test_a_loss_that_is_no_mean_over_examples_is_told(workplace, capsys):
+def test_a_loss_that_is_no_mean_over_examples_is_refused_before_anything_starts(workplace, capsys):
     workplace.write_text(GOOD)
-    check(settings(loss="mine.py:summed"))
+    with pytest.raises(
+        ValueError, match=r"mine.py:summed, is no mean over .* --microbatches 1 has"
+    ):
+        check(settings(loss="mine.py:summed"))
+    check(settings(loss="mine.py:summed", check=False))
     assert "the loss, mine.py:summed, is no mean over examples" in capsys.readouterr().err
     check(settings(loss="mine.py:summed", microbatches=1))
     check(settings(loss="torch.nn.functional:cross_entropy"))

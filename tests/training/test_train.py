@@ -53,7 +53,7 @@ def test_stages_and_accumulated_batches_do_not_change_the_weights(mlps, name):
 def test_the_log_says_what_the_first_step_compared(mlps):
     for name in mlps[1]:
         assert re.search(
-            r"compared .* with yours on \d+ examples: equal to \S+, \S+ s", mlps[1][name]
+            r"compared .* with yours on \d+ examples: results equal to \S+ of their norms, \S+ s", mlps[1][name]
         )
 
 
@@ -150,8 +150,9 @@ def test_a_language_model_with_tied_weights_trains_smoothed_and_goes_on_in_one_s
     losses = [record["loss"] for record in metrics(run)]
     assert losses[-1] < 0.7 * losses[0]
     assert summary(run)["microbatches"] in (1, 2)
-    costs = "2 perturbations through 2 stages take 6 units of pipeline time a batch, a plain pass 4"
+    costs = "2 perturbations through 2 stages take 6 units of pipeline time a batch"
     assert said.count(costs) == 1
+    assert "one plain pass takes 4, or 3 as 2 microbatches of its examples" in said
     assert "too large" not in said
     model = gpt2().eval()
     model.load_state_dict(weights(run))

@@ -132,8 +132,8 @@ class SelfCheck:
         if found.unknown:
             return f"the cut model was not compared with yours, since {found.unknown} ({cost})"
         what = "the cut model" if apart is not None else "the cut model, but not its schedule,"
-        alike = f"equal to {largest:.0e}" if largest else "identical"
-        return f"compared {what} with yours on {self._rows} examples: {alike}, {cost}"
+        alike = f"equal to {largest:.0e} of their norms" if largest else "identical"
+        return f"compared {what} with yours on {self._rows} examples: results {alike}, {cost}"
 
 
 def _exactly(pair: ModelAndChain) -> Agreement:
