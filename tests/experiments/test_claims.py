@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.minimize.main import DEPTHS, ratios, stored
 from pprs_experiments.attack.comparing import compare, result
+from pprs_experiments.attack.plan import FROGS, PAIRS
 from pprs_experiments.attack.results import read as read_attack
 from pprs_experiments.maxima.plan import FIRST_ORDER
 from pprs_experiments.maxima.problems import PROBLEMS
@@ -114,17 +115,27 @@ def minimize(*rivals):
 
 def attack():
     rows = read_attack(ROOT / "experiments/attack/results.jsonl")
-    for depth, (ours, theirs) in product(
-        (200, 20),
-        (
-            *(("pprs", "gd"), ("proximal", "pprs"), ("auto", "adam"), ("auto", "pprs-adam")),
-            *(("auto", "proximal"), ("pprs", "one-draw"), ("pprs", "duchi")),
-            *(("searched-grey", "adam"), ("searched", "adam")),
-        ),
-    ):
-        method, rival = (result(rows, "frog-horse", name, depth) for name in (ours, theirs))
-        losses = rival.hindsight if theirs == "adam" else rival.final
-        found = compare(method.final, losses).relative
+
+    def relative(pair, depth, ours, theirs):
+        method, rival = (result(rows, pair, name, depth) for name in (ours, theirs))
+        return compare(method.final, rival.hindsight if theirs == "adam" else rival.final).relative
+
+    for ours, theirs in (("pprs", "gd"), ("proximal", "pprs")):
+        found = [100 * abs(relative(pair.name, 200, ours, theirs).value) for pair in PAIRS]
+        yield f"{min(found):.0f} % to {max(found):.0f} % below"
+    named = [
+        (FROGS.name, depth, *pair)
+        for depth, pair in product(
+            (200, 20),
+            (
+                *(("pprs", "gd"), ("proximal", "pprs"), ("auto", "adam"), ("auto", "pprs-adam")),
+                *(("auto", "proximal"), ("pprs", "one-draw"), ("pprs", "duchi")),
+                *(("searched-grey", "adam"), ("searched", "adam")),
+            ),
+        )
+    ]
+    for each in [*named, *((pair.name, 200, "auto", "adam") for pair in PAIRS)]:
+        found = relative(*each)
         low, high = sorted(100 * abs(end) for end in (found.low, found.high))
         side = "below" if found.high < 0 else "above"
         yield f"{100 * abs(found.value):,.0f} % [{low:,.0f}, {high:,.0f}] {side}"

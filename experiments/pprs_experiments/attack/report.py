@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from pprs_experiments.attack.plan import CLAIMS, DEPTHS, FROGS, HEADLINES, METHO
 from pprs_experiments.attack.results import Row
 from pprs_experiments.study.intervals import Interval, mean
 from pprs_experiments.study.report.drawing import to_picture
+
+Label = TypeVar("Label")
 
 
 class Verdict(NamedTuple):
@@ -31,7 +33,8 @@ def write_report(rows: Sequence[Row], out: Path) -> Path:
     found = list(verdicts(rows))
     lines = ["# The attack, measured", "", summary(found)]
     for depth in DEPTHS:
-        lines += ["", f"## Claims, {_account(depth)}", "", *_by_pair(found, depth)]
+        lines += ["", f"## Claims, {_account(depth)}", "", *_claims_by_pair(found, depth)]
+        lines += ["", f"## Losses, {_account(depth)}", "", *_losses_by_pair(rows, depth)]
     lines += ["", "## Claims, in full", "", *_claims(found)]
     for pair in PAIRS:
         for depth in DEPTHS:
@@ -102,19 +105,38 @@ def _account(depth: int) -> str:
     return f"equal pipeline time, Δ = {depth}" if depth > 1 else "equal gradients"
 
 
-def _by_pair(found: Sequence[Verdict], depth: int) -> Iterator[str]:
-    """On how many images it is lower, and the median difference, for each pair of classes."""
-    pairs = [pair.name for pair in PAIRS]
+def _claims_by_pair(found: Sequence[Verdict], depth: int) -> Iterator[str]:
+    """On how many images it is lower, and the median difference."""
     held = {(one.claim, one.pair): one.found for one in found if one.depth == depth}
-    yield f"| claim | {' | '.join(pairs)} |"
+    shown = {
+        key: f"{one.lower} of {one.images}, {_shown(one.relative, '{:+.0%}')}"
+        for key, one in held.items()
+    }
+    return _for_each_pair("claim", {claim: str(claim) for claim in CLAIMS}, shown)
+
+
+def _losses_by_pair(rows: Sequence[Row], depth: int) -> Iterator[str]:
+    """The median loss at the end, and how many images are taken for the target."""
+    shown = {
+        (name, pair.name): f"{np.median(list(one.final.values())):.2f}, {np.mean(one.taken):.0%}"
+        for name in METHODS
+        for pair in PAIRS
+        for one in _found(rows, pair.name, name, depth)
+    }
+    labels = {name: method.label for name, method in METHODS.items()}
+    return _for_each_pair("final loss, taken for the target", labels, shown)
+
+
+def _for_each_pair(
+    head: str, labels: Mapping[Label, str], shown: Mapping[tuple[Label, str], str]
+) -> Iterator[str]:
+    pairs = [pair.name for pair in PAIRS]
+    yield f"| {head} | {' | '.join(pairs)} |"
     yield "|---" * (1 + len(pairs)) + "|"
-    for claim in CLAIMS:
-        cells = [
-            f"{one.lower} of {one.images}, {_shown(one.relative, '{:+.0%}')}" if one else ""
-            for one in (held.get((claim, pair)) for pair in pairs)
-        ]
+    for key, label in labels.items():
+        cells = [shown.get((key, pair), "") for pair in pairs]
         if any(cells):
-            yield f"| {claim} | {' | '.join(cells)} |"
+            yield f"| {label} | {' | '.join(cells)} |"
 
 
 def _claims(found: Sequence[Verdict]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -276,6 +277,13 @@ def test_the_tables_of_the_page_are_those_of_the_committed_results(tmp_path):
     shown = [line for line in page.splitlines() if line.startswith("|")]
     assert len(shown) > 80
     assert set(shown) <= set(made.splitlines())
+    triple = r"(\d+)%? ?%? \[[-+]?(\d+)%?, [-+]?(\d+)%?\]"
+    rows, texts = (
+        {(middle, *sorted(ends, key=int)) for middle, *ends in re.findall(triple, " ".join(lines))}
+        for lines in (shown, [line for line in page.splitlines() if line not in shown])
+    )
+    assert len(texts) >= 20
+    assert texts - rows == set()
     for depth in (20, 200):
         picture = root / f"docs/images/attack-curves-{depth}.svg"
         assert picture.read_text() == (tmp_path / f"curves-{depth}.svg").read_text()
