@@ -115,6 +115,27 @@ def test_bert_learns_over_two_stages_in_the_same_script_with_another_trainer(tmp
     assert after > 90
 
 
+@pytest.mark.dist
+def test_three_lines_of_a_loop_with_accelerate_make_it_a_pipeline(tmp_path):
+    script = (EXAMPLES / "accelerate_loop.py").read_text()
+    for line, instead in (
+        ("from accelerate import A", "from pprs.integrations import PipelinedA"),
+        ("accelerator = A", "accelerator = PipelinedA"),
+        (
+            "pprs.smooth(lambda: cross_entropy(model(x_batch), y_batch), model)",
+            "accelerator.loss(model, cross_entropy, x_batch, y_batch)",
+        ),
+    ):
+        assert line in script
+        script = script.replace(line, instead)
+    (tmp_path / "script.py").write_text(script)
+    ranks = warm.torchrun(2, "script.py", cwd=tmp_path)
+    assert [done.returncode for done in ranks] == [0, 0], ranks
+    first, second = (percents(done.stdout.splitlines()[-1]) for done in ranks)
+    assert first == second
+    assert first[0] > 65
+
+
 def test_the_notebook_prints_what_it_shows(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     cells = json.loads((EXAMPLES / "theory.ipynb").read_text())["cells"]
