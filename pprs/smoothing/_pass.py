@@ -122,7 +122,7 @@ class Pass:
                 return one_by_one(self.sample, self.samples.count, func, args, kwargs)
             varied = any(map(_varies, (*args, *kwargs.values())))
             if varied or "vmap: " in str(error):  # a slice may hold one that varies
-                wrong = reading(name_of(func), self.samples.count, error)
+                wrong = reading(name_of(func), error)
                 if wrong:
                     raise RuntimeError(wrong) from error
             differ = varied or "inplace randomness" in str(error)

@@ -12,19 +12,18 @@ _CALLED = {
 _CHOOSES = ("__bool__", "__contains__")
 
 
-def reading(function: str, count: int, error: Exception) -> str:
+def reading(function: str, error: Exception) -> str:
     """What is wrong with a function of values that perturbations differ in, and what to do.
 
     Args:
         function: its name, such as `torch.Tensor.item`.
-        count: of perturbations.
         error: that it raised.
 
     Returns:
         A sentence; empty for a function whose result does not depend on values in this way.
     """
     short = function.rpartition(".")[2]
-    differ = f"between the {count} perturbations, which run at once: "
+    differ = "between perturbations, which run at once: "
     if short in _CHOOSES:
         return f"{_CALLED[short]} reads a value that differs {differ}write torch.where(test, a, b)"
     if short in _CALLED or ".item()" in str(error):
