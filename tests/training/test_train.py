@@ -53,7 +53,8 @@ def test_stages_and_accumulated_batches_do_not_change_the_weights(mlps, name):
 def test_the_log_says_what_the_first_step_compared(mlps):
     for name in mlps[1]:
         assert re.search(
-            r"compared .* with yours on \d+ examples: results equal to \S+ of their norms, \S+ s", mlps[1][name]
+            r"compared .* with yours on \d+ examples: results equal to \S+ of their norms, \S+ s",
+            mlps[1][name],
         )
 
 
