@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pprs.compare.config import CompareConfig
@@ -13,7 +13,7 @@ from pprs.compare.subject import Facts
 
 # Estimates are no promises.
 _MARGIN = 1.15
-_SHARES = (1, 2, 4, 8, 16, 32, 64)  # of the steps that are left
+_SHARES = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # of the steps one is left
 _FEWEST_STEPS = 10
 
 
@@ -55,7 +55,12 @@ def wanted(config: CompareConfig, found: Facts) -> Amount:
 
 
 def fitted(
-    config: CompareConfig, found: Facts, costs: dict[MethodName, Cost], left: float
+    config: CompareConfig,
+    found: Facts,
+    costs: Mapping[MethodName, Cost],
+    left: float,
+    pace: float = 1.0,
+    searched: Amount | None = None,
 ) -> Amount:
     """The most that fits: fewer trials and seeds before fewer steps.
 
@@ -64,14 +69,20 @@ def fitted(
         found: what is known of the task.
         costs: of the methods.
         left: seconds.
+        pace: seconds that pass in one of the costs.
+        searched: how much there was when the trials were run, if they were: these count no more.
 
     Raises:
-        ValueError: if not even the least does.
+        ValueError: if not even the least does; once there were trials, it is run nevertheless.
     """
     least = math.inf
-    for amount in _smaller(wanted(config, found)):
+    for less in _smaller(wanted(config, found)):
+        amount = less
+        if searched is not None:
+            amount = replace(less, trials=searched.trials, tuning_seeds=searched.tuning_seeds)
         try:
-            seconds = sum(estimated(config, found, costs, amount)) * _MARGIN
+            search, training = estimated(config, found, costs, amount)
+            seconds = (training + (search if searched is None else 0.0)) * pace * _MARGIN
         except ValueError:
             if amount.steps == found.steps:
                 raise
@@ -79,6 +90,8 @@ def fitted(
         if seconds <= left:
             return amount
         least = min(least, seconds)
+    if searched is not None:
+        return searched
     raise ValueError(
         f"--time {config.chosen.time} is not enough: the least that could be said something from "
         f"takes about {shown(least)} after the start; give more, or fewer --methods, --steps or "
@@ -87,15 +100,13 @@ def fitted(
 
 
 def estimated(
-    config: CompareConfig, found: Facts, costs: dict[MethodName, Cost], amount: Amount
+    config: CompareConfig, found: Facts, costs: Mapping[MethodName, Cost], amount: Amount
 ) -> tuple[float, float]:
     """Seconds of the search, and of the runs that are compared."""
     paid = ends(config, found, costs, amount.steps)
 
     def run(method: MethodName) -> float:
-        cost, steps = costs[method], paid[method].values()
-        measuring = min(config.points + 1, max(steps)) * cost.other
-        return cost.start + max(steps) * cost.step + measuring
+        return expected(config, costs[method], max(paid[method].values()))
 
     searched = [m for m in config.compared if METHODS[m].gradient != "searched"]
     trials = amount.trials * amount.tuning_seeds if amount.trials > 1 else 0
@@ -105,12 +116,23 @@ def estimated(
     return search, sum(map(run, config.compared)) * -(-amount.seeds // abreast)
 
 
+def expected(config: CompareConfig, cost: Cost, steps: int) -> float:
+    """Seconds of a run."""
+    return cost.start + steps * cost.step + min(config.points + 1, steps) * cost.other
+
+
 def shown(seconds: float) -> str:
     """A duration in words."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def time_for(seconds: float) -> str:
+    """A `--time` that is enough for these seconds."""
+    seconds *= _MARGIN
+    return f"{math.ceil(seconds / 60)}m" if seconds > 90 else f"{10 * math.ceil(seconds / 10)}s"
 
 
 def _smaller(wanted: Amount) -> Iterator[Amount]:
@@ -123,7 +145,7 @@ def _smaller(wanted: Amount) -> Iterator[Amount]:
         lambda a: replace(a, tuning_seeds=1, trials=min(a.trials, 3), seeds=min(a.seeds, 3)),
     ]
     for share in _SHARES:
-        steps = wanted.steps // share
+        steps = int(wanted.steps / share)
         if share > 1 and steps < _FEWEST_STEPS:
             return
         for less in fewer:

@@ -5,30 +5,42 @@ from __future__ import annotations
 import math
 import shlex
 
+from pprs.compare.doubt import doubt
+from pprs.compare.figures import POINTS, difference_in_words, scaled
 from pprs.compare.methods import METHODS, MethodName
-from pprs.compare.result import Result
+from pprs.compare.result import FEWEST_SEEDS, Result
 from pprs.compare.run import BUDGETS, Budget
 from pprs.compare.statistics import LEVEL
 
 
 def answer(result: Result) -> str:
     """Which method to use; the plain optimizer, unless another was seen to be better."""
-    best = {budget: result.best(budget) for budget in BUDGETS}
+    ran, asked = result.ran, result.wanted
+    said = _verdict(result)
+    if ran.steps < asked.steps:
+        of = f"For the first {ran.steps} of your {asked.steps:,} steps (--time {result.enough} is"
+        return f"{of} for all): {said[0].lower()}{said[1:]}"
+    return said
+
+
+def _verdict(result: Result) -> str:
     plain, seeds = result.config.label("plain"), result.ran.seeds
-    if seeds == 1:
-        return (
-            f"Do not use smoothing here yet: one seed shows no difference, whatever it is; stay "
-            f"with {plain}, or give more time or --seeds."
-        )
+    if seeds < FEWEST_SEEDS:
+        return f"Do not use smoothing here yet, stay with {plain}: {_too_few(result)}."
     sure = f"{seeds} seeds, {LEVEL:.0%} intervals"
+    doubts = {budget: doubt(result, budget) for budget in BUDGETS}
+    best = {budget: result.best(budget) for budget in BUDGETS}
     at = "at equal pipeline time", "at equal wall time"
-    if set(best.values()) == {"plain"}:
-        first, second = (_nearest(result, budget) for budget in BUDGETS)
-        return (
-            f"Do not use smoothing here, stay with {plain}: {at[0]} {first}, and {at[1]} {second} "
-            f"({sure})."
-        )
-    if best["pipeline_time"] == best["seconds"]:
+    if all(doubts.values()):
+        first, second = doubts.values()
+        return f"Stay with {plain} as yet: {at[0]} {first}; {at[1]} {second}."
+    if not any(doubts.values()) and best["pipeline_time"] == best["seconds"]:
+        if best["seconds"] == "plain":
+            first, second = (_nearest(result, budget) for budget in BUDGETS)
+            return (
+                f"Do not use smoothing here, stay with {plain}: {at[0]} {first}, and {at[1]} "
+                f"{second} ({sure})."
+            )
         first, second = (_ahead(result, budget, best[budget]) for budget in BUDGETS)
         return (
             f"Use {_named(result, best['seconds'])} instead of {plain}: {first} {at[0]}, and "
@@ -37,21 +49,30 @@ def answer(result: Result) -> str:
     depth = result.found.depth
     where = f"In a pipeline of {depth} stages ({at[0]})", f"by the clock here ({at[1]})"
     first, second = (
-        f"{place} {_alone(result, budget, best[budget])}"
+        f"{place} {doubts[budget] or _alone(result, budget, best[budget])}"
         for place, budget in zip(where, BUDGETS, strict=True)
     )
     return f"{first}; {second} ({sure})."
 
 
+def _too_few(result: Result) -> str:
+    """That seeds are too few, and how to get more."""
+    seeds, asked = result.ran.seeds, result.wanted
+    said = f"{seeds} seed{'s' * (seeds > 1)} cannot tell a difference from chance; "
+    if seeds < asked.seeds >= FEWEST_SEEDS:
+        return f"{said}--time {result.enough} gives {asked.seeds}"
+    return f"{said}give --seeds 5"
+
+
 def command(result: Result) -> str:
     """The command line that trains the user's model by the method to use, if there is one."""
     config = result.config
-    method = result.best("seconds")
-    if method == "plain":
-        method = result.best("pipeline_time")
-    if method == "plain" or not config.model:
+    told: list[Budget] = [b for b in reversed(BUDGETS) if not doubt(result, b)]
+    better = [b for b in told if result.best(b) != "plain"]
+    if not better or not config.model:
         return ""
-    budget: Budget = "seconds" if result.best("seconds") == method else "pipeline_time"
+    budget = better[0]
+    method = result.best(budget)
     setting, steps = result.choices[method][budget], result.paid[method][budget]
     made = config.training(method, setting, steps, config.seed)
     words = ["pprs", "train"]
@@ -116,10 +137,11 @@ def _ahead(result: Result, budget: Budget, method: MethodName) -> str:
     """By how much a method is better than the plain optimizer, with its interval."""
     ahead = result.rows(budget)[method].ahead
     assert ahead is not None
-    sign = 1 if result.higher_is_better else -1
-    low, high = sorted((sign * ahead.low, sign * ahead.high))
-    what = result.found.metric
-    return f"{sign * ahead.mean:+.3g} {what}, {low:+.3g} to {high:+.3g}".replace("-", "−")
+    metric, sign = result.found.metric, 1 if result.higher_is_better else -1
+    mean, low, high = difference_in_words(ahead, metric, sign)
+    what = scaled(metric)[1]
+    what = f"{what} of accuracy" if what == POINTS else what
+    return f"{mean} {what}, {low} to {high}"
 
 
 def _price(result: Result, method: MethodName) -> str:

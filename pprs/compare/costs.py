@@ -1,24 +1,24 @@
-"""What a step of each method costs, measured before anything is trained."""
+"""What a step of each method costs: measured before anything is trained, and by trials again."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch.distributed as dist
 
 from pprs.compare.config import CompareConfig
 from pprs.compare.memory import peak_memory
 from pprs.compare.methods import METHODS, MethodName
-from pprs.compare.run import BUDGETS, Budget, Training
+from pprs.compare.run import BUDGETS, Budget, Point, Training
 from pprs.compare.subject import Facts, Subject
 from pprs.pipeline.communication import broadcast, gathered
 from pprs.theory import pipeline_time
 
 _WARM_UP = 2
 _LEAST, _MOST, _SECONDS = 3, 15, 1.0  # rounds that are kept, and how long all of them may take
+_OFTEN = 8  # steps of a cheap method in a round, at most
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Cost:
     """Of a method.
 
     Args:
-        step: seconds of a step.
+        step: seconds of a step, by the clock of `Stopwatch`.
         memory: bytes of a step at its fullest moment, beyond parameters and the optimizer's state.
         other: seconds to measure the metric.
         start: seconds until the first step.
@@ -40,7 +40,7 @@ class Cost:
 
 def measured(
     subject: Subject, begins: Callable[[str], None], alone: dist.ProcessGroup | None = None
-) -> dict[MethodName, Cost]:
+) -> tuple[dict[MethodName, Cost], float]:
     """Take steps of all methods in turn, so that all have the same machine; a collective call.
 
     Args:
@@ -49,7 +49,8 @@ def measured(
         alone: a group of this process only, if it takes steps of its own.
 
     Returns:
-        Medians, the same in all processes.
+        The costs, and the pace: by how much longer steps took than these say, since the machine
+        had other work, too. The same in all processes.
     """
     config = subject.config
     parts = subject.parts(config.seed)
@@ -59,33 +60,58 @@ def measured(
         begins(f"preparing {config.label(method)}")
         start = time.perf_counter()
         setting = config.candidates(method, 1)[0]
-        steps = _MOST + _WARM_UP + 1
+        steps = _OFTEN * _MOST + _WARM_UP + 1
         settings = config.training(method, setting, steps, config.seed, checks=True)
         runs[method] = Training(subject, settings, parts, alone)
         starts.append(time.perf_counter() - start)
+    done = dict.fromkeys(runs, 0)
 
-    def taken(number: int) -> dict[MethodName, float]:
-        seconds = {}
-        for method, run in runs.items():
-            begins(f"step {number + 1} of {config.label(method)}")
-            seconds[method] = _seconds(run, number)
-        return seconds
+    def take(method: MethodName) -> None:
+        begins(f"step {done[method] + 1} of {config.label(method)}")
+        dist.barrier()
+        runs[method].step(done[method])
+        done[method] += 1
 
-    for number in range(_WARM_UP):
-        took = taken(number)
-    rounds = broadcast(min(_MOST, max(_LEAST, round(_SECONDS / sum(took.values())))), 0)
-    times = [taken(number) for number in range(_WARM_UP, _WARM_UP + rounds)]
+    for _ in range(_WARM_UP):
+        for method in runs:
+            take(method)
+    last = {method: run.clock.wall[-1] for method, run in runs.items()}
+    rounds = min(_MOST, max(_LEAST, round(_SECONDS / sum(last.values()))))
+    often = {m: max(1, min(_OFTEN, int(max(last.values()) / last[m]))) for m in runs}
+    rounds, often = broadcast((rounds, often), 0)
+    for run in runs.values():
+        run.clock.forget()
+    for _ in range(rounds):
+        for method in runs:
+            for _ in range(often[method]):
+                take(method)
+    wall = sum(sum(run.clock.wall) for run in runs.values())
+    pace = max(1.0, wall / sum(run.clock.step * len(run.clock.wall) for run in runs.values()))
     costs = {
         method: Cost(
-            statistics.median(seconds[method] for seconds in times),
-            _memory(run, _WARM_UP + rounds),
+            run.clock.step,
+            _memory(run, done[method]),
             _other(run),
             min(starts),  # in the first the model may have been traced
         )
         for method, run in runs.items()
     }
-    shared: dict[MethodName, Cost] = broadcast(costs, 0)
+    shared: tuple[dict[MethodName, Cost], float] = broadcast((costs, pace), 0)
     return shared
+
+
+def least(points: Sequence[Point]) -> float | None:
+    """Seconds of a step in the run that was disturbed least; nothing without any."""
+    each = [point.seconds / point.step for point in points if point.seconds > 0]
+    return min(each, default=None)
+
+
+def corrected(costs: Mapping[MethodName, Cost], points: Sequence[Point]) -> dict[MethodName, Cost]:
+    """The costs once more, by what runs took as well."""
+    found = {m: least([p for p in points if p.method == m and p.step == p.of]) for m in costs}
+    return {
+        m: replace(cost, step=min(cost.step, found[m] or cost.step)) for m, cost in costs.items()
+    }
 
 
 def ends(
@@ -111,13 +137,6 @@ def ends(
                 f"{config.label(method)}, {each['pipeline_time']}: give more --steps"
             )
     return paid
-
-
-def _seconds(run: Training, number: int) -> float:
-    dist.barrier()
-    start = time.perf_counter()
-    run.step(number)
-    return time.perf_counter() - start
 
 
 def _memory(run: Training, number: int) -> int:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
-from pprs.compare.amount import Amount, estimated, fitted, wanted
+from pprs.compare.amount import Amount, estimated, expected, fitted, wanted
 from pprs.compare.choose import choose
 from pprs.compare.config import CompareConfig
-from pprs.compare.costs import ends, measured
+from pprs.compare.costs import corrected, ends, measured
 from pprs.compare.methods import MethodName, Setting
 from pprs.compare.run import BUDGETS, Budget, PlannedRun, Point, execute, runs_of
 from pprs.compare.store import Plan, Store, opened
@@ -168,33 +169,47 @@ class _Comparison:
         store = reporter.store if reporter else None
         self._plan: Plan = self._planned(broadcast(store.plan() if store else None, 0))
         self._points: list[Point] = broadcast(store.points if store else None, 0)
+        self._took = self._expected = 0.0  # seconds of runs, and what their costs say
 
     def go(self) -> None:
         """Search, train, report."""
-        amount, plan = self._plan.amount, self._plan
         if self._reporter:
-            self._reporter.planned(self._found, plan, self._points)
-        trials = self._search(amount)
+            self._reporter.planned(self._found, self._plan, self._points)
+        if not self._plan.tried:
+            self._plan = self._planned_again(self._search(self._plan.amount))
+            if self._reporter:
+                self._reporter.planned_again(self._plan, self._points)
+        amount = self._plan.amount
         searched = [point for point in self._points if point.phase == "search"]
-        choices = choose(self._config, searched, self._found.metric, trials)
+        choices = choose(self._config, searched, self._found.metric, amount.trials)
+        seeds = self._train(choices)
         if self._reporter:
-            self._reporter.chose(choices, trials)
-        seeds = self._train(amount, choices)
-        if self._reporter:
-            ran = Amount(trials, amount.tuning_seeds, seeds, amount.steps)
-            self._reporter.finish(ran, choices, self._points)
+            self._reporter.finish(replace(amount, seeds=seeds), choices, self._points)
 
     def _planned(self, kept: Plan | None) -> Plan:
         if kept is not None:
             return kept
         config, found = self._config, self._found
         alone = self._alone if config.in_a_run == 1 else None
-        costs = measured(self._subject, self._measuring, alone)
-        limit = broadcast(self._left(), 0)
-        amount = fitted(config, found, costs, limit)
-        less = amount.less_than(wanted(config, found))
-        left_out = [f"--time {config.chosen.time} was enough for {', '.join(less)}"] if less else []
-        plan = Plan(costs, amount, left_out)
+        costs, pace = measured(self._subject, self._measuring, alone)
+        left, before = broadcast((self._left(), time.time() - self._begun), 0)
+        amount = fitted(config, found, costs, left, pace)
+        return self._keep(Plan(costs, amount, pace, before))
+
+    def _planned_again(self, trials: int) -> Plan:
+        """What is trained after so many trials, by what these took: more steps or fewer."""
+        plan, config, found = self._plan, self._config, self._found
+        amount = replace(plan.amount, trials=trials)
+        costs, pace = dict(plan.costs), plan.pace
+        if config.in_a_run == 1:  # else trials were run in another way
+            costs = corrected(costs, [p for p in self._points if p.phase == "search"])
+            if self._expected:
+                pace = self._took / self._expected
+        amount = fitted(config, found, costs, self._left(), pace, amount)
+        again = replace(plan, costs=costs, amount=amount, pace=pace, tried=plan.amount.steps)
+        return self._keep(broadcast(again, 0))
+
+    def _keep(self, plan: Plan) -> Plan:
         if self._reporter:
             self._reporter.store.keep(plan)
         return plan
@@ -214,6 +229,7 @@ class _Comparison:
         if amount.trials == 1:
             return 1
         _, training = estimated(self._config, self._found, self._plan.costs, amount)
+        training *= self._plan.pace
         for trial in range(amount.trials):
             self._all(list(self._trials(amount, trial)), alone=True)
             if self._is_late(training) and trial + 1 < amount.trials:
@@ -229,12 +245,16 @@ class _Comparison:
                     self._config, "search", method, settings, self._ends[method], seed
                 )
 
-    def _train(self, amount: Amount, choices: Mapping[MethodName, Mapping[Budget, Setting]]) -> int:
-        """Train all methods with each seed; with how many."""
-        abreast = dist.get_world_size() if self._config.in_a_run == 1 else 1
-        for seed in range(0, amount.seeds, abreast):
-            start = time.monotonic()
-            done = min(seed + abreast, amount.seeds)
+    def _train(self, choices: Mapping[MethodName, Mapping[Budget, Setting]]) -> int:
+        """Train all methods with each seed, as long as there is time; with how many."""
+        config, plan = self._config, self._plan
+        abreast = dist.get_world_size() if config.in_a_run == 1 else 1
+        seeds = wanted(config, self._found).seeds
+        once = replace(plan.amount, seeds=1)
+        took = estimated(config, self._found, plan.costs, once)[1] * plan.pace
+        for seed in range(0, seeds, abreast):
+            start, before = time.monotonic(), len(self._points)
+            done = min(seed + abreast, seeds)
             for method, settings in choices.items():
                 runs = [
                     run
@@ -245,18 +265,23 @@ class _Comparison:
                 ]
                 # Side by side go those that take the same time.
                 self._all(sorted(runs, key=lambda run: run.steps), alone=abreast > 1)
-            took = time.monotonic() - start
-            if 1 < done < amount.seeds and self._is_late(took):
+            if len(self._points) > before:
+                took = time.monotonic() - start
+            if done < seeds and self._is_late(took):
                 return done
-        return amount.seeds
+        return seeds
 
     def _all(self, runs: Sequence[PlannedRun], *, alone: bool) -> None:
         """What is not finished yet of some runs: each by one process alone, or by all together."""
         pending = [run for run in runs if not any(point.run == run.key for point in self._points)]
         abreast = dist.get_world_size() if alone else 1
         rank, depth = dist.get_rank(), self._found.depth
+        start = time.monotonic()
         for i in range(0, len(pending), abreast):
             some = pending[i : i + abreast]
+            self._expected += max(
+                expected(self._config, self._plan.costs[run.method], run.steps) for run in some
+            )
             if not alone:
                 self._add(some[0], execute(self._subject, some[0], depth))
                 continue
@@ -264,6 +289,7 @@ class _Comparison:
             points = [execute(self._subject, run, depth, alone=self._alone) for run in mine]
             for run, (found,) in zip(some, gathered(points), strict=False):
                 self._add(run, found)
+        self._took += time.monotonic() - start
 
     @property
     def _ends(self) -> dict[MethodName, dict[Budget, int]]:

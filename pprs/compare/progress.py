@@ -60,8 +60,8 @@ class Advance:
 
     def begin(self, seconds: float) -> None:
         """So many seconds of work are expected."""
-        self._total, self._begun, self._said = seconds, time.monotonic(), 0
-        self._bar.update(self._task, total=seconds, left=self._left())
+        self._total, self._begun, self._said, self._done = seconds, time.monotonic(), 0, 0.0
+        self._bar.update(self._task, total=seconds, completed=0.0, left=self._left())
 
     def did(self, what: str, seconds: float) -> None:
         """Work that was expected to take so long has ended."""

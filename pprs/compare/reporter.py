@@ -8,15 +8,16 @@ from types import TracebackType
 
 from rich.console import Console
 
-from pprs.compare.amount import Amount, estimated, shown
+from pprs.compare.amount import Amount, estimated, expected, shown, wanted
 from pprs.compare.answer import answer, command
 from pprs.compare.config import CompareConfig
 from pprs.compare.plot import plot_curves
 from pprs.compare.progress import Advance
-from pprs.compare.result import Choices, Result, as_data
+from pprs.compare.result import Choices, Result
 from pprs.compare.run import PlannedRun, Point
 from pprs.compare.store import Plan, Store
 from pprs.compare.subject import Facts
+from pprs.compare.summary import as_data
 from pprs.compare.tables import tables
 
 
@@ -63,16 +64,34 @@ class Reporter:
 
     def planned(self, found: Facts, plan: Plan, points: Sequence[Point]) -> None:
         """All is measured, and it begins."""
-        self._found, self._plan, amount = found, plan, plan.amount
-        whole = sum(estimated(self._config, found, plan.costs, amount))
-        done = sum(self._seconds(point) for point in points if point.step == point.of)
-        self._advance.begin(max(0.0, whole - done))
-        for sentence in plan.left_out:
-            self._advance.say(sentence)
-        search = f"{amount.trials} trials of each, then " if amount.trials > 1 else ""
+        self._found = found
+        self._begin(plan, points)
+        less = plan.amount.less_than(wanted(self._config, found))
+        if less:
+            self._advance.say(
+                f"--time {self._config.chosen.time} seems enough for {', '.join(less)}"
+            )
+
+    def planned_again(self, plan: Plan, points: Sequence[Point]) -> None:
+        """The search has ended, and what it took says how much is trained."""
+        if plan.amount.trials > 1:
+            self._advance.say(
+                f"{plan.amount.trials} trials of each method on held-out examples are done"
+            )
+        self._begin(plan, points)
+
+    def _begin(self, plan: Plan, points: Sequence[Point]) -> None:
+        self._plan, amount = plan, plan.amount
+        search, training = estimated(self._config, self._found, plan.costs, amount)
+        searches = amount.trials > 1 and not plan.tried
+        phases = ("train", "search") if searches else ("train",)
+        done = sum(self._seconds(p) for p in points if p.step == p.of and p.phase in phases)
+        left = max(0.0, (training + (search if searches else 0.0)) * plan.pace - done)
+        self._advance.begin(left)
+        trials = f"{amount.trials} trials of each, then " if searches else ""
         self._advance.say(
-            f"{search}{amount.seeds} seeds, {amount.steps} steps of {self._config.label('plain')} "
-            f"or what takes as long: about {shown(max(0.0, whole - done))}"
+            f"{trials}{amount.seeds} seeds, {amount.steps} steps of {self._config.label('plain')} "
+            f"or what takes as long: about {shown(left)}"
         )
 
     def ran(self, run: PlannedRun, points: Sequence[Point]) -> None:
@@ -84,27 +103,17 @@ class Reporter:
             what = f"search: {label}, step size {setting.lr:g}"
         self._advance.did(what, self._seconds(points[-1]))
 
-    def chose(self, choices: Choices, trials: int) -> None:
-        """The search has ended."""
-        tried = [p for p in self.store.points if p.phase == "search"]
-        if tried:
-            self._advance.say(f"{trials} trials of each method on held-out examples are done")
-
     def finish(self, ran: Amount, choices: Choices, points: Sequence[Point]) -> None:
         """Everything has ended: write the summary and the curves, show tables and answer."""
         self._advance.__exit__(None, None, None)
-        planned, left_out = self._plan.amount, list(self._plan.left_out)
-        less = ran.less_than(planned)
-        if less:
-            left_out.append(f"time was up after {', '.join(less)}")
-        result = Result(self._config, self._found, self._plan, ran, choices, points, left_out)
+        result = Result(self._config, self._found, self._plan, ran, choices, points)
         sentence = answer(result)
         self.store.finish(as_data(result, sentence, self._spent))
         folder = self.store.folder
         plot_curves(result, folder / "curves.png")
         for table in tables(result):
             self._advance.console.print(table)
-        for line in left_out:
+        for line in result.left_out:
             self._advance.say(line)
         self._advance.say(sentence)
         if line := command(result):
@@ -124,10 +133,7 @@ class Reporter:
 
     def _seconds(self, point: Point) -> float:
         """That were expected for a run, by its last point."""
-        cost = self._plan.costs[point.method]
-        return (
-            cost.start + point.of * cost.step + min(self._config.points + 1, point.of) * cost.other
-        )
+        return expected(self._config, self._plan.costs[point.method], point.of) * self._plan.pace
 
     @property
     def _spent(self) -> float:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
-from pprs.compare.amount import Amount
-from pprs.compare.choose import scores
+from pprs.compare.amount import Amount, estimated, time_for, wanted
 from pprs.compare.config import CompareConfig
-from pprs.compare.costs import ends
-from pprs.compare.methods import METHODS, MethodName, Setting
-from pprs.compare.run import BUDGETS, Budget, Point
-from pprs.compare.statistics import LEVEL, Difference, best, differences
+from pprs.compare.costs import ends, least
+from pprs.compare.methods import MethodName, Setting
+from pprs.compare.run import Budget, Point
+from pprs.compare.statistics import Difference, best, differences
 from pprs.compare.store import Plan
 from pprs.compare.subject import Facts
-from pprs.io.settings import as_toml
 from pprs.theory import pipeline_time
+
+FEWEST_SEEDS = 3
+"""That have intervals: those of two are too wide to tell anything."""
 
 Choices = Mapping[MethodName, Mapping[Budget, Setting]]
 
@@ -57,8 +58,9 @@ class Row:
 
     @property
     def seconds(self) -> float:
-        """That the runs took, on average."""
-        return fmean(point.seconds for point in self.points)
+        """That its steps take, by the run that was disturbed least."""
+        step = least(self.points)
+        return math.nan if step is None else step * self.points[0].step
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,10 @@ class Result:
     Args:
         config: the settings.
         found: what is known of the task.
-        plan: what was measured before.
+        plan: what was measured of a step.
         ran: how much was run in the end.
         choices: step size and sigma of each method, for each budget.
         points: of all runs.
-        left_out: what the time was not enough for, in words.
     """
 
     config: CompareConfig
@@ -81,7 +82,43 @@ class Result:
     ran: Amount
     choices: Choices
     points: Sequence[Point]
-    left_out: Sequence[str]
+
+    @property
+    def wanted(self) -> Amount:
+        """How much the settings ask for."""
+        return wanted(self.config, self.found)
+
+    @property
+    def enough(self) -> str:
+        """A `--time` for what is missing of that; nothing if that is nothing."""
+        ran, all_of_it, plan = self.ran, self.wanted, self.plan
+        if ran.steps < all_of_it.steps:  # from the start, in a folder of its own
+            seconds = sum(estimated(self.config, self.found, plan.costs, all_of_it))
+        elif ran.seeds < all_of_it.seeds:
+            rest = replace(all_of_it, seeds=all_of_it.seeds - ran.seeds)
+            seconds = estimated(self.config, self.found, plan.costs, rest)[1]
+        else:
+            return ""
+        return time_for(seconds * plan.pace + plan.before)
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the time was not enough for, in words."""
+        ran, all_of_it = self.ran, self.wanted
+        less = ran.less_than(all_of_it)
+        if not less:
+            return []
+        said = f"--time {self.config.chosen.time} was enough for {', '.join(less)}"
+        if ran.steps < all_of_it.steps:
+            said += f"; --time {self.enough} is for all, in a new folder"
+        elif ran.seeds < all_of_it.seeds:
+            said += (
+                f"; the same command goes on from there, and with --time {self.enough} to the last"
+            )
+        tried = self.plan.tried
+        if ran.trials > 1 and 0 < tried < ran.steps:
+            said += f"; trials had {tried} of the {ran.steps} steps"
+        return [said]
 
     @property
     def higher_is_better(self) -> bool:
@@ -96,14 +133,18 @@ class Result:
             )
             for method, setting in self.choices.items()
         }
-        ahead = differences({m: row.values for m, row in bare.items()}, **self._how)
+        ahead: Mapping[MethodName, Difference | None] = {}
+        if self.ran.seeds >= FEWEST_SEEDS:
+            ahead = differences({m: row.values for m, row in bare.items()}, **self._how)
         return {
-            method: Row(row.setting, row.points, row.metric, ahead[method])
+            method: Row(row.setting, row.points, row.metric, ahead.get(method))
             for method, row in bare.items()
         }
 
     def best(self, budget: Budget) -> MethodName:
         """The method to use: plain, unless another was seen to be better."""
+        if self.ran.seeds < FEWEST_SEEDS:
+            return "plain"
         price = {m: self.plan.costs[m].step for m in self.choices}
         if budget == "pipeline_time":
             price = {m: self.step_time(m) for m in self.choices}
@@ -147,86 +188,3 @@ class Result:
             if point.run[:3] == ("train", method, setting) and budget in point.budgets
         }
         return [by_seed[seed] for seed in range(self.ran.seeds)]
-
-
-def as_data(result: Result, answer: str, seconds: float) -> dict[str, Any]:
-    """What `summary.json` holds."""
-    config, found = result.config, result.found
-    return {
-        "format": "pprs compare 1",
-        "answer": answer,
-        "config": as_toml(config),
-        "task": {
-            "name": config.task,
-            "examples": found.examples,
-            "held_out": found.held_out,
-            "test": found.test,
-            "parameters": found.parameters,
-        },
-        "metric": {"name": found.metric, "higher_is_better": result.higher_is_better},
-        "depth": {"value": found.depth, "means": found.counted},
-        "budgets": result.budgets,
-        "ran": vars(result.ran),
-        "left_out": list(result.left_out),
-        "level": LEVEL,
-        "methods": {method: _method(result, method) for method in result.choices},
-        "search": {method: _trials(result, method) for method in result.choices},
-        "answers": {budget: result.best(budget) for budget in BUDGETS},
-        "seconds": seconds,
-    }
-
-
-def _method(result: Result, method: MethodName) -> dict[str, Any]:
-    cost = result.plan.costs[method]
-    samples = result.config.samples_of(method)
-    return {
-        "label": result.config.label(method),
-        "samples": samples,
-        "step": {
-            "pipeline_time": result.step_time(method),
-            "seconds": cost.step,
-            "memory": cost.memory,
-            "evaluations": samples,
-        },
-        "at": {budget: _row(result.rows(budget)[method], result) for budget in BUDGETS},
-    }
-
-
-def _row(row: Row, result: Result) -> dict[str, Any]:
-    first, ahead = row.points[0], row.ahead
-    sign = 1 if result.higher_is_better else -1
-    return {
-        "lr": row.setting.lr,
-        "sigma": row.setting.sigma,
-        "steps": first.step,
-        "pipeline_time": first.pipeline_time,
-        "seconds": row.seconds,
-        "evaluations": first.evaluations,
-        "train_loss": [point.train_loss for point in row.points],
-        "metric": row.values,
-        "mean": row.mean,
-        "deviation": row.deviation,
-        # As the metric counts, not as it is better.
-        "difference": ahead
-        and {
-            "mean": sign * ahead.mean,
-            "low": min(sign * ahead.low, sign * ahead.high),
-            "high": max(sign * ahead.low, sign * ahead.high),
-        },
-    }
-
-
-def _trials(result: Result, method: MethodName) -> list[dict[str, Any]]:
-    trials = [point for point in result.points if point.phase == "search"]
-    tried = result.config.candidates(method, result.ran.trials)
-    if len(tried) == 1:
-        return []
-    return [
-        {
-            "lr": setting.lr,
-            "sigma": setting.sigma,
-            **{b: scores(trials, method, setting, b, result.found.metric) for b in BUDGETS},
-        }
-        for setting in tried
-        if METHODS[method].gradient != "searched"
-    ]

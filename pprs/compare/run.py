@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
 
+from pprs.compare.clock import Stopwatch
 from pprs.compare.config import CompareConfig
 from pprs.compare.methods import METHODS, MethodName, Setting
 from pprs.compare.subject import Parts, Subject
@@ -79,7 +79,7 @@ class Point:
         step: after how many steps.
         of: steps of the whole run.
         pipeline_time: of these.
-        seconds: of these.
+        seconds: of these, if all took as long as the least disturbed of them (`clock`).
         evaluations: of the loss with its gradient, in these.
         train_loss: on training examples.
         metric: the loss, and the accuracy if there is one, on the other examples.
@@ -114,10 +114,10 @@ class Point:
     def of_record(cls, record: Mapping[str, Any]) -> Point:
         """From JSON, where `null` stands for what is not finite."""
         metric = {name: _number(value) for name, value in record["metric"].items()}
-        read = {"train_loss": _number(record["train_loss"]), "metric": metric}
+        read = {name: _number(record[name]) for name in ("train_loss", "seconds")}
         names = cls.__dataclass_fields__
         kept = {name: value for name, value in record.items() if name in names}
-        return cls(**(kept | read | {"budgets": tuple(record["budgets"])}))
+        return cls(**(kept | read | {"metric": metric, "budgets": tuple(record["budgets"])}))
 
 
 class Training:
@@ -145,15 +145,19 @@ class Training:
         self._settings, self._batch = settings, max(_ROWS, task.order.batch)
         self._other, self._sample = parts.other, parts.sample()
         self.failed = False
+        one = dist.get_world_size(group) == 1
+        self.clock = Stopwatch(one and self.stages.pipeline.device.type == "cpu")
 
     def step(self, number: int) -> None:
         """Take a step; of a searched one that is finite nowhere, none."""
+        self.clock.start()
         try:
             take_step(self.stages, self._learning, number, self._settings.clip)
         except NotFiniteError:
             self.failed = True
         if self.stages.pipeline.device.type == "cuda":
             torch.cuda.synchronize()
+        self.clock.stop()
 
     def save_timeline(self, file: Path) -> None:
         """Write where the time of the last steps went."""
@@ -196,13 +200,11 @@ def execute(
     training = Training(subject, settings, parts, alone)
     samples = config.samples_of(run.method)
     points: list[Point] = []
-    done, seconds = 0, 0.0
+    done = 0
     for logged in run.measured_at(config.points):
-        start = time.perf_counter()
         while done < logged and not training.failed:
             training.step(done)
             done += 1
-        seconds += time.perf_counter() - start
         loss, metric = training.measure()
         done = logged
         points.append(
@@ -216,7 +218,7 @@ def execute(
                 step=logged,
                 of=run.steps,
                 pipeline_time=logged * pipeline_time(samples, depth),
-                seconds=seconds,
+                seconds=math.nan,
                 evaluations=logged * samples,
                 train_loss=loss,
                 metric=metric,
@@ -225,7 +227,7 @@ def execute(
         )
     if settings.trace is not None:
         training.save_timeline(settings.trace)
-    return points
+    return [replace(point, seconds=point.step * training.clock.step) for point in points]
 
 
 def _averaging(config: CompareConfig) -> MethodName | None:

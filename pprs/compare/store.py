@@ -34,17 +34,21 @@ _APART = ("out", "name", "time", "trace")
 
 @dataclass(frozen=True)
 class Plan:
-    """What was measured before anything is trained, and what follows from it.
+    """What was measured, and how much is run by it: before the trials, and once more after them.
 
     Args:
         costs: of the methods.
         amount: that is run.
-        left_out: what the time was not enough for, in words.
+        pace: seconds that pass in one of the costs: the machine has other work, too.
+        before: seconds until there was a plan.
+        tried: steps of the plain optimizer in the trials; 0 until they have ended.
     """
 
     costs: dict[MethodName, Cost]
     amount: Amount
-    left_out: list[str]
+    pace: float = 1.0
+    before: float = 0.0
+    tried: int = 0
 
 
 class Store:
@@ -66,9 +70,9 @@ class Store:
             kept = json.loads((self.folder / PLAN).read_text())
         except (OSError, ValueError):
             return None
-        self.spent = kept["spent"]
-        costs = {method: Cost(**cost) for method, cost in kept["costs"].items()}
-        return Plan(costs, Amount(**kept["amount"]), kept["left_out"])
+        self.spent = kept.pop("spent")
+        costs = {method: Cost(**cost) for method, cost in kept.pop("costs").items()}
+        return Plan(costs, Amount(**kept.pop("amount")), **kept)
 
     def keep(self, plan: Plan, spent: float = 0.0) -> None:
         """Write what is planned, and how long all has taken so far."""
@@ -113,12 +117,28 @@ def opened(config: CompareConfig) -> tuple[Path, bool]:
                 break
         except OSError:  # a name that is too long, of which claim() says so
             break
-        if not (folder / SUMMARY).exists() and _same(folder / "config.toml", settings):
+        if _same(folder / "config.toml", settings) and goes_on(folder, config):
             return folder, False
     folder = claim(config.out, name)
     # The name of a file need not be text.
     (folder / "config.toml").write_text(tomli_w.dumps(settings), errors="surrogateescape")
     return folder, True
+
+
+def goes_on(folder: Path, config: CompareConfig) -> bool:
+    """Whether there is something left to run: no end yet, or seeds that time was not enough for.
+
+    Where it was not enough for all steps, either, more time is for another comparison.
+    """
+    try:
+        summary = json.loads((folder / SUMMARY).read_text())
+        ran, wanted = summary["ran"], summary["wanted"]
+        same = summary["config"].get("time") == as_toml(config).get("time")
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(ran["seeds"] < wanted["seeds"] and (same or ran["steps"] == wanted["steps"]))
 
 
 def _settings(config: CompareConfig) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from rich import box
 from rich.table import Table
 
 from pprs.compare.answer import milliseconds, size
+from pprs.compare.doubt import doubt
+from pprs.compare.figures import POINTS, difference_in_words
 from pprs.compare.methods import Setting
 from pprs.compare.result import Result, Row
 from pprs.compare.run import BUDGETS, Budget
@@ -26,8 +28,12 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _steps(result: Result) -> Table:
-    title = f"A step, and what was chosen; depth {result.found.depth}: {result.found.counted}"
-    table = _table(title, "method", "K", "pipeline", "seconds", "memory", "lr, sigma", "by time")
+    found = result.found
+    title = (
+        f"A step, and what was chosen; pipeline time in units: a pass through one of {found.depth} "
+        f"nodes ({found.counted}) takes 1"
+    )
+    table = _table(title, "method", "K", "units", "seconds", "memory", "lr, sigma", "by time")
     for method, settings in result.choices.items():
         cost = result.plan.costs[method]
         table.add_row(
@@ -49,13 +55,15 @@ def _setting(setting: Setting) -> str:
 def _budget(result: Result, budget: Budget) -> Table:
     budgets = result.budgets
     title = (
-        f"At equal pipeline time, {budgets['pipeline_time']:,}"
+        f"At equal pipeline time, {budgets['pipeline_time']:,} units"
         if budget == "pipeline_time"
-        else f"At equal wall time, {budgets['seconds']:.3g} s by the seconds of a step"
+        else f"At equal wall time, {budgets['seconds']:.3g} s"
     )
-    columns = "method", "steps", "grads", "pipeline", "seconds", result.found.metric, "better by"
+    metric = result.found.metric
+    title += f"; better by, in {POINTS} (of 100)" if metric == "accuracy" else ""
+    columns = "method", "steps", "grads", "units", "seconds", metric, "better by"
     table = _table(title, *columns)
-    best = result.best(budget)
+    best = "" if doubt(result, budget) else result.best(budget)
     for method, row in result.rows(budget).items():
         first = row.points[0]
         cells = [
@@ -64,15 +72,21 @@ def _budget(result: Result, budget: Budget) -> Table:
             f"{first.evaluations:,}",
             f"{first.pipeline_time:,}",
             f"{row.seconds:.3g}",
-            f"{row.mean:.3f}" if math.isfinite(row.mean) else "diverged",
+            _reached(row),
             _ahead(row),
         ]
         table.add_row(*cells, style="bold" if method == best else "")
     return table
 
 
+def _reached(row: Row) -> str:
+    if not math.isfinite(row.mean):
+        return "diverged"
+    return f"{row.mean:.1%}" if row.metric == "accuracy" else f"{row.mean:.4g}"
+
+
 def _ahead(row: Row) -> str:
     if row.ahead is None or math.isnan(row.ahead.mean):
         return ""
-    ahead = row.ahead
-    return f"{ahead.mean:+.3f} ({ahead.low:+.3f}, {ahead.high:+.3f})".replace("-", "−")
+    mean, low, high = difference_in_words(row.ahead, row.metric)
+    return f"{mean} ({low}, {high})"

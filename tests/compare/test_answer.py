@@ -5,7 +5,9 @@ import pytest
 from compare.made import FOUND, result
 
 from pprs.compare.answer import answer, command
-from pprs.compare.result import as_data
+from pprs.compare.doubt import doubt
+from pprs.compare.summary import as_data
+from pprs.compare.tables import tables
 from pprs.io.folder import to_json
 
 PLAIN = [0.50, 0.52, 0.51, 0.49, 0.53]
@@ -30,7 +32,9 @@ def test_worse_is_a_no():
 
 def test_a_better_method_is_named_with_its_interval_and_its_price():
     said = answer(result({"plain": [PLAIN], "smoothed": [moved(0.1)], "one-draw": [moved(-0.1)]}))
-    assert said.startswith("Use smoothing + Adam with K = 12 instead of Adam: +0.1")
+    assert said.startswith(
+        "Use smoothing + Adam with K = 12 instead of Adam: +10.04 points of accuracy, +9.70 to +10.38 at equal"
+    )
     assert said.endswith("a step takes 4 ms and 1 MiB, of Adam 2 ms and 1 MiB.")
 
 
@@ -43,17 +47,78 @@ def test_pipeline_time_and_wall_time_are_told_apart():
     assert "; by the clock here (at equal wall time) use one draw + Adam instead of Adam" in other
 
 
-def test_one_seed_is_a_no():
-    assert answer(result({"plain": [[0.1]], "smoothed": [[0.9]]})).startswith(
-        "Do not use smoothing here yet: one seed shows no difference"
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_have_no_interval_and_no_verdict(seeds):
+    made = result({"plain": [[0.1] * seeds], "smoothed": [[0.9] * seeds]}, time="3m", seeds=5)
+    assert answer(made) == (
+        f"Do not use smoothing here yet, stay with Adam: {seeds} seed{'s' * (seeds - 1)} cannot "
+        f"tell a difference from chance; --time 10s gives 5."
     )
+    asked = result({"plain": [[0.1] * seeds], "smoothed": [[0.9] * seeds]}, seeds=seeds)
+    assert answer(asked).endswith("chance; give --seeds 5.")
+    data = as_data(made, "", 1.0)
+    assert data["methods"]["smoothed"]["at"]["seconds"]["difference"] is None
+    assert "the same command goes on from there, and with --time 10s to the last" in str(
+        data["left_out"]
+    )
+
+
+def test_the_sentence_says_of_how_many_steps_it_is():
+    made = result({"plain": [PLAIN], "smoothed": [moved(-0.1)]}, steps=50, time="3m", seeds=5)
+    said = answer(made)
+    assert said.startswith("For the first 50 of your 100 steps (--time 10s is for all): do not use")
+    assert as_data(made, said, 1.0)["answers"] == dict.fromkeys(
+        ("pipeline_time", "seconds"), "plain"
+    )
+
+
+def test_what_was_cut_to_a_few_smoothed_steps_has_no_verdict():
+    better = {"plain": [PLAIN], "smoothed": [moved(0.1)]}
+    made = result(better, steps=6, time="3m", seeds=5, model="m.py:f", data="m.py:g")
+    said = answer(made)
+    assert said.startswith("For the first 6 of your 100 steps (--time ")
+    assert "stay with Adam as yet: at equal pipeline time too short to tell, " in said
+    assert "smoothing + Adam takes 3 steps: give --time " in said
+    assert command(made) == ""
+    assert as_data(made, said, 1.0)["answers"] == {"pipeline_time": None, "seconds": None}
+    # Of the user's own length it is an answer.
+    own = result(better, replace(FOUND, steps=6))
+    assert answer(own).startswith("Use smoothing")
+
+
+def test_a_busy_machine_leaves_wall_time_without_a_verdict():
+    better = {"plain": [PLAIN], "smoothed": [moved(0.1)]}
+    made = result(better, busy={"smoothed": 1.6})
+    assert answer(made).endswith(
+        "by the clock here (at equal wall time) nothing can be told, the seconds differ by up to "
+        "1.6 times: the machine was busy; run it again under another --name (5 seeds, 95% "
+        "intervals)."
+    )
+    data = as_data(made, "", 1.0)
+    assert data["answers"] == {"pipeline_time": "smoothed", "seconds": None}
+    assert data["doubts"].keys() == {"seconds"}
+    assert not doubt(result(better, busy={"smoothed": 1.1}), "seconds")
+    # All of them alike leave the steps as they are.
+    assert not doubt(result(better, busy={"smoothed": 1.6, "plain": 1.6}), "seconds")
+
+
+def test_tables_have_units_and_points_with_the_digits_that_intervals_bear():
+    first, pipeline, wall = tables(result({"plain": [PLAIN], "smoothed": [moved(0.1)]}))
+    assert "takes 1" in str(first.title)
+    assert str(pipeline.title).startswith(
+        "At equal pipeline time, 4,000 units; better by, in points"
+    )
+    assert str(wall.title).startswith("At equal wall time, 0.2 s")
+    reached, ahead = (list(column.cells) for column in pipeline.columns[-2:])
+    assert reached == ["51.0%", "61.0%"]
+    assert ahead == ["", "+10.04 (+9.77, +10.31)"]
 
 
 def test_of_a_loss_less_is_better():
     found = replace(FOUND, metric="loss")
     lower = result({"plain": [PLAIN], "smoothed": [moved(-0.1)]}, found)
     assert answer(lower).startswith(
-        "Use smoothing + Adam with K = 12 instead of Adam: −0.0996 loss, "
+        "Use smoothing + Adam with K = 12 instead of Adam: −0.0996 loss, −0.1023 to −0.0969 "
     )
     difference = as_data(lower, "", 1.0)["methods"]["smoothed"]["at"]["seconds"]["difference"]
     assert difference["low"] < difference["mean"] < difference["high"] < 0

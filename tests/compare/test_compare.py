@@ -12,8 +12,9 @@ from compare import user
 
 from pprs.cli import main
 from pprs.compare import CompareConfig
+from pprs.compare.experiment import _Comparison
 from pprs.compare.run import PlannedRun
-from pprs.compare.store import Store, opened
+from pprs.compare.store import Store, goes_on, opened
 from pprs.compare.subject import Subject
 
 pytestmark = pytest.mark.slow
@@ -117,6 +118,37 @@ def test_an_interrupted_comparison_goes_on_to_the_same_numbers(place, capsys, mo
     assert all(whole[key] == numbers(folder)[key] for key in common)
     # What is finished is not touched by the same command.
     assert opened(CompareConfig(model=own[1], data=own[3], out=Path("cut")))[1]
+
+
+def test_the_same_command_runs_the_seeds_that_time_was_not_enough_for(place, capsys, monkeypatch):
+    own = [*OWN, *SMALL, "--methods", "one-draw", "--trials", "1", "--seeds", "3"]
+    with monkeypatch.context() as soon:
+        soon.setattr(_Comparison, "_is_late", lambda _, needed: needed > 0)
+        compared(*own)
+    said, folder = capsys.readouterr().out, place / "runs" / "compare"
+    assert "--time 1h was enough for 1 of 3 seeds; the same command goes on from there" in said
+    assert "1 seed cannot tell a difference from chance; --time " in said
+    kept, plan = numbers(folder), json.loads((folder / "plan.json").read_text())
+    compared(*own, "--time", "2h")
+    assert "going on in runs/compare" in capsys.readouterr().out
+    assert kept.items() <= numbers(folder).items()
+    assert json.loads((folder / "plan.json").read_text()) | {"spent": 0} == plan | {"spent": 0}
+    assert summary(folder)["ran"]["seeds"] == 3
+    assert summary(folder)["left_out"] == []
+
+
+@pytest.mark.parametrize(
+    ("ran", "time", "more"),
+    [
+        ((5, 100), "3m", False), ((3, 100), "3m", True), ((3, 100), "9m", True),
+        ((3, 50), "3m", True), ((3, 50), "9m", False), ((5, 50), "3m", False),
+    ],
+)  # fmt: skip
+def test_only_seeds_of_the_same_steps_are_added(tmp_path, ran, time, more):
+    amounts = [dict(zip(("seeds", "steps"), each, strict=True)) for each in (ran, (5, 100))]
+    kept = {"ran": amounts[0], "wanted": amounts[1], "config": {"time": "3m"}}
+    (tmp_path / "summary.json").write_text(json.dumps(kept))
+    assert goes_on(tmp_path, CompareConfig(time=time)) == more
 
 
 def test_other_settings_or_another_file_are_another_comparison(place):
