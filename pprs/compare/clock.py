@@ -41,8 +41,10 @@ class Stopwatch:
         """A step begins."""
         self._start = _now()
 
-    def stop(self) -> None:
-        """It has ended."""
+    def stop(self, *, counts: bool = True) -> None:
+        """It has ended; one that does not count had less to do than others."""
+        if not counts:
+            return
         wall, busy, waited = (b - a for a, b in zip(self._start, _now(), strict=True))
         self.wall.append(wall)
         self._busy.append(busy)

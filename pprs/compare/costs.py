@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch.distributed as dist
 
+from pprs.compare.clock import Stopwatch
 from pprs.compare.config import CompareConfig
 from pprs.compare.memory import peak_memory
 from pprs.compare.methods import METHODS, MethodName
@@ -145,6 +146,9 @@ def _memory(run: Training, number: int) -> int:
 
 
 def _other(run: Training) -> float:
-    start = time.perf_counter()
-    run.measure()
-    return time.perf_counter() - start
+    watch = Stopwatch(run.clock.by_cpu)
+    for _ in range(2):
+        watch.start()
+        run.measure()
+        watch.stop()
+    return watch.step

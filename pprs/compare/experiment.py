@@ -169,7 +169,8 @@ class _Comparison:
         store = reporter.store if reporter else None
         self._plan: Plan = self._planned(broadcast(store.plan() if store else None, 0))
         self._points: list[Point] = broadcast(store.points if store else None, 0)
-        self._took = self._expected = 0.0  # seconds of runs, and what their costs say
+        self._took = 0.0  # seconds of runs
+        self._ran: list[Sequence[PlannedRun]] = []  # those that went side by side
 
     def go(self) -> None:
         """Search, train, report."""
@@ -203,8 +204,11 @@ class _Comparison:
         costs, pace = dict(plan.costs), plan.pace
         if config.in_a_run == 1:  # else trials were run in another way
             costs = corrected(costs, [p for p in self._points if p.phase == "search"])
-            if self._expected:
-                pace = self._took / self._expected
+            if self._ran:
+                pace = self._took / sum(
+                    max(expected(config, costs[run.method], run.steps) for run in some)
+                    for some in self._ran
+                )
         amount = fitted(config, found, costs, self._left(), pace, amount)
         again = replace(plan, costs=costs, amount=amount, pace=pace, tried=plan.amount.steps)
         return self._keep(broadcast(again, 0))
@@ -279,9 +283,7 @@ class _Comparison:
         start = time.monotonic()
         for i in range(0, len(pending), abreast):
             some = pending[i : i + abreast]
-            self._expected += max(
-                expected(self._config, self._plan.costs[run.method], run.steps) for run in some
-            )
+            self._ran.append(some)
             if not alone:
                 self._add(some[0], execute(self._subject, some[0], depth))
                 continue

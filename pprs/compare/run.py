@@ -144,7 +144,7 @@ class Training:
         self._learning = Learning(settings, parameters, task.steps, StagedSteps(self.stages))
         self._settings, self._batch = settings, max(_ROWS, task.order.batch)
         self._other, self._sample = parts.other, parts.sample()
-        self.failed = False
+        self._order, self.failed = task.order, False
         one = dist.get_world_size(group) == 1
         self.clock = Stopwatch(one and self.stages.pipeline.device.type == "cpu")
 
@@ -157,7 +157,7 @@ class Training:
             self.failed = True
         if self.stages.pipeline.device.type == "cuda":
             torch.cuda.synchronize()
-        self.clock.stop()
+        self.clock.stop(counts=not self._order.is_short(number))
 
     def save_timeline(self, file: Path) -> None:
         """Write where the time of the last steps went."""

@@ -252,6 +252,11 @@ class BatchOrder:
         """The sizes of all batches."""
         return {min(self.batch, self.examples), self.examples % self.batch or self.batch}
 
+    def is_short(self, step: int) -> bool:
+        """Whether it has fewer examples than others: the last one of an epoch may."""
+        whole = self.batch * self.accumulate
+        return (step + 1) % self.steps_per_epoch == 0 and 0 < self.examples % whole < self.examples
+
     def batches(self, step: int) -> list[list[int]]:
         """The numbers of the examples of each batch of a step."""
         epoch, place = divmod(step, self.steps_per_epoch)

@@ -38,6 +38,15 @@ def test_what_a_step_sleeps_counts(monkeypatch):
     assert timed(monkeypatch, True, disk) == pytest.approx(0.050)
 
 
+def test_a_step_of_fewer_examples_does_not_count(monkeypatch):
+    monkeypatch.setattr(clock, "_now", iter([(0.0,) * 3, (0.01,) * 3] * 2).__next__)
+    watch = Stopwatch(by_cpu=False)
+    for counts in (True, False):
+        watch.start()
+        watch.stop(counts=counts)
+    assert watch.wall == [0.01]
+
+
 def test_a_run_without_a_step_has_no_seconds():
     assert math.isnan(Stopwatch(by_cpu=True).step)
 

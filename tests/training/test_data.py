@@ -7,6 +7,9 @@ from pprs.training.data import BatchOrder, Examples, training_and_validation
 
 def test_an_epoch_has_each_example_once_and_steps_do_not_cross_it():
     order = BatchOrder(examples=50, batch=8, accumulate=2, seed=3)
+    assert [order.is_short(step) for step in range(5)] == [False, False, False, True, False]
+    assert not BatchOrder(examples=8, batch=32, accumulate=1, seed=3).is_short(0)
+    assert not BatchOrder(examples=64, batch=32, accumulate=1, seed=3).is_short(1)
     assert order.steps_per_epoch == 4
     epochs = [[order.batches(step) for step in range(4 * e, 4 * e + 4)] for e in range(2)]
     for steps in epochs:
