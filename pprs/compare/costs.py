@@ -40,12 +40,16 @@ class Cost:
 
 
 def measured(
-    subject: Subject, begins: Callable[[str], None], alone: dist.ProcessGroup | None = None
+    subject: Subject,
+    methods: Sequence[MethodName],
+    begins: Callable[[str], None],
+    alone: dist.ProcessGroup | None = None,
 ) -> tuple[dict[MethodName, Cost], float]:
     """Take steps of all methods in turn, so that all have the same machine; a collective call.
 
     Args:
         subject: what is trained.
+        methods: which.
         begins: is told what does, before it does; what it raises ends the measuring.
         alone: a group of this process only, if it takes steps of its own.
 
@@ -57,7 +61,7 @@ def measured(
     parts = subject.parts(config.seed)
     runs: dict[MethodName, Training] = {}
     starts: list[float] = []
-    for method in config.compared:
+    for method in methods:
         begins(f"preparing {config.label(method)}")
         start = time.perf_counter()
         setting = config.candidates(method, 1)[0]

@@ -6,7 +6,7 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch._C._distributed_c10d import HashStore
 from pprs.compare.amount import Amount, estimated, expected, fitted, wanted
 from pprs.compare.choose import choose
 from pprs.compare.config import CompareConfig
-from pprs.compare.costs import corrected, ends, measured
+from pprs.compare.costs import Cost, corrected, ends, measured
 from pprs.compare.methods import MethodName, Setting
 from pprs.compare.run import BUDGETS, Budget, PlannedRun, Point, execute, runs_of
 from pprs.compare.store import Plan, Store, opened
@@ -191,11 +191,16 @@ class _Comparison:
         if kept is not None:
             return kept
         config, found = self._config, self._found
-        alone = self._alone if config.in_a_run == 1 else None
-        costs, pace = measured(self._subject, self._measuring, alone)
+        costs, pace = self._measured(config.compared, self._measuring)
         left, before = broadcast((self._left(), time.time() - self._begun), 0)
         amount = fitted(config, found, costs, left, pace)
         return self._keep(Plan(costs, amount, pace, before))
+
+    def _measured(
+        self, methods: Sequence[MethodName], begins: Callable[[str], None]
+    ) -> tuple[dict[MethodName, Cost], float]:
+        alone = self._alone if self._config.in_a_run == 1 else None
+        return measured(self._subject, methods, begins, alone)
 
     def _planned_again(self, trials: int) -> Plan:
         """What is trained after so many trials, by what these took: more steps or fewer."""
@@ -203,15 +208,20 @@ class _Comparison:
         amount = replace(plan.amount, trials=trials)
         costs, pace = dict(plan.costs), plan.pace
         if config.in_a_run == 1:  # else trials were run in another way
-            costs = corrected(costs, [p for p in self._points if p.phase == "search"])
+            tried = [p for p in self._points if p.phase == "search"]
+            costs = corrected(costs, tried)
+            untried = [m for m in costs if tried and m not in {p.method for p in tried}]
+            if untried:  # as the searched step, which was measured but once
+                again, _ = self._measured(untried, lambda _: None)
+                costs |= {m: min(costs[m], again[m], key=lambda cost: cost.step) for m in untried}
             if self._ran:
                 pace = self._took / sum(
                     max(expected(config, costs[run.method], run.steps) for run in some)
                     for some in self._ran
                 )
         amount = fitted(config, found, costs, self._left(), pace, amount)
-        again = replace(plan, costs=costs, amount=amount, pace=pace, tried=plan.amount.steps)
-        return self._keep(broadcast(again, 0))
+        new = replace(plan, costs=costs, amount=amount, pace=pace, tried=plan.amount.steps)
+        return self._keep(broadcast(new, 0))
 
     def _keep(self, plan: Plan) -> Plan:
         if self._reporter:
