@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,8 +38,8 @@ class Function:
         args: more arguments; with several starts, tensors whose first axis goes over these.
 
     Raises:
-        RuntimeError: by its passes: for a function that vmap cannot run, a value that is not finite
-            or has no gradient by x.
+        RuntimeError: for a function that does not run at `x0`; by its passes for one that vmap
+            cannot run, a value that is not finite or has no gradient by x.
         TypeError: for a value that is no scalar tensor, or `args` that are not one of each start.
     """
 
@@ -55,9 +57,9 @@ class Function:
         with torch.enable_grad():
             leaves = [t.requires_grad_() for t in layout.tensors(layout.start)]
             if layout.starts is None:
-                self._lane(leaves, self._args)
+                self._first(leaves, self._args)
             else:
-                self._lane([t[0] for t in leaves], [a[0] for a in args])
+                self._first([t[0] for t in leaves], [a[0] for a in args])
 
     def keep(self, active: npt.NDArray[np.intp]) -> None:
         """Evaluate only these starts from now on: all of the others' numbers are `nan`."""
@@ -123,6 +125,15 @@ class Function:
             return points
         return torch.vmap(points, in_dims=(1, 0 if self._args else None), out_dims=1)
 
+    def _first(self, tensors: Sequence[Tensor], args: Sequence[Any]) -> None:
+        """Once at `x0` as it is, where errors are plainer than under vmap."""
+        try:
+            loss = self._fun(self._layout.tree(tensors), *args)
+        except (RuntimeError, TypeError) as error:
+            kind = RuntimeError if isinstance(error, RuntimeError) else TypeError
+            raise kind(_why(error, tensors)) from error
+        _check_scalar(loss)
+
     def _lane(self, tensors: Sequence[Tensor], args: Sequence[Any]) -> Tensor:
         loss = self._fun(self._layout.tree(tensors), *args)
         _check_scalar(loss)
@@ -156,9 +167,31 @@ def _is_finite(tensor: Tensor) -> bool:
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
+def _why(error: Exception, tensors: Sequence[Tensor]) -> str:
+    """Why a function does not run at `x0`, and what to do."""
+    said = str(error).strip().partition("\n")[0]
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in frames]
+    if "numpy" in said or any(module.split(".")[0] == "numpy" for module in modules):
+        return (
+            "fun must be made of torch operations, which have gradients, but calls numpy on x: "
+            "write torch.abs for numpy.abs, and so on"
+        )
+    if re.search("dtype|scalar type|Input type", said):
+        types = ", ".join(sorted({str(tensor.dtype) for tensor in tensors}))
+        return (
+            f"fun must run in the type of x0, {types}, but uses data of another: convert one of "
+            f"them, as by x0.double() ({said})"
+        )
+    return f"fun must run at x0, but does not: {said}"
+
+
 def _check_scalar(loss: Any) -> None:
     if not isinstance(loss, Tensor):
-        raise TypeError(f"fun must return a scalar tensor, got {type(loss).__name__}")
+        raise TypeError(
+            f"fun must return a scalar tensor, got {type(loss).__name__}: make it of torch "
+            f"operations on x"
+        )
     if loss.ndim:
         raise TypeError(f"fun must return a scalar tensor, got shape {tuple(loss.shape)}")
     if not loss.is_floating_point():

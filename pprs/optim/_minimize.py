@@ -28,7 +28,7 @@ def minimize(
     x0: Tree,
     args: Sequence[Any] = ...,
     *,
-    depth: int,
+    depth: int = ...,
     method: str = ...,
     epsilon: float | None = ...,
     lipschitz: float | None = ...,
@@ -50,7 +50,7 @@ def minimize(
     x0: Tree,
     args: Sequence[Any] = ...,
     *,
-    depth: int,
+    depth: int = ...,
     method: str = ...,
     epsilon: float | None = ...,
     lipschitz: float | None = ...,
@@ -71,7 +71,7 @@ def minimize(
     x0: Tree,
     args: Sequence[Any] = (),
     *,
-    depth: int,
+    depth: int = 1,
     method: str = "auto",
     epsilon: float | None = None,
     lipschitz: float | None = None,
@@ -96,6 +96,7 @@ def minimize(
 
     - `"pprs-measured"`, which is `"auto"`: PPRS whose sigma follows the measured bias. It knows
       `epsilon`, `radius` and `lower` where they are given, and finds out by itself what is not.
+      A `lower` that fun comes nowhere near is left aside, and `message` says so.
     - `"pprs-proved"`: the same with a sigma that never rises, and with a proof, by `epsilon`,
       `lipschitz` and `radius`; samples, and the width of `pprs.theory.bounds`.
     - `"pprs"`: as published, by `epsilon`, `lipschitz` and `radius`; or lr, sigma, samples.
@@ -107,13 +108,15 @@ def minimize(
         fun: takes x as `x0` is, and `args`; returns a scalar tensor. Random operations are refused.
         x0: where to start: a tensor, or a dictionary or tuple of tensors. It is not changed.
         args: more arguments of `fun`.
-        depth: $\Delta \ge 1$: how many stages a pass goes through.
+        depth: $\Delta \ge 1$: how many stages a pass goes through; 1 if nothing waits, as for a
+            function that is evaluated at once, where `"agd"` or `"adam"` often needs less.
         method: see above.
-        epsilon: precision $\varepsilon > 0$ that is asked for.
+        epsilon: precision $\varepsilon > 0$ that is asked for. By itself it ends no run: give
+            `lower` or `target` with it, or a method whose number of steps is proved.
         lipschitz: constant L > 0 of the function.
         smoothness: constant $\beta > 0$ of its gradient, if it has one.
         radius: distance R > 0 from `x0` to a minimizer.
-        lower: a value that the function is never below; 0 for most losses.
+        lower: a value that the function is never below, and that it may nearly reach.
         convex: whether the function is convex, which `bound` needs where there is no `lower`.
         time: the most pipeline time, above 0; no limit by default.
         steps: the most steps, at least 1. By default as many as are proved to reach `epsilon`,
@@ -132,8 +135,8 @@ def minimize(
         ValueError: for an argument out of its range, or what a method needs and is not given.
         TypeError: for an `x0` that has no numbers, a `fun` that returns no scalar tensor, or `args`
             that do not belong to the starts.
-        RuntimeError: if `fun` is not finite somewhere, below `lower`, has no gradient, or does not
-            run under vmap.
+        RuntimeError: if `fun` does not run at `x0` or under vmap, is not finite somewhere or below
+            `lower`, or has no gradient.
 
     Example:
         >>> import torch
@@ -155,12 +158,10 @@ def minimize(
     plan = planned(method, known, options)
     _check(steps, time, target)
     seeds = _seeds(seed, layout.starts)
-    if target is None and lower is not None and epsilon is not None:
-        target = lower + epsilon
     if steps is None and time is None:
         steps = _STEPS if plan.proved is None else max(1, plan.proved)
     clock = Watch(Function(fun, layout, args), layout, depth, seeds)
-    limits = Limits(math.inf if time is None else time, steps, target, lower)
+    limits = Limits(math.inf if time is None else time, steps, target, epsilon, lower)
     run = Minimisation(clock, plan.method, layout, limits)
     run.go(callback)
     return run.found(lambda taken: gap_after(taken, plan.method, known) if convex else None)

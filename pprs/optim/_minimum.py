@@ -48,7 +48,9 @@ class Minimum:
     Args:
         x: the best answer, in the structure and the types of `x0`.
         fun: the function there.
-        success: whether the target was reached; without one, whether all steps were taken.
+        success: whether `fun` is known to be low enough: at most the `target` that was given; if
+            none was, at most `epsilon` above the minimum by `bound`. A run that ends by its steps,
+            its time or the callback without that has no success, however low `fun` is.
         message: how it ended, in a sentence.
         nit: number of steps T.
         time: pipeline time.

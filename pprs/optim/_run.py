@@ -26,12 +26,28 @@ Proved: TypeAlias = Callable[[int], float | None]
 
 @dataclass(frozen=True)
 class Limits:
-    """When a run ends, and what no loss may be below."""
+    """When a run ends and has succeeded, and what no loss may be below.
+
+    Args:
+        time: the most pipeline time.
+        steps: the most steps.
+        target: the loss that is asked for.
+        epsilon: the bound that is asked for, where no target is.
+        lower: what no loss may be below.
+    """
 
     time: float
     steps: int | None
     target: float | None
+    epsilon: float | None
     lower: float | None
+
+    @property
+    def enough(self) -> float | None:
+        """The loss that ends a run."""
+        if self.target is None and self.lower is not None and self.epsilon is not None:
+            return self.lower + self.epsilon
+        return self.target
 
 
 class End(Enum):
@@ -109,6 +125,7 @@ class _Taken:
     loss: Array
     sigma: Array
     lr: Array
+    aside: Mask
 
     def step(self, start: tuple[int, ...]) -> Step:
         return Step(
@@ -172,33 +189,48 @@ class Minimisation:
         bounds = [] if limits.lower is None else [loss - limits.lower]
         if (gap := proved(steps)) is not None:
             bounds.append(gap)
-        success, message = self._ending(self._why[start], loss)
+        bound = min(bounds, default=None)
+        success, message = self._ending(self._why[start], loss, bound)
         return Minimum(
             x=x,
             fun=loss,
             success=success,
-            message=message,
+            message=message + self._aside(start, steps),
             nit=steps,
             time=self._taken[steps - 1].time if steps else 0.0,
             ngrad=self._taken[steps - 1].ngrad if steps else 0,
-            bound=min(bounds, default=None),
+            bound=bound,
             history=tuple(taken.step(start) for taken in self._taken[:steps]),
         )
 
-    def _ending(self, why: End, loss: float) -> tuple[bool, str]:
-        target, said = self._limits.target, why.value.format(steps=self._limits.steps)
+    def _ending(self, why: End, loss: float, bound: float | None) -> tuple[bool, str]:
+        limits, said = self._limits, why.value.format(steps=self._limits.steps)
+        target = limits.enough
         if target is not None and loss <= target:
             return True, f"fun is {loss:.6g}, at most the target {target:.6g}"
-        if why is End.CALLBACK:
-            return False, said
-        if target is None:
-            return True, said
-        return False, f"{said}, fun is {loss:.6g}, above the target"
+        if limits.target is None and limits.epsilon is not None and bound is not None:
+            near = bound <= limits.epsilon
+            above = f"fun is at most {bound:.3g} above the minimum"
+            return near, f"{said}, {above}, {'within' if near else 'more than'} epsilon"
+        if target is not None:
+            return False, f"{said}, fun is {loss:.6g}, above the target"
+        return False, f"{said}, and no target says whether fun is low enough"
+
+    def _aside(self, start: tuple[int, ...], steps: int) -> str:
+        """What is said of a lower bound that the method has left aside."""
+        after = next((n for n in range(steps) if self._taken[n].aside[start]), None)
+        if after is None:
+            return ""
+        lower, stalled = self._limits.lower, float(self._taken[after].loss[start])
+        return (
+            f"; lower={lower:g} was left aside after {after} steps, with fun stalled at "
+            f"{stalled:.6g}: do not give a lower that fun comes nowhere near"
+        )
 
     def _end_reached(self) -> None:
         limits, active = self._limits, self._clock.active
-        if limits.target is not None:
-            self._end(active & (self._loss <= limits.target), End.TARGET)
+        if limits.enough is not None:
+            self._end(active & (self._loss <= limits.enough), End.TARGET)
         if len(self._taken) == limits.steps:
             self._end(self._clock.active, End.STEPS)
 
@@ -220,13 +252,13 @@ class Minimisation:
 
     def _told(self, answer: Vector, loss: Array) -> _Taken:
         method, clock = self._method, self._clock
-        lr, smoothed = getattr(method, "lr", math.nan), clock.smoothed
+        lr, smoothed, aside = getattr(method, "lr", math.nan), clock.smoothed, np.zeros((), bool)
         if isinstance(answer, Answer):
             lr, smoothed = answer.lr[..., 0], answer.smoothed[..., 0]
+            aside = answer.aside[..., 0] if answer.aside.ndim else answer.aside
         sigma = clock.sigma[..., 0] if isinstance(clock.sigma, np.ndarray) else clock.sigma
-        smoothed, sigma, lr = (np.broadcast_to(x, loss.shape) for x in (smoothed, sigma, lr))
-        samples = getattr(method, "samples", 1)
-        return _Taken(answer.ready, clock.ngrad, samples, smoothed, loss, sigma, lr)
+        told = (np.broadcast_to(x, loss.shape) for x in (smoothed, loss, sigma, lr, aside))
+        return _Taken(answer.ready, clock.ngrad, getattr(method, "samples", 1), *told)
 
     def _steps(self, taken: _Taken) -> Step | list[Step | None]:
         if self._layout.starts is None:

@@ -13,7 +13,7 @@ from pprs._arguments import counts, positive, real
 from pprs.theory.bias import BiasGoal
 from pprs.theory.bounds._sequence import next_lambda
 from pprs.theory.methods import all_gradients, mean
-from pprs.theory.objective import Array
+from pprs.theory.objective import Array, Mask
 from pprs.theory.oracle import Oracle
 from pprs.theory.scale import ScaleSearch, pairs
 from pprs.theory.vector import Rows, Vector, stacked
@@ -44,10 +44,12 @@ class Answer(Vector):
     Args:
         lr: step size $\eta$ of the step, shape `(1,)`, or `(B, 1)` for B starts.
         smoothed: mean of the objective at the perturbations, shaped so too.
+        aside: where the lower bound was left aside by then (`BiasGoal`), `()` or shaped so too.
     """
 
     lr: Array = field(kw_only=True)
     smoothed: Array = field(kw_only=True)
+    aside: Mask = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class MeasuredPPRS:
         samples: number K of perturbations, at least 1; `samples_for` has one for a depth.
         epsilon: precision $\varepsilon > 0$, if known.
         radius: distance $R > 0$ of the start to a minimizer, if known.
-        lower: a value that the objective is never below, if known; 0 for most losses.
+        lower: a value that the objective is never below, if known.
 
     Example:
         >>> from pprs.theory import Clock, on_chain, run
@@ -125,7 +127,8 @@ class MeasuredPPRS:
             weight = np.where(uphill, 1.0, after)
             point = (1 + momentum) * following - momentum * answer
             answer = following
-            yield Answer(answer.value, answer.node, answer.ready, lr=lr, smoothed=passed.smoothed)
+            where = answer.value, answer.node, answer.ready
+            yield Answer(*where, lr=lr, smoothed=passed.smoothed, aside=goal.aside)
             bias, kept = passed.smoothed - passed.loss, jump.moved | jump.searching
             wanted = quotient(goal.at(passed.loss, bias, ~begun), bias, _UP)
             sigma = np.where(kept, jump.sigma, sigma * np.clip(wanted, _DOWN, _UP))

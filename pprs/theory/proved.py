@@ -100,4 +100,5 @@ class ProvedPPRS:
             mirror = oracle.start - (1 / curvature) * total
             answer = (1 - 1 / weight) * answer + (1 / weight) * mirror
             weight = after
-            yield Answer(answer.value, answer.node, answer.ready, lr=lr, smoothed=smoothed)
+            where = answer.value, answer.node, answer.ready
+            yield Answer(*where, lr=lr, smoothed=smoothed, aside=goal.aside)

@@ -205,13 +205,19 @@ def test_a_run_ends_by_its_target_its_time_its_steps_or_its_callback():
     assert by_target.success
     assert by_target.history[-1].loss <= 0.01 < by_target.history[-2].loss
     by_time = ended(time=60.0)
-    assert (by_time.nit, by_time.ngrad, by_time.time, by_time.success) == (3, 3, 60.0, True)
+    assert (by_time.nit, by_time.ngrad, by_time.time, by_time.success) == (3, 3, 60.0, False)
     by_steps = ended(steps=4, target=-1.0)
     assert (by_steps.nit, by_steps.success) == (4, False)
     assert "all 4 steps are taken" in by_steps.message
     by_callback = ended(callback=third)
     assert (by_callback.nit, by_callback.success) == (3, False)
     assert [squares(x).item() for x, _ in seen] == [step.loss for _, step in seen]
+
+
+def test_depth_is_1_by_default():
+    given = {"steps": 5, "seed": 0}
+    found = pprs.minimize(farthest, ZERO, **given)
+    assert torch.equal(found.x, pprs.minimize(farthest, ZERO, depth=1, **given).x)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +295,15 @@ def test_what_is_wrong_with_an_argument_is_said(given, error, message):
     ("fun", "x0", "error", "message"),
     [
         (lambda x: x, ZERO, TypeError, r"must return a scalar tensor, got shape \(4,\)"),
-        (lambda x: 1.0, ZERO, TypeError, "must return a scalar tensor, got float"),
+        (lambda x: 1.0, ZERO, TypeError,
+         "must return a scalar tensor, got float: make it of torch operations on x"),
+        (lambda x: np.abs(x).max(), ZERO, RuntimeError,
+         "fun must be made of torch operations, .* but calls numpy on x: write torch.abs"),
+        (np.sum, ZERO, TypeError, "fun must be made of torch operations"),
+        (lambda x: (torch.eye(4).double() @ x).sum(), ZERO.float(), RuntimeError,
+         r"fun must run in the type of x0, torch.float32, .* by x0.double\(\)"),
+        (lambda x: (torch.eye(3).double() @ x).sum(), ZERO, RuntimeError,
+         "fun must run at x0, but does not: size mismatch"),
         (lambda x: (x > 0).sum(), ZERO, TypeError, "floating-point number, got torch.int64"),
         (lambda x: x.detach().sum(), ZERO, RuntimeError, "fun has no gradient by x"),
         (lambda x: x.sum() / 0, ZERO, RuntimeError, "fun must be finite .* got nan"),

@@ -49,6 +49,19 @@ def test_the_goal_is_part_of_the_precision_or_of_the_gap():
     assert [lower.at(loss, 1.0) for loss in (9.0, 1.2, 0.5)] == [2.0, 0.1, 0.1]
 
 
+def test_a_lower_bound_is_left_aside_where_the_loss_stalls_far_above_it():
+    told, untold = (BiasGoal(None, lower, searching=True) for lower in (0.0, None))
+    falling = 10.0 * 0.998 ** np.arange(150)  # by 5 % in 26 steps
+    losses = np.stack([falling, np.maximum(falling, 9.0)], 1)[..., None]
+    goals = np.array([told.at(loss, np.ones((2, 1))) for loss in losses])
+    np.testing.assert_allclose(goals[:, 0], losses[:, 0] / 4)
+    since = int(np.argmax(goals[:, 1, 0] < 2.25))
+    assert told.aside.tolist() == [[False], [True]]
+    np.testing.assert_allclose(goals[:since, 1], losses[:since, 1] / 4)
+    for n, loss in enumerate(losses[since:, 1]):
+        np.testing.assert_allclose(goals[since + n, 1], untold.at(loss, np.ones(1), n == 0))
+
+
 def test_a_goal_that_is_searched_falls_without_progress_and_grows_with_it():
     goal = BiasGoal(None, None, searching=True)
     assert goal.at(10.0, 1.0, True) == 1.0
