@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,8 @@ from pprs.smoothing._checks import (
     check_model,
     check_unused,
 )
-from pprs.smoothing._closure_variables import places
 from pprs.smoothing._generators import Generators
 from pprs.smoothing._hooks import StepGradients
-from pprs.smoothing._modules import modules_of
 from pprs.smoothing._noise import Noise, RecordedNoise, fresh_seed
 from pprs.smoothing._perturbation import (
     DEFAULT_SAMPLES,
@@ -34,13 +33,17 @@ from pprs.smoothing._perturbation import (
     default,
 )
 from pprs.smoothing._replay import Replay, record
+from pprs.smoothing._side_effects import SideEffects
+from pprs.smoothing._size_check import generators_kept, outside
 from pprs.smoothing._smooth import Closure, losses_at, smooth
+from pprs.smoothing._surroundings import Watched, met
 from pprs.smoothing.native.recording import Keys
 
 Gradients: TypeAlias = list[Tensor | None]
 
 _MOST = 16  # recordings that are kept
-_CLOSE = 0.01  # relative difference of gradients that the same kernels may give
+# Relative difference of gradients that the same kernels may give.
+_CLOSE = {"cpu": 1e-4, "cuda": 0.01}
 
 
 def capture(
@@ -156,6 +159,7 @@ class Captured:
         self._unused, self._check = unused, check
         self._recordings: dict[Hashable, _Recording] = {}
         self._last: Mapping[str, Hashable] = {}
+        self._unsettled = False  # whether the last pass that was to be recorded changed something
 
     def __call__(self, *batch: Tensor) -> Tensor:
         """Add the smoothed gradient at a batch to the parameters' `.grad`.
@@ -170,9 +174,8 @@ class Captured:
             RuntimeError: if the recording gives another gradient than the closure itself; and what
                 `smooth` raises. Gradients are then what they were.
         """
-        met = {} if self.uncaptured else self._met(batch)
-        signature = tuple(met.values())
-        recorded = self._recordings.get(signature)
+        around = {} if self.uncaptured else self._met(batch)
+        recorded = self._recordings.get(tuple(around.values()))
         # Nothing that was checked when it was recorded has changed.
         parameters = check_model(self.model) if recorded is None else recorded.parameters
         gradients = StepGradients(parameters.values(), accumulate=True)
@@ -180,31 +183,45 @@ class Captured:
             if recorded is not None and not recorded.due():
                 loss, found = self._replayed(recorded, batch)
             else:
-                buffers, before = self._buffers(), Generators(parameters.values())
-                loss = self._plain(batch)
-                after, found = (
-                    Generators(parameters.values()),
-                    [p.grad for p in parameters.values()],
-                )
-                if recorded is None and not self.uncaptured:
-                    changed = [n for n, value in self._buffers().items() if buffers.get(n) != value]
-                    recorded = self._record(parameters, batch, met, changed)
-                if recorded is not None and not after.drew_on_cuda(before):
-                    before.set()
-                    differs = _difference(loss, found, *self._replayed(recorded, batch))
-                    self._judge(recorded, differs)
-                if recorded is not None and not self.uncaptured:
-                    self._recordings[signature] = recorded
-                after.set()
+                loss, found = self._compared(recorded, parameters, batch, around)
             for parameter, gradient in zip(parameters.values(), found, strict=True):
                 parameter.grad = gradient
         gradients.close()
         self.step += 1
         return loss
 
+    def _compared(
+        self,
+        recorded: _Recording | None,
+        parameters: Mapping[str, nn.Parameter],
+        batch: tuple[Tensor, ...],
+        around: Mapping[str, Hashable],
+    ) -> tuple[Tensor, Gradients]:
+        """The loss and gradient of `smooth`; the recording, which is made if need be, has them."""
+        before = Generators(parameters.values())
+        watched = None
+        if recorded is None and not self.uncaptured:
+            watched = Watched(self.closure, self.model, batch, around)
+        loss = self._plain(batch)
+        never = watched.never(loss, list(parameters.values())) if watched else ""
+        loss.backward()  # type: ignore[no-untyped-call]
+        loss, found = loss.detach(), [p.grad for p in parameters.values()]
+        after = Generators(parameters.values())
+        if never:
+            self._give_up(never)
+        elif watched is not None and self._may_record(watched, self._met(batch)):
+            with self._left_alone(parameters):
+                recorded = self._record(parameters, batch)
+        if recorded is not None and not after.drew_on_cuda(before):
+            before.set()
+            self._judge(recorded, self._differs(recorded, batch, loss, found))
+        if recorded is not None and not self.uncaptured:
+            self._recordings[tuple(around.values())] = recorded
+        after.set()
+        return loss, found
+
     def _plain(self, batch: tuple[Tensor, ...]) -> Tensor:
-        """Leave the gradient by `smooth` in `.grad`."""
-        loss = smooth(
+        return smooth(
             self.closure,
             self.model,
             self.perturbation,
@@ -214,8 +231,6 @@ class Captured:
             unused=self._unused,
             check=self._check,
         )
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
 
     def _replayed(
         self, recorded: _Recording, batch: tuple[Tensor, ...]
@@ -229,23 +244,41 @@ class Captured:
             check_finite(losses, self.perturbation)
         return loss, results[3:]
 
-    def _record(
-        self,
-        parameters: Mapping[str, nn.Parameter],
-        batch: tuple[Tensor, ...],
-        met: Mapping[str, Hashable],
-        changed: Sequence[str],
-    ) -> _Recording | None:
-        """Record the closure; `None` if that cannot be, which is said once."""
-        others = [name for name, value in met.items() if self._last.get(name, value) != value]
-        self._last = met
-        if len(self._recordings) == _MOST:
+    def _differs(
+        self, recorded: _Recording, batch: tuple[Tensor, ...], loss: Tensor, found: Gradients
+    ) -> str:
+        """What a recording does otherwise than the closure; empty if nothing."""
+        try:
+            return _difference(loss, found, *self._replayed(recorded, batch))
+        except Exception as error:
+            return f"no gradient ({type(error).__name__}: {str(error).partition('. ')[0]})"
+
+    def _may_record(self, watched: Watched, now: Mapping[str, Hashable]) -> bool:
+        """Whether nothing has changed in the pass, and few recordings are kept."""
+        others = [name for name, value in now.items() if self._last.get(name, value) != value]
+        changed = watched.changed(now)
+        self._last, unsettled, self._unsettled = now, self._unsettled, bool(changed)
+        if changed and unsettled:  # what is only set up in a first pass may stay
+            self._give_up(f"it changes {changed}")
+        elif len(self._recordings) == _MOST and not changed:
             met_again = f"it met other {' and other '.join(others)} again"
             self._give_up(f"{met_again}, and {_MOST} recordings are kept")
-            return None
-        if changed:
-            self._give_up(f"it changes buffer {changed[0]!r}")
-            return None
+        return not changed and not self.uncaptured
+
+    @contextmanager
+    def _left_alone(self, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+        """After the block all is what it was, but for the gradients."""
+        effects = SideEffects(self.model, 1, True, self.closure)
+        try:
+            with generators_kept(parameters.values()):
+                yield
+        finally:
+            effects.restore(everything=True)
+
+    def _record(
+        self, parameters: Mapping[str, nn.Parameter], batch: tuple[Tensor, ...]
+    ) -> _Recording | None:
+        """Record the closure; `None` if that cannot be, which is said once."""
         device = next(iter(parameters.values())).device
         keys = Keys(list(parameters), device)
         sigmas = self.perturbation.sigmas(parameters, self.step)
@@ -271,36 +304,12 @@ class Captured:
         self.uncaptured = why
         self._recordings.clear()
         warnings.warn(
-            f"the closure runs as in pprs.smooth from now on, which is slower: {why}", stacklevel=5
+            f"the closure runs as in pprs.smooth from now on, which is slower: {why}",
+            stacklevel=outside(),
         )
 
-    def _met(self, batch: Sequence[Tensor]) -> dict[str, Hashable]:
-        """What a recording holds for: with anything else the closure is recorded anew."""
-        modules = [module for _, module in modules_of(self.model)]
-        tensors = [
-            tensor
-            for module in modules
-            for tensor in (*module._parameters.values(), *module._buffers.values())
-            if tensor is not None
-        ]
-        given = self.perturbation.sigma
-        settings = given.values() if isinstance(given, Mapping) else [given]
-        kinds = {tensor.device.type for tensor in tensors}
-        return {
-            "shapes of the batch": tuple((t.shape, t.dtype, t.device, t.stride()) for t in batch),
-            "parameters or buffers": tuple((id(t), t.data_ptr(), t.requires_grad) for t in tensors),
-            "modes of modules (train or eval)": tuple(module.training for module in modules),
-            "sigmas": tuple(
-                setting(self.step) if callable(setting) else setting for setting in settings
-            ),
-            "settings of autocast": tuple(
-                (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds
-            ),
-            "numbers or tensors in the closure": tuple(_values(self.closure)),
-        }
-
-    def _buffers(self) -> dict[str, Hashable]:
-        return {name: (id(b), b._version) for name, b in self.model.named_buffers()}
+    def _met(self, batch: tuple[Tensor, ...]) -> dict[str, Hashable]:
+        return met(self.closure, self.model, self.perturbation, self.step, batch)
 
     def _judge(self, recorded: _Recording, differs: str) -> None:
         """Record no more, or raise `RuntimeError`, if a recording differs from the closure."""
@@ -313,6 +322,9 @@ class Captured:
                 f"of the batch, or use pprs.smooth"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_recordings": {}}  # which are of this model, and no copy of it
+
 
 def _difference(loss: Tensor, own: Gradients, replayed: Tensor, found: Gradients) -> str:
     """How a recording's loss and gradient differ from the closure's own; empty if they do not."""
@@ -320,21 +332,10 @@ def _difference(loss: Tensor, own: Gradients, replayed: Tensor, found: Gradients
     apart = math.sqrt(sum(float((a - b).double().square().sum()) for a, b in pairs))
     size = math.sqrt(sum(float(a.double().square().sum()) for a, _ in pairs))
     same = [a is None for a in own] == [b is None for b in found]
-    there, here = float(replayed), float(loss)
-    if same and abs(there - here) <= _CLOSE * abs(here) and apart <= _CLOSE * size:
+    there, here, close = float(replayed), float(loss), _CLOSE[loss.device.type]
+    if same and abs(there - here) <= close * abs(here) and apart <= close * size:
         return ""
     return (
         f"the loss {there:.6g} where the closure gives {here:.6g}, with gradients that differ "
         f"by {apart:.2g} of {size:.2g}"
     )
-
-
-def _values(closure: Closure) -> list[Hashable]:
-    """Numbers and words that a closure refers to by name, and which tensors."""
-    found: list[Hashable] = []
-    for place, value in places(closure):
-        if isinstance(value, Tensor):
-            found.append((place.name, id(value)))
-        elif isinstance(value, bool | int | float | str):
-            found.append((place.name, value))
-    return found

@@ -82,8 +82,8 @@ def check_apart(parameters: Iterable[tuple[str, Tensor]]) -> None:
     """
     found: dict[int, tuple[str, Tensor]] = {}
     for name, parameter in parameters:
-        other, same = found.setdefault(_start(parameter), (name, parameter))
-        if same is not parameter and _start(parameter):
+        other, same = found.setdefault(start(parameter), (name, parameter))
+        if same is not parameter and start(parameter):
             raise ValueError(
                 f"parameters {other!r} and {name!r} are two, but share their memory: make them one "
                 f"by assigning the parameter itself, head.weight = embedding.weight, not its .data "
@@ -91,7 +91,7 @@ def check_apart(parameters: Iterable[tuple[str, Tensor]]) -> None:
             )
 
 
-def _start(parameter: Tensor) -> int:
+def start(parameter: Tensor) -> int:
     """Where it begins in memory; 0 if it is nowhere."""
     try:
         return parameter.data_ptr()

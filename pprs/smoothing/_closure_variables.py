@@ -16,10 +16,12 @@ class Place(NamedTuple):
     Args:
         name: of the variable.
         holder: the cell, the dictionary by names, or the class, that holds its value.
+        names: attributes and keys that the function names, of this or another variable.
     """
 
     name: str
     holder: CellType | dict[str, Any] | type
+    names: tuple[str, ...] = ()
 
     def read(self) -> Any:
         """Its value."""
@@ -51,9 +53,10 @@ def places(function: Callable[..., Any], depth: int = 2) -> Iterator[tuple[Place
     owner = getattr(function, "__self__", None)
     if not isinstance(function, FunctionType | MethodType):  # an object with __call__
         owner, function = function, type(function).__call__
-    if owner is not None:
-        yield Place("self", {"self": owner}), owner
     function = getattr(function, "__func__", function)
+    if owner is not None:
+        names = _parts(function.__code__) if isinstance(function, FunctionType) else ()
+        yield Place("self", {"self": owner}, names), owner
     for place, value in _variables(function) if isinstance(function, FunctionType) else ():
         if isinstance(value, type):
             yield from _attributes(value)
@@ -76,16 +79,17 @@ def _of_others(function: Callable[..., Any]) -> bool:
 def _variables(function: FunctionType) -> Iterator[tuple[Place, Any]]:
     attributes = vars(function)
     yield from ((Place(name, attributes), attributes[name]) for name in list(attributes))
+    parts = _parts(function.__code__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents
         except ValueError:  # not set yet
             continue
-        yield Place(name, cell), value
+        yield Place(name, cell, parts), value
     scope = function.__globals__
     for name in _names(function.__code__):
         if name in scope:
-            yield Place(name, scope), scope[name]
+            yield Place(name, scope, parts), scope[name]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -93,3 +97,9 @@ def _names(code: CodeType) -> tuple[str, ...]:
     """Names that may be global variables, also of the functions written inside."""
     inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
     return tuple(dict.fromkeys([*code.co_names, *(name for names in inner for name in names)]))
+
+
+@functools.lru_cache(maxsize=1024)
+def _parts(code: CodeType) -> tuple[str, ...]:
+    """Names that may be attributes or keys: words in the code, too."""
+    return *_names(code), *(word for word in code.co_consts if isinstance(word, str))

@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, fx
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pprs.smoothing._autocast import without_autocast
 from pprs.smoothing._caches import fresh_caches
@@ -51,8 +53,14 @@ class Operations:
     def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
         from torch.fx.experimental.proxy_tensor import make_fx  # takes a second
 
+        def guarded(*rows: Tensor) -> tuple[Tensor | None, ...]:
+            with _TensorsOnly(), _NoArrays():
+                return function(*rows)
+
+        # Tensors of their own: one that is given twice, or held, too, may be another next time.
+        rows = [tensor.detach() for tensor in inputs]
         with recording() as calls:
-            traced = make_fx(function, tracing_mode="real")(*inputs)
+            traced = make_fx(guarded, tracing_mode="real")(*rows)
         self._held = _simplified(traced, calls)
         traced.recompile()
         self._run = traced.forward
@@ -71,6 +79,34 @@ class Operations:
                 used.add(_memory(result))
             own.append(result)
         return own
+
+
+class _TensorsOnly(TorchDispatchMode):
+    """Inside, nothing may depend on the values of tensors but tensors, of shapes that do not."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.data_dependent_output in func.tags:
+            raise RuntimeError(f"{func} gives Python the value of a tensor")
+        indices = args[1] if func is torch.ops.aten.index.Tensor else None
+        masks = [i for i in indices or () if i is not None and i.dtype in _MASKS]
+        if torch.Tag.dynamic_output_shape in func.tags and (indices is None or masks):
+            raise RuntimeError(f"{func} gives a tensor whose shape depends on values")
+        return func(*args, **(kwargs or {}))
+
+
+_MASKS = (torch.bool, torch.uint8)
+
+
+class _NoArrays(TorchFunctionMode):
+    """Inside, no tensor becomes an array, whose values would stay what they are."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _ARRAYS:
+            raise RuntimeError(f"{func.__name__} gives Python the values of a tensor")
+        return func(*args, **(kwargs or {}))
+
+
+_ARRAYS = (Tensor.numpy, Tensor.__array__, Tensor.tolist, Tensor.__dlpack__)
 
 
 def _memory(tensor: Tensor) -> int:

@@ -138,7 +138,7 @@ class SideEffects:
             if all(new is old for new, old in zip(items, value, strict=False)):
                 return value
             return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-        inside = vars(value) if _is_object(value) else value
+        inside = vars(value) if is_object(value) else value
         if not depth or not _is_container(inside) or id(inside) in seen:
             return value
         seen.add(id(inside))
@@ -220,7 +220,7 @@ def _reached(
     if isinstance(value, Tensor | nn.Module):
         yield value
         return
-    inside = vars(value) if _is_object(value) else value
+    inside = vars(value) if is_object(value) else value
     if not (isinstance(inside, tuple) or _is_container(inside)) or id(inside) in seen:
         return
     seen.add(id(inside))
@@ -241,7 +241,7 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, list | dict | deque) and len(value) <= _LARGE
 
 
-def _is_object(value: Any) -> bool:
+def is_object(value: Any) -> bool:
     """Whether it is one of a class that somebody wrote, and may hold what a pass left there."""
     return _is_written(type(value)) and hasattr(value, "__dict__")
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -100,12 +101,16 @@ try sigma 0.02, or Perturbation.filter(0.01), which follows the size of the weig
 
 def warn_of_size(said: str | None) -> None:
     """Warn where pprs was called, if there is something to say."""
-    if not said:
-        return
-    level, frame = 1, sys._getframe()
+    if said:
+        warnings.warn(said, SigmaWarning, stacklevel=outside())
+
+
+def outside() -> int:
+    """The level of the stack, seen from who asks, at which pprs was called."""
+    level, frame = 0, sys._getframe()
     while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in ("pprs", "torch"):
         level, frame = level + 1, frame.f_back
-    warnings.warn(said, SigmaWarning, stacklevel=level)
+    return level
 
 
 def plain_loss(
@@ -129,7 +134,7 @@ def plain_loss(
         `None` where it cannot be told: the closure fails, modules have backward hooks, or there
         is an iterator or a generator of its own, which would go on.
     """
-    if any(_goes_on(value) for _, found in places(closure) for value in _near(found)):
+    if goes_on(closure):
         return None
     try:
         effects = SideEffects(model, 1, True, closure)
@@ -137,7 +142,7 @@ def plain_loss(
         return None
     try:
         grad = torch.set_grad_enabled(graph)
-        with _generators_kept(parameters), _quiet(), fresh_caches(), uncompiled(), grad:
+        with generators_kept(parameters), _quiet(), fresh_caches(), uncompiled(), grad:
             return float(closure(*(batch or ())))
     except Exception:  # the smoothed pass says what is wrong with it
         return None
@@ -185,17 +190,18 @@ def _rounded(value: float) -> str:
     return f"{float(f'{math.floor(value / unit + 1e-9) * unit:.1g}'):g}"
 
 
-def _goes_on(value: object) -> bool:
-    """Whether a further pass would take something from it that does not come back."""
+def goes_on(closure: Callable[..., Tensor]) -> bool:
+    """Whether a further pass would take something from a variable that does not come back."""
     numpy: Any = sys.modules.get("numpy")
-    own = (Iterator, torch.Generator, random.Random)
-    return isinstance(value, own if numpy is None else (*own, numpy.random.Generator))
+    own: Any = (Iterator, torch.Generator, random.Random)
+    kinds = own if numpy is None else (*own, numpy.random.Generator)
+    return any(isinstance(v, kinds) for _, found in places(closure) for v in _near(found))
 
 
 def _near(value: object) -> Iterator[object]:
     """A value, and what is in it."""
     yield value
-    inside = getattr(value, "__dict__", value)
+    inside = value if isinstance(value, ModuleType) else getattr(value, "__dict__", value)
     if isinstance(inside, dict):
         yield from list(inside.values())
     elif isinstance(inside, list | tuple):
@@ -203,7 +209,7 @@ def _near(value: object) -> Iterator[object]:
 
 
 @contextmanager
-def _generators_kept(parameters: Iterable[Tensor]) -> Iterator[None]:
+def generators_kept(parameters: Iterable[Tensor]) -> Iterator[None]:
     numpy: Any = sys.modules.get("numpy")
     devices = sorted({p.device.index for p in parameters if p.is_cuda})
     own, theirs = random.getstate(), None if numpy is None else numpy.random.get_state()

@@ -245,10 +245,12 @@ def _norms(rows: Tensor) -> Tensor:
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
     limit = 1e140 if rows.dtype == torch.float64 else 1e15
     # Not asked of other devices, which would have to be waited for.
-    asked = rows.device.type == "cpu" and not is_recorded()
-    if not rows.numel() or (asked and bool(((norms > 1 / limit) & (norms < limit)).all())):
+    cpu = rows.device.type == "cpu"
+    usual = ((norms > 1 / limit) & (norms < limit)).all() if cpu else None
+    asked = usual is not None and not is_recorded()
+    if not rows.numel() or (asked and bool(usual)):
         return norms
     range_ = torch.finfo(rows.dtype)
     peak = rows.abs().amax(1, keepdim=True).clamp(range_.tiny, range_.max)
-    norms = torch.linalg.vector_norm(rows / peak, dim=1)
-    return norms * peak[:, 0]
+    scaled = torch.linalg.vector_norm(rows / peak, dim=1) * peak[:, 0]
+    return scaled if usual is None or asked else torch.where(usual, norms, scaled)
