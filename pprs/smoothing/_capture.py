@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pprs.smoothing._checks import (
     Refusal,
     Unused,
+    check_batch,
     check_closure,
     check_finite,
     check_model,
@@ -150,8 +151,8 @@ class Captured:
         unused: Unused,
         check: bool,
     ) -> None:
-        self.closure, self.model = closure, model
-        self.perturbation, self.seed = perturbation, seed
+        self._closure, self._model = closure, model
+        self._perturbation, self.seed = perturbation, seed
         self.step = 0
         """The number of the next call, which keys its noise together with the seed."""
         self.uncaptured: str | None = None
@@ -174,10 +175,11 @@ class Captured:
             RuntimeError: if the recording gives another gradient than the closure itself; and what
                 `smooth` raises. Gradients are then what they were.
         """
+        check_batch(batch or None, self._perturbation.noise)
         around = {} if self.uncaptured else self._met(batch)
         recorded = self._recordings.get(tuple(around.values()))
         # Nothing that was checked when it was recorded has changed.
-        parameters = check_model(self.model) if recorded is None else recorded.parameters
+        parameters = check_model(self._model) if recorded is None else recorded.parameters
         gradients = StepGradients(parameters.values(), accumulate=True)
         with torch.enable_grad(), gradients.alone():
             if recorded is not None and not recorded.due():
@@ -201,7 +203,7 @@ class Captured:
         before = Generators(parameters.values())
         watched = None
         if recorded is None and not self.uncaptured:
-            watched = Watched(self.closure, self.model, batch, around)
+            watched = Watched(self._closure, self._model, batch, around)
         loss = self._plain(batch)
         never = watched.never(loss, list(parameters.values())) if watched else ""
         loss.backward()  # type: ignore[no-untyped-call]
@@ -222,9 +224,9 @@ class Captured:
 
     def _plain(self, batch: tuple[Tensor, ...]) -> Tensor:
         return smooth(
-            self.closure,
-            self.model,
-            self.perturbation,
+            self._closure,
+            self._model,
+            self._perturbation,
             batch=batch or None,
             seed=self.seed,
             step=self.step,
@@ -241,7 +243,7 @@ class Captured:
         results = recorded.run(batch)
         loss, losses, finite = (cast(Tensor, result) for result in results[:3])
         if not finite:
-            check_finite(losses, self.perturbation)
+            check_finite(losses, self._perturbation)
         return loss, results[3:]
 
     def _differs(
@@ -268,7 +270,7 @@ class Captured:
     @contextmanager
     def _left_alone(self, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
         """After the block all is what it was, but for the gradients."""
-        effects = SideEffects(self.model, 1, True, self.closure)
+        effects = SideEffects(self._model, 1, True, self._closure)
         try:
             with generators_kept(parameters.values()):
                 yield
@@ -281,12 +283,12 @@ class Captured:
         """Record the closure; `None` if that cannot be, which is said once."""
         device = next(iter(parameters.values())).device
         keys = Keys(list(parameters), device)
-        sigmas = self.perturbation.sigmas(parameters, self.step)
+        sigmas = self._perturbation.sigmas(parameters, self.step)
 
         def gradient(*rows: Tensor) -> tuple[Tensor | None, ...]:
             noise, leaves = RecordedNoise(keys=keys), list(parameters.values())
-            given = sigmas, noise, rows or None, self.model, self._unused
-            losses = losses_at(self.closure, parameters, self.perturbation, *given)
+            given = sigmas, noise, rows or None, self._model, self._unused
+            losses = losses_at(self._closure, parameters, self._perturbation, *given)
             loss = losses.mean()
             found = torch.autograd.grad(loss, leaves, allow_unused=True)
             return loss.detach(), losses.detach(), losses.detach().isfinite().all(), *found
@@ -309,7 +311,7 @@ class Captured:
         )
 
     def _met(self, batch: tuple[Tensor, ...]) -> dict[str, Hashable]:
-        return met(self.closure, self.model, self.perturbation, self.step, batch)
+        return met(self._closure, self._model, self._perturbation, self.step, batch)
 
     def _judge(self, recorded: _Recording, differs: str) -> None:
         """Record no more, or raise `RuntimeError`, if a recording differs from the closure."""

@@ -1,6 +1,8 @@
 """A recorded closure gives what `smooth` gives, with fresh noise, or says why it does not."""
 
+import copy
 import itertools
+import random
 import warnings
 
 import pytest
@@ -280,6 +282,177 @@ def test_a_closure_that_changes_a_buffer_runs_as_in_smooth():
         return F.cross_entropy(model(x), y)
 
     same_as_smooth_with_a_warning(closure, model, "it changes buffer 'calls'")
+
+
+class Moving(nn.Module):
+    """Takes off a moving average of what it has seen, which it sets anew each time."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.average = nn.Linear(16, 3), torch.zeros(16)
+
+    def forward(self, x):
+        self.average = 0.9 * self.average + 1e-4 * x.mean(0)
+        return self.layer(x - self.average)
+
+
+class Counting:
+    """Weighs the loss by how often it was asked for."""
+
+    def __init__(self, model):
+        self.model, self.calls = model, 0
+
+    def loss(self, x, y):
+        self.calls += 1
+        return (1 + self.calls / 1e4) * F.cross_entropy(self.model(x), y)
+
+
+def drawing(model):
+    return lambda x, y: F.cross_entropy(model(x * (1 + 1e-4 * random.random())), y)
+
+
+def masked(model):
+    return lambda x, y: F.cross_entropy(model(x[x[:, 0] > 0]), y[x[:, 0] > 0])
+
+
+def reading(model, scale):
+    return lambda x, y: float(scale) * F.cross_entropy(model(x), y)
+
+
+UNRECORDED = {
+    "an average": (Moving, lambda m: lambda x, y: F.cross_entropy(m(x), y), "'average'"),
+    "a count": (lambda: mlp(16, 3), lambda m: Counting(m).loss, "changes numbers"),
+    "random": (lambda: mlp(16, 3), drawing, "random numbers of Python"),
+    "a mask": (lambda: mlp(16, 3), masked, "shape depends on values"),
+    "a value": (lambda: mlp(16, 3), lambda m: reading(m, torch.ones(())), "gives Python"),
+}
+
+
+@pytest.mark.parametrize("case", UNRECORDED)
+@pytest.mark.skipif(torch.get_default_device().type == "cuda", reason="of what a CPU can tell")
+def test_what_changes_outside_the_recording_runs_as_in_smooth_however_little(case):
+    make, close, match = UNRECORDED[case]
+    found = []
+    for take in ("smooth", "capture"):
+        model = make()
+        closure = close(model)
+        gradient = pprs.capture(closure, model, FILTERS, seed=3)
+        random.seed(0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found += [
+                by_smooth(model, closure, batch, step)
+                if take == "smooth"
+                else taken(model, gradient, *batch)
+                for step, batch in enumerate(batches(7))
+            ]
+        assert [match in str(warning.message) for warning in caught] == [True] * (take == "capture")
+    torch.testing.assert_close(found[:7], found[7:], rtol=0, atol=0)
+
+
+def test_what_a_tensor_outside_the_model_would_learn_is_not_left_out():
+    model, scale = mlp(16, 3), torch.ones(3, requires_grad=True)
+    same_as_smooth_with_a_warning(
+        lambda x, y: F.cross_entropy(scale * model(x), y), model, "1 tensors that are not"
+    )
+    assert scale.grad is not None
+
+
+@pytest.mark.skipif(torch.get_default_device().type == "cuda", reason="CUDA graphs take both")
+def test_what_torch_cannot_run_again_runs_as_in_smooth():
+    torch.manual_seed(0)
+    recurrent = nn.LSTM(16, 3)
+    same_as_smooth_with_a_warning(
+        lambda x, y: F.cross_entropy(recurrent(x)[0], y), recurrent, "gives no gradient"
+    )
+    sparse = nn.Embedding(7, 3, sparse=True)
+    gradient = pprs.capture(lambda x: sparse(x).square().mean(), sparse, 0.1)
+    with pytest.warns(UserWarning, match="gives no gradient"):
+        gradient(torch.arange(5))
+    assert sparse.weight.grad.is_sparse
+
+
+def test_tensors_are_told_apart_that_were_one_when_it_was_recorded():
+    model = mlp(16, 8, 16)
+    model.register_buffer("shift", torch.ones(5, 16))
+
+    def closure(x, y):
+        return F.mse_loss(model(x) + model.shift, y)
+
+    gradient = pprs.capture(closure, model, FILTERS, seed=3)
+    (a, _), (b, _) = batches(2)
+    for step, batch in enumerate([(a, a), (model.shift, a), (a, b), (b, a), (b, b), (b, a)]):
+        assert_same(taken(model, gradient, *batch), by_smooth(model, closure, batch, step))
+
+
+def test_modules_and_their_numbers_and_those_of_objects_are_looked_at():
+    model = nn.Sequential(mlp(16, 8, 8), nn.Identity(), nn.Dropout(0.0), nn.Linear(8, 3))
+    other, settings = nn.Sequential(nn.Linear(16, 3), nn.ReLU()), {"weight": 1.0}
+    model.shift = torch.zeros(3)
+
+    def closure(x, y):
+        with torch.no_grad():
+            right = other(x)
+        loss = F.cross_entropy(model(x) + model.shift, y) + F.mse_loss(model(x), right)
+        return settings["weight"] * loss
+
+    def change(step):
+        if step == 2:
+            model[1] = nn.ReLU()
+        if step == 4:
+            model[2].p = 1.0
+        if step == 5:
+            model.shift = torch.arange(3.0)
+        if step == 6:
+            other[1], settings["weight"] = nn.Identity(), 3.0
+        if step == 8:
+            model[0].register_forward_hook(lambda module, given, result: -result)
+        if step == 10:
+            model.shift.data = torch.ones(3)
+
+    gradient = pprs.capture(closure, model, FILTERS, seed=3)
+    for step, batch in enumerate(batches(11)):
+        change(step)
+        assert_same(taken(model, gradient, *batch), by_smooth(model, closure, batch, step))
+    assert gradient.uncaptured is None
+    assert len(gradient._recordings) == 7
+
+
+def test_norms_in_half_precision_are_those_of_smooth():
+    model = mlp(16, 8, 3).bfloat16()
+    gradient = pprs.capture(lambda x, y: F.cross_entropy(model(x), y), model, FILTERS, seed=3)
+    for step, (x, y) in enumerate(batches(3)):
+        batch = x.bfloat16(), y
+        expected = by_smooth(model, lambda x, y: F.cross_entropy(model(x), y), batch, step)
+        torch.testing.assert_close(taken(model, gradient, *batch), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_copy_records_its_own():
+    class Loss:
+        def __init__(self):
+            self.model = mlp(16, 3)
+
+        def __call__(self, x, y):
+            return F.cross_entropy(self.model(x), y)
+
+    loss = Loss()
+    gradient = pprs.capture(loss, loss.model, FILTERS, seed=3)
+    first, second, third = batches(3)
+    gradient(*first)
+    copied, copy_of_model = copy.deepcopy((gradient, loss.model))
+    assert not copied._recordings
+    assert_same(
+        [taken(copy_of_model, copied, *batch) for batch in (second, third)],
+        [taken(loss.model, gradient, *batch) for batch in (second, third)],
+    )
+
+
+def test_a_batch_that_is_none_is_refused_as_in_smooth():
+    model = mlp(16, 3)
+    gradient = pprs.capture(lambda x, y: F.cross_entropy(model(x), y), model, FILTERS)
+    with pytest.raises(ValueError, match="batch must be a sequence of tensors, got tuple of"):
+        gradient(torch.ones(5, 16), [1, 2])
 
 
 def test_sigma_that_changes_in_each_step_runs_as_in_smooth(monkeypatch):
