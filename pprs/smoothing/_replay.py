@@ -54,7 +54,7 @@ class Operations:
         from torch.fx.experimental.proxy_tensor import make_fx  # takes a second
 
         def guarded(*rows: Tensor) -> tuple[Tensor | None, ...]:
-            with _TensorsOnly(), _NoArrays():
+            with _TensorsOnly(), _NoArrays():  # type: ignore[no-untyped-call]
                 return function(*rows)
 
         # Tensors of their own: one that is given twice, or held, too, may be another next time.
@@ -81,7 +81,7 @@ class Operations:
         return own
 
 
-class _TensorsOnly(TorchDispatchMode):
+class _TensorsOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside, nothing may depend on the values of tensors but tensors, of shapes that do not."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
