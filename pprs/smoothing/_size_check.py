@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import torch
@@ -108,9 +108,13 @@ def warn_of_size(said: str | None) -> None:
 def outside() -> int:
     """The level of the stack, seen from who asks, at which pprs was called."""
     level, frame = 0, sys._getframe()
-    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in ("pprs", "torch"):
+    while frame.f_back and _package(frame) in {"pprs", "torch"}:
         level, frame = level + 1, frame.f_back
     return level
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def plain_loss(
@@ -190,18 +194,26 @@ def _rounded(value: float) -> str:
     return f"{float(f'{math.floor(value / unit + 1e-9) * unit:.1g}'):g}"
 
 
-def goes_on(closure: Callable[..., Tensor]) -> bool:
-    """Whether a further pass would take something from a variable that does not come back."""
+def goes_on(closure: Callable[..., Tensor], *, in_modules: bool = True) -> bool:
+    """Whether a further pass would take something from a variable that does not come back.
+
+    Args:
+        closure: whose variables are looked at.
+        in_modules: those of Python's modules, too, such as the generator of `torch`.
+    """
     numpy: Any = sys.modules.get("numpy")
     own: Any = (Iterator, torch.Generator, random.Random)
     kinds = own if numpy is None else (*own, numpy.random.Generator)
-    return any(isinstance(v, kinds) for _, found in places(closure) for v in _near(found))
+    variables = [value for _, value in places(closure)]
+    if not in_modules:
+        variables = [value for value in variables if not isinstance(value, ModuleType)]
+    return any(isinstance(item, kinds) for value in variables for item in _near(value))
 
 
 def _near(value: object) -> Iterator[object]:
     """A value, and what is in it."""
     yield value
-    inside = value if isinstance(value, ModuleType) else getattr(value, "__dict__", value)
+    inside = getattr(value, "__dict__", value)
     if isinstance(inside, dict):
         yield from list(inside.values())
     elif isinstance(inside, list | tuple):

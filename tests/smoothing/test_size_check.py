@@ -177,15 +177,3 @@ def test_a_closure_that_fails_without_noise_is_left_to_the_smoothed_pass():
 
     assert warned(lambda: pprs.smooth(failing, model, sigma=0.5), 1) == []
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-
-
-def test_a_closure_may_name_torch_which_holds_generators():
-    model = deep()
-
-    def closure():
-        with torch.enable_grad():
-            return F.cross_entropy(model(X), Y)
-
-    said = warned(lambda: pprs.smooth(closure, model, 0.1, seed=0), 1)
-    assert len(said) == 1
-    assert "too large" in said[0]
