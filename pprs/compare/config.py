@@ -42,7 +42,7 @@ class Defaults:
     time: str | None = None
 
 
-DIGITS = Defaults("digits", "hinge", 2, 3, 2, 6, 0.4, 20, 60)
+DIGITS = Defaults("digits", "hinge", 2, 3, 1, 5, 0.4, 20, 60)
 FULL = Defaults("digits-full", "hinge", 2, 4, 4, 10, 0.4, 20, 250)
 OWN = Defaults("compare", "cross-entropy", 1, 5, 1, 5, 0.2, time="5m")
 
