@@ -60,7 +60,7 @@ def test_a_run_writes_its_folder_and_shows_its_table(runs):
     assert "\x1b" not in done[0].stdout  # no progress bar and no colours in a file
     data = summary(folder)
     for row in data["methods"].values():
-        assert all(f"{at['mean']:.3f}" in done[0].stdout for at in row["at"].values())
+        assert all(f"{at['mean']:.1%}" in done[0].stdout for at in row["at"].values())
     assert data["answer"] in done[0].stdout
     plain, smoothed = (
         data["methods"][name]["at"]["pipeline_time"] for name in ("plain", "smoothed")
