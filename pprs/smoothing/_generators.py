@@ -20,6 +20,14 @@ class Generators:
         own = [torch.default_generator, *(torch.cuda.default_generators[i] for i in sorted(cuda))]
         self._states = [(one, one.get_state()) for one in own]
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Generators):
+            return NotImplemented
+        pairs = zip(self._states, other._states, strict=True)
+        return all(torch.equal(now, then) for (_, now), (_, then) in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def set(self) -> None:
         """Let them go on from here."""
         for generator, state in self._states:

@@ -92,7 +92,7 @@ class Watched:
         others = leaves([loss]) - set(parameters)
         if others:
             return f"{len(others)} tensors that are not the model's get gradients from it, too"
-        if goes_on(self._of[0], in_modules=False):
+        if goes_on(self._of[0]):
             return "it refers to an iterator or a generator of random numbers"
         if self._drawn != _python_generators():
             return "it draws random numbers of Python or NumPy"

@@ -177,3 +177,28 @@ def test_a_closure_that_fails_without_noise_is_left_to_the_smoothed_pass():
 
     assert warned(lambda: pprs.smooth(failing, model, sigma=0.5), 1) == []
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_closure_may_name_torch_which_holds_generators():
+    model = deep()
+
+    def closure():
+        with torch.enable_grad():
+            return F.cross_entropy(model(X), Y)
+
+    said = warned(lambda: pprs.smooth(closure, model, 0.1, seed=0), 1)
+    assert len(said) == 1
+    assert "too large" in said[0]
+
+
+def test_random_data_of_the_closure_are_not_taken_for_too_large_a_sigma():
+    said = 0
+    for seed in range(60):
+        torch.manual_seed(seed)
+        model = nn.Linear(3, 1, bias=False)
+
+        def closure(model=model):
+            return model(torch.randn(4, 3)).square().mean()
+
+        said += len(warned(lambda c=closure, m=model: pprs.smooth(c, m, 0.01, seed=0), 1))
+    assert said <= 6  # about 30 where the loss without noise is taken once
