@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 USED = "used"
 """A table of a run's file that sets nothing: what was used where nothing was set, and versions."""
+RESUMED = "resumed_after"
+"""In that table: the steps after which a run was interrupted and has gone on."""
 
 # Far beyond what is of use; the numbers of microbatches that fit are found among all smaller ones.
 MOST_SAMPLES = 1_000_000

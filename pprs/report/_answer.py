@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from pprs.io.settings import RESUMED
 from pprs.pipeline.trace import Shares
 from pprs.report._folder import number
 from pprs.report._lines import Method, better_higher, main_name, ranked
@@ -80,7 +81,17 @@ def _of_training(run: Run, several: bool, shares: Shares | None) -> str:
         said += _better(curve.steps, curve.values[name], name)
     said += "."
     spent = curve.axes.get("seconds")
-    return f"{start}{said}{_time(run, spent, shares) if spent else ''}"
+    return f"{start}{said}{_time(run, spent, shares) if spent else ''}{_went_on(run)}"
+
+
+def _went_on(run: Run) -> str:
+    steps = run.read.settings.get(RESUMED)
+    after = [f"{step:,}" for step in steps if type(step) is int] if type(steps) is list else []
+    if not after:
+        return ""
+    *first, last = after
+    said = f"{', '.join(first)} and {last}" if first else last
+    return f" It was interrupted, and went on after step {said}."
 
 
 def _of_seeds(method: Method, runs: Sequence[Run]) -> str:

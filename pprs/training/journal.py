@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pprs.io.folder import Log, to_json
-from pprs.io.settings import USED
+from pprs.io.settings import RESUMED, USED
 from pprs.training.config import TrainConfig
 from pprs.training.ending import SUMMARY
-from pprs.training.resume import cut_back, kept_settings
+from pprs.training.resume import cut_back, kept_settings, resumptions
 
 WEIGHTS = "weights.safetensors"
 
@@ -51,8 +51,10 @@ class Journal:
         self._metrics = folder / "metrics.jsonl"
         with self._writing(self._metrics):
             records = cut_back(self._metrics, step)
-            settings = tomli_w.dumps({**kept_settings(config), USED: used})
-            (folder / "config.toml").write_text(settings)
+            file = folder / "config.toml"
+            if step:
+                used = {**used, RESUMED: [*resumptions(file, step), step]}
+            file.write_text(tomli_w.dumps({**kept_settings(config), USED: used}))
             (folder / SUMMARY).unlink(missing_ok=True)
             self._log = Log(self._metrics)
         self.last: dict[str, Any] = records[-1] if records else {}

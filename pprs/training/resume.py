@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from pprs.io.settings import USED, as_toml
+from pprs.io.settings import RESUMED, USED, as_toml
 from pprs.pipeline import CheckpointError
 from pprs.pipeline.checkpoint import newest, read_manifest
 from pprs.training.config import TrainConfig
@@ -85,6 +85,15 @@ def abandoned(config: TrainConfig) -> Path | None:
 def kept_settings(config: TrainConfig) -> dict[str, Any]:
     """What the `config.toml` of a run holds."""
     return as_toml(replace(config, resume=None))
+
+
+def resumptions(config: Path, step: int) -> list[int]:
+    """After which steps before this one a run has gone on, by its `config.toml`."""
+    try:
+        used = tomllib.loads(config.read_text()).get(USED, {})
+    except (OSError, ValueError):  # it is written anew
+        return []
+    return [before for before in used.get(RESUMED, []) if before < step]
 
 
 def numbers_of(checkpoint: Path) -> dict[str, Any]:

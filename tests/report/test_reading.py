@@ -87,6 +87,17 @@ def test_a_run_that_goes_on_says_so_and_its_half_line_is_nothing_wrong(tmp_path)
     assert "Interrupted by SIGINT after step 40 of 40;" in shown(page_of(run))
 
 
+def test_a_run_that_was_interrupted_and_went_on_says_after_which_steps(tmp_path):
+    run = train_run(tmp_path / "one")
+    assert "interrupted" not in shown(page_of(run))
+    settings = (run / "config.toml").read_text()
+    for steps, told in (("[12]", "12."), ("[12, 1030]", "12 and 1,030."), ('["x"]', ""), ("3", "")):
+        (run / "config.toml").write_text(f"{settings}resumed_after = {steps}\n")
+        said = shown(page_of(run))
+        assert ("went on after step" in said) == bool(told)
+        assert f"It was interrupted, and went on after step {told}" in said or not told
+
+
 @pytest.mark.parametrize("name", ["config.toml", "metrics.jsonl", "summary.json"])
 @pytest.mark.parametrize("how", ["missing", "damaged", "other", "folder"])
 def test_a_file_that_is_missing_or_damaged_is_named(tmp_path, name, how):

@@ -73,6 +73,8 @@ def test_a_signal_saves_and_says_how_to_go_on(terminated):
 def test_after_a_signal_the_run_ends_bit_for_bit_as_if_uninterrupted(terminated, uninterrupted):
     run, _, (end, _, _), again = terminated
     assert f"going on after step {end['step']} of {NOISY_STEPS}" in again
+    told = f"It was interrupted, and went on after step {end['step']}."
+    assert told in (run / "report.md").read_text()
     assert same_bytes(run, uninterrupted[0])
     assert without_time(run) == without_time(uninterrupted[0])
     assert summary(run)["ended"] == "epochs"
