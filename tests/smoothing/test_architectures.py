@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from benchmarks.gradient.cases import resnet
+from pprs import capture, smooth
 from pprs.smoothing import Noise, Perturbation, force_way, losses_at, repeat
 
 SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
@@ -133,3 +134,21 @@ def test_forward_and_backward(name, noise, attention):
     assert 0.3 * spread < (implicit - literal).norm() < 2 * spread
     assert losses.isfinite().all()
     assert 0.2 < losses.std() / expected.std() < 5
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "vit", "resnet"])
+def test_what_is_recorded_of_a_whole_model_gives_the_same(name):
+    torch.manual_seed(0)
+    model, closure, batch = MODELS[name]("sdpa")
+    law = Perturbation(0.02, 4)
+    gradient = capture(closure, model, law, seed=3, unused="allow")
+    for step in range(3):  # the third runs the recording alone
+        model.zero_grad()
+        loss = gradient(*batch)
+        found = [p.grad for p in model.parameters()]
+        model.zero_grad()
+        own = smooth(closure, model, law, batch=batch, seed=3, step=step, unused="allow")
+        own.backward()
+        torch.testing.assert_close(loss, own.detach())
+        torch.testing.assert_close(found, [p.grad for p in model.parameters()])
+    assert gradient.uncaptured is None
