@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import pprs
+from pprs.smoothing import Noise, Perturbation, losses_at
 
 
 class Vector(nn.Module):
@@ -241,3 +242,21 @@ def test_without_sigma_it_is_relative_to_filters_and_there_are_eight_samples():
 
     assert torch.equal(gradient(), gradient(sigma=0.01, samples=8, scale="filter"))
     assert not torch.equal(gradient(), gradient(sigma=0.01, samples=8))
+
+
+def test_each_perturbation_draws_its_own_dropout_and_evaluation_draws_none():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 64), nn.Dropout(0.5), nn.Linear(64, 1))
+    x = torch.randn(3, 4)
+    parameters = dict(model.named_parameters())
+
+    def closure():
+        return model(x).square().mean()
+
+    def losses():
+        given = Perturbation(1e-9, 8), dict.fromkeys(parameters, 1e-9), Noise(0, 0)
+        return losses_at(closure, parameters, *given, None, model).detach()
+
+    assert len(set(losses().tolist())) == 8
+    model.eval()
+    torch.testing.assert_close(losses(), closure().detach().expand(8))
