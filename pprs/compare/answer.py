@@ -128,8 +128,11 @@ def _nearest(result: Result, budget: Budget) -> str:
         return "every other method diverged with some seed"
     method = max(finite, key=lambda method: finite[method].mean)
     said = f"nearest: {result.config.label(method)}, {_ahead(result, budget, method)}"
-    if all(ahead.high < 0 for ahead in finite.values()):
+    worse = sum(ahead.high < 0 for ahead in finite.values())
+    if worse == len(finite):
         return f"all others are worse ({said})"
+    if worse:
+        return f"no other was seen to be better, and {worse} of {len(finite)} are worse ({said})"
     return f"no difference was seen ({said})"
 
 

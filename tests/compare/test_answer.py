@@ -28,6 +28,9 @@ def test_worse_is_a_no():
     said = answer(result({"plain": [PLAIN], "smoothed": [moved(-0.1)]}))
     assert said.startswith("Do not use smoothing here, stay with Adam: ")
     assert said.count("all others are worse") == 2
+    some = {"plain": [PLAIN], "smoothed": [moved(-0.1)], "pprs": [moved(0.001, 0.01)]}
+    told = "no other was seen to be better, and 1 of 2 are worse (nearest: PPRS, "
+    assert answer(result(some)).count(told) == 2
 
 
 def test_a_better_method_is_named_with_its_interval_and_its_price():
