@@ -269,8 +269,10 @@ class Minimisation:
         loss, lower = self._clock.objective.value(point), self._limits.lower
         if lower is not None and (low := loss < lower).any():
             where = f" at start {np.flatnonzero(low)[0]}" if low.ndim else ""
+            fun = float(loss[low][0])
+            near = math.isclose(fun, lower, rel_tol=1e-5)
             raise RuntimeError(
-                f"lower must be a value that fun is never below, got lower={lower:g} where fun is "
-                f"{loss[low][0]:.6g}{where}"
+                f"lower must be a value that fun is never below, got lower={lower:.9g} where fun "
+                f"is {fun:.9g}{where}{': give a little less, for rounding' if near else ''}"
             )
         return loss
