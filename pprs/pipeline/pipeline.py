@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pprs.optim import Centre
 from pprs.pipeline import arguments
 from pprs.pipeline.candidates import Candidates
+from pprs.pipeline.captured_step import CapturedStep
 from pprs.pipeline.clipping import clip, total
 from pprs.pipeline.communication import broadcast
 from pprs.pipeline.engine import Engine
@@ -81,6 +82,8 @@ class Pipeline:
         check: compare outputs and gradients with those of `network` before the first step, on a
             few examples, and refuse to train if they differ; warn of a bad sigma, see `NoiseSize`.
         record: the number of last steps whose `timeline` is kept; 0 costs nothing.
+        capture: record a step and run it again without its Python, as `pprs.capture` does: for one
+            stage in one process, and one microbatch.
         device: where this process computes.
         group: the processes; all by default.
 
@@ -114,6 +117,7 @@ class Pipeline:
         finite: bool = True,
         check: bool = True,
         record: int = 0,
+        capture: bool = False,
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -165,6 +169,8 @@ class Pipeline:
             everyone=group,
             watchful=check,
         )
+        single = number == 1 or microbatches is None, not recompute, not record
+        self.captured = CapturedStep(self._engine, alone=all(single)) if capture else None
         self._copies = Replicas(self.mesh, self.owners, self._across, group, self.tied)
         self._check = SelfCheck(whole, self._engine, self._copies) if check else None
         self.noise_size = NoiseSize(self._engine) if check and self.replica == 0 else None
@@ -292,6 +298,8 @@ class Pipeline:
             self._check.compare(self._divided, self._number, inputs, y)
             self.checked, self._check = self._check.said, None
         work = self._divided, self._number, inputs, y, agreed, self._recorder
+        if self.captured is not None and self._number == 1 and candidates is None:
+            return self.captured.run(self._divided, inputs, y, agreed)
         losses = self._engine.run(*work, candidates)
         return candidates.gather(losses, self.device, self._everyone) if candidates else losses
 

@@ -29,3 +29,8 @@ class Generators:
         """Whether something was drawn there, which a CUDA graph draws otherwise."""
         states = zip(self._states[1:], before._states[1:], strict=True)
         return any(not torch.equal(now, then) for (_, now), (_, then) in states)
+
+    def drew(self, before: Generators) -> bool:
+        """Whether something was drawn."""
+        states = zip(self._states, before._states, strict=True)
+        return any(not torch.equal(now, then) for (_, now), (_, then) in states)

@@ -95,7 +95,7 @@ class _Written(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.held: list[Any] = []
         self._graph, self._calls = fx.Graph(), calls
-        self._nodes: Any = WeakTensorKeyDictionary()  # type: ignore[no-untyped-call]
+        self._nodes: Any = WeakTensorKeyDictionary()
         self._places: dict[int, tuple[Tensor, fx.Node]] = {}  # of the tensors that are held
         self._last = self._graph._root
         for number, tensor in enumerate(inputs):
