@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -29,7 +30,6 @@ class CapturedStep(Recordings):
 
     Attributes:
         tell: is given why steps are not recorded any more, once.
-        beside: what else a recording of the loss holds for; `None`: nothing is recorded of it.
     """
 
     def __init__(self, engine: Engine, *, alone: bool) -> None:
@@ -45,7 +45,16 @@ class CapturedStep(Recordings):
         self._engine = engine
         self._work: tuple[Microbatches, object]
         self.tell: Callable[[str], object] = _warn
-        self.beside: Hashable | None = ()
+        self._beside: Hashable | None = ()
+
+    def of_loss(self, loss: Callable[..., Any], beside: Hashable | None) -> None:
+        """Say that the engine's loss is a function around another.
+
+        Args:
+            loss: the other, which is looked at.
+            beside: what else the next step depends on; `None`: it is not to be recorded.
+        """
+        self._closure, self._beside = loss, beside
 
     def run(
         self, divided: Microbatches, inputs: tuple[Tensor, ...], y: Tensor, agreed: object
@@ -53,7 +62,7 @@ class CapturedStep(Recordings):
         """Leave the gradient in `.grad`, as `Engine.run` does; the loss, shape `(1,)`."""
         if self.uncaptured is None:
             self._check_kind(y)
-        if self.beside is None or self.uncaptured is not None:
+        if self._beside is None or self.uncaptured is not None:
             losses = self._engine.run(divided, 1, inputs, y, agreed)
             assert losses is not None
             return losses
@@ -89,7 +98,7 @@ class CapturedStep(Recordings):
         """The pipeline does."""
 
     def _met(self, batch: tuple[Tensor, ...]) -> dict[str, Hashable]:
-        return {**super()._met(batch), "numbers in the loss": self.beside}
+        return {**super()._met(batch), "numbers in the loss": self._beside}
 
     def _give_up(self, why: str) -> None:
         super()._give_up(why)

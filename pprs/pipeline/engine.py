@@ -128,7 +128,6 @@ class Engine:
         own = number // divided.mesh.replicas
 
         def laid_out(batch: Tensor) -> Tensor:
-            # A view: what is cut into microbatches shares its memory.
             return divided.laid_out(batch.to(self.device), number, self.replica)
 
         batches = tuple(map(laid_out, inputs)) if 0 in self.local else ()

@@ -82,8 +82,7 @@ class Pipeline:
         check: compare outputs and gradients with those of `network` before the first step, on a
             few examples, and refuse to train if they differ; warn of a bad sigma, see `NoiseSize`.
         record: the number of last steps whose `timeline` is kept; 0 costs nothing.
-        capture: record a step and run it again without its Python, as `pprs.capture` does: for one
-            stage in one process, and one microbatch.
+        capture: record the step of one stage in one process, of one microbatch: `pprs.capture`.
         device: where this process computes.
         group: the processes; all by default.
 
@@ -139,14 +138,12 @@ class Pipeline:
         placement = SCHEDULES[schedule]
         check_recompute(schedule, recompute)
         how: dict[str, Any] = {"balance": balance, "cut": cut, "memory": memory}
-        check_alike(
-            *(perturbation, names, whole, group),
-            schedule=(schedule, each, replicas),
-            microbatches=(split, microbatches),
-            seed=seed,
-            recompute=recompute,
-            cut=how,
-        )
+        alike: dict[str, object] = {
+            "schedule": (schedule, each, replicas),
+            "microbatches": (split, microbatches),
+        }
+        alike |= {"seed": seed, "recompute": recompute, "cut": how}
+        check_alike(perturbation, names, whole, group, **alike)
         self.device = arguments.checked_device(device)
         self._finite, self._schedule = finite, schedule
         self._everyone, self._lockstep = group, Lockstep(group)
@@ -159,18 +156,12 @@ class Pipeline:
         self._modes = Modes(self.local.values(), whole)
         self.owners = placement.owners(self.mesh.ranks, each)
         self.tied = Tied.of(whole, pieces, self.owners, self.local, self.device, self._group)
-        self._recorder = (
-            Recorder(group=self._group, device=self.device, steps=record) if record else None
-        )
-        self._engine = Engine(
-            *(self.stages, self.local, self.owners, loss, perturbation, self.replica),
-            device=self.device,
-            group=self._group,
-            everyone=group,
-            watchful=check,
-        )
-        single = number == 1 or microbatches is None, not recompute, not record
-        self.captured = CapturedStep(self._engine, alone=all(single)) if capture else None
+        of: dict[str, Any] = {"group": self._group, "device": self.device}
+        self._recorder = Recorder(**of, steps=record) if record else None
+        what = self.stages, self.local, self.owners, loss, perturbation, self.replica
+        self._engine = Engine(*what, **of, everyone=group, watchful=check)
+        alone = microbatches in (None, 1) and not (recompute or record)
+        self.captured = CapturedStep(self._engine, alone=alone) if capture else None
         self._copies = Replicas(self.mesh, self.owners, self._across, group, self.tied)
         self._check = SelfCheck(whole, self._engine, self._copies) if check else None
         self.noise_size = NoiseSize(self._engine) if check and self.replica == 0 else None
