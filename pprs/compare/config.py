@@ -297,8 +297,7 @@ class CompareConfig:
             }
         shared = made.averages and not alone
         pairs = self.samples % (2 * len(FACTORS)) == 0 and made.gradient == "searched"
-        one = (alone or self.in_a_run == 1) and self.microbatches in (None, 1)
-        able = one and not traced and made.gradient != "searched"
+        able = (alone or self.in_a_run == 1) and self.microbatches is None and not traced
         return TrainConfig(
             model=self.model or "digits",
             data=self.data or "digits",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pprs.pipeline.candidates import Candidates
 from pprs.pipeline.engine import Engine
 from pprs.pipeline.labels import are_labels
 from pprs.pipeline.microbatches import Microbatches
@@ -18,12 +20,12 @@ from pprs.smoothing import Noise, Recordings, outside
 class CapturedStep(Recordings):
     """Takes the gradients of an engine that runs a whole network as one microbatch.
 
-    What is recorded is the engine's own pass, and only if that gives the same bits: a run that is
+    Steps of several microbatches are left to the engine, but for those at several centres. What is recorded is the engine's own pass, and only if that gives the same bits: a run that is
     gone on with does not depend on which of its steps were recorded.
 
     Args:
         engine: of one stage in one process.
-        alone: whether it runs one microbatch, once, and nobody notes what when.
+        alone: whether it runs forward once, and nobody notes what when.
 
     Raises:
         ValueError: if it is of more.
@@ -36,9 +38,9 @@ class CapturedStep(Recordings):
         processes = dist.get_world_size(engine.everyone)
         if not (alone and engine.stages == processes == 1):
             raise ValueError(
-                f"capture records a step of one stage in one process, of one microbatch, without "
-                f"recompute and record: got {engine.stages} stages in {processes} processes"
-                f"{'' if alone else ', and others of these settings'}"
+                f"capture records a step of one stage in one process, without recompute and "
+                f"record: got {engine.stages} stages in {processes} processes"
+                f"{'' if alone else ', and one of these settings'}"
             )
         (self._stage,) = engine.local.values()
         super().__init__(engine.loss, self._stage.chain, engine.perturbation, exact=True)
@@ -57,17 +59,28 @@ class CapturedStep(Recordings):
         self._closure, self._beside = loss, beside
 
     def run(
-        self, divided: Microbatches, inputs: tuple[Tensor, ...], y: Tensor, agreed: object
-    ) -> Tensor:
-        """Leave the gradient in `.grad`, as `Engine.run` does; the loss, shape `(1,)`."""
+        self,
+        divided: Microbatches,
+        number: int,
+        inputs: tuple[Tensor, ...],
+        y: Tensor,
+        agreed: object,
+        candidates: Candidates | None = None,
+    ) -> Tensor | None:
+        """What `Engine.run` does."""
         if self.uncaptured is None:
             self._check_kind(y)
-        if self._beside is None or self.uncaptured is not None:
-            losses = self._engine.run(divided, 1, inputs, y, agreed)
-            assert losses is not None
-            return losses
-        self._work = divided, agreed
-        return self._take((*inputs, y))[None]
+        several = number != divided.candidates  # microbatches, for each candidate
+        if several or self._beside is None or self.uncaptured is not None:
+            return self._engine.run(divided, number, inputs, y, agreed, None, candidates)
+        # Of each candidate one microbatch, which is a step by itself.
+        each = divided.perturbation.among(divided.candidates)
+        self._work = replace(divided, perturbation=each, candidates=1, number=1), agreed
+
+        def step() -> Tensor:
+            return self._take((*inputs, y))[None]
+
+        return step() if candidates is None else candidates.in_turn(step)
 
     def _check_kind(self, y: Tensor) -> None:
         if self._engine.device.type != "cpu":
@@ -98,7 +111,10 @@ class CapturedStep(Recordings):
         """The pipeline does."""
 
     def _met(self, batch: tuple[Tensor, ...]) -> dict[str, Hashable]:
-        return {**super()._met(batch), "numbers in the loss": self._beside}
+        return {
+            **super()._met(batch),
+            "numbers in the loss": (self._beside, self._work[0].perturbation.samples),
+        }
 
     def _give_up(self, why: str) -> None:
         super()._give_up(why)

@@ -82,7 +82,7 @@ class Pipeline:
         check: compare outputs and gradients with those of `network` before the first step, on a
             few examples, and refuse to train if they differ; warn of a bad sigma, see `NoiseSize`.
         record: the number of last steps whose `timeline` is kept; 0 costs nothing.
-        capture: record the step of one stage in one process, of one microbatch: `pprs.capture`.
+        capture: record the step of one stage in one process, and run that again: `pprs.capture`.
         device: where this process computes.
         group: the processes; all by default.
 
@@ -160,8 +160,8 @@ class Pipeline:
         self._recorder = Recorder(**of, steps=record) if record else None
         what = self.stages, self.local, self.owners, loss, perturbation, self.replica
         self._engine = Engine(*what, **of, everyone=group, watchful=check)
-        alone = microbatches in (None, 1) and not (recompute or record)
-        self.captured = CapturedStep(self._engine, alone=alone) if capture else None
+        once = not (recompute or record)
+        self.captured = CapturedStep(self._engine, alone=once) if capture else None
         self._copies = Replicas(self.mesh, self.owners, self._across, group, self.tied)
         self._check = SelfCheck(whole, self._engine, self._copies) if check else None
         self.noise_size = NoiseSize(self._engine) if check and self.replica == 0 else None
@@ -288,10 +288,11 @@ class Pipeline:
         if self._check is not None:
             self._check.compare(self._divided, self._number, inputs, y)
             self.checked, self._check = self._check.said, None
-        work = self._divided, self._number, inputs, y, agreed, self._recorder
-        if self.captured is not None and self._number == 1 and candidates is None:
-            return self.captured.run(self._divided, inputs, y, agreed)
-        losses = self._engine.run(*work, candidates)
+        work = self._divided, self._number, inputs, y, agreed
+        if self.captured is None:
+            losses = self._engine.run(*work, self._recorder, candidates)
+        else:
+            losses = self.captured.run(*work, candidates)
         return candidates.gather(losses, self.device, self._everyone) if candidates else losses
 
     def clip_grad_norm_(self, max_norm: float) -> float:

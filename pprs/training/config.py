@@ -281,16 +281,15 @@ class TrainConfig:
         fits = {
             "stages": self.stages == 1,
             "replicas": self.replicas == 1,
-            "microbatches": self.microbatches in (None, 1),
+            "microbatches": self.microbatches in (None, self.candidates),
             "recompute": not self.recompute,
             "trace": self.trace is None,
-            "lr": self.lr != "search",
         }
         others = [f"{name}={getattr(self, name)}" for name, does in fits.items() if not does]
         if others:
             raise ValueError(
-                f"capture records a step of one stage in one process, as one microbatch: it does "
-                f"not go with {', '.join(others)}"
+                f"capture records an undivided step of one stage in one process: it does not go "
+                f"with {', '.join(others)}"
             )
 
     def _check_pipeline(self) -> None:

@@ -46,6 +46,7 @@ SMOOTHED = [
 CASES = {
     "labels that do not count": ["--data", "changing.py:ignored", "--accumulate", "2"],
     "a loss that changes": ["--data", "changing.py:counted", "--loss", "changing.py:loss"],
+    "a searched step": ["--data", "user.py:data", "--lr", "search", "--samples", "6"],
 }
 
 
