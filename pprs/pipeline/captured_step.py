@@ -20,8 +20,9 @@ from pprs.smoothing import Noise, Recordings, outside
 class CapturedStep(Recordings):
     """Takes the gradients of an engine that runs a whole network as one microbatch.
 
-    Steps of several microbatches are left to the engine, but for those at several centres. What is recorded is the engine's own pass, and only if that gives the same bits: a run that is
-    gone on with does not depend on which of its steps were recorded.
+    Steps of several microbatches are left to the engine, but for those at several centres, which
+    run one after the other. What is recorded is the engine's own pass, and only if that gives the
+    same bits: a run that is gone on with does not depend on which of its steps were recorded.
 
     Args:
         engine: of one stage in one process.
@@ -33,6 +34,8 @@ class CapturedStep(Recordings):
     Attributes:
         tell: is given why steps are not recorded any more, once.
     """
+
+    _instead = "leave capture out"
 
     def __init__(self, engine: Engine, *, alone: bool) -> None:
         processes = dist.get_world_size(engine.everyone)

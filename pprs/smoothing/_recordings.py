@@ -61,6 +61,8 @@ class Recordings(ABC):
         exact: whether a recording must give the same bits, and draw nothing but the noise.
     """
 
+    _instead = "use pprs.smooth"
+
     def __init__(
         self, closure: Closure, model: nn.Module, perturbation: Perturbation, *, exact: bool
     ) -> None:
@@ -179,7 +181,7 @@ class Recordings(ABC):
             raise RuntimeError(
                 f"the recorded closure gives {differs}: something has changed since that is no "
                 f"tensor, such as a number in an object or a branch of `if`. Give it as a tensor "
-                f"of the batch, or use pprs.smooth"
+                f"of the batch, or {self._instead}"
             )
         if differs:  # nothing came of it yet
             self._give_up(f"its recording gives {differs}")
