@@ -109,9 +109,11 @@ def stepped(make, loss, capture, said=None, sizes=(5,), accumulate=False, **how)
     return found, len(pipeline.captured._recordings) if capture else 0
 
 
-def same(*case, **how):
+def same(make, loss, **how):
     """Whether a recorded pipeline does the same, to the last bit; and its recordings."""
-    (plain, _), (found, recordings) = (stepped(*case, capture, **how) for capture in (False, True))
+    (plain, _), (found, recordings) = (
+        stepped(make, loss, capture, **how) for capture in (False, True)
+    )
     return all(map(torch.equal, plain, found)), recordings
 
 
