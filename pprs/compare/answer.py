@@ -85,7 +85,7 @@ def command(result: Result) -> str:
         if value != type(made).__dataclass_fields__[name].default:
             shown = f"{value:g}" if isinstance(value, float) else str(value)
             words += [f"--{name.replace('_', '-')}", shown]
-    for flag in ("antithetic", "shift_labels"):
+    for flag in ("antithetic", "shift_labels", "capture"):
         words += [f"--{flag.replace('_', '-')}"] if getattr(made, flag) else []
     return shlex.join(words)
 

@@ -126,6 +126,8 @@ class CompareConfig:
     held_out: float | None = None
     """Share of the training examples on which trials are compared; 0.2 by default, 0.4 for the
     digits. The same share is for testing where the data are no pair."""
+    capture: bool | None = None
+    """Record steps of methods in one process, as for `pprs train`; by default for the digits."""
     tested: int = 1000
     """Test examples, at most."""
     points: int = 5
@@ -158,8 +160,7 @@ class CompareConfig:
     out: Path = Path("runs")
     """Where the runs are."""
     trace: Path | None = None
-    """File for a Chrome trace of the last steps of the first run that averages, to open in Perfetto
-    or with `pprs trace`."""
+    """File for a Chrome trace of the first run that averages, for Perfetto or `pprs trace`."""
 
     def __post_init__(self) -> None:
         self._check_task()
@@ -296,6 +297,7 @@ class CompareConfig:
             }
         shared = made.averages and not alone
         pairs = self.samples % (2 * len(FACTORS)) == 0 and made.gradient == "searched"
+        able = (alone or self.in_a_run == 1) and self.microbatches is None and not traced
         return TrainConfig(
             model=self.model or "digits",
             data=self.data or "digits",
@@ -306,6 +308,7 @@ class CompareConfig:
             antithetic=made.averages and (self.antithetic or pairs),
             steps=steps,
             seed=seed,
+            capture=able and (not self.model if self.capture is None else self.capture),
             check=checks,
             trace=self.trace if traced else None,
             stages=1 if alone else self.stages if shared else self.in_a_run,
@@ -324,11 +327,8 @@ class CompareConfig:
             )
         if self.model and (self.full or self.shots != 5 or self.width != 64):
             raise ValueError("full, shots and width are for the digits: leave them out, or --model")
-        if (
-            not self.model
-            and self.chosen.depth is not None
-            and self.chosen.depth < max(2, self.in_a_run)
-        ):
+        depth = self.chosen.depth
+        if not self.model and depth is not None and depth < max(2, self.in_a_run):
             raise ValueError(
                 f"depth must be at least 2 and at least the number of processes: got depth "
                 f"{self.depth}, and {self.in_a_run} processes for replicas={self.replicas} and "

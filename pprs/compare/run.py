@@ -140,6 +140,8 @@ class Training:
         task = subject.task(settings, parts.training)
         # A step size that is too large is a result, too.
         self.stages = Stages(settings, task, {}, finite=False, group=group)
+        if self.stages.pipeline.captured is not None:
+            self.stages.pipeline.captured.tell = lambda _: None  # it would be said in each run
         parameters = self.stages.pipeline.named_parameters().values()
         self._learning = Learning(settings, parameters, task.steps, StagedSteps(self.stages))
         self._settings, self._batch = settings, max(_ROWS, task.order.batch)

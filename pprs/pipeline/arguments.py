@@ -149,6 +149,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "cut": (_cut, "a sequence of layers, by name or number"),
     "memory": (lambda v: v is None or isinstance(v, Memory), "a pprs.pipeline.Memory"),
     "recompute": _FLAG,
+    "capture": _FLAG,
     "finite": _FLAG,
     "check": _FLAG,
     "record": (lambda v: _count(v) or (v == 0 and not _flag(v)), "an integer of at least 0"),

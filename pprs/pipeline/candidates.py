@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -94,6 +94,33 @@ class Candidates:
             for stage in stages:
                 stage.turn_to = None
             self._put(before)
+
+    @torch.no_grad()
+    def in_turn(self, step: Callable[[], Tensor]) -> Tensor:
+        """Take a step at one candidate after the other; parameters then hold again what they did.
+
+        Args:
+            step: leaves a gradient in `.grad`, and gives the losses. It always finds the values in
+                the same memory.
+
+        Returns:
+            The losses of all candidates.
+        """
+        before = [p.detach().clone() for p in self._parameters]
+        self._shares, losses = list(range(len(self))), list[Tensor]()
+        try:
+            for candidate in self._candidates:
+                self._fill(candidate.values)
+                losses.append(step())
+                candidate.gradients = [p.grad for p in self._parameters]
+        finally:
+            self._fill(before)
+        return torch.cat(losses)
+
+    def _fill(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self._parameters, values, strict=True):
+            parameter.copy_(value)
+            parameter.grad = None
 
     def gather(
         self, losses: Tensor | None, device: torch.device, everyone: dist.ProcessGroup | None

@@ -128,7 +128,6 @@ class Engine:
         own = number // divided.mesh.replicas
 
         def laid_out(batch: Tensor) -> Tensor:
-            # A view: what is cut into microbatches shares its memory.
             return divided.laid_out(batch.to(self.device), number, self.replica)
 
         batches = tuple(map(laid_out, inputs)) if 0 in self.local else ()
@@ -239,7 +238,7 @@ class Engine:
         recorder: Recorder | None,
     ) -> _SetUp:
         stages = [self._stage(number, *seen[number], recorder) for number in self.local]
-        loss = recorder.timed_loss(self._mean_loss) if recorder else self._mean_loss
+        loss = recorder.timed_loss(self.mean_loss) if recorder else self.mean_loss
         given = stages[0] if order.placement == "single" else stages
         result = seen[self.stages - 1][1][0] if self.stages - 1 in seen else None
         return _SetUp(
@@ -298,7 +297,8 @@ class Engine:
             return self.loss(outputs, targets)
         return self._over_labels.summed(outputs, targets) / (self._total * len(targets))
 
-    def _mean_loss(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:
+    def mean_loss(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:
+        """The loss of one microbatch, the mean over its perturbations."""
         parts = outputs if isinstance(outputs, tuple) else (outputs,)
         if torch.is_autocast_enabled(self.device.type):
             # Autocast would do so for losses, but vmap passes it by.

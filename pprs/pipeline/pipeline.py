@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pprs.optim import Centre
 from pprs.pipeline import arguments
 from pprs.pipeline.candidates import Candidates
+from pprs.pipeline.captured_step import CapturedStep
 from pprs.pipeline.clipping import clip, total
 from pprs.pipeline.communication import broadcast
 from pprs.pipeline.engine import Engine
@@ -81,6 +82,7 @@ class Pipeline:
         check: compare outputs and gradients with those of `network` before the first step, on a
             few examples, and refuse to train if they differ; warn of a bad sigma, see `NoiseSize`.
         record: the number of last steps whose `timeline` is kept; 0 costs nothing.
+        capture: record the step of one stage in one process, and run that again: `pprs.capture`.
         device: where this process computes.
         group: the processes; all by default.
 
@@ -114,6 +116,7 @@ class Pipeline:
         finite: bool = True,
         check: bool = True,
         record: int = 0,
+        capture: bool = False,
         device: torch.device | str = "cpu",
         group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -135,14 +138,12 @@ class Pipeline:
         placement = SCHEDULES[schedule]
         check_recompute(schedule, recompute)
         how: dict[str, Any] = {"balance": balance, "cut": cut, "memory": memory}
-        check_alike(
-            *(perturbation, names, whole, group),
-            schedule=(schedule, each, replicas),
-            microbatches=(split, microbatches),
-            seed=seed,
-            recompute=recompute,
-            cut=how,
-        )
+        alike: dict[str, object] = {
+            "schedule": (schedule, each, replicas),
+            "microbatches": (split, microbatches),
+        }
+        alike |= {"seed": seed, "recompute": recompute, "cut": how}
+        check_alike(perturbation, names, whole, group, **alike)
         self.device = arguments.checked_device(device)
         self._finite, self._schedule = finite, schedule
         self._everyone, self._lockstep = group, Lockstep(group)
@@ -155,16 +156,12 @@ class Pipeline:
         self._modes = Modes(self.local.values(), whole)
         self.owners = placement.owners(self.mesh.ranks, each)
         self.tied = Tied.of(whole, pieces, self.owners, self.local, self.device, self._group)
-        self._recorder = (
-            Recorder(group=self._group, device=self.device, steps=record) if record else None
-        )
-        self._engine = Engine(
-            *(self.stages, self.local, self.owners, loss, perturbation, self.replica),
-            device=self.device,
-            group=self._group,
-            everyone=group,
-            watchful=check,
-        )
+        of: dict[str, Any] = {"group": self._group, "device": self.device}
+        self._recorder = Recorder(**of, steps=record) if record else None
+        what = self.stages, self.local, self.owners, loss, perturbation, self.replica
+        self._engine = Engine(*what, **of, everyone=group, watchful=check)
+        once = not (recompute or record)
+        self.captured = CapturedStep(self._engine, alone=once) if capture else None
         self._copies = Replicas(self.mesh, self.owners, self._across, group, self.tied)
         self._check = SelfCheck(whole, self._engine, self._copies) if check else None
         self.noise_size = NoiseSize(self._engine) if check and self.replica == 0 else None
@@ -291,8 +288,11 @@ class Pipeline:
         if self._check is not None:
             self._check.compare(self._divided, self._number, inputs, y)
             self.checked, self._check = self._check.said, None
-        work = self._divided, self._number, inputs, y, agreed, self._recorder
-        losses = self._engine.run(*work, candidates)
+        work = self._divided, self._number, inputs, y, agreed
+        if self.captured is None:
+            losses = self._engine.run(*work, self._recorder, candidates)
+        else:
+            losses = self.captured.run(*work, candidates)
         return candidates.gather(losses, self.device, self._everyone) if candidates else losses
 
     def clip_grad_norm_(self, max_norm: float) -> float:

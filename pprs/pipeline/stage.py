@@ -127,9 +127,10 @@ class PerturbedStage(nn.Module):
 
     def _run(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         with self.draws.seeded(noise.step, noise.microbatch, inputs[0].device):
-            return self._drawn(noise, *inputs)
+            return self.at(noise, *inputs)
 
-    def _drawn(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def at(self, noise: Noise, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """What `forward` gives with this noise, of inputs `(perturbations, batch, ...)`."""
         count, batch = next((x.shape[:2] for x in inputs if x.dim() > 1), (len(inputs[0]), 1))
         samples = self.perturbation.samples_of(count, batch)
         sigmas = self.perturbation.sigmas(self.names, noise.step)

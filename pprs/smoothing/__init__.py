@@ -38,9 +38,16 @@ from pprs.smoothing._perturbation import (
     default,
     is_default,
 )
+from pprs.smoothing._recordings import Recordings
 from pprs.smoothing._repeat import repeat
 from pprs.smoothing._sharing import Samples
-from pprs.smoothing._size_check import SigmaWarning, SizeCheck, plain_loss, warn_of_size
+from pprs.smoothing._size_check import (
+    SigmaWarning,
+    SizeCheck,
+    outside,
+    plain_loss,
+    warn_of_size,
+)
 from pprs.smoothing._smooth import Batch, Closure, at_perturbed, losses_at, smooth
 from pprs.smoothing._target import Target
 from pprs.smoothing._vmap import not_a_view
@@ -62,6 +69,7 @@ __all__ = [
     "PerStep",
     "Perturbation",
     "Place",
+    "Recordings",
     "Refusal",
     "Role",
     "Samples",
@@ -98,6 +106,7 @@ __all__ = [
     "losses_at",
     "nodes",
     "not_a_view",
+    "outside",
     "places",
     "plain_loss",
     "repeat",

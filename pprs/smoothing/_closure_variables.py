@@ -73,7 +73,7 @@ def _attributes(kind: type) -> Iterator[tuple[Place, Any]]:
 
 
 def _of_others(function: Callable[..., Any]) -> bool:
-    return str(getattr(function, "__module__", "")).startswith(_OTHERS)
+    return str(getattr(function, "__module__", "")).partition(".")[0] in _OTHERS
 
 
 def _variables(function: FunctionType) -> Iterator[tuple[Place, Any]]:

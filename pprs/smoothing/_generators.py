@@ -20,14 +20,6 @@ class Generators:
         own = [torch.default_generator, *(torch.cuda.default_generators[i] for i in sorted(cuda))]
         self._states = [(one, one.get_state()) for one in own]
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Generators):
-            return NotImplemented
-        pairs = zip(self._states, other._states, strict=True)
-        return all(torch.equal(now, then) for (_, now), (_, then) in pairs)
-
-    __hash__ = None  # type: ignore[assignment]
-
     def set(self) -> None:
         """Let them go on from here."""
         for generator, state in self._states:
@@ -36,4 +28,9 @@ class Generators:
     def drew_on_cuda(self, before: Generators) -> bool:
         """Whether something was drawn there, which a CUDA graph draws otherwise."""
         states = zip(self._states[1:], before._states[1:], strict=True)
+        return any(not torch.equal(now, then) for (_, now), (_, then) in states)
+
+    def drew(self, before: Generators) -> bool:
+        """Whether something was drawn."""
+        states = zip(self._states, before._states, strict=True)
         return any(not torch.equal(now, then) for (_, now), (_, then) in states)

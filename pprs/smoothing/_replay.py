@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from pprs.smoothing._autocast import without_autocast
 from pprs.smoothing._caches import fresh_caches
@@ -51,19 +54,13 @@ class Operations:
     """Torch's operations in their order, as a straight line of Python."""
 
     def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
-        from torch.fx.experimental.proxy_tensor import make_fx  # takes a second
-
-        def guarded(*rows: Tensor) -> tuple[Tensor | None, ...]:
-            with _TensorsOnly(), _NoArrays():  # type: ignore[no-untyped-call]
-                return function(*rows)
-
         # Tensors of their own: one that is given twice, or held, too, may be another next time.
         rows = [tensor.detach() for tensor in inputs]
         with recording() as calls:
-            traced = make_fx(guarded, tracing_mode="real")(*rows)
-        self._held = _simplified(traced, calls)
-        traced.recompile()
-        self._run = traced.forward
+            written = _Written(rows, calls)
+            with written, _NoArrays():
+                results = function(*rows)
+        self._held, self._run = written.held, written.finished(results)
         self._others = {_memory(held) for held in self._held if isinstance(held, Tensor)}
 
     @torch.no_grad()
@@ -81,20 +78,105 @@ class Operations:
         return own
 
 
-class _TensorsOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Inside, nothing may depend on the values of tensors but tensors, of shapes that do not."""
+class _Written(TorchDispatchMode):
+    """Inside, each operation runs and is written down, below autograd and vmap.
+
+    Nothing may depend on the values of tensors but tensors, of shapes that do not.
+
+    Args:
+        inputs: tensors that are others in each run.
+        calls: those of compiled code.
+
+    Attributes:
+        held: what a run takes besides.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor], calls: Calls) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.held: list[Any] = []
+        self._graph, self._calls = fx.Graph(), calls
+        self._nodes: Any = WeakTensorKeyDictionary()
+        self._places: dict[int, tuple[Tensor, fx.Node]] = {}  # of the tensors that are held
+        self._last = self._graph._root
+        for number, tensor in enumerate(inputs):
+            self._nodes[tensor] = self._argument(f"input_{number}")
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch would import its compiler, which takes a second
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if torch.Tag.data_dependent_output in func.tags:
-            raise RuntimeError(f"{func} gives Python the value of a tensor")
-        indices = args[1] if func is torch.ops.aten.index.Tensor else None
-        masks = [i for i in indices or () if i is not None and i.dtype in _MASKS]
-        if torch.Tag.dynamic_output_shape in func.tags and (indices is None or masks):
-            raise RuntimeError(f"{func} gives a tensor whose shape depends on values")
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        _check_values(func, args)
+        if func is torch.ops.aten.lift_fresh.default:  # of what may be changed in place
+            func = torch.ops.aten.lift_fresh_copy.default
+        elif torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _OF_OTHERS):
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = func(*args, **kwargs)
+        known = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        if func.is_view and not any(tensor in self._nodes for tensor in known):
+            return result  # a view of what is held sees what that will be, too
+        if func is torch.ops.aten.detach.default:  # there is no gradient
+            self._nodes[result] = self._node(args[0])
+            return result
+        args, kwargs = tree_map_only(Tensor, self._node, (args, kwargs))
+        if str(func) == "pprs.native.default":
+            tensors, number = args
+            node = self._graph.call_function(_call, (self._hold(self._calls.made[number]), tensors))
+        else:
+            node = self._graph.call_function(_binding(func, kwargs), args, kwargs)
+        self._follow(result, node)
+        return result
+
+    def finished(self, results: Sequence[Tensor | None]) -> Callable[..., list[Tensor | None]]:
+        """What gives the results again, of other inputs and what is held."""
+        self._graph.output([None if t is None else self._node(t) for t in results])
+        self._graph.eliminate_dead_code()
+        return fx.GraphModule(nn.Module(), self._graph).forward
+
+    def _node(self, tensor: Tensor) -> fx.Node:
+        """What stands for a tensor."""
+        node: fx.Node | None = self._nodes.get(tensor)
+        if node is not None:
+            return node
+        if id(tensor) not in self._places:
+            self._places[id(tensor)] = tensor, self._hold(tensor.detach())
+        return self._places[id(tensor)][1]
+
+    def _hold(self, value: Any) -> fx.Node:
+        self.held.append(value)
+        return self._argument(f"held_{len(self.held)}")
+
+    def _argument(self, name: str) -> fx.Node:
+        with self._graph.inserting_after(self._last):
+            self._last = self._graph.placeholder(name)
+        return self._last
+
+    def _follow(self, result: Any, node: fx.Node) -> None:
+        """Let tensors stand for what an operation has given."""
+        if isinstance(result, Tensor):
+            self._nodes[result] = node
+        elif isinstance(result, list | tuple):
+            for place, part in enumerate(result):
+                if part is not None:
+                    self._follow(part, self._graph.call_function(operator.getitem, (node, place)))
+
+
+def _check_values(func: Any, args: Any) -> None:
+    """Refuse what gives Python a value, or a tensor of a shape that depends on values."""
+    if torch.Tag.data_dependent_output in func.tags:
+        raise RuntimeError(f"{func} gives Python the value of a tensor")
+    indices = args[1] if func is torch.ops.aten.index.Tensor else None
+    masks = [i for i in indices or () if i is not None and i.dtype in _MASKS]
+    if torch.Tag.dynamic_output_shape in func.tags and (indices is None or masks):
+        raise RuntimeError(f"{func} gives a tensor whose shape depends on values")
 
 
 _MASKS = (torch.bool, torch.uint8)
+_OF_OTHERS = "CompositeImplicitAutograd"  # operations that are made of others
 
 
 class _NoArrays(TorchFunctionMode):
@@ -113,41 +195,11 @@ def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _simplified(traced: fx.GraphModule, calls: Calls) -> list[Any]:
-    """Let a graph call compiled code itself, and take what it holds as arguments.
-
-    Returns:
-        What the further arguments are.
-    """
-    graph = traced.graph
-    for node in list(graph.nodes):
-        if node.op == "call_function" and node.target is torch.ops.aten.detach.default:
-            node.replace_all_uses_with(node.args[0])  # there is no gradient
-            graph.erase_node(node)
-        elif node.op == "call_function" and str(node.target) == "pprs.native.default":
-            tensors, number = node.args
-            node.target, node.args = _call, (_holding(traced, node, calls.made[number]), tensors)
-        elif getattr(node.target, "is_view", False) and _holds_all(node):
-            # A view of what is held sees what that will be, too.
-            args, kwargs = fx.map_arg((node.args, node.kwargs), lambda arg: _held(traced, arg))
-            with torch.no_grad():
-                view = _holding(traced, node, node.target(*args, **kwargs))
-            node.replace_all_uses_with(view)
-            graph.erase_node(node)
-    graph.eliminate_dead_code()
-    for node in graph.nodes:
-        node.target = _binding(node) or node.target
-    return _as_arguments(traced)
-
-
-def _binding(node: fx.Node) -> Any:
-    """Torch's function for an operation, which is called in half the time."""
-    target: Any = node.target
-    if node.op != "call_function" or getattr(target, "namespace", "") != "aten":
-        return None
-    name = target._schema.name.removeprefix("aten::")
-    if name not in _SAME_ARGUMENTS or node.kwargs:
-        return None
+def _binding(func: Any, kwargs: Any) -> Any:
+    """Torch's function for an operation, which is called in half the time; else the operation."""
+    name = func._schema.name.removeprefix("aten::")
+    if name not in _SAME_ARGUMENTS or kwargs:
+        return func
     return getattr(torch, name, None) or getattr(Tensor, name)
 
 
@@ -159,44 +211,6 @@ _SAME_ARGUMENTS = frozenset(
         *("transpose", "unsqueeze", "view"),
     }
 )
-
-
-def _as_arguments(traced: fx.GraphModule) -> list[Any]:
-    """Attributes become arguments: looking one up in a module takes as long as an operation."""
-    graph = traced.graph
-    last = [node for node in graph.nodes if node.op == "placeholder"][-1:]
-    arguments: dict[int, tuple[fx.Node, Any]] = {}
-    for node in list(graph.nodes):
-        if node.op != "get_attr":
-            continue
-        value = _held(traced, node)
-        if id(value) not in arguments:
-            place = graph.inserting_after(last[0]) if last else graph.inserting_before(None)
-            with place:
-                last = [graph.placeholder(f"held_{len(arguments)}")]
-            arguments[id(value)] = last[0], value
-        node.replace_all_uses_with(arguments[id(value)][0])
-        graph.erase_node(node)
-    return [value for _, value in arguments.values()]
-
-
-def _holds_all(node: fx.Node) -> bool:
-    return bool(node.all_input_nodes) and all(n.op == "get_attr" for n in node.all_input_nodes)
-
-
-def _holding(traced: fx.GraphModule, node: fx.Node, value: Any) -> fx.Node:
-    """A node before another one that stands for something to be held."""
-    name = f"_{node.name}"
-    setattr(traced, name, value)
-    with traced.graph.inserting_before(node):
-        return traced.graph.create_node("get_attr", name)
-
-
-def _held(traced: fx.GraphModule, node: fx.Node) -> Any:
-    value: Any = traced
-    for name in str(node.target).split("."):
-        value = getattr(value, name)
-    return value
 
 
 def _call(function: Callable[[Sequence[Tensor]], Any], tensors: Sequence[Tensor]) -> Any:

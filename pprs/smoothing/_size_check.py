@@ -153,7 +153,7 @@ def plain_loss(
         with generators_kept(parameters), _quiet(), fresh_caches(), uncompiled(), grad:
             before = Generators(parameters)
             losses = [float(closure(*(batch or ())))]
-            if Generators(parameters) != before:
+            if Generators(parameters).drew(before):
                 losses += [float(closure(*(batch or ()))) for _ in range(3)]
             return max(losses) if max(losses) - min(losses) <= _FAR * max(losses) else None
     except Exception:  # the smoothed pass says what is wrong with it

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 from pprs.smoothing._checks import start
 from pprs.smoothing._closure_variables import places
-from pprs.smoothing._graph import leaves
 from pprs.smoothing._modules import modules_of
 from pprs.smoothing._perturbation import Perturbation
 from pprs.smoothing._side_effects import is_object
-from pprs.smoothing._size_check import goes_on
 
 _NUMBERS = frozenset([bool, int, float, str])
 
@@ -80,23 +78,6 @@ class Watched:
         self._of, self._around = (closure, model, batch), around
         self._before = dict(_tensors(*self._of))
         self._versions = {name: _version(tensor) for name, tensor in self._before.items()}
-        self._drawn = _python_generators()
-
-    def never(self, loss: Tensor, parameters: Sequence[Tensor]) -> str:
-        """Why a pass cannot be recorded; empty if it can.
-
-        Args:
-            loss: that it gave.
-            parameters: that are perturbed.
-        """
-        others = leaves([loss]) - set(parameters)
-        if others:
-            return f"{len(others)} tensors that are not the model's get gradients from it, too"
-        if goes_on(self._of[0]):
-            return "it refers to an iterator or a generator of random numbers"
-        if self._drawn != _python_generators():
-            return "it draws random numbers of Python or NumPy"
-        return ""
 
     def changed(self, now: Mapping[str, Hashable]) -> str:
         """What the pass has changed: a tensor, or what is `met` now; empty if nothing."""
@@ -176,7 +157,8 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _python_generators() -> Hashable:
+def python_generators() -> Hashable:
+    """What Python's and NumPy's generators will draw next."""
     numpy: Any = sys.modules.get("numpy")
     if numpy is None:
         return random.getstate()

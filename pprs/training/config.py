@@ -84,6 +84,10 @@ class TrainConfig:
     recompute: bool = False
     """Run each stage again for its backward instead of keeping activations: less memory."""
 
+    capture: bool = False
+    """Record a step of one stage on a CPU, and run it again without its Python: small networks take
+    half the time. Hooks, prints and lists in the model are not looked at again: docs/capture.md."""
+
     check: bool = True
     """Compare the cut model with yours before the first step, on a few examples, and stop if they
     differ."""
@@ -148,6 +152,8 @@ class TrainConfig:
         if self.lr == "search":
             self._check_search()
         self._check_pipeline()
+        if self.capture:
+            self._check_capture()
         check_file(self.trace)
         check_name(self.name)
 
@@ -270,6 +276,21 @@ class TrainConfig:
             self.perturbation.among(self.candidates)
         except ValueError as error:
             raise ValueError(f"lr=search: {error}") from None
+
+    def _check_capture(self) -> None:
+        fits = {
+            "stages": self.stages == 1,
+            "replicas": self.replicas == 1,
+            "microbatches": self.microbatches in (None, self.candidates),
+            "recompute": not self.recompute,
+            "trace": self.trace is None,
+        }
+        others = [f"{name}={getattr(self, name)}" for name, does in fits.items() if not does]
+        if others:
+            raise ValueError(
+                f"capture records an undivided step of one stage in one process: it does not go "
+                f"with {', '.join(others)}"
+            )
 
     def _check_pipeline(self) -> None:
         perturbation = self.perturbation  # checks its fields

@@ -85,6 +85,8 @@ def _trained(
             _say_cost(journal, config)
             if stages.pipeline.noise_size is not None:
                 stages.pipeline.noise_size.tell = journal.say
+            if stages.pipeline.captured is not None:
+                stages.pipeline.captured.tell = journal.say
         received = run.go(stopping, folder)
     return received, folder
 

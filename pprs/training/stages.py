@@ -84,6 +84,7 @@ class Stages:
             recompute=config.recompute,
             check=config.check,
             record=20 if config.trace else 0,
+            capture=config.capture,
             device=device(),
             finite=finite,
             group=group,
@@ -147,6 +148,10 @@ class Stages:
             self._set_noise(step, i)
             self._share = len(numbers) / examples
             self._per_label = None if labels is None else len(numbers) / max(1, labels)
+            if self.pipeline.captured is not None:
+                # What a label weighs is another number in each step.
+                weighed = self._share if labels is None else None
+                self.pipeline.captured.of_loss(self._task.loss, weighed)
             yield numbers, batch
 
     def _taken(self, numbers: Sequence[int], batch: Batch, **how: Any) -> Tensor | None:

@@ -50,6 +50,22 @@ def test_the_time_has_a_unit(said, seconds):
     assert CompareConfig(time=said).limit == seconds
 
 
+def test_steps_are_recorded_of_the_digits_in_one_process_or_where_asked_for():
+    def recorded(config, **how):
+        made = [
+            config.training(m, config.candidates(m, 1)[0], 1, 0, **how) for m in config.compared
+        ]
+        return {settings.capture for settings in made}
+
+    assert recorded(CompareConfig()) == recorded(CompareConfig(**OWN, capture=True)) == {True}
+    assert recorded(CompareConfig(stages=2), alone=True) == {True}
+    for config in (CompareConfig(**OWN), CompareConfig(capture=False), CompareConfig(stages=2)):
+        assert recorded(config) == {False}
+    assert (
+        recorded(CompareConfig(), traced=True) == recorded(CompareConfig(microbatches=3)) == {False}
+    )
+
+
 def test_all_methods_that_are_tuned_have_as_many_different_trials():
     for options in ({}, {"sigma": 0.1}, {"optimizer": "agd"}, {"lr": 0.5}):
         config = CompareConfig(full=True, **options)

@@ -174,7 +174,7 @@ def test_a_batch_that_is_none_is_refused_as_in_smooth():
 
 
 def test_sigma_that_changes_in_each_step_runs_as_in_smooth(monkeypatch):
-    monkeypatch.setattr("pprs.smoothing._capture._MOST", 2)
+    monkeypatch.setattr("pprs.smoothing._recordings._MOST", 2)
     model = mlp(16, 3)
     same_as_smooth_with_a_warning(
         lambda x, y: F.cross_entropy(model(x), y),
