@@ -11,10 +11,12 @@ from pprs.compare.costs import Cost, ends
 from pprs.compare.methods import METHODS, MethodName
 from pprs.compare.subject import Facts
 
-# Estimates are no promises.
-_MARGIN = 1.15
+# Estimates are no promises; fewer than three seeds are no answer.
+_MARGIN, _MARGIN_OF_FEWEST = 1.15, 1.6
 _SHARES = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # of the steps one is left
 _FEWEST_STEPS = 10
+FEWEST_SEEDS = 3
+"""That have intervals: those of two are too wide to tell anything."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def fitted(
             amount = replace(less, trials=searched.trials, tuning_seeds=searched.tuning_seeds)
         try:
             search, training = estimated(config, found, costs, amount)
-            seconds = (training + (search if searched is None else 0.0)) * pace * _MARGIN
+            margin = _MARGIN_OF_FEWEST if amount.seeds <= FEWEST_SEEDS else _MARGIN
+            seconds = (training + (search if searched is None else 0.0)) * pace * margin
         except ValueError:
             if amount.steps == found.steps:
                 raise
@@ -141,8 +144,8 @@ def _smaller(wanted: Amount) -> Iterator[Amount]:
         lambda a: a,
         lambda a: replace(a, tuning_seeds=1),
         lambda a: replace(a, tuning_seeds=1, trials=min(a.trials, 3)),
-        lambda a: replace(a, tuning_seeds=1, trials=min(a.trials, 3), seeds=min(a.seeds, 5)),
-        lambda a: replace(a, tuning_seeds=1, trials=min(a.trials, 3), seeds=min(a.seeds, 3)),
+        lambda a: Amount(min(a.trials, 3), 1, min(a.seeds, 5), a.steps),
+        lambda a: Amount(min(a.trials, 3), 1, min(a.seeds, FEWEST_SEEDS), a.steps),
     ]
     for share in _SHARES:
         steps = int(wanted.steps / share)

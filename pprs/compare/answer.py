@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import shlex
 
-from pprs.compare.doubt import doubt
+from pprs.compare.amount import FEWEST_SEEDS
+from pprs.compare.doubt import doubt, without_a_rival
 from pprs.compare.figures import POINTS, difference_in_words, scaled
 from pprs.compare.methods import METHODS, MethodName
-from pprs.compare.result import FEWEST_SEEDS, Result
+from pprs.compare.result import Result
 from pprs.compare.run import BUDGETS, Budget
 from pprs.compare.statistics import LEVEL
 
@@ -25,12 +26,14 @@ def answer(result: Result) -> str:
 
 def _verdict(result: Result) -> str:
     plain, seeds = result.config.label("plain"), result.ran.seeds
+    if failed := without_a_rival(result):
+        return f"Nothing can be told: {failed}."
     if seeds < FEWEST_SEEDS:
         return f"Do not use smoothing here yet, stay with {plain}: {_too_few(result)}."
     sure = f"{seeds} seeds, {LEVEL:.0%} intervals"
     doubts = {budget: doubt(result, budget) for budget in BUDGETS}
     best = {budget: result.best(budget) for budget in BUDGETS}
-    at = "at equal pipeline time", "at equal wall time"
+    at = f"at equal pipeline time ({result.found.depth} stages)", "at equal wall time"
     if all(doubts.values()):
         first, second = doubts.values()
         return f"Stay with {plain} as yet: {at[0]} {first}; {at[1]} {second}."
@@ -47,7 +50,10 @@ def _verdict(result: Result) -> str:
             f"{second} {at[1]} ({sure}); {_price(result, best['seconds'])}."
         )
     depth = result.found.depth
-    where = f"In a pipeline of {depth} stages ({at[0]})", f"by the clock here ({at[1]})"
+    where = (
+        f"In a pipeline of {depth} stages (at equal pipeline time)",
+        f"by the clock here ({at[1]})",
+    )
     first, second = (
         f"{place} {doubts[budget] or _alone(result, budget, best[budget])}"
         for place, budget in zip(where, BUDGETS, strict=True)
@@ -60,7 +66,9 @@ def _too_few(result: Result) -> str:
     seeds, asked = result.ran.seeds, result.wanted
     said = f"{seeds} seed{'s' * (seeds > 1)} cannot tell a difference from chance; "
     if seeds < asked.seeds >= FEWEST_SEEDS:
-        return f"{said}--time {result.enough} gives {asked.seeds}"
+        goes_on = result.ran.steps == asked.steps
+        again = "go on by the same command with" if goes_on else "begin again with"
+        return f"{said}{again} --time {result.enough} for {asked.seeds}"
     return f"{said}give --seeds 5"
 
 
@@ -140,11 +148,11 @@ def _ahead(result: Result, budget: Budget, method: MethodName) -> str:
     """By how much a method is better than the plain optimizer, with its interval."""
     ahead = result.rows(budget)[method].ahead
     assert ahead is not None
-    metric, sign = result.found.metric, 1 if result.higher_is_better else -1
-    mean, low, high = difference_in_words(ahead, metric, sign)
-    what = scaled(metric)[1]
-    what = f"{what} of accuracy" if what == POINTS else what
-    return f"{mean} {what}, {low} to {high}"
+    metric = result.found.metric
+    mean, low, high = difference_in_words(ahead, metric)
+    if scaled(metric)[1] == POINTS:
+        return f"{mean} {POINTS} of accuracy, {low} to {high}"
+    return f"better by {mean} in {metric}, {low} to {high}"
 
 
 def _price(result: Result, method: MethodName) -> str:

@@ -39,13 +39,16 @@ def choose(
 def scores(
     trials: Sequence[Point], method: MethodName, setting: Setting, budget: Budget, name: str
 ) -> float:
-    """The mean of a metric over the seeds of a trial, at the end of a budget."""
-    found = [
-        point.metric[name]
+    """The mean of a metric over the seeds of a trial, at the end of a budget.
+
+    Of a trial that was run once more, with more steps, the last run counts.
+    """
+    found = {
+        point.seed: point.metric[name]
         for point in trials
         if point.run[1:3] == (method, setting) and budget in point.budgets
-    ]
-    return fmean(found) if found else math.nan
+    }
+    return fmean(found.values()) if found else math.nan
 
 
 def _choose(

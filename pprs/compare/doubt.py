@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pprs.compare.methods import METHODS
 from pprs.compare.result import Result
 from pprs.compare.run import Budget
@@ -13,7 +15,20 @@ _APART = 1.2  # how far the seconds may be
 
 def doubt(result: Result, budget: Budget) -> str:
     """Why nothing can be said at a budget, and what to do; nothing if something can."""
-    return _too_short(result, budget) or (_unequal(result) if budget == "seconds" else "")
+    said = without_a_rival(result) or _too_short(result, budget)
+    return said or (_unequal(result) if budget == "seconds" else "")
+
+
+def without_a_rival(result: Result) -> str:
+    """That the plain optimizer itself has failed, if so."""
+    losses = [p.metric["loss"] for p in result.rows("pipeline_time")["plain"].points]
+    wrong = sum(not math.isfinite(loss) for loss in losses)
+    if not wrong:
+        return ""
+    return (
+        f"the loss of {result.config.label('plain')} itself was not finite with {wrong} of "
+        f"{len(losses)} seeds; look for nan in the data, or give a smaller --lr"
+    )
 
 
 def _too_short(result: Result, budget: Budget) -> str:

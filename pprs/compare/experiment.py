@@ -38,6 +38,8 @@ from pprs.training.user_functions import named
 if TYPE_CHECKING:
     from pprs.compare.reporter import Reporter
 
+_LONGER = 1.5  # times as many steps are worth another search
+
 
 def compare(config: CompareConfig) -> None:
     """Compare the methods, in as many processes as the settings need.
@@ -176,10 +178,12 @@ class _Comparison:
         """Search, train, report."""
         if self._reporter:
             self._reporter.planned(self._found, self._plan, self._points)
-        if not self._plan.tried:
+        while not self._plan.tried:
             self._plan = self._planned_again(self._search(self._plan.amount))
-            if self._reporter:
+            if self._reporter and self._plan.tried:
                 self._reporter.planned_again(self._plan, self._points)
+            elif self._reporter:
+                self._reporter.planned(self._found, self._plan, self._points)
         amount = self._plan.amount
         searched = [point for point in self._points if point.phase == "search"]
         choices = choose(self._config, searched, self._found.metric, amount.trials)
@@ -203,7 +207,10 @@ class _Comparison:
         return measured(self._subject, methods, begins, alone)
 
     def _planned_again(self, trials: int) -> Plan:
-        """What is trained after so many trials, by what these took: more steps or fewer."""
+        """What is trained after so many trials, by what these took: more steps or fewer.
+
+        Or it is a plan of another search, where the time is enough for a fuller one.
+        """
         plan, config, found = self._plan, self._config, self._found
         amount = replace(plan.amount, trials=trials)
         costs, pace = dict(plan.costs), plan.pace
@@ -219,9 +226,26 @@ class _Comparison:
                     max(expected(config, costs[run.method], run.steps) for run in some)
                     for some in self._ran
                 )
-        amount = fitted(config, found, costs, self._left(), pace, amount)
-        new = replace(plan, costs=costs, amount=amount, pace=pace, tried=plan.amount.steps)
+        whole = trials == plan.amount.trials > 1
+        fuller = self._fuller(plan.amount, costs, pace) if whole else None
+        if fuller is not None:
+            new = replace(plan, costs=costs, amount=fuller, pace=pace)
+        else:
+            amount = fitted(config, found, costs, self._left(), pace, amount)
+            new = replace(plan, costs=costs, amount=amount, pace=pace, tried=plan.amount.steps)
         return self._keep(broadcast(new, 0))
+
+    def _fuller(
+        self, amount: Amount, costs: Mapping[MethodName, Cost], pace: float
+    ) -> Amount | None:
+        """More trials, or trials of many more steps, if what is left of the time is enough."""
+        try:
+            new = fitted(self._config, self._found, costs, self._left(), pace)
+        except ValueError:
+            return None
+        more = new.trials > amount.trials and new.steps >= amount.steps
+        longer = new.steps >= _LONGER * amount.steps and new.trials >= amount.trials
+        return new if more or longer else None
 
     def _keep(self, plan: Plan) -> Plan:
         if self._reporter:

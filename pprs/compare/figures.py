@@ -15,16 +15,15 @@ def scaled(metric: str) -> tuple[float, str]:
     return (100.0, POINTS) if metric == "accuracy" else (1.0, metric)
 
 
-def difference_in_words(ahead: Difference, metric: str, sign: int = 1) -> tuple[str, str, str]:
-    """Its mean, and the lower and the upper end of its interval.
+def difference_in_words(ahead: Difference, metric: str) -> tuple[str, str, str]:
+    """Its mean, and the lower and the upper end of its interval: above 0 it is better.
 
     Args:
         ahead: the difference.
         metric: of which.
-        sign: -1 for what it is better by, if less is better, as the metric counts.
     """
-    scale = sign * scaled(metric)[0]
-    low, high = sorted((scale * ahead.low, scale * ahead.high))
+    scale = scaled(metric)[0]
+    low, high = scale * ahead.low, scale * ahead.high
     width = (high - low) / 2
     digits = 2
     if 0 < width < math.inf:

@@ -11,6 +11,7 @@ from rich.console import Console
 from pprs.compare.amount import Amount, estimated, expected, shown, wanted
 from pprs.compare.answer import answer, command
 from pprs.compare.config import CompareConfig
+from pprs.compare.costs import ends
 from pprs.compare.plot import plot_curves
 from pprs.compare.progress import Advance
 from pprs.compare.result import Choices, Result
@@ -85,7 +86,11 @@ class Reporter:
         search, training = estimated(self._config, self._found, plan.costs, amount)
         searches = amount.trials > 1 and not plan.tried
         phases = ("train", "search") if searches else ("train",)
-        done = sum(self._seconds(p) for p in points if p.step == p.of and p.phase in phases)
+        paid = ends(self._config, self._found, plan.costs, amount.steps)
+        last = {method: max(steps.values()) for method, steps in paid.items()}
+        ended = [p for p in points if p.step == p.of and p.phase in phases]
+        counted = (p for p in ended if p.phase == "train" or p.of == last[p.method])
+        done = sum(map(self._seconds, counted))
         left = max(0.0, (training + (search if searches else 0.0)) * plan.pace - done)
         self._advance.begin(left)
         trials = f"{amount.trials} trials of each, then " if searches else ""

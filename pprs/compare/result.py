@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
-from pprs.compare.amount import Amount, estimated, time_for, wanted
+from pprs.compare.amount import FEWEST_SEEDS, Amount, estimated, time_for, wanted
 from pprs.compare.config import CompareConfig
 from pprs.compare.costs import ends, least
 from pprs.compare.methods import MethodName, Setting
@@ -17,9 +17,6 @@ from pprs.compare.statistics import Difference, best, differences
 from pprs.compare.store import Plan
 from pprs.compare.subject import Facts
 from pprs.theory import pipeline_time
-
-FEWEST_SEEDS = 3
-"""That have intervals: those of two are too wide to tell anything."""
 
 Choices = Mapping[MethodName, Mapping[Budget, Setting]]
 

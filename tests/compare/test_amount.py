@@ -58,7 +58,7 @@ def test_what_trials_left_of_the_time_is_used():
     first = Amount(trials=3, tuning_seeds=1, seeds=3, steps=12)
     _, training = estimated(CONFIG, FOUND, COSTS, replace(first, seeds=8, steps=100))
     again = [
-        fitted(CONFIG, FOUND, COSTS, share * training, 1.0, first) for share in (1.2, 0.5, 0.2, 0)
+        fitted(CONFIG, FOUND, COSTS, share * training, 1.0, first) for share in (1.2, 0.62, 0.2, 0)
     ]
     assert again[0] == replace(first, seeds=8, steps=100)
     assert (again[1].steps, again[1].trials, again[1].tuning_seeds) == (100, 3, 1)

@@ -50,12 +50,25 @@ def test_pipeline_time_and_wall_time_are_told_apart():
     assert "; by the clock here (at equal wall time) use one draw + Adam instead of Adam" in other
 
 
+def test_where_the_plain_optimizer_itself_diverged_nothing_is_told():
+    made = result({"plain": [[0.1] * 5], "smoothed": [[0.9] * 5]})
+    points = [replace(p, metric={**p.metric, "loss": math.nan})
+              if p.method == "plain" and p.seed in (1, 3) else p for p in made.points]  # fmt: skip
+    made = replace(made, points=points)
+    said = answer(made)
+    assert command(made) == ""
+    assert set(as_data(made, said, 1.0)["answers"].values()) == {None}
+    assert said.startswith(
+        "Nothing can be told: the loss of Adam itself was not finite with 2 of 5"
+    )
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_fewer_than_three_seeds_have_no_interval_and_no_verdict(seeds):
     made = result({"plain": [[0.1] * seeds], "smoothed": [[0.9] * seeds]}, time="3m", seeds=5)
     assert answer(made) == (
         f"Do not use smoothing here yet, stay with Adam: {seeds} seed{'s' * (seeds - 1)} cannot "
-        f"tell a difference from chance; --time 10s gives 5."
+        f"tell a difference from chance; go on by the same command with --time 10s for 5."
     )
     asked = result({"plain": [[0.1] * seeds], "smoothed": [[0.9] * seeds]}, seeds=seeds)
     assert answer(asked).endswith("chance; give --seeds 5.")
@@ -80,7 +93,7 @@ def test_what_was_cut_to_a_few_smoothed_steps_has_no_verdict():
     made = result(better, steps=6, time="3m", seeds=5, model="m.py:f", data="m.py:g")
     said = answer(made)
     assert said.startswith("For the first 6 of your 100 steps (--time ")
-    assert "stay with Adam as yet: at equal pipeline time too short to tell, " in said
+    assert "stay with Adam as yet: at equal pipeline time (20 stages) too short to tell, " in said
     assert "smoothing + Adam takes 3 steps: give --time " in said
     assert command(made) == ""
     assert as_data(made, said, 1.0)["answers"] == {"pipeline_time": None, "seconds": None}
@@ -121,7 +134,7 @@ def test_of_a_loss_less_is_better():
     found = replace(FOUND, metric="loss")
     lower = result({"plain": [PLAIN], "smoothed": [moved(-0.1)]}, found)
     assert answer(lower).startswith(
-        "Use smoothing + Adam with K = 12 instead of Adam: −0.0996 loss, −0.1023 to −0.0969 "
+        "Use smoothing + Adam with K = 12 instead of Adam: better by +0.0996 in loss, +0.0969 to "
     )
     difference = as_data(lower, "", 1.0)["methods"]["smoothed"]["at"]["seconds"]["difference"]
     assert difference["low"] < difference["mean"] < difference["high"] < 0

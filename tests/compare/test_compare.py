@@ -11,7 +11,8 @@ import torch
 from compare import user
 
 from pprs.cli import main
-from pprs.compare import CompareConfig
+from pprs.compare import CompareConfig, experiment
+from pprs.compare.costs import Cost
 from pprs.compare.experiment import _Comparison
 from pprs.compare.run import PlannedRun
 from pprs.compare.store import Store, goes_on, opened
@@ -127,7 +128,7 @@ def test_the_same_command_runs_the_seeds_that_time_was_not_enough_for(place, cap
         compared(*own)
     said, folder = capsys.readouterr().out, place / "runs" / "compare"
     assert "--time 1h was enough for 1 of 3 seeds; the same command goes on from there" in said
-    assert "1 seed cannot tell a difference from chance; --time " in said
+    assert "cannot tell a difference from chance; go on by the same command with --time " in said
     kept, plan = numbers(folder), json.loads((folder / "plan.json").read_text())
     compared(*own, "--time", "2h")
     assert "going on in runs/compare" in capsys.readouterr().out
@@ -135,6 +136,23 @@ def test_the_same_command_runs_the_seeds_that_time_was_not_enough_for(place, cap
     assert json.loads((folder / "plan.json").read_text()) | {"spent": 0} == plan | {"spent": 0}
     assert summary(folder)["ran"]["seeds"] == 3
     assert summary(folder)["left_out"] == []
+
+
+def test_trials_that_were_too_short_are_run_again_where_time_is_left(place, capsys, monkeypatch):
+    """Costs were measured on a busy machine, and the trials show what steps really take."""
+    busy, quiet = (Cost(step=step, memory=1, other=0.0, start=0.0) for step in (0.3, 0.001))
+    methods = ("plain", "one-draw")
+    monkeypatch.setattr(experiment, "measured", lambda *_: (dict.fromkeys(methods, busy), 1.0))
+    monkeypatch.setattr(experiment, "corrected", lambda *_: dict.fromkeys(methods, quiet))
+    monkeypatch.setattr(_Comparison, "_left", lambda _: 100.0)
+    monkeypatch.setattr(_Comparison, "_is_late", lambda *_: False)
+    compared(*OWN, *SMALL, "--methods", "one-draw", "--seeds", "3", "--steps", "40")
+    folder, said = place / "runs" / "compare", capsys.readouterr().out
+    assert "3 seeds, 20 steps of Adam" in said
+    tried = [p["of"] for p in points(folder) if (p["phase"], p["method"]) == ("search", "plain")]
+    assert tried == [20, 20, 40, 40]
+    assert summary(folder)["left_out"] == []
+    assert json.loads((folder / "plan.json").read_text())["tried"] == 40
 
 
 @pytest.mark.parametrize(
