@@ -126,4 +126,4 @@ def _link(repeats: int = 15) -> Link:
             times.append(time.perf_counter() - start)
         taken.append(statistics.median(times))
     latency, longest = taken
-    return Link(latency, _SIZE / max(longest - latency, 1e-6), overlaps=False)
+    return Link(latency, _SIZE / max(longest - latency, 1e-6))
