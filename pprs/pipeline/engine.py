@@ -243,8 +243,8 @@ class Engine:
         loss = recorder.timed_loss(self._mean_loss) if recorder else self._mean_loss
         given = stages[0] if single else stages
         result = seen[self.stages - 1][1][0] if self.stages - 1 in seen else None
-        engine = order.engine(given, microbatches, loss_fn=loss, scale_grads=False)
-        return _SetUp(engine, stages, result)
+        made = order.engine(given, microbatches, loss_fn=loss, scale_grads=False)
+        return _SetUp(made, stages, result)
 
     def _stage(
         self, number: int, takes: Tensors, gives: Tensors, recorder: Recorder | None, single: bool
@@ -253,10 +253,10 @@ class Engine:
         from pprs.pipeline.trace.timed_stage import TimedStage
 
         where = (self.local[number], number, self.stages, self.device)
-        ahead = single and self.device.type == "cpu"
-        kinds = {"input_args": takes, "output_args": gives, "group": self.group, "ahead": ahead}
-        made: Any = partial(TimedStage, recorder=recorder) if recorder else SplitBackwardStage
-        return made(*where, **kinds)
+        kinds: dict[str, Any] = {"input_args": takes, "output_args": gives, "group": self.group}
+        if recorder is None:
+            return SplitBackwardStage(*where, ahead=single, **kinds)
+        return TimedStage(*where, recorder=recorder, ahead=single, **kinds)
 
     def _turn_to(self, key: object) -> None:
         """Let only what runs now hold memory, and forget what has not run for long."""

@@ -29,7 +29,7 @@ class SplitBackwardStage(PipelineStage):
     Args:
         where: torch's module, number of the stage, number of all, and device.
         ahead: ask for messages ahead, for which a schedule must take microbatches in their order.
-            Not on a GPU, where messages between two processes run one after the other, as asked.
+            On a GPU it does not: there messages run one after the other, as they are asked for.
         options: torch's.
 
     Attributes:
@@ -41,7 +41,7 @@ class SplitBackwardStage(PipelineStage):
 
     def __init__(self, *where: Any, ahead: bool = False, **options: Any) -> None:
         super().__init__(*where, **options)
-        self._ahead = ahead
+        self._ahead = ahead and self.device.type == "cpu"
         self._due: dict[tuple[bool, int], list[dist.Work]] = {}
 
     def get_fwd_recv_ops(self, fwd_chunk_id: int) -> list[dist.P2POp]:
