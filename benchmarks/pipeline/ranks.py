@@ -127,7 +127,7 @@ def checkpoints(size: Size, repeats: int, folder: Path) -> list[Row]:
             saved.close()
 
         times = interleaved({"without": train, "with": train_and_save}, repeats)
-    return [_ratio("with / without a checkpoint", times, "with", "without", bar=1.05)]
+    return [_ratio("with / without a checkpoint", times, "with", "without", bar=1.03)]
 
 
 def _plain(size: Size, network: nn.Module, **options: Any) -> tuple[Pipeline, Way]:
@@ -166,7 +166,7 @@ def _efficiency(found: Shares, microbatches: int) -> Row:
     ranks = found.ranks.values()
     return {
         "value": ideal_time(microbatches, passes) / found.seconds,
-        "bar": 0.93 if len(passes) == 2 else 0.90,
+        "bar": 0.95 if len(passes) == 2 else 0.90,
         "above": True,
         "seconds": {"step": found.seconds, "forward": forward, "backward": backward},
         "passes": passes,

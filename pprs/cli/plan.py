@@ -65,8 +65,8 @@ class PlanConfig:
     """Seconds that a message takes between two devices; by default as measured here."""
     bandwidth: float | None = None
     """Bytes a second between two devices; by default as measured here."""
-    overlap: bool = False
-    """Messages are under way while their receiver works; torch's engine asks for them late."""
+    overlap: bool = True
+    """Messages are under way while their receiver works, as here; not on GPUs with a stage each."""
     memory: float | None = None
     """GiB of each device; unlimited by default."""
     optimizer_state: float = 2.0

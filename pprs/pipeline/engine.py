@@ -237,16 +237,16 @@ class Engine:
         seen: Mapping[int, tuple[Tensors, Tensors]],
         recorder: Recorder | None,
     ) -> _SetUp:
-        stages = [self._stage(number, *seen[number], recorder) for number in self.local]
+        single = order.placement == "single"
+        stages = [self._stage(number, *seen[number], recorder, single) for number in self.local]
         loss = recorder.timed_loss(self.mean_loss) if recorder else self.mean_loss
-        given = stages[0] if order.placement == "single" else stages
+        given = stages[0] if single else stages
         result = seen[self.stages - 1][1][0] if self.stages - 1 in seen else None
-        return _SetUp(
-            order.engine(given, microbatches, loss_fn=loss, scale_grads=False), stages, result
-        )
+        made = order.engine(given, microbatches, loss_fn=loss, scale_grads=False)
+        return _SetUp(made, stages, result)
 
     def _stage(
-        self, number: int, takes: Tensors, gives: Tensors, recorder: Recorder | None
+        self, number: int, takes: Tensors, gives: Tensors, recorder: Recorder | None, single: bool
     ) -> SplitBackwardStage:
         from pprs.pipeline.split_backward_stage import SplitBackwardStage
         from pprs.pipeline.trace.timed_stage import TimedStage
@@ -254,8 +254,8 @@ class Engine:
         where = (self.local[number], number, self.stages, self.device)
         kinds: dict[str, Any] = {"input_args": takes, "output_args": gives, "group": self.group}
         if recorder is None:
-            return SplitBackwardStage(*where, **kinds)
-        return TimedStage(*where, recorder=recorder, **kinds)
+            return SplitBackwardStage(*where, ahead=single, **kinds)
+        return TimedStage(*where, recorder=recorder, ahead=single, **kinds)
 
     def _turn_to(self, key: object) -> None:
         """Let only what runs now hold memory, and forget what has not run for long."""

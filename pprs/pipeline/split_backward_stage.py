@@ -1,4 +1,4 @@
-"""A stage of torch's pipelines whose backward pass may be run in two parts.
+"""A stage of torch's pipelines that asks for messages ahead, and splits its backward pass.
 
 In a file of its own: importing torch's pipelines takes seconds.
 """
@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.distributed.pipelining import PipelineStage
+from torch.distributed.pipelining.schedules import _batch_p2p
 
 from pprs.pipeline.split_backward import backward_by_inputs
 
@@ -18,8 +20,17 @@ from pprs.pipeline.split_backward import backward_by_inputs
 class SplitBackwardStage(PipelineStage):
     """A stage of torch's pipelines whose two parts of a backward pass add up to the whole.
 
+    It can ask for all microbatches' messages before it needs them: where a process has one stage,
+    torch's schedules ask for each only then, and while it is under way the process waits.
+
     Torch's own parts leave out parameters that act on what needs no gradient (behind frozen
     layers, in the second of two towers), and are wrong for a parameter that is used twice.
+
+    Args:
+        where: torch's module, number of the stage, number of all, and device.
+        ahead: ask for messages ahead, for which a schedule must take microbatches in their order.
+            On a GPU it does not: there messages run one after the other, as they are asked for.
+        options: torch's.
 
     Attributes:
         turn_to: lets the parameters hold what a chunk runs at, before each of its passes. `None` if
@@ -27,6 +38,38 @@ class SplitBackwardStage(PipelineStage):
     """
 
     turn_to: Callable[[int], None] | None = None
+
+    def __init__(self, *where: Any, ahead: bool = False, **options: Any) -> None:
+        super().__init__(*where, **options)
+        self._ahead = ahead and self.device.type == "cpu"
+        self._due: dict[tuple[bool, int], list[dist.Work]] = {}
+
+    def get_fwd_recv_ops(self, fwd_chunk_id: int) -> list[dist.P2POp]:
+        """What torch must receive for a microbatch."""
+        return self._asked(True, fwd_chunk_id, super().get_fwd_recv_ops)
+
+    def get_bwd_recv_ops(self, bwd_chunk_id: int) -> list[dist.P2POp]:
+        """What torch must receive of a microbatch's gradient."""
+        return self._asked(False, bwd_chunk_id, super().get_bwd_recv_ops)
+
+    def _asked(
+        self, forward: bool, chunk: int, messages: Callable[[int], list[dist.P2POp]]
+    ) -> list[dist.P2POp]:
+        if not self._ahead:
+            return messages(chunk)
+        if chunk == 0:
+            for number in range(self.chunks or 0):
+                self._due[forward, number] = _batch_p2p(messages(number))
+        return []
+
+    def is_due(self, forward: bool, chunk: int) -> bool:
+        """Whether a message was asked for ahead."""
+        return bool(self._due.get((forward, chunk)))
+
+    def wait_for(self, forward: bool, chunk: int) -> None:
+        """Wait for what was asked for ahead."""
+        for work in self._due.pop((forward, chunk), ()):
+            work.wait()
 
     def free_buffers(self) -> None:
         """Free the memory in which it receives, until `allocate_buffers`."""
@@ -49,12 +92,14 @@ class SplitBackwardStage(PipelineStage):
 
     def forward_one_chunk(self, fwd_chunk_id: int, *args: Any, **given: Any) -> Any:
         """As torch's."""
+        self.wait_for(True, fwd_chunk_id)
         self._turn(fwd_chunk_id)
         with _without_torchs_words():
             return super().forward_one_chunk(fwd_chunk_id, *args, **given)
 
     def backward_one_chunk(self, bwd_chunk_id: int, *args: Any, **given: Any) -> None:
         """As torch's."""
+        self.wait_for(False, bwd_chunk_id)
         self._turn(bwd_chunk_id)
         super().backward_one_chunk(bwd_chunk_id, *args, **given)
 

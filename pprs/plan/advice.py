@@ -18,7 +18,7 @@ def advice(plan: Plan, target: float | None = None) -> str:
         plan: what was found.
         target: seconds that a step may take.
     """
-    said = [_where(plan), _how(plan), _free(plan), _doubt(plan), _memory(plan)]
+    said = [_where(plan), _how(plan), _free(plan), _memory(plan)]
     if target is not None:
         said.append(_target(plan, target))
     return " ".join(filter(None, said))
@@ -134,12 +134,6 @@ def _free(plan: Plan) -> str:
         f"Free, in no more than {plan.tolerance:.0%} above a plain step on the same devices, is "
         f"K = {plan.free_unit} by the theory's unit time, {clock}."
     )
-
-
-def _doubt(plan: Plan) -> str:
-    if plan.simulated or len(plan.machine.speeds) == 1:
-        return ""
-    return "(A plain step on several processes may take up to twice what is predicted.)"
 
 
 def _memory(plan: Plan) -> str:

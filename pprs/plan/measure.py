@@ -6,7 +6,8 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,13 +17,16 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import debug_unwrap
 
-from pprs.pipeline import Chain, Pipeline
-from pprs.pipeline.partitioner.layer_outputs import called
+from pprs.pipeline import Pipeline
+from pprs.pipeline.trace.timeline import EventKind
 from pprs.plan.profile import Curve, Layer, Times
+from pprs.plan.stamps import AROUND, Stamped, stamps
 from pprs.smoothing import Perturbation
 
 _WEIGHT_SHARE = 0.5  # of the backward of a linear map
 _MICROBATCHES = 3  # of a step that is timed: two whole periods of each kind of pass
+# Those that count, and how much. The first backward has no gradient to add to.
+_PASSES: tuple[tuple[EventKind, int, float], ...] = (("F", 0, 0.5), ("F", 1, 0.5), ("B", 1, 1.0))
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,13 @@ class Subject:
     target: Tensor
     example: tuple[Any, ...]
     perturbation: Perturbation
+
+    def law(self, samples: int) -> Perturbation:
+        """So many perturbations; 0 for a plain pass."""
+        if samples == 0:
+            # One of sigma 0: of more, each stage but the first would run equal copies of a batch.
+            return Perturbation(0.0, samples=1)
+        return replace(self.perturbation, samples=samples)
 
 
 class Measurement:
@@ -87,65 +98,6 @@ def _points(subject: Subject, smoothed: bool) -> list[int]:
     return sorted({n for n in some if n < most} | {most})
 
 
-@dataclass
-class _Stamps:
-    """When the parts of passes began, and what they keep."""
-
-    at: list[tuple[str, int, float]] = field(default_factory=list)
-    sent: dict[int, int] = field(default_factory=dict)
-    piece: int = -1
-    on: bool = True
-
-    def take(self, kind: str, piece: int) -> None:
-        if self.on:
-            self.at.append((kind, piece, time.perf_counter()))
-
-    def before_backward(self, value: Any, piece: int) -> None:
-        """Take a stamp when the backward comes to what a piece gives."""
-        if not self.on:
-            return
-        for x in value if isinstance(value, tuple) else (value,):
-            tensor = debug_unwrap(x) if isinstance(x, Tensor) else None
-            if tensor is not None and tensor.grad_fn is not None:
-                # A view's own node is lost if the next piece changes it in place, its base's not.
-                base = tensor if tensor._base is None else tensor._base
-                nodes = {tensor.grad_fn, base.grad_fn}
-                self._once([node for node in nodes if node is not None], piece)
-                return
-
-    def _once(self, nodes: Sequence[Any], piece: int) -> None:
-        due = [True]
-
-        def stamp(_: Any) -> None:
-            if due:
-                due.pop()
-                self.take("B", piece)
-
-        for node in nodes:
-            node.register_prehook(stamp)
-
-
-_stamps = _Stamps()  # not in a module or closure: what these hold is put back after a pass
-
-
-class _Stamped(Chain):
-    """A chain that takes stamps between its pieces."""
-
-    def forward(self, *inputs: Tensor) -> Any:
-        output: Any = inputs if len(inputs) != 1 else inputs[0]
-        for number, piece in enumerate(self):
-            _stamps.piece = number
-            _stamps.take("F", number)
-            output = called(piece, output)
-            _stamps.before_backward(output, number)
-            parts = output if isinstance(output, tuple) else (output,)
-            tensors = [x for x in parts if isinstance(x, Tensor)]
-            _stamps.sent[number] = sum(x.numel() * x.element_size() for x in tensors)
-        _stamps.piece = -1
-        _stamps.take("F", len(self))
-        return output
-
-
 class _Run:
     """A pipeline of one stage whose steps are timed at one number of rows."""
 
@@ -164,31 +116,29 @@ class _Run:
         self.rows = float(together * batch if smoothed else together)
         self.examples = batch if smoothed else together
         self.batch = tuple(x[repeated] for x in subject.inputs), subject.target[repeated]
-        law = subject.perturbation
-        law = replace(law, samples=together * microbatches) if smoothed else Perturbation(0.0)
         self.pipeline = Pipeline(
             subject.model,
             self._stamped_loss(subject.loss),
-            perturbation=law,
+            perturbation=subject.law(together * microbatches if smoothed else 0),
             split="perturbations" if smoothed else "examples",
             microbatches=microbatches,
             example=subject.example,
             seed=0,
             check=False,
+            record=1,
             group=group,
         )
         (self.stage,) = self.pipeline.local.values()
-        self.stage.chain = _Stamped(*self.stage.chain)
+        self.stage.chain = Stamped(*self.stage.chain)
         self._pieces = len(self.stage.chain)
-        inner = self.stage.forward
+        engine = self.pipeline._engine
+        inner = engine._mean_loss
 
-        def forward(*inputs: Tensor, microbatch: Tensor) -> Any:
-            _stamps.take("S", -1)
-            output = inner(*inputs, microbatch=microbatch)
-            _stamps.take("L", self._pieces)
-            return output
+        def mean_loss(outputs: Any, targets: Tensor) -> Tensor:
+            stamps.take("F", self._pieces)
+            return inner(outputs, targets)
 
-        self.stage.forward = forward  # type: ignore[method-assign]
+        engine._mean_loss = mean_loss  # type: ignore[method-assign]
         self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
         self.kept: dict[int, float] = {}
         self.splits = False
@@ -197,22 +147,21 @@ class _Run:
         def stamped(outputs: Any, target: Tensor) -> Tensor:
             value = loss(outputs, target)
             self.splits = _can_split(debug_unwrap(value).grad_fn)
-            _stamps.before_backward(value, self._pieces)
+            stamps.before_backward(value, self._pieces)
             return value
 
         return stamped
 
     def step(self, *, together: bool, kept: bool) -> None:
         """Take a step without stamps and one with them, and keep their times."""
-        bare, whole = self._timed(stamps=False), self._timed(stamps=True)
+        bare, whole = self._timed(stamped=False), self._timed(stamped=True)
         if not kept:
             return
         if self.microbatches == 1:
             self.seconds["single" if together else "single alone", 0].append(bare)
             return
         spent: dict[tuple[str, int], float] = defaultdict(float)
-        # The first backward has no gradient to add to, and so is none of those that repeat.
-        for kind, number, share in (("F", 0, 0.5), ("F", 1, 0.5), ("B", 1, 1.0)):
+        for kind, number, share in _PASSES:
             for what, seconds in self._pass(kind, number):
                 spent[kind, what] += share * seconds
         total = sum(spent.values())
@@ -226,20 +175,22 @@ class _Run:
         for key, seconds in spent.items():
             self.seconds[key].append(seconds)
 
-    def _timed(self, *, stamps: bool) -> float:
-        _stamps.on = stamps
-        _stamps.at.clear()
-        start = time.perf_counter()
-        self.pipeline.step(*self.batch)
-        return time.perf_counter() - start
+    def _timed(self, *, stamped: bool) -> float:
+        with stamps.taken(self.stage.parameters()) if stamped else nullcontext():
+            start = time.perf_counter()
+            self.pipeline.step(*self.batch)
+            return time.perf_counter() - start
 
-    def _pass(self, kind: str, number: int) -> Iterator[tuple[int, float]]:
-        """The parts of a pass, by what took so long: -1 around, n the loss."""
-        stamps = [stamp for stamp in _stamps.at if (stamp[0] == "B") == (kind == "B")]
-        each = len(stamps) // _MICROBATCHES
-        some = stamps[number * each : (number + 1) * each + 1]
-        for (mark, what, start), (*_, end) in pairwise(some):
-            yield (-1 if (mark, what) == ("F", self._pieces) else what), end - start
+    def _pass(self, kind: EventKind, number: int) -> Iterator[tuple[int, float]]:
+        """What a pass did, from its beginning to that of the next one, and how long."""
+        recorder = self.pipeline._recorder
+        assert recorder is not None
+        begin, end = recorder.starts(kind)[number : number + 2]
+        inside = [(what, at) for mark, what, at in stamps.at if mark == kind and begin <= at < end]
+        if kind == "B":  # gradients are stamped too: with the last one the layers are done
+            inside = [stamp for stamp in inside if stamp[0] != AROUND or stamp is inside[-1]]
+        for (what, start), (_, after) in pairwise([(AROUND, begin), *inside, (AROUND, end)]):
+            yield what, after - start
 
     def middle(self, what: str) -> float:
         """The median of something that is measured of whole steps, as it is without stamps."""
@@ -259,11 +210,10 @@ class _Run:
         def keep(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in own:
-                kept.setdefault(storage.data_ptr(), (_stamps.piece, storage))
+                kept.setdefault(storage.data_ptr(), (stamps.piece, storage))
             return tensor
 
-        _stamps.on = True
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
+        with stamps.taken(()), saved_tensors_hooks(keep, lambda tensor: tensor):
             self.pipeline.step(*self.batch)
         for piece, storage in kept.values():
             self.kept[piece] = self.kept.get(piece, 0.0) + storage.nbytes() / _MICROBATCHES
@@ -279,7 +229,7 @@ def _fitted(processes: int, smoothed: bool, runs: Sequence[_Run], single: _Run) 
 
     def layer(name: str, what: int, parameters: int = 0) -> Layer:
         kept = Curve((first.rows, last.rows), (first.kept.get(what, 0.0), last.kept.get(what, 0.0)))
-        sent = Curve.line(per_row=_stamps.sent.get(what, 0) / last.examples)
+        sent = Curve.line(per_row=stamps.sent.get(what, 0) / last.examples)
         return Layer(name, curve("F", what), curve("B", what), kept, sent, parameters)
 
     sizes = [sum(p.numel() * p.element_size() for p in piece.parameters()) for piece in chain]
@@ -296,7 +246,7 @@ def _fitted(processes: int, smoothed: bool, runs: Sequence[_Run], single: _Run) 
         processes,
         smoothed,
         layers,
-        layer("around", -1),
+        layer("around", AROUND),
         layer("loss", len(layers)),
         step=step,
         first=saved,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,32 +75,40 @@ class Profiler:
         whole = chain(subject.model, *subject.example, stages=2 * processes)
         subject = replace(subject, model=whole)  # all pipelines have the same pieces
         self.ties = [tuple(sorted(group)) for group in ties(whole)]
-        self._kinds = [Measurement(subject, processes, smoothed=kind) for kind in (True, False)]
-        self._probes = []
-        for schedule, each, number in _PROBES if processes > 1 else ():
-            if len(whole) >= each * processes:
-                cut = tuple(partition([1] * len(whole), each * processes))
-                rows = len(subject.target)
-                setting = Setting(schedule, cut, number, number, rows)
-                self._probes.append(Probe(subject, setting))
+        self._kinds = [
+            (
+                Measurement(subject, processes, smoothed=kind),
+                list(_probes(subject, len(whole), processes, smoothed=kind)),
+            )
+            for kind in (True, False)
+        ]
 
     def round(self, *, kept: bool) -> None:
         """Take every step once; its time counts if it is kept."""
-        for kind in self._kinds:
+        for kind, probes in self._kinds:
             kind.round(kept=kept)
-        for probe in self._probes:
-            probe.take(kept=kept)
+            for probe in probes:
+                probe.take(kept=kept)
 
     def found(self) -> tuple[tuple[Times, ...], Link]:
         """The times of smoothed and of plain passes, and the link."""
-        smoothed, plain = (kind.times() for kind in self._kinds)
-        if not self._probes:
-            return (smoothed, plain), Link()
-        link = _link()
-        found = calibrated(smoothed, self._probes, link)
-        more = found.step - smoothed.step
-        plain = replace(plain, step=plain.step + more, beside=found.beside, shared=found.shared)
-        return (found, plain), link
+        link = _link() if dist.get_world_size() > 1 else Link()
+        times = (
+            calibrated(kind.times(), probes, link) if probes else kind.times()
+            for kind, probes in self._kinds
+        )
+        return tuple(times), link
+
+
+def _probes(subject: Subject, layers: int, processes: int, *, smoothed: bool) -> Iterator[Probe]:
+    """Steps with as many microbatches of the whole batch as perturbations; or of parts of it."""
+    batch = len(subject.target)
+    for schedule, each, number in _PROBES if processes > 1 else ():
+        if layers >= each * processes:
+            cut = tuple(partition([1] * layers, each * processes))
+            pieces = number if smoothed else math.gcd(number, batch)
+            rows = batch if smoothed else batch // pieces
+            yield Probe(subject, Setting(schedule, cut, number * smoothed, pieces, rows))
 
 
 def _link(repeats: int = 15) -> Link:
@@ -117,4 +126,4 @@ def _link(repeats: int = 15) -> Link:
             times.append(time.perf_counter() - start)
         taken.append(statistics.median(times))
     latency, longest = taken
-    return Link(latency, _SIZE / max(longest - latency, 1e-6), overlaps=False)
+    return Link(latency, _SIZE / max(longest - latency, 1e-6))

@@ -168,7 +168,7 @@ def predict(times: Times, setting: Setting, machine: Machine) -> Prediction:
     stages = Stages.of(times, setting).on([machine.speeds[rank] for rank in owners])
     single = schedule.placement == "single"
     more = times.beside if single else times.shared
-    # Torch's engine asks for messages ahead where a process has several stages.
+    # Messages are always asked for ahead where a process has several stages.
     link = machine.link if single else replace(machine.link, overlaps=True)
     busy = m * float(stages.forward.sum() + stages.backward.sum())
     if single and times.alone == 1 and not more:

@@ -15,7 +15,6 @@ from pprs.pipeline import Pipeline, ScheduleName
 from pprs.plan.measure import Subject
 from pprs.plan.predict import Machine, Setting, predict
 from pprs.plan.profile import Link, Times
-from pprs.smoothing import Perturbation
 
 _MOST = 0.1  # seconds that a pass may take more
 
@@ -30,13 +29,10 @@ class Probe:
 
     def __init__(self, subject: Subject, setting: Setting) -> None:
         self.setting = setting
-        law = Perturbation(0.0)
-        if setting.samples:
-            law = replace(subject.perturbation, samples=setting.samples)
         self._pipeline = Pipeline(
             subject.model,
             subject.loss,
-            perturbation=law,
+            perturbation=subject.law(setting.samples),
             split="perturbations" if setting.samples else "examples",
             microbatches=setting.microbatches,
             schedule=cast(ScheduleName, setting.schedule),
@@ -51,7 +47,12 @@ class Probe:
         self.seconds: list[float] = []
 
     def take(self, *, kept: bool) -> None:
-        """Take the step; it is as long as on the slowest process."""
+        """Take the step twice, and time the second, as long as on the slowest process.
+
+        In training a step follows one like it; here it follows another pipeline's, which has left
+        its own things in the caches.
+        """
+        self._pipeline.step(*self._batch)
         dist.barrier()
         start = time.perf_counter()
         self._pipeline.step(*self._batch)
@@ -88,8 +89,10 @@ def calibrated(times: Times, probes: Sequence[Probe], link: Link) -> Times:
 
 
 def _zero(missed: Callable[[float], float]) -> float:
-    """Where an increasing function is 0, or the end that is nearest."""
+    """Where an increasing function is 0, or the end that is nearest; 0 if it is the same there."""
     low, high = 0.0, _MOST
+    if missed(high) <= missed(low):
+        return 0.0
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if missed(middle) < 0 else (low, middle)

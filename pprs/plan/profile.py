@@ -153,8 +153,8 @@ class Link:
         latency: seconds, at least 0.
         bandwidth: bytes a second, above 0.
         overlaps: whether it is under way while its receiver works; or only once that waits for
-            it, as in torch's engine for one stage on each process, which asks for a message when
-            it needs it.
+            it, as on GPUs with one stage on each process, where torch's engine asks for a message
+            when it needs it.
     """
 
     latency: float = 0.0

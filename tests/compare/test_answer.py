@@ -58,9 +58,7 @@ def test_where_the_plain_optimizer_itself_diverged_nothing_is_told():
     said = answer(made)
     assert command(made) == ""
     assert set(as_data(made, said, 1.0)["answers"].values()) == {None}
-    assert said.startswith(
-        "Nothing can be told: the loss of Adam itself was not finite with 2 of 5"
-    )
+    assert said.startswith("Nothing can be told: the loss of Adam itself was not finite with 2 ")
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

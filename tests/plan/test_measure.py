@@ -24,11 +24,12 @@ def chain(tmp_path_factory):
 def test_both_kinds_of_passes_are_measured(chain):
     assert {(t.processes, t.smoothed) for t in chain.times} == {(2, True), (2, False)}
     assert chain.link.latency >= 0
-    assert not chain.link.overlaps
+    assert chain.link.overlaps
     for times in chain.times:
         assert 0 < times.alone <= 1
         assert [layer.name for layer in times.layers] == ["0", "1", "2"]
         assert min(times.around.forward.values) > 0
+        assert min(times.around.backward.values) > 0
         for layer in times.layers:
             assert min(layer.forward.values) > 0
             assert min(layer.backward.values) > 0  # though the second works in place

@@ -41,6 +41,14 @@ def test_steps_that_took_less_than_their_passes_add_nothing():
     assert (found.step, found.beside, found.shared) == (0.0, 0.0, 0.0)
 
 
+def test_passes_that_never_run_beside_others_take_nothing_more():
+    once, slower = layers(step=0.003), layers(step=0.004)
+    probes = [probe("gpipe", cut_at(4, 2), times, 1) for times in (once, slower)]
+    probes.append(probe("looped-bfs", cut_at(4, 1, 2, 3), slower, 1))
+    found = calibrated(layers(), probes, LINK)
+    assert (found.beside, found.shared) == (0.0, 0.0)
+
+
 def test_what_passes_take_more_beside_others_counts_only_then():
     one = setting("gpipe", cut_at(4, 2), 1)
     many = setting("gpipe", cut_at(4, 2), 8)

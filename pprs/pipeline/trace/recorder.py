@@ -102,6 +102,11 @@ class Recorder:
         self._idle_since = end = self._stopwatch.now()
         self._marks.append(_Mark(stage, kind, microbatch, start, end))
 
+    def starts(self, kind: EventKind) -> list[float]:
+        """When this process began the last step's operations, on `time.perf_counter`'s clock."""
+        self._stopwatch.finish()
+        return [self._stopwatch.seconds(m.start) for m in self._marks if m.kind == kind]
+
     def events(self) -> tuple[list[Event], float]:
         """All that is kept, on rank 0's clock, and its uncertainty; a collective call."""
         self._stopwatch.finish()

@@ -58,6 +58,7 @@ class TimedStage(SplitBackwardStage):
 
     def forward_one_chunk(self, fwd_chunk_id: int, *args: Any, **kwargs: Any) -> Any:
         """Run a microbatch forward."""
+        self.wait_for(True, fwd_chunk_id)
         with self._operation("F", fwd_chunk_id):
             return super().forward_one_chunk(fwd_chunk_id, *args, **kwargs)
 
@@ -69,6 +70,7 @@ class TimedStage(SplitBackwardStage):
         last_backward: bool = False,
     ) -> None:
         """Run a microbatch backward, or only by its input."""
+        self.wait_for(False, bwd_chunk_id)
         with self._operation("B" if full_backward else "I", bwd_chunk_id):
             super().backward_one_chunk(bwd_chunk_id, loss, full_backward, last_backward)
 
@@ -85,6 +87,6 @@ class TimedStage(SplitBackwardStage):
     def _expecting(
         self, operations: list[dist.P2POp], forward: bool, microbatch: int
     ) -> list[dist.P2POp]:
-        if operations and self.has_backward:
+        if self.has_backward and (operations or self.is_due(forward, microbatch)):
             self.recorder.expect(self.stage_index, forward, microbatch)
         return operations
