@@ -132,13 +132,13 @@ class _Run:
         self.stage.chain = Stamped(*self.stage.chain)
         self._pieces = len(self.stage.chain)
         engine = self.pipeline._engine
-        inner = engine._mean_loss
+        inner = engine.mean_loss
 
         def mean_loss(outputs: Any, targets: Tensor) -> Tensor:
             stamps.take("F", self._pieces)
             return inner(outputs, targets)
 
-        engine._mean_loss = mean_loss  # type: ignore[method-assign]
+        engine.mean_loss = mean_loss  # type: ignore[method-assign]
         self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
         self.kept: dict[int, float] = {}
         self.splits = False
