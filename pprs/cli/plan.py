@@ -16,7 +16,7 @@ from pprs.io.files import check_file, write_json
 from pprs.io.notices import progress
 from pprs.io.settings import MOST_SAMPLES
 from pprs.pipeline.launcher.environment import cores
-from pprs.plan.advice import advice, command, shown, size
+from pprs.plan.advice import advice, command, disturbed, shown, size
 from pprs.plan.failures import failing
 from pprs.plan.measured_profile import measured_profile
 from pprs.plan.predict import Machine, Prediction
@@ -154,8 +154,8 @@ def run(config: PlanConfig) -> Plan:
     if config.mtbf is not None:
         paragraph += " " + _failures(config, plan)
     console.print(f"\n{paragraph}", markup=False, highlight=False)
-    line = shlex.join(command(plan, _flags(config)))
-    if config.repeat == 1:
+    line = "" if disturbed(plan) else shlex.join(command(plan, _flags(config)))
+    if line and config.repeat == 1:
         console.print(f"\n{line}", markup=False, highlight=False, soft_wrap=True)
     if config.json is not None:
         write_json(config.json, as_json(plan, paragraph, line))

@@ -9,6 +9,7 @@ from pprs.plan.predict import Prediction
 from pprs.plan.search import Plan
 
 _SAME = 0.05  # shares of time that no prediction tells apart
+_MORE = 1.1  # times as fast as N processes may seem to be than one, over N
 
 
 def advice(plan: Plan, target: float | None = None) -> str:
@@ -21,6 +22,7 @@ def advice(plan: Plan, target: float | None = None) -> str:
     said = [_where(plan), _how(plan), _free(plan), _memory(plan)]
     if target is not None:
         said.append(_target(plan, target))
+    said.append("Whether smoothing helps at all, pprs compare tries on your model.")
     return " ".join(filter(None, said))
 
 
@@ -47,6 +49,15 @@ def gains(plan: Plan) -> bool:
     if len(plan.machine.speeds) == 1:
         return False
     return plan.gain > 1 + _SAME or not plan.one.fits(plan.machine)
+
+
+def disturbed(plan: Plan) -> bool:
+    """Whether one process was measured to be slower than can be: N processes are N times as fast.
+
+    Nothing is to be recommended then.
+    """
+    devices = len(plan.machine.speeds)
+    return devices > 1 and not plan.simulated and plan.gain > _MORE * devices
 
 
 def shown(seconds: float) -> str:
@@ -86,6 +97,13 @@ def _where(plan: Plan) -> str:
             f"{step} {shown(best.seconds)} on {devices} {kind}; on one it does not fit the memory."
         )
     alone = f"by one alone {shown(one.seconds)}"
+    if disturbed(plan):
+        return (
+            f"{step} {shown(best.seconds)} on {devices} {kind} and {alone}, by what was measured; "
+            f"but {plan.gain:.1f} times as fast as one cannot be, so that the one was disturbed, "
+            f"by other programs or by its own threads: measure again when nothing else runs, or "
+            f"with OMP_NUM_THREADS=1."
+        )
     if plan.gain > 1 + _SAME:
         said = (
             f"{step} {shown(best.seconds)} on {devices} {kind} and {alone}: the pipeline is "

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from plan.made import machine, profile_of, times_of
 
-from pprs.plan.advice import advice, command, gains
+from pprs.plan.advice import advice, command, disturbed, gains
 from pprs.plan.predict import Machine
 from pprs.plan.profile import Curve, Layer, Link
 from pprs.plan.search import free_by_unit_time, search
@@ -76,6 +76,21 @@ def test_stages_that_work_one_after_the_other_are_no_gain_of_pipelining():
     plan = search(replace(profile_of(crowded), times=tuple(kinds)), machine(2), 16)
     assert plan.gain == pytest.approx(2.0)
     assert "this is no gain of pipelining" in advice(plan)
+
+
+def test_more_than_two_processes_can_gain_is_no_recommendation():
+    busy, quiet = (times_of([seconds] * 4, [0.0] * 4) for seconds in (0.04, 0.01))
+    kinds = [
+        replace(one, smoothed=smoothed)
+        for smoothed in (True, False)
+        for one in (replace(busy, processes=1), replace(quiet, processes=2))
+    ]
+    made = replace(profile_of(busy), times=tuple(kinds))
+    plan = search(made, machine(2), 16)
+    assert plan.gain > 2.5
+    assert disturbed(plan)
+    assert "cannot be, so that the one was disturbed" in advice(plan)
+    assert not disturbed(search(made, machine(2), 16, simulated=True))
 
 
 def test_a_pipeline_that_gains_is_recommended_with_its_cut():
