@@ -138,6 +138,23 @@ def test_other_shapes_modes_and_numbers_are_recorded_anew():
     assert model[2].bias.grad is not None  # from before it was frozen
 
 
+def test_numbers_changed_in_place_begin_anew_in_each_run_and_parts_are_told_apart():
+    model = mlp(16, 4)
+
+    def closure(x, y):
+        weight = torch.tensor(1.0)
+        weight += x[0, 0].abs()
+        first, second = model(x).chunk(2, dim=1)
+        first = first.clone().mul_(2)
+        return (weight * first - second).square().mean()
+
+    gradient = pprs.capture(closure, model, FILTERS, seed=3)
+    for step, (x, y) in enumerate(batches(4)):
+        found = taken(model, gradient, x, y)
+        assert_same(found, by_smooth(model, closure, (x, y), step))
+    assert gradient.uncaptured is None
+
+
 def test_layers_draw_anew_in_each_run():
     model = nn.Sequential(mlp(16, 30), nn.Dropout(0.5), nn.Linear(30, 3))
     gradient = pprs.capture(lambda x, y: F.cross_entropy(model(x), y), model, 1e-9, samples=1)
