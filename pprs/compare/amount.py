@@ -96,9 +96,9 @@ def fitted(
     if searched is not None:
         return searched
     raise ValueError(
-        f"--time {config.chosen.time} is not enough: the least that could be said something from "
-        f"takes about {shown(least)} after the start; give more, or fewer --methods, --steps or "
-        f"--samples"
+        f"--time {config.chosen.time} is not enough: the least that something could be said from "
+        f"takes about --time {time_for(config.limit - left + least)}; give that, or fewer "
+        f"--methods, --steps or --samples"
     )
 
 

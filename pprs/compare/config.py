@@ -118,9 +118,9 @@ class CompareConfig:
     """Step sizes (and sigmas) tried for each method, 1 to 9; 5 by default, 3 for the digits. With
     1 nothing is searched."""
     tuning_seeds: int | None = None
-    """Seeds of each trial; 1 by default, 2 for the digits."""
+    """Seeds of each trial; 1 by default."""
     seeds: int | None = None
-    """How often each method is trained at last; 5 by default, 6 for the digits."""
+    """How often each method is trained at last; 5 by default."""
     seed: int = 0
     """The first of them; the same seed gives the same numbers."""
     held_out: float | None = None
@@ -341,7 +341,8 @@ class CompareConfig:
         if "searched" in self.compared and self.samples % len(FACTORS):
             raise ValueError(
                 f"samples must be a multiple of {len(FACTORS)} for the searched step, got "
-                f"{self.samples}: pass another, or --methods without it"
+                f"{self.samples}: pass another, or --methods "
+                f"{' '.join(m for m in self.compared[1:] if m != 'searched') or 'pprs'}"
             )
         if self.samples < 2:
             raise ValueError(f"samples must be at least 2, got {self.samples}")

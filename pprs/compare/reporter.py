@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pprs.compare.amount import Amount, estimated, expected, shown, wanted
 from pprs.compare.answer import answer, command
+from pprs.compare.baseline import weak_search
 from pprs.compare.config import CompareConfig
 from pprs.compare.costs import ends
 from pprs.compare.plot import plot_curves
@@ -118,7 +119,7 @@ class Reporter:
         plot_curves(result, folder / "curves.png")
         for table in tables(result):
             self._advance.console.print(table)
-        for line in result.left_out:
+        for line in (*result.left_out, *weak_search(result)):
             self._advance.say(line)
         self._advance.say(sentence)
         if line := command(result):

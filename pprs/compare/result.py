@@ -94,6 +94,8 @@ class Result:
         elif ran.seeds < all_of_it.seeds:
             rest = replace(all_of_it, seeds=all_of_it.seeds - ran.seeds)
             seconds = estimated(self.config, self.found, plan.costs, rest)[1]
+        elif ran.trials < all_of_it.trials:
+            seconds = sum(estimated(self.config, self.found, plan.costs, all_of_it))
         else:
             return ""
         return time_for(seconds * plan.pace + plan.before)
@@ -106,7 +108,8 @@ class Result:
         if not less:
             return []
         said = f"--time {self.config.chosen.time} was enough for {', '.join(less)}"
-        if ran.steps < all_of_it.steps:
+        fewer = ran.trials < all_of_it.trials and ran.seeds == all_of_it.seeds
+        if ran.steps < all_of_it.steps or fewer:
             said += f"; --time {self.enough} is for all, in a new folder"
         elif ran.seeds < all_of_it.seeds:
             said += (

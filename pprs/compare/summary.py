@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pprs.compare.baseline import weak_search
 from pprs.compare.choose import scores
 from pprs.compare.doubt import doubt
 from pprs.compare.methods import METHODS, MethodName
@@ -32,7 +33,7 @@ def as_data(result: Result, answer: str, seconds: float) -> dict[str, Any]:
         "budgets": result.budgets,
         "ran": vars(result.ran),
         "wanted": vars(result.wanted),
-        "left_out": result.left_out,
+        "left_out": [*result.left_out, *weak_search(result)],
         "level": LEVEL,
         "methods": {method: _method(result, method) for method in result.choices},
         "search": {method: _trials(result, method) for method in result.choices},

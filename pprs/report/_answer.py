@@ -46,7 +46,9 @@ def answers(
 def _of_comparison(run: Run, several: bool) -> str:
     answer = run.read.summary.get("answer")
     if isinstance(answer, str) and answer.strip():
-        said = " ".join(answer.split())
+        told = run.read.summary.get("left_out")
+        left_out = [f"({line}.)" for line in told] if isinstance(told, list) else []
+        said = " ".join(" ".join([answer, *left_out]).split())
     elif run.ended:
         said = "The comparison has ended, and its summary holds no answer."
     else:

@@ -59,8 +59,14 @@ def check_labels(
         raise ValueError(
             f"item {row % len(examples)} of {what} has the label {label}, but the loss, "
             f"{config.loss}, takes labels from 0 to {classes - 1}, the {classes} classes of the "
-            f"model's outputs, and {IGNORED} for none"
+            f"model's outputs, and {IGNORED} for none{_ONE_SCORE if classes == 1 else ''}"
         )
+
+
+_ONE_SCORE = (
+    ": for one score of two classes give a loss of your own, as of "
+    "F.binary_cross_entropy_with_logits, or let the model have two outputs"
+)
 
 
 def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor) -> None:
@@ -73,7 +79,8 @@ def check_loss(config: TrainConfig, loss: Loss, outputs: Tensor, target: Tensor)
         value = loss(scores, target)
     if not isinstance(value, Tensor) or value.dim() != 0 or not value.is_floating_point():
         got = shown(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise ValueError(f"{of} must be a scalar tensor, got {got}")
+        mean = ": its .mean() is one" if isinstance(value, Tensor) and value.dim() else ""
+        raise ValueError(f"{of} must be a scalar tensor, got {got}{mean}")
     gradient = None
     if value.requires_grad:
         with user_code(f"the gradient of {of} failed"):

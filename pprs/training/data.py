@@ -48,6 +48,9 @@ class Batch:
     target: Tensor
 
 
+_IN_LISTS = " (a list of all x and one of all y: TensorDataset(torch.tensor(x), torch.tensor(y)))"
+
+
 class Examples:
     """Examples of which batches are made, by number.
 
@@ -101,7 +104,7 @@ class Examples:
             items = [self._item(number) for number in numbers]
             with user_code(
                 f"items of {self._what} cannot stand side by side in a batch, give them tensors of "
-                f"one shape"
+                f"one shape{_IN_LISTS if isinstance(items[0], list) else ''}"
             ):
                 collated = default_collate(items)
         if self.keywords is not None:
@@ -112,8 +115,8 @@ class Examples:
             if not isinstance(value, Tensor):
                 raise ValueError(
                     f"items of {self._what} must hold tensors or numbers, got a "
-                    f"{type(value).__name__} of them (a data set of Hugging Face gives tensors "
-                    f"after .with_format('torch'))"
+                    f"{type(value).__name__} of them: torch.tensor(x) is one, and a data set of "
+                    f"Hugging Face gives them after .with_format('torch')"
                 )
         return Batch(tuple(inputs), self._shifted(target) if self._shift else target)
 

@@ -50,6 +50,11 @@ def named(what: str, name: str) -> Callable[..., Any]:
     if function is None:
         hint = meant(attribute, dir(module)) or _own_functions(module)
         raise ValueError(f"{what}={name}: {place} has no {attribute!r}{hint}")
+    if isinstance(function, torch.nn.Module):
+        raise ValueError(
+            f"{what}={name} must be a function that returns one, but is a model itself: lambda: "
+            f"{attribute} under another name will do"
+        )
     if not callable(function):
         raise ValueError(
             f"{what}={name} must be a function, but is of type {type(function).__name__}"

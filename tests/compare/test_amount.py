@@ -37,7 +37,7 @@ def test_less_time_leaves_out_seeds_of_trials_then_trials_then_seeds_then_steps(
 
 
 def test_too_little_time_is_refused_with_what_is_needed():
-    with pytest.raises(ValueError, match=r"--time 1h is not enough: .* takes about \d+ s"):
+    with pytest.raises(ValueError, match=r"--time 1h is not enough: .* takes about --time \d+"):
         fit(0.001 * ALL)
 
 

@@ -5,6 +5,7 @@ import pytest
 from compare.made import FOUND, result
 
 from pprs.compare.answer import answer, command
+from pprs.compare.baseline import weak_search
 from pprs.compare.doubt import doubt
 from pprs.compare.summary import as_data
 from pprs.compare.tables import tables
@@ -153,3 +154,28 @@ def test_the_method_to_use_comes_as_a_command(by, words):
     made = command(result({"plain": [PLAIN], "smoothed": [moved(by, 0.01)]}, **options))
     assert words in made
     assert bool(made) == bool(words)
+
+
+def searched(accuracies, chosen, held_out=12):
+    """A result whose plain optimizer had these accuracies in its trials, by step size."""
+    made = result({"plain": [PLAIN], "smoothed": [moved(0.1)]}, replace(FOUND, held_out=held_out))
+    sizes = made.config.candidates("plain", len(accuracies))
+    trials = [
+        replace(made.points[0], phase="search", lr=size.lr, metric={"loss": 1.0, "accuracy": value},
+                budgets=("pipeline_time", "seconds"))
+        for size, value in zip(sizes, accuracies, strict=True)
+    ]  # fmt: skip
+    choices = {**made.choices, "plain": dict.fromkeys(made.choices["plain"], sizes[chosen])}
+    ran = replace(made.ran, trials=len(accuracies))
+    return replace(made, ran=ran, choices=choices, points=[*trials, *made.points])
+
+
+def test_a_baseline_that_was_hardly_searched_is_told():
+    assert weak_search(searched([0.5, 0.4, 0.3], 0)) == []
+    (largest,) = weak_search(searched([0.4, 0.3, 0.5], 2))
+    assert "0.009, is the largest that was tried" in largest
+    (smallest,) = weak_search(searched([0.4, 0.5, 0.3], 1))
+    assert "0.0009, is the smallest that was tried" in smallest
+    (alike,) = weak_search(searched([1.0, 1.0, 1.0], 0))
+    assert "the same accuracy on the 12 examples held out" in alike
+    assert as_data(searched([1.0] * 3, 0), "", 1.0)["left_out"][-1] == alike

@@ -8,7 +8,7 @@ import pytest
 from amount import tries
 from hypothesis import given
 from hypothesis import strategies as st
-from report.handmade_runs import compare_run, train_run, write_lines
+from report.handmade_runs import ANSWER, compare_run, train_run, write_lines
 
 from pprs.cli import main
 from pprs.report import write, write_all
@@ -85,6 +85,14 @@ def test_a_run_that_goes_on_says_so_and_its_half_line_is_nothing_wrong(tmp_path)
     assert "found wrong" not in text
     train_run(tmp_path / "one", ended="SIGINT")
     assert "Interrupted by SIGINT after step 40 of 40;" in shown(page_of(run))
+
+
+def test_what_a_comparison_left_out_stands_beside_its_answer(tmp_path):
+    run = compare_run(tmp_path / "one")
+    summary = json.loads((run / "summary.json").read_text())
+    summary["left_out"] = ["--time 4m was enough for 3 of 5 trials of each method"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert f"{ANSWER} (--time 4m was enough for 3 of 5 trials" in shown(page_of(run))
 
 
 def test_a_run_that_was_interrupted_and_went_on_says_after_which_steps(tmp_path):

@@ -57,12 +57,16 @@ def test_what_is_right_passes(workplace):
         ("mine.py:fnuction", r"mine.py has no 'fnuction', only .*model, .*data$"),
         ("mine.py:__name__", r"model=mine.py:__name__ must be a function, but is of type str"),
         ("torch:ones", r"model=torch:ones failed: TypeError"),
+        (
+            "mine.py:made",
+            r"made must be a function that returns one, but is a model itself",
+        ),
         ("builtins:dict", r"model=builtins:dict must return a torch.nn.Module, got a dict"),
         ("torch.nn:Identity", r"model=torch.nn:Identity has no parameter that can be trained"),
     ],
 )
 def test_a_wrong_model_is_named(workplace, name, message):
-    refused(workplace, "", message, model=name)
+    refused(workplace, "\nmade = model()\n", message, model=name)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,11 @@ def test_a_wrong_model_is_named(workplace, name, message):
         ("[(torch.ones(4),)] * 2", r"an item of data must be .* got a tuple of 1"),
         ("[{'x': torch.ones(4)}] * 2", r"must have 'labels' and an input, got the keys 'x'"),
         ("[(torch.ones(4), 'cat')] * 2", r"must hold tensors or numbers, got a tuple"),
-        ("[{'x': [1, 2], 'labels': 0}] * 2", r"got a list of them .*with_format\('torch'\)"),
+        (
+            "[{'x': [1, 2], 'labels': 0}] * 2",
+            r"got a list of them: torch.tensor.*with_format\('torch'\)",
+        ),
+        ("([[[1.0] * 4] * 3, [0, 1, 0]],) * 2", r"side by side .*TensorDataset\(torch.tensor\(x\)"),
         ("[(torch.ones(4 + i), 0) for i in range(2)]", r"cannot stand side by side in a batch"),
         (
             "[(torch.ones(5), 0)] * 2",
@@ -94,7 +102,7 @@ def test_wrong_data_are_named(workplace, returned, message):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return outputs", r"must be a scalar tensor, got \(2, 3\) float32"),
+        ("return outputs", r"must be a scalar tensor, got \(2, 3\) float32: its .mean\(\) is"),
         ("return 1.0", r"must be a scalar tensor, got a float"),
         ("return outputs.detach().sum()", r"has no gradient"),
         ("return outputs.sum() / 0", r"must be finite, got -?inf"),
@@ -117,6 +125,7 @@ def test_a_wrong_loss_is_named(workplace, body, message):
             {"loss": "mse"},
             r"two of one shape: y.unsqueeze\(-1\) has it$",
         ),
+        ("\ndef model():\n    return nn.Linear(4, 1)", {}, "1 classes .* let the model have two"),
         ("", {"target_accuracy": 0.9, "loss": "mine.py:mine"}, "integer labels and outputs with"),
         ("", {"stages": 4}, r"a network of 3 layers can be cut into 1 to 3 stages, got 4"),
         ("", {"cut": ("head",)}, r"cut names 'head', but no layer"),
