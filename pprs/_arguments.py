@@ -60,3 +60,20 @@ def _real(value: object) -> bool:
         return math.isfinite(value)
     except OverflowError:  # an integer that no float holds
         return False
+
+
+def model_and_data(model: str | None, data: str | None) -> None:
+    """Raise `ValueError` unless both name a function, or neither is given.
+
+    Example:
+        >>> model_and_data("mine.py:model", "mine.py:data")
+    """
+    given = {"model": model, "data": data}
+    for name, other in (("model", "data"), ("data", "model")):
+        if given[name] == "":
+            raise ValueError(f"{name} must be package.module:function or file.py:function, got ''")
+        if given[name] is None and given[other] is not None:
+            raise ValueError(
+                f"{name} is missing beside --{other} {given[other]}: pass --{name} "
+                f"package.module:function"
+            )

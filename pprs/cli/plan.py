@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pprs._arguments import counts, non_negative, positive
+from pprs._arguments import counts, model_and_data, non_negative, positive
 from pprs.cli.run_command import launched
 from pprs.io.files import check_file, write_json
 from pprs.io.notices import progress
@@ -36,10 +36,10 @@ class PlanConfig:
     devices are simulated: each as fast as this machine, times its speed.
     """
 
-    model: str = ""
+    model: str | None = None
     """Function without arguments that returns the model: package.module:function or
     file.py:function."""
-    data: str = ""
+    data: str | None = None
     """Function without arguments that returns the data set, or a pair (training, validation)."""
     loss: str = "cross-entropy"
     """"cross-entropy", "hinge", "mse", or a function (outputs, targets) as module:function."""
@@ -99,9 +99,7 @@ class PlanConfig:
         for name, most in (("samples", MOST_SAMPLES), ("devices", _MOST_DEVICES)):
             if getattr(self, name) > most:
                 raise ValueError(f"{name} go up to {most:,} here, got {getattr(self, name)}")
-        if bool(self.model) != bool(self.data):
-            lacks = "data" if self.model else "model"
-            raise ValueError(f"{lacks} is missing: pass --{lacks} package.module:function")
+        model_and_data(self.model, self.data)
         for name in ("sigma", "bandwidth", "memory", "mtbf", "target"):
             if (value := getattr(self, name)) is not None:
                 positive(**{name: value})
@@ -215,7 +213,7 @@ def _profiled(config: PlanConfig) -> Profile:
     if config.profile is not None:
         return Profile.load(config.profile)
     build: Any
-    if config.model:
+    if config.model and config.data:
         settings = TrainConfig(
             model=config.model,
             data=config.data,

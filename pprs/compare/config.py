@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from pprs._arguments import model_and_data
 from pprs.compare.methods import FEWEST, METHODS, MOST_TRIALS, MethodName, Setting, candidates
 from pprs.io.files import check_file
 from pprs.io.folder import check_name
@@ -57,10 +58,10 @@ class CompareConfig:
     of scikit-learn's digits. After Ctrl-C the same command goes on.
     """
 
-    model: str = ""
+    model: str | None = None
     """Function without arguments that returns the model: package.module:function or
     file.py:function."""
-    data: str = ""
+    data: str | None = None
     """Function without arguments that returns the data set, or a pair (training, test)."""
     loss: str | None = None
     """"cross-entropy" (by default), "hinge" (for the digits), "mse", or a function (outputs,
@@ -319,12 +320,7 @@ class CompareConfig:
         )
 
     def _check_task(self) -> None:
-        if bool(self.model) != bool(self.data):
-            lacks = "data" if self.model else "model"
-            given = f"--model {self.model}" if self.model else f"--data {self.data}"
-            raise ValueError(
-                f"{lacks} is missing beside {given}: pass --{lacks} package.module:function"
-            )
+        model_and_data(self.model, self.data)
         if self.model and (self.full or self.shots != 5 or self.width != 64):
             raise ValueError("full, shots and width are for the digits: leave them out, or --model")
         depth = self.chosen.depth

@@ -161,7 +161,7 @@ def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sources(config: CompareConfig) -> dict[str, str]:
     """A sum of each file with a function of the user's: another file is another comparison."""
-    names = {"model": config.model, "data": config.data, "loss": config.loss or ""}
+    names = {"model": config.model or "", "data": config.data or "", "loss": config.loss or ""}
     files = {
         inspect.getsourcefile(inspect.unwrap(named(what, name)))
         for what, name in names.items()

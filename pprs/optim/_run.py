@@ -270,9 +270,8 @@ class Minimisation:
         if lower is not None and (low := loss < lower).any():
             where = f" at start {np.flatnonzero(low)[0]}" if low.ndim else ""
             fun = float(loss[low][0])
-            near = math.isclose(fun, lower, rel_tol=1e-5)
-            raise RuntimeError(
-                f"lower must be a value that fun is never below, got lower={lower:.9g} where fun "
-                f"is {fun:.9g}{where}{': give a little less, for rounding' if near else ''}"
-            )
+            said = f"got lower={lower:g} where fun is {fun:.6g}{where}"
+            if math.isclose(fun, lower, rel_tol=1e-5):
+                said = f"got lower={lower!r} where fun is {fun!r}{where}: rounding asks for less"
+            raise RuntimeError(f"lower must be a value that fun is never below, {said}")
         return loss

@@ -75,8 +75,14 @@ def test_devices_beyond_the_machine_are_simulated_and_said_to_be(profile, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--model mine.py:model", "data is missing: pass --data package.module:function"),
-        ("--data mine.py:data", "model is missing: pass --model package.module:function"),
+        (
+            "--model mine.py:model",
+            "data is missing beside --model mine.py:model: pass --data package.module:function",
+        ),
+        (
+            "--data mine.py:data",
+            "model is missing beside --data mine.py:data: pass --model package.module:function",
+        ),
         ("--speeds 1 2 3", "one number for each of 2 devices, got 3"),
         ("--speeds 1 0", "speeds must be a finite number above 0, got 0.0"),
         ("--devices 0", "devices must be an integer of at least 1, got 0"),

@@ -12,6 +12,10 @@ OWN = {"model": "mine.py:model", "data": "mine.py:data"}
     ("options", "message"),
     [
         (dict(seeds=0), "seeds must be at least 1, got 0"),
+        (
+            dict(model="", data=""),
+            "model must be package.module:function or file.py:function, got ''",
+        ),
         (dict(stages=3, depth=2), "depth 2, and 3 processes"),
         (dict(methods=("gd", "gd")), "each method once"),
         (dict(methods=("plain",)), "one to compare with"),

@@ -282,7 +282,7 @@ def test_a_lower_value_bounds_the_gap_of_every_function():
         (dict(steps=1.5), ValueError, "steps must be an integer of at least 1, got 1.5"),
         (dict(seed="a"), ValueError, "seed must be an integer of at least 0, got 'a'"),
         (dict(lower=0.9), RuntimeError, "lower must be a value that fun is never below"),
-        (dict(lower=float(farthest(ZERO)) + 1e-7), RuntimeError, "a little less, for rounding"),
+        (dict(lower=float(farthest(ZERO)) + 1e-7), RuntimeError, "rounding asks for less"),
     ],
 )
 def test_what_is_wrong_with_an_argument_is_said(given, error, message):
