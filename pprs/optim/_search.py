@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from torch.nn.utils import get_total_norm
 
 from pprs.optim._candidates import Candidates, Centres
 from pprs.optim._smoothed_gradient import Centre, best
-from pprs.smoothing import NotFiniteError
+from pprs.smoothing import NotFiniteError, outside
 
 FACTORS = (0.7, 1.0, 1.4)
 """By what a step multiplies the step size of the one before."""
@@ -22,6 +23,7 @@ SEARCHED_SAMPLES = 12
 
 FIRST_MOVE = 3e-3  # of the norm of the parameters
 _TRIES, _SMALLER = 4, 0.1
+_FALLEN = 1e-3  # of the largest step size: a run that has not converged hardly moves any more
 
 Evaluate: TypeAlias = Callable[[Sequence[Centre]], Tensor]
 Total: TypeAlias = Callable[[Tensor], Tensor]
@@ -66,6 +68,7 @@ class Search:
         self.candidates = candidates
         self.clip = clip
         self.norm: float | None = None
+        self._largest, self._told = 0.0, False
         # Of equal losses the first counts, and the step size should stay.
         self.factors = sorted(factors, key=lambda factor: abs(math.log(factor)))
 
@@ -104,7 +107,21 @@ class Search:
         except BaseException:
             kept.put_back()
             raise
+        self._watch()
         return loss
+
+    def _watch(self) -> None:
+        """Warn, once, where the step size has fallen to nearly nothing."""
+        lr = float(self.candidates.optimizer.param_groups[0]["lr"])
+        self._largest = max(self._largest, lr) if self.candidates.pending else lr
+        if not self._told and lr < _FALLEN * self._largest:
+            self._told = True
+            warnings.warn(
+                f"the searched step size has fallen from {self._largest:.2g} to {lr:.2g}: if the "
+                f"run has not converged, its steps see different batches, which make the smallest "
+                f"step look best; take all examples in each step, or a step size of your own",
+                stacklevel=outside(),
+            )
 
     def _best(self, evaluate: Evaluate) -> tuple[Tensor, float]:
         """The loss of the best candidate, and its factor."""

@@ -80,6 +80,9 @@ class SearchedStep:
     the same noise; the best is kept with its gradient, the step size follows, and the optimizer
     makes the next step from that gradient. The search takes no pass of its own.
 
+    It is for steps that all see the same examples: with changing batches the step size falls to
+    nothing, and a warning says so.
+
     After each step the parameters hold the best candidate. The next step is made by then but its
     size is not, so that it is a part of `state_dict`. The first call takes the gradient only.
 

@@ -1,6 +1,8 @@
 """Steps whose size is searched, before any optimizer."""
 
 import io
+import itertools
+import warnings
 
 import pytest
 import torch
@@ -163,3 +165,21 @@ def test_parameters_that_are_all_zero_start_with_the_optimizers_own_step_size():
     losses = [searched.step(loss_of(model)).item() for _ in range(5)]
     assert losses[1] < losses[0]
     assert searched.lr == pytest.approx(0.01 * 1.4**4)
+
+
+def test_a_step_size_that_falls_to_nothing_is_told_once():
+    """Each step has the labels of another batch, so that the last step is always a bad one."""
+    model, calls = nn.Linear(4, 1, bias=False), itertools.count()
+    searched = pprs.SearchedStep(torch.optim.SGD(model.parameters()), model, seed=0)
+
+    def step():
+        y = (-1.0) ** next(calls)
+        searched.step(lambda: (model(torch.ones(1, 4)) - y).abs().mean())
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(60):
+            step()
+    (told,) = caught
+    assert "different batches, which make the smallest step look best" in str(told.message)
+    assert told.filename == __file__
