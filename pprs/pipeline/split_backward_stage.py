@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.pipelining import PipelineStage
 from torch.distributed.pipelining.schedules import _batch_p2p
 
@@ -73,22 +74,23 @@ class SplitBackwardStage(PipelineStage):
 
     def free_buffers(self) -> None:
         """Free the memory in which it receives, until `allocate_buffers`."""
-        for info in self._received():
-            info.buffer = None
+        self._move_buffers(torch.device("meta"))
         self.fwd_cache.clear()
 
     def allocate_buffers(self) -> None:
         """Allocate that memory again."""
-        for info in self._received():
-            if info.buffer is None:
-                meta = info.tensor_meta
-                info.buffer = torch.empty_strided(
-                    meta.shape, meta.stride, dtype=meta.dtype, device=self.device
-                )
+        self._move_buffers(self.device)
 
-    def _received(self) -> Iterator[Any]:
+    def _move_buffers(self, device: torch.device) -> None:
+        """Have empty memory of the same shapes on a device."""
         for infos in (*self.args_recv_info.values(), *self.grad_recv_info.values()):
-            yield from (i for i in infos if not i.is_root_arg and i.tensor_meta is not None)
+            for info in infos:
+                old = getattr(info, "buffer", None)  # what the model itself is given has none
+                if isinstance(old, Tensor) and old.device.type != device.type:
+                    new = torch.empty_strided(
+                        old.shape, old.stride(), dtype=old.dtype, device=device
+                    )
+                    info.buffer = new.requires_grad_(old.requires_grad)
 
     def forward_one_chunk(self, fwd_chunk_id: int, *args: Any, **given: Any) -> Any:
         """As torch's."""

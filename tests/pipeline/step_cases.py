@@ -67,6 +67,12 @@ def buffers(found):
     )
 
 
+def buffers_of(stage):
+    infos = (*stage.args_recv_info.values(), *stage.grad_recv_info.values())
+    found = [getattr(info, "buffer", None) for some in infos for info in some]
+    return [buffer for buffer in found if buffer is not None]
+
+
 def many_shapes(found):
     torch.manual_seed(0)
     pipe = Pipeline(seeded(linear, linear), F.mse_loss, split="examples", microbatches=1)
@@ -76,7 +82,7 @@ def many_shapes(found):
     ready = pipe._engine._ready.values()
     found["shapes kept"] = len(ready)
     found["shapes in memory"] = sum(
-        any(info.buffer is not None for info in stage._received())
+        any(not buffer.is_meta for buffer in buffers_of(stage))
         for each in ready
         for stage in each.stages
     )
