@@ -19,7 +19,8 @@ from unittest.mock import patch
 
 from torch.distributed import TCPStore
 
-from pprs.pipeline.launcher import agent, rank
+from pprs import _processes
+from pprs.pipeline.launcher import rank
 from pprs_experiments.study import working
 
 # What ranks run, and what they import on the way: what traces a model, and models that are traced.
@@ -53,7 +54,7 @@ COLD = multiprocessing.get_context("spawn")
 @contextmanager
 def starting(how):
     """Inside, the library starts its processes from this context."""
-    with patch.object(agent, "PROCESSES", how), patch.object(working, "PROCESSES", how):
+    with patch.object(_processes, "PROCESSES", how), patch.object(working, "PROCESSES", how):
         yield
 
 

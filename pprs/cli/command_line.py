@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
+from pprs._imports import first_imports
 from pprs.cli.dispatch import Command, dispatch, say
 
 USAGE = """usage: pprs <command> [options]
@@ -32,7 +33,9 @@ def _imported(name: str) -> Command:
     """A command that has a file of its own here, which is imported when it is run."""
 
     def run(arguments: Sequence[str]) -> int:
-        code: int = import_module(f"pprs.cli.{name}").main(arguments)
+        with first_imports():
+            command = import_module(f"pprs.cli.{name}")
+        code: int = command.main(arguments)
         return code
 
     return run
@@ -43,9 +46,10 @@ def _moved(name: str, now: str) -> Command:
 
 
 _COMMANDS: Mapping[str, Command] = {
+    "train": _imported("early_train"),
     **{
         name: _imported(name)
-        for name in ["train", "compare", "plan", "report", "bounds", "simulate", "trace", "explore"]
+        for name in ["compare", "plan", "report", "bounds", "simulate", "trace", "explore"]
     },
     "bench": _moved(
         "bench", "call `python -m benchmarks.gradient.main` or `... .pipeline.main` in a clone"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from pprs._processes import EarlyProcesses
 from pprs.cli.dispatch import say
 from pprs.io.settings import path_option, read_settings
 from pprs.pipeline import LaunchError
@@ -21,10 +22,10 @@ _PROGRAM = "pprs train [--config FILE]"
 _LENGTHS = {"--steps": "epochs", "--epochs": "steps"}
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; returns its exit code."""
+def main(arguments: Sequence[str], early: EarlyProcesses | None = None) -> int:
+    """Run the command, in processes that were started for it, if any; returns its exit code."""
     try:
-        train(parse(arguments))
+        train(parse(arguments), early)
     except ValueError as error:
         return say(str(error), 2)
     except LaunchError as error:

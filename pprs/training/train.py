@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from pprs._processes import EarlyProcesses
 from pprs.io.notices import progress
 from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, launch
 from pprs.training.check import check
@@ -18,11 +19,12 @@ from pprs.training.run import run_rank
 _GRACE = 30.0
 
 
-def train(config: TrainConfig) -> None:
+def train(config: TrainConfig, early: EarlyProcesses | None = None) -> None:
     """Train in as many processes as the settings need.
 
     Args:
         config: the settings.
+        early: processes that have been started for this, if any.
 
     Raises:
         ValueError: if anything is wrong that can be known before it starts.
@@ -42,10 +44,12 @@ def train(config: TrainConfig) -> None:
         return
     with claimed(config, folder) as folder:
         progress(f"starting {_counted(config.processes)}…")
-        _launch(config, folder, start)
+        _launch(config, folder, start, early)
 
 
-def _launch(config: TrainConfig, folder: Path, start: Path | None) -> None:
+def _launch(
+    config: TrainConfig, folder: Path, start: Path | None, early: EarlyProcesses | None
+) -> None:
     try:
         launch(
             run_rank,
@@ -56,6 +60,7 @@ def _launch(config: TrainConfig, folder: Path, start: Path | None) -> None:
             max_restarts=config.max_restarts,
             grace=_GRACE,
             silence=config.silence,
+            early=early,
         )
     except LaunchInterrupted as error:
         raise Interrupted.in_folder(error.signal, folder) from None

@@ -1,6 +1,8 @@
 """What is wrong is said in a sentence before anything starts."""
 
 import re
+import subprocess
+import sys
 from contextlib import chdir
 from pathlib import Path
 
@@ -45,6 +47,19 @@ def refused(file, source, message, **changes):
 
 def test_what_is_right_passes(workplace):
     check(settings())
+
+
+@pytest.mark.dist
+def test_to_check_takes_neither_torchs_compiler_nor_its_pipelines(workplace):
+    code = f"""
+import sys
+from pprs.training import TrainConfig
+from pprs.training.check import check
+check({settings()!r})
+print({{"torch._dynamo", "torch.distributed.pipelining", "sympy"}} & sys.modules.keys())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import torch.multiprocessing as mp
 from torch.distributed.elastic.agent.server.api import (
     RunResult,
     SimpleElasticAgent,
@@ -25,15 +22,12 @@ from torch.distributed.elastic.agent.server.api import (
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+from pprs._imports import Call
+from pprs._processes import SIGNALS, EarlyProcesses, blocked, started
 from pprs.pipeline.launcher.check_script import pickling
 from pprs.pipeline.launcher.failure import Failure, first
 from pprs.pipeline.launcher.progress import FOLDER, read_progress
 from pprs.pipeline.launcher.rank import Work, start
-
-# A new interpreter for each rank: torch's threads do not survive a fork.
-PROCESSES = mp.get_context("spawn")
-
-SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
 # A killed process is seen later than those that lost their connection to it: its memory is freed
 # first. So long one waits for it before another is called the reason.
@@ -55,41 +49,49 @@ class Agent(SimpleElasticAgent):
         work: what each rank does.
         folder: where the ranks write how they fail and where they are.
         received: the signals that have asked this process to end.
+        early: processes that wait for work, if there are some.
     """
 
     def __init__(
-        self, spec: WorkerSpec, work: Work, folder: Path, received: Sequence[signal.Signals]
+        self,
+        spec: WorkerSpec,
+        work: Work,
+        folder: Path,
+        received: Sequence[signal.Signals],
+        early: EarlyProcesses | None,
     ) -> None:
         super().__init__(spec)
         self._received = received
         self.failure: Failure | None = None
-        self._work = work
+        self._work, self._early = work, early
         self._folder = folder
         self._processes: dict[int, BaseProcess] = {}
         self._stopping = False
 
     def end(self) -> None:
         """End all processes, whatever has happened."""
-        with _blocked():
+        with blocked():
             self._kill()
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
         for left in self._folder.iterdir():  # by the attempt before
             left.unlink()
-        resource_tracker.ensure_running()  # which would unblock the signals
         for worker in worker_group.workers:
             environment = self._environment(worker_group, worker)
             # Blocked until the new process can handle them: else a Ctrl-C prints a stack for each
             # process that is still importing, and one that has just started may get lost.
-            with _blocked():
-                process = PROCESSES.Process(target=start, args=(self._work, environment, SIGNALS))
+            with blocked():
+                call = Call(start, self._work, environment, SIGNALS)
+                early = self._early.given(call) if self._early else None
                 with pickling():
-                    process.start()
-                self._processes[worker.global_rank] = process
+                    self._processes[worker.global_rank] = early or started(call)
+        if self._early:
+            self._early.end()
         return {worker.local_rank: self._pid(worker.global_rank) for worker in worker_group.workers}
 
     def _environment(self, group: WorkerGroup, worker: Worker) -> dict[str, str]:
         return {
+            **os.environ,  # what has been set since an early process was started
             "RANK": str(worker.global_rank),
             "LOCAL_RANK": str(worker.local_rank),
             "WORLD_SIZE": str(worker.world_size),
@@ -151,7 +153,7 @@ class Agent(SimpleElasticAgent):
                 if process.is_alive():  # not yet waited for, so its number is still its own
                     os.kill(self._pid(rank), gentle)
             self._wait(self._work.grace if timeout is None else timeout)
-        with _blocked():
+        with blocked():
             self._kill()
             self._stopping = False
 
@@ -181,12 +183,3 @@ class Agent(SimpleElasticAgent):
     def _restarted(self) -> int:
         most: int = self._worker_group.spec.max_restarts
         return most - self._remaining_restarts
-
-
-@contextmanager
-def _blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from torch.distributed.elastic.agent.server.api import WorkerSpec
 from torch.distributed.elastic.multiprocessing.api import SignalException
 
-from pprs.pipeline.launcher.agent import SIGNALS, Agent
+from pprs._processes import SIGNALS, EarlyProcesses
+from pprs.pipeline.launcher.agent import Agent
 from pprs.pipeline.launcher.check_script import check_script
 from pprs.pipeline.launcher.environment import check_world, joined
 from pprs.pipeline.launcher.failure import LaunchError
@@ -38,6 +39,7 @@ def launch(
     max_restarts: int = 0,
     grace: float = 5.0,
     silence: float = 60.0,
+    early: EarlyProcesses | None = None,
 ) -> None:
     """Run `worker(*args)` in a number of processes, inside torch.distributed's process group.
 
@@ -57,6 +59,7 @@ def launch(
         silence: seconds after which a rank that does not run any more (a stopped process, a
             machine that is gone) counts as failed. Must exceed any time for which a single call
             into compiled code keeps Python from running.
+        early: processes that have been started for this; others are started where they do not do.
 
     Raises:
         LaunchError: if a rank fails; no process is left behind.
@@ -87,7 +90,7 @@ def launch(
     with TemporaryDirectory(prefix="pprs-") as folder:
         try:
             with handled(ask, asked):
-                _run(work, processes, max_restarts, Path(folder), received)
+                _run(work, processes, max_restarts, Path(folder), received, early)
         except SignalException as error:
             raise LaunchInterrupted(error.sigval) from None
 
@@ -98,6 +101,7 @@ def _run(
     max_restarts: int,
     folder: Path,
     received: Sequence[signal.Signals],
+    early: EarlyProcesses | None,
 ) -> None:
     spec = WorkerSpec(
         role="default",
@@ -107,7 +111,7 @@ def _run(
         max_restarts=max_restarts,
         local_addr="localhost",
     )
-    agent = Agent(spec, work, folder, received)
+    agent = Agent(spec, work, folder, received, early)
     try:
         result = agent.run()
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import os
 import signal
 import sys
@@ -78,6 +79,9 @@ class Work:
 def start(work: Work, environment: Mapping[str, str], blocked: set[signal.Signals]) -> None:
     """Be a rank in a process that the launcher has just made."""
     os.environ.update(environment)
+    launcher = multiprocessing.parent_process()
+    if launcher is not None and not launcher.is_alive():
+        _leave(1)  # the store has died with it: to look for it would take minutes
     get_error_handler().initialize()
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)

@@ -1,0 +1,245 @@
+"""Ranks that start before it is known what they are to do: real processes, real signals."""
+
+import gc
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+import warm
+from waiting import wait
+
+from pprs._imports import Call, uncollected
+from pprs._processes import SIGNALS, early_processes
+from pprs.cli import early_train
+from pprs.pipeline import launch
+from pprs.pipeline.launcher import restarts
+from pprs.pipeline.launcher.rank import Work, start
+from pprs.training import TrainConfig
+
+pytestmark = pytest.mark.dist
+
+
+def unblocks():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def writes(folder, dies):
+    """Who it is, and what it finds in the environment; the first attempt of rank 1 is killed."""
+    rank = dist.get_rank()
+    Path(folder, f"{restarts()}-{rank}").write_text(f"{os.getpid()} {os.environ['SET_LATER']}")
+    dist.barrier()
+    if dies and rank == 1 and not restarts():
+        os.kill(os.getpid(), signal.SIGKILL)
+    dist.barrier()
+
+
+def dies_while_it_waits(folder):
+    with early_processes(1) as early:
+        ((process, _),) = early._waiting
+        Path(folder, "pid").write_text(str(process.pid))
+        os._exit(0)
+
+
+def starts_alone(folder):
+    """Become a rank where the launcher has died, and with it the store."""
+    Path(folder, "pid").write_text(str(os.getpid()))
+    multiprocessing.parent_process().join()
+    start(Work(print, (), 60.0, 5.0), {"RANK": "0", "MASTER_PORT": "1"}, set())
+
+
+def dies_after_it_has_started_a_rank(folder):
+    warm.Process(target=starts_alone, args=(folder,)).start()
+    wait(lambda: Path(folder, "pid").exists())
+    os._exit(0)
+
+
+def lives(pid):
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def test_one_runs_what_it_is_given_and_the_others_are_gone_after_the_block():
+    with early_processes(2) as early:
+        pids = {process.pid for process, _ in early._waiting}
+        given = early.given(Call(sys.exit, 7))
+        given.join()
+        assert given.exitcode == 7
+        (left,) = pids - {given.pid}
+        assert lives(left)
+    assert not lives(left)
+
+
+def test_none_is_left_to_give_once_all_have_work_or_were_ended():
+    with early_processes(2) as early:
+        early.given(Call(sys.exit, 0)).join()
+        early.end()
+        assert early.given(Call(sys.exit, 0)) is None
+
+
+def test_signals_reach_it_only_once_its_work_lets_them():
+    with early_processes(1) as early:
+        ((process, _),) = early._waiting
+        for each in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            os.kill(process.pid, each)
+        early.given(Call(unblocks)).join()
+    assert process.exitcode < 0
+
+
+def test_one_that_has_died_says_so_by_its_exit_code():
+    with early_processes(1) as early:
+        ((process, _),) = early._waiting
+        process.kill()
+        process.join()
+        assert early.given(Call(sys.exit, 0)).exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("dies", [dies_while_it_waits, dies_after_it_has_started_a_rank])
+def test_they_leave_by_themselves_when_the_process_that_started_them_dies(tmp_path, dies):
+    warm.Process(target=dies, args=(str(tmp_path),)).start()
+    wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    pid = int((tmp_path / "pid").read_text())
+    wait(lambda: not lives(pid), 100)  # to meet would be tried for 300 seconds
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_launch_takes_them_with_the_environment_of_now_and_starts_others_after(
+    monkeypatch, tmp_path, count
+):
+    with early_processes(count) as early:
+        pids = {process.pid for process, _ in early._waiting}
+        monkeypatch.setenv("SET_LATER", "yes")
+        launch(writes, 2, str(tmp_path), True, max_restarts=1, early=early)
+    found = {path.name: path.read_text().split() for path in tmp_path.iterdir()}
+    assert found.keys() == {"0-0", "0-1", "1-0", "1-1"}
+    assert {said for _, said in found.values()} == {"yes"}
+    first, again = ({int(found[f"{n}-{rank}"][0]) for rank in range(2)} for n in range(2))
+    assert len(first & pids) == min(count, 2)
+    assert not again & pids
+    assert not [pid for pid in pids if lives(pid)]
+
+
+def frozen():
+    before = gc.get_freeze_count()
+    with uncollected():
+        inside = gc.isenabled()
+        kept = [[] for _ in range(10_000)]
+    assert gc.get_freeze_count() - before >= len(kept)
+    assert (inside, gc.isenabled()) == (False, True)
+
+
+def test_what_is_imported_is_no_longer_searched_for_garbage():
+    warm.call(frozen)
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("--model a:b --steps 1", TrainConfig(model="a:b", data="a:c", steps=1).stages),
+        ("--stages 3 --steps 1", 3),
+        ("--steps 1 --stages=1", 1),
+        ("--stages 1000", 4),
+        ("--stages x", 2),
+        ("--stages 3 --help", 0),
+        ("-h", 0),
+    ],
+)
+def test_as_many_are_started_as_the_flags_or_the_default_say(monkeypatch, words, count):
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert early_train._ranks(words.split()) == count
+    monkeypatch.setenv("RANK", "0")
+    assert early_train._ranks(words.split()) == 0
+
+
+def test_none_is_started_where_the_command_is_called_among_others():
+    assert early_train._ranks(["--stages", "2"]) == 0  # torch is here
+
+
+USER = """
+import os, time, torch
+from pathlib import Path
+from torch import nn
+from torch.utils.data import TensorDataset
+
+def model():
+    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+
+def data():
+    return TensorDataset(torch.randn(10, 4), torch.arange(10) % 3)
+
+def waits():
+    Path("waits").write_text("")
+    time.sleep(3600)
+"""
+
+
+def command(folder, *arguments):
+    """`pprs train` as a user starts it: a new interpreter, in a session of its own."""
+    (folder / "user.py").write_text(USER)
+    words = ["-m", "pprs", "train", "--model", "user.py:model", "--steps", "2", *arguments]
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def session(leader):
+    """The processes of a session that still run."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    found = []
+    for pid in pids:
+        with suppress(ProcessLookupError, FileNotFoundError):
+            if (
+                os.getsid(pid) == leader
+                and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+            ):
+                found.append(pid)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_the_command_trains_with_them_and_leaves_nothing(tmp_path, stages):
+    process = command(tmp_path, "--data", "user.py:data", "--stages", str(stages))
+    said, wrong = process.communicate(timeout=600)
+    assert (process.returncode, wrong) == (0, "")
+    assert "step 2 of 2" in said
+    wait(lambda: not session(process.pid))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_signal_while_it_checks_ends_all(tmp_path, number):
+    process = command(tmp_path, "--data", "user.py:waits", "--stages", "2")
+    wait(lambda: (tmp_path / "waits").exists() or process.poll() is not None)
+    assert len(session(process.pid)) > 2, process.communicate()
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)  # as Ctrl-C does
+    _, said = process.communicate(timeout=600)
+    if number == signal.SIGINT:
+        assert (process.returncode, said) == (130, "pprs: interrupted\n")
+    else:
+        assert (process.returncode, said) == (-number, "")
+    wait(lambda: not session(process.pid))
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_said_and_no_process_stays(tmp_path):
+    process = command(tmp_path, "--data", "user.py:nothing", "--stages", "2")
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 2
+    assert re.fullmatch(r"pprs: data=user.py:nothing: .*\n", said)
+    wait(lambda: not session(process.pid))
