@@ -26,7 +26,8 @@ from pprs.training import TrainConfig
 pytestmark = pytest.mark.dist
 
 
-def unblocks():
+def unblocks(file):
+    Path(file).write_text("has work")
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
@@ -85,12 +86,13 @@ def test_none_is_left_to_give_once_all_have_work_or_were_ended():
         assert early.given(Call(sys.exit, 0)) is None
 
 
-def test_signals_reach_it_only_once_its_work_lets_them():
+def test_signals_reach_it_only_once_its_work_lets_them(tmp_path):
     with early_processes(1) as early:
         ((process, _),) = early._waiting
         for each in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             os.kill(process.pid, each)
-        early.given(Call(unblocks)).join()
+        early.given(Call(unblocks, str(tmp_path / "file"))).join()
+    assert (tmp_path / "file").exists()
     assert process.exitcode < 0
 
 
