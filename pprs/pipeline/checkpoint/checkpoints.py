@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,13 +19,10 @@ from torch import Tensor
 from pprs._arguments import counts, positive
 from pprs.pipeline.checkpoint.collectives import CheckpointError, Collectives, check_plain
 from pprs.pipeline.checkpoint.directory import begin, finish, intact, newest
-from pprs.pipeline.checkpoint.storage import (
-    Manifest,
-    check_fits,
-    read_manifest,
-    read_tensors,
-    write_shard,
-)
+from pprs.pipeline.checkpoint.shard import write_shard
+from pprs.pipeline.checkpoint.storage import Manifest, check_fits, read_manifest, read_tensors
+
+_NICE = 10
 
 
 class Checkpoints:
@@ -77,6 +77,7 @@ class Checkpoints:
         self._collectives, self._writers = Collectives(group), Collectives(group)
         self._last = monotonic()
         self._pending: _Background | None = None
+        self._copies: Mapping[str, Tensor] = {}
 
     def due(self, step: int) -> bool:
         """Whether to save after `step` steps; the same on all ranks, by the clock of rank 0."""
@@ -91,7 +92,8 @@ class Checkpoints:
     def save(self, step: int, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Copy the tensors, and write them while the caller goes on.
 
-        Waits until the save before this one is written.
+        Waits until the save before this one is written. The memory of the copies stays for the
+        next save.
 
         Args:
             step: the number of steps done, at least 0.
@@ -110,10 +112,8 @@ class Checkpoints:
             raise ValueError(
                 "tensors must not have the name '__metadata__', which safetensors uses"
             )
-        copies = {
-            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, tensor in tensors.items()
-        }
+        copies = {name: _copied(t, self._copies.get(name)) for name, t in tensors.items()}
+        self._copies = copies
         self._last, kept = monotonic(), dict(numbers)
         self._pending = _Background(lambda: self._write(step, copies, kept))
 
@@ -214,9 +214,11 @@ class Checkpoints:
         return read, numbers
 
     def _wait(self) -> None:
-        pending, self._pending = self._pending, None
+        pending = self._pending
         if pending is not None:
-            pending.wait()
+            pending.join()
+            self._pending = None  # not before: if this is interrupted, it still uses the copies
+            pending.check()
 
     def _write(self, step: int, tensors: Mapping[str, Tensor], numbers: dict[str, Any]) -> None:
         writers = self._writers
@@ -238,8 +240,19 @@ class Checkpoints:
             ) from error
 
 
+def _copied(tensor: Tensor, before: Tensor | None) -> Tensor:
+    """A contiguous copy on the CPU, in the memory of an earlier one if that fits."""
+    if (
+        before is None
+        or before.is_inference()  # which could not be written to outside of inference mode
+        or (before.shape, before.dtype) != (tensor.shape, tensor.dtype)
+    ):
+        return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    return before.copy_(tensor.detach())
+
+
 class _Background:
-    """A thread whose error comes out where it is waited for."""
+    """A thread of low priority whose error comes out where it is waited for."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
@@ -250,11 +263,25 @@ class _Background:
 
     def _run(self) -> None:
         try:
+            _give_way()
             self._work()
         except BaseException as error:
             self._error = error
 
-    def wait(self) -> None:
+    def join(self) -> None:
         self._thread.join()
+
+    def check(self) -> None:
+        """Raise what the work raised."""
         if self._error is not None:
             raise self._error
+
+
+def _give_way() -> None:
+    """Give this thread a low priority: a rank waits for others in each step, long enough to write.
+
+    Not the lowest one, with which a save beside other programs would take for ever.
+    """
+    if sys.platform == "linux":  # elsewhere it is the priority of the whole process
+        with contextlib.suppress(OSError):  # forbidden: then it is only slower
+            os.nice(_NICE)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pprs.pipeline.checkpoint.collectives import CheckpointError
+from pprs.pipeline.checkpoint.shard import Entry
 from pprs.pipeline.checkpoint.storage import (
-    Entry,
     Manifest,
     commit,
     read_manifest,

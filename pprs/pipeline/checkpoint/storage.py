@@ -15,25 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pprs.pipeline.checkpoint.collectives import CheckpointError
+from pprs.pipeline.checkpoint.shard import ROOM, Entry, dtype_name, read_shard, reason
 
 MANIFEST = "manifest.json"
 _FORMAT = "pprs checkpoint 1"
-_ROOM = "make room there, or save to another folder"
 _SHARD = re.compile(r"rank-\d+\.safetensors")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The file, shape, type and checksum (`sha256` of its bytes) of a tensor."""
-
-    file: str
-    dtype: str
-    shape: list[int]
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -53,36 +42,6 @@ class Manifest:
     tensors: dict[str, Entry]
 
 
-def write_shard(
-    folder: Path, rank: int, tensors: Mapping[str, Tensor]
-) -> tuple[dict[str, int], dict[str, Any]]:
-    """Write one rank's tensors, which are on the CPU and contiguous, down to the disk.
-
-    Returns:
-        Its part of the manifest's `files` and of its `tensors`, as JSON.
-
-    Raises:
-        CheckpointError: for a disk that is full, a type that safetensors does not know, ...
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    if not tensors:
-        return {}, {}
-    path = folder / f"rank-{rank}.safetensors"
-    try:
-        save_file(dict(tensors), path)
-        path.chmod(0o644)  # not 0600: the mode of the folder says who may enter
-        _sync(path)
-        size = path.stat().st_size
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot write {path}: {_reason(error)}; {_ROOM}") from error
-    except KeyError as error:
-        raise CheckpointError(f"cannot write {path}: safetensors has no type {error}") from error
-    entries = {name: asdict(_entry(path.name, tensor)) for name, tensor in tensors.items()}
-    return {path.name: size}, entries
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest down to the disk; the shards must be there.
 
@@ -97,7 +56,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         _sync(path)
         _sync(folder)
     except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {_reason(error)}; {_ROOM}") from error
+        raise CheckpointError(f"cannot write {path}: {reason(error)}; {ROOM}") from error
 
 
 def commit(partial: Path, final: Path) -> None:
@@ -110,7 +69,7 @@ def commit(partial: Path, final: Path) -> None:
         partial.rename(final)
         _sync(final.parent)
     except OSError as error:
-        raise CheckpointError(f"cannot rename {partial} to {final}: {_reason(error)}") from error
+        raise CheckpointError(f"cannot rename {partial} to {final}: {reason(error)}") from error
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -132,7 +91,7 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing") from None
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {_reason(error)}") from error
+        raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: it holds no manifest ({error!r})") from error
     for name, size in manifest.files.items():
@@ -149,26 +108,13 @@ def read_tensors(folder: Path, manifest: Manifest, names: Iterable[str]) -> dict
     Raises:
         CheckpointError: naming the file that is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
-    of_file: dict[str, list[str]] = {}
+    of_file: dict[str, dict[str, Entry]] = {}
     for name in names:
-        of_file.setdefault(manifest.tensors[name].file, []).append(name)
+        entry = manifest.tensors[name]
+        of_file.setdefault(entry.file, {})[name] = entry
     read: dict[str, Tensor] = {}
-    for file, some in of_file.items():
-        path = folder / file
-        try:
-            with safe_open(path, framework="pt") as shard:
-                for name in some:
-                    # A copy: what is checked must not change with the file.
-                    tensor = shard.get_tensor(name).clone()
-                    if _entry(file, tensor) != manifest.tensors[name]:
-                        raise CheckpointError(
-                            f"{path} is damaged: the checksum of {name!r} differs"
-                        )
-                    read[name] = tensor
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
+    for file, entries in of_file.items():
+        read |= read_shard(folder / file, entries)
     return read
 
 
@@ -184,9 +130,9 @@ def check_fits(manifest: Manifest, tensors: Mapping[str, Tensor]) -> None:
     check_holds(manifest, tensors)
     for name, tensor in tensors.items():
         entry = manifest.tensors[name]
-        if (entry.dtype, entry.shape) != (_dtype(tensor), list(tensor.shape)):
+        if (entry.dtype, entry.shape) != (dtype_name(tensor), list(tensor.shape)):
             raise ValueError(
-                f"{name!r} has shape {list(tensor.shape)} and type {_dtype(tensor)}, but the "
+                f"{name!r} has shape {list(tensor.shape)} and type {dtype_name(tensor)}, but the "
                 f"checkpoint holds shape {entry.shape} and type {entry.dtype}"
             )
 
@@ -211,15 +157,6 @@ def _parsed(
     return Manifest(step, numbers, files, entries)
 
 
-def _entry(file: str, tensor: Tensor) -> Entry:
-    data = tensor.reshape(-1).view(torch.uint8).numpy().data
-    return Entry(file, _dtype(tensor), list(tensor.shape), hashlib.sha256(data).hexdigest())
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
 def _sum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
@@ -228,13 +165,9 @@ def _check_size(path: Path, size: int) -> None:
     try:
         seen = path.stat().st_size
     except OSError as error:
-        raise CheckpointError(f"{path} is missing: {_reason(error)}") from None
+        raise CheckpointError(f"{path} is missing: {reason(error)}") from None
     if seen != size:
         raise CheckpointError(f"{path} is damaged: it has {seen} bytes instead of {size}")
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _sync(path: Path) -> None:

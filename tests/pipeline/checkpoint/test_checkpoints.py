@@ -9,14 +9,15 @@ import sys
 import threading
 
 import pytest
-import safetensors.torch
 import torch
 from amount import tries
 from hypothesis import given
 from hypothesis import strategies as st
+from pipeline.checkpoint.contents import bits, tensors_of_all_types
 from pipeline.checkpoint.folders import half_a_file, loaded, numbered, saved
 
 from pprs.pipeline.checkpoint import checkpoints as checkpoint
+from pprs.pipeline.checkpoint import shard
 from pprs.pipeline.checkpoint.checkpoints import CheckpointError, Checkpoints
 from pprs.pipeline.checkpoint.storage import verify
 
@@ -72,7 +73,7 @@ def test_a_run_killed_at_any_moment_leaves_only_complete_checkpoints(tmp_path):
 
 def test_half_a_file_is_no_checkpoint(tmp_path, monkeypatch):
     saved(tmp_path, 1)
-    monkeypatch.setattr(safetensors.torch, "save_file", half_a_file)
+    monkeypatch.setattr(shard, "settle", half_a_file)
     assert in_a_child(lambda: saved(tmp_path, 2)) == signal.SIGKILL
     assert any(tmp_path.glob(".partial-*/rank-0.safetensors"))
     assert loaded(Checkpoints(tmp_path)) == 1
@@ -125,13 +126,13 @@ def test_without_checkpoints_there_is_no_latest(tmp_path):
 
 
 def test_what_changes_after_save_is_not_saved(tmp_path, monkeypatch):
-    begun, write = threading.Event(), safetensors.torch.save_file
+    begun, write = threading.Event(), checkpoint.write_shard
 
     def waits(*args):
         assert begun.wait(60)
-        write(*args)
+        return write(*args)
 
-    monkeypatch.setattr(safetensors.torch, "save_file", waits)
+    monkeypatch.setattr(checkpoint, "write_shard", waits)
     x, numbers = torch.full((3,), 1.0, requires_grad=True), {"step": 1}
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"x": x}, numbers)
@@ -143,15 +144,83 @@ def test_what_changes_after_save_is_not_saved(tmp_path, monkeypatch):
     assert loaded(checkpoints) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a priority is that of a whole process")
+def test_writing_has_a_lower_priority_than_training(tmp_path, monkeypatch):
+    seen, write = [], checkpoint.write_shard
+
+    def noted(*args):
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return write(*args)
+
+    monkeypatch.setattr(checkpoint, "write_shard", noted)
+    saved(tmp_path, 1)
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert seen[0] > here or here == 19
+
+
+def test_a_save_reuses_the_memory_of_the_one_before_where_it_fits(tmp_path, monkeypatch):
+    copies, write = [], checkpoint.write_shard
+
+    def noted(folder, rank, tensors):
+        copies.append(tensors)  # which keeps their memory from being given out again
+        return write(folder, rank, tensors)
+
+    monkeypatch.setattr(checkpoint, "write_shard", noted)
+    with Checkpoints(tmp_path) as checkpoints:
+        for x in (torch.zeros(3), torch.ones(3), torch.ones(2), torch.ones(2).double()):
+            checkpoints.save(1, {"x": x, "y": 2 * x}, {})
+            checkpoints.close()
+            read, _ = checkpoints.read(checkpoints.latest(), lambda name: True)
+            assert torch.equal(read["x"], x)
+            assert torch.equal(read["y"], 2 * x)
+            assert read["x"].dtype == x.dtype
+    places = [tensors["x"].data_ptr() for tensors in copies]
+    assert places[0] == places[1] != places[2]
+
+
+def test_what_was_saved_in_inference_mode_is_saved_again_outside_of_it(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        with torch.inference_mode():
+            checkpoints.save(1, {"x": torch.zeros(3)}, {"step": 1})
+        checkpoints.save(2, {"x": torch.full((3,), 2.0)}, {"step": 2})
+    assert loaded(checkpoints) == 2
+
+
+def test_after_an_interrupted_wait_the_copies_are_not_written_over(tmp_path, monkeypatch):
+    begun, write, join = threading.Event(), checkpoint.write_shard, checkpoint._Background.join
+
+    def waits(*args):
+        assert begun.wait(60)
+        return write(*args)
+
+    def interrupted(pending):
+        raise KeyboardInterrupt
+
+    def joined(pending):
+        begun.set()
+        join(pending)
+
+    monkeypatch.setattr(checkpoint, "write_shard", waits)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"x": torch.full((3,), 1.0)}, {"step": 1})
+    monkeypatch.setattr(checkpoint._Background, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.close()
+    monkeypatch.setattr(checkpoint._Background, "join", joined)
+    checkpoints.save(2, {"x": torch.full((3,), 2.0)}, {"step": 2})
+    checkpoints.close()
+    assert [loaded(checkpoints, tmp_path / name) for name in numbered(tmp_path)] == [1, 2]
+
+
 @pytest.mark.parametrize("call", ["save", "close"])
 def test_the_next_call_tells_of_a_failure_and_the_one_after_goes_on(tmp_path, monkeypatch, call):
     checkpoints = saved(tmp_path, 1)
 
-    def full(*args):
+    def full(file):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(safetensors.torch, "save_file", full)
+        patched.setattr(shard, "settle", full)
         checkpoints.save(2, {"x": torch.ones(3)}, {})
         with pytest.raises(CheckpointError, match="step 2 was not saved: .*No space left.*as they"):
             checkpoints.save(3, {}, {}) if call == "save" else checkpoints.close()
@@ -175,34 +244,17 @@ def test_a_full_disk_at_the_manifest_leaves_no_half(tmp_path):
 
 def test_after_an_error_the_block_does_not_wait(tmp_path, monkeypatch):
     never, ended = threading.Event(), threading.Event()
-    monkeypatch.setattr(
-        safetensors.torch, "save_file", lambda *args: never.wait(60) and ended.set()
-    )
+    monkeypatch.setattr(shard, "settle", lambda file: never.wait(60) and ended.set())
     with pytest.raises(ArithmeticError), Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, {"x": torch.ones(3)}, {})
         raise ArithmeticError
     assert not ended.is_set()
     never.set()
-    with pytest.raises(CheckpointError):  # what was written is no safetensors file
-        checkpoints.close()
+    checkpoints.close()
+    assert ended.is_set()
 
 
 # --- what can be saved
-
-
-def tensors_of_all_types():
-    dtypes = st.sampled_from(
-        [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.bool]
-    )
-    shapes = st.lists(st.integers(0, 3), max_size=3)
-    return st.builds(random_bits, dtypes, shapes, st.integers(0, 2**32))
-
-
-def random_bits(dtype, shape, seed):
-    """Any bits but for truth values: also NaN, infinite and subnormal numbers."""
-    size = torch.empty(shape, dtype=dtype).nbytes
-    bits = torch.randint(256, (size,), generator=torch.Generator().manual_seed(seed)).byte()
-    return (bits % 2 if dtype == torch.bool else bits).view(dtype).reshape(shape)
 
 
 @tries(40)
@@ -220,10 +272,6 @@ def test_every_name_shape_and_type_comes_back_bit_for_bit(tmp_path_factory, tens
             assert found[name].shape == tensor.shape
             assert found[name].dtype == tensor.dtype
             assert bits(found[name]) == bits(tensor)
-
-
-def bits(tensor):
-    return tensor.reshape(-1).view(torch.uint8).tolist()
 
 
 def test_numbers_come_back_as_they_are(tmp_path):

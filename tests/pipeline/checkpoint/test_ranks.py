@@ -7,7 +7,6 @@ import re
 import resource
 
 import pytest
-import safetensors.torch
 import torch
 import torch.distributed as dist
 from pipeline.checkpoint.folders import flip, half_a_file, numbered
@@ -16,6 +15,7 @@ import pprs
 from pprs.compare.network import relu_network
 from pprs.pipeline import LaunchError, Pipeline, launch
 from pprs.pipeline.checkpoint import checkpoints as checkpoint
+from pprs.pipeline.checkpoint import shard
 from pprs.pipeline.checkpoint.checkpoints import CheckpointError, Checkpoints
 from pprs.pipeline.checkpoint.named_optimizer_state import (
     belongs_to,
@@ -269,7 +269,7 @@ def is_killed(folder):
         checkpoints.save(1, {f"x{dist.get_rank()}": torch.ones(100)}, {})
         checkpoints.close()
         if dist.get_rank() == 1:
-            safetensors.torch.save_file = half_a_file
+            shard.settle = half_a_file
         checkpoints.save(2, {f"x{dist.get_rank()}": torch.ones(100)}, {})
 
 
