@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 from pprs.smoothing import Noise, Role, _philox, has_native_kernels
 from pprs.smoothing._philox import Segments
-from pprs.smoothing.native import kernels
+from pprs.smoothing.native import build, kernels
 
 CPU = torch.device("cpu")
 FALSE_ALARMS = 1e-6  # of each test here: its seeds are fixed, so it passes or fails for ever
@@ -52,6 +52,21 @@ def test_the_native_stream_is_the_defined_one(dtype, count, starts, share):
     found = kernels.normals(0xDEADBEEFCAFEBABE, 3, segments, dtype)
     tolerance = 4e-6 if dtype == torch.float32 else 1e-13
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+
+
+@needs_compiler
+@pytest.mark.parametrize("flags", ["-mno-avx512f", "-mno-avx512f -mno-avx2"])
+def test_a_machine_with_fewer_vector_units_draws_the_same(flags, monkeypatch, tmp_path):
+    segments = Segments(torch.tensor([[0], [2**36 + 7]], device=CPU), 5000, samples=2)
+    expected = kernels.normals(0xDEADBEEFCAFEBABE, 3, segments, torch.float32)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "_FLAGS", [[*words, *flags.split()] for words in build._FLAGS[:1]])
+    library = kernels._library.__wrapped__()
+    if library is None:
+        pytest.skip("this compiler is not one for x86")
+    monkeypatch.setattr(kernels, "_library", lambda: library)
+    found = kernels.normals(0xDEADBEEFCAFEBABE, 3, segments, torch.float32)
+    torch.testing.assert_close(found, expected, rtol=0, atol=4e-6)
 
 
 @needs_compiler

@@ -65,7 +65,7 @@ def _compiler() -> list[str] | None:
 
 def _kept(folder: Path, compiler: list[str], flags: list[str]) -> Path:
     """The library in a folder, built now if it is not there; raises if the compiler refuses."""
-    sources = [path.read_text() for path in (_SOURCE, _SOURCE.with_name("rows.h"))]
+    sources = [path.read_text() for path in sorted(_SOURCE.parent.glob("*.[ch]"))]
     words = [*sources, *compiler, *flags, platform.machine(), _processor()]
     stem = f"kernels-{_digest('/'.join(words).encode())}"
     for path in folder.glob(f"{stem}-*.so"):

@@ -6,36 +6,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#define BLOCKS 16 /* counters that advance together: one vector of 32-bit words */
-#define CHUNK 64  /* groups of blocks per parallel task */
+#include "philox.h"
 
-typedef struct {
-    uint32_t key[2], number, role;
-} Stream;
-
-static inline void philox(uint64_t group, Stream s, uint32_t w[4][BLOCKS])
-{
-    uint32_t k0 = s.key[0], k1 = s.key[1];
-    for (int j = 0; j < BLOCKS; j++) {
-        uint64_t block = group * BLOCKS + j;
-        w[0][j] = (uint32_t)block;
-        w[1][j] = (uint32_t)(block >> 32);
-        w[2][j] = s.number;
-        w[3][j] = s.role;
-    }
-    for (int round = 0; round < 10; round++) {
-        for (int j = 0; j < BLOCKS; j++) {
-            uint64_t p0 = (uint64_t)0xD2511F53u * w[0][j];
-            uint64_t p1 = (uint64_t)0xCD9E8D57u * w[2][j];
-            w[0][j] = (uint32_t)(p1 >> 32) ^ w[1][j] ^ k0;
-            w[2][j] = (uint32_t)(p0 >> 32) ^ w[3][j] ^ k1;
-            w[1][j] = (uint32_t)p1;
-            w[3][j] = (uint32_t)p0;
-        }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-}
+#define CHUNK 64 /* groups of blocks per parallel task */
 
 /* ln of a normal positive float, by the series of atanh on [sqrt(1/2), sqrt(2)). */
 static inline float log_f32(float u)
