@@ -75,10 +75,10 @@ def _cheaper(shape: LinearShape) -> Way:
 
 
 # Nanoseconds for each of `features`, for linear maps and convolutions, fitted by
-# benchmarks/cost_model on a CPU with four threads; only their relations matter.
+# benchmarks/cost_model on a CPU with two threads; only their relations matter.
 _CPU = (
-    ((6.65, 0.015, 0.0228, 0.00769, 1.63e6), (1.67, 0.0106, 1.24e6)),
-    ((18.0, 0.00955, 0.0675, 0.000325, 3.14e6), (3.38, 0.00768, 2.62e6)),
+    ((1.13, 0.0241, 0.00596, 0.0124, 4.18e5), (0.501, 0.0127, 3.22e5)),
+    ((7.37, 0.0195, 0.0469, 0.0069, 7.03e5), (1.49, 0.00508, 8.5e5)),
 )
 # The same on an H100, where starting kernels is nearly all. Fitted when materialised weights were
 # drawn once, in more time (0.004 and 0.0105 then), and there were no kernels for few rows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,15 @@ class LinearUse:
 
     def weights(self, dtype: torch.dtype) -> Tensor:
         """The materialised weights, shape `(samples, out, in)`."""
-        weights = self.target.weights(dtype).flatten(2)
+        return self._as_map(self.target.weights(dtype))
+
+    def parts(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+        """The same of some samples after others, see `Target.parts`."""
+        for part, weights in self.target.parts(dtype):
+            yield part, self._as_map(weights)
+
+    def _as_map(self, weights: Tensor) -> Tensor:
+        weights = weights.flatten(2)
         return weights.mT if self.transposed else weights
 
     def signs(self, rows: int) -> Tensor | None:
@@ -143,20 +152,23 @@ class MaterialisedLinear(torch.autograd.Function):
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, use: LinearUse
     ) -> Tensor:
         ctx.use = use
-        weights = use.weights(inputs.dtype)
         ctx.save_for_backward(inputs, weight)
         offset = _offset(use, inputs)
-        if use.shared:
-            samples, out = weights.shape[:2]
-            flat = inputs @ weights.reshape(samples * out, -1).T
-            outputs = flat.view(len(inputs), samples, out).transpose(0, 1)
-            if offset is None:
-                return not_a_view(outputs.contiguous(), *outputs.shape)
-            # Each sample's in one piece, as torch gives it: one may view it.
-            return torch.add(outputs, offset, out=offset.new_empty(outputs.shape))
-        if offset is None:
-            return torch.bmm(inputs, weights.mT)
-        return torch.baddbmm(offset, inputs, weights.mT)
+        shape = use.target.samples.count, inputs.shape[-2], weight.shape[0]
+        outputs = inputs.new_empty(shape)
+        for part, weights in use.parts(inputs.dtype):
+            of_part = outputs[part]
+            if use.shared:  # one product; then each sample's in one piece: one may view it
+                flat = inputs @ weights.reshape(-1, weights.shape[-1]).T
+                apart = flat.view(shape[1], -1, shape[2]).transpose(0, 1)
+                of_part.copy_(apart) if offset is None else torch.add(
+                    apart, offset[part], out=of_part
+                )
+            elif offset is None:
+                torch.bmm(inputs[part], weights.mT, out=of_part)
+            else:
+                torch.baddbmm(offset[part], inputs[part], weights.mT, out=of_part)
+        return outputs
 
     @staticmethod
     @once_differentiable
@@ -165,7 +177,9 @@ class MaterialisedLinear(torch.autograd.Function):
         use, gradient = ctx.use, None
         with without_autocast(grad.device):
             if ctx.needs_input_grad[0]:
-                gradient = torch.bmm(grad, use.weights(grad.dtype))
+                gradient = grad.new_empty((*grad.shape[:-1], weight.shape[1]))
+                for part, weights in use.parts(grad.dtype):
+                    torch.bmm(grad[part], weights, out=gradient[part])
                 gradient = gradient.sum(0) if use.shared else gradient
             return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
 

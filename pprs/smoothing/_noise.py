@@ -95,6 +95,7 @@ class Noise:
         share: int,
         scale: Tensor | None = None,
         dtype: torch.dtype | None = None,
+        first: int = 0,
     ) -> Tensor | None:
         """Add the draws with the role `PARAMETER`, times sigma, to a parameter, in one go.
 
@@ -106,6 +107,7 @@ class Noise:
             share: so many consecutive samples read the same stream.
             scale: another factor, for each row of dimension 0, or for all, a vector.
             dtype: of the result on a CUDA device; by default the parameter's.
+            first: the number of the stream of sample 0.
 
         Returns:
             Shape `(samples, *parameter.shape)`, or `None` where that cannot be done at once.
@@ -113,7 +115,7 @@ class Noise:
         if parameter.dtype not in {torch.float32, torch.float64}:
             return None
         base = parameter.reshape(-1)
-        segments = Segments(_origin(base.device), base.numel(), samples, share=share)
+        segments = Segments(_origin(base.device), base.numel(), samples, first, share)
         key, role = self.key(name), Role.PARAMETER
         what = Perturbed(base, sigma, scale)
         if base.is_cuda:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -14,11 +15,14 @@ from pprs.smoothing._gram import Known
 from pprs.smoothing._noise import Noise, Role, Streams
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._together import Together, filters, per_filter
-from pprs.smoothing.native.kernels import Bias
+from pprs.smoothing.native.kernels import Bias, has_native_kernels
 from pprs.smoothing.native.recording import is_recorded
 
-# Numbers: 32 MB in float32, which a GPU draws in less time than it takes to start the kernel.
+# Numbers: 32 MB in float32, which a GPU draws in less time than it takes to start the kernel. On a
+# CPU so much memory would come from the system anew in each pass, which takes as long as drawing.
 _LARGE = 1 << 23
+# Numbers that a CPU draws and multiplies while they are in its cache.
+_PART = 1 << 21
 
 
 class Drawn(StrEnum):
@@ -157,13 +161,30 @@ class Target:
 
     def weights(self, dtype: torch.dtype) -> Tensor:
         """`stacked` in a type; large ones on a CUDA device are drawn at each call, and not kept."""
-        if self._stacked is None and self._product is None:
-            parameter, count = self.parameter, self.samples.count
-            if parameter.is_cuda and parameter.numel() * count > _LARGE:
-                self._advance(Drawn.WHOLE)
-                return self._perturbed(dtype).to(dtype)
+        if self.parameter.is_cuda and self._is_large:
+            self._advance(Drawn.WHOLE)
+            return self._perturbed(dtype).to(dtype)
         stacked = self.stacked()
         return stacked if stacked.dtype == dtype else stacked.to(dtype)
+
+    def parts(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+        """`weights` of some samples, and of the next; a CPU draws large ones at each call, too.
+
+        Yields:
+            Which samples, and their weights, shape `(samples of the part, *parameter.shape)`.
+        """
+        at_once = self.parameter.dtype in {torch.float32, torch.float64} and has_native_kernels()
+        if self.parameter.is_cuda or not self._is_large or not at_once:
+            yield slice(None), self.weights(dtype)
+            return
+        self._advance(Drawn.WHOLE)
+        share, count = self.samples.share, self.samples.count
+        size = share * max(1, _PART // (share * self.parameter.numel()))
+        for first in range(0, count, size):
+            part = slice(first, min(first + size, count))
+            drawn = self._drawn_at_once(None, part.stop - first, first // share)
+            assert drawn is not None
+            yield part, drawn.to(dtype)
 
     def drawn_inside(self, dtype: torch.dtype) -> Bias | None:
         """For a kernel that perturbs it where it is added: draws what `stacked` does.
@@ -196,6 +217,12 @@ class Target:
         return torch.add(parameter, noise if sample % share == 0 else -noise, alpha=self.sigma)
 
     @property
+    def _is_large(self) -> bool:
+        """Whether it is rather drawn again than kept, where nothing has drawn it yet."""
+        undrawn = self._stacked is None and self._product is None
+        return undrawn and self.parameter.numel() * self.samples.count > _LARGE
+
+    @property
     def version(self) -> int:
         """The version of the memory of `stacked`, which grows when it is changed."""
         return self.stacked()._version
@@ -219,9 +246,7 @@ class Target:
                 return drawn
         parameter, samples = self.parameter.detach(), self.samples
         if self._product is None:
-            at_once = self.noise.perturbed(
-                self.name, parameter, self.sigma, samples.count, samples.share, self.norms, dtype
-            )
+            at_once = self._drawn_at_once(dtype, samples.count)
             if at_once is not None:
                 return at_once
         noise = self.streams.normals(Role.PARAMETER, *parameter.shape, like=parameter)
@@ -230,6 +255,14 @@ class Target:
         if self.scale is not None:
             noise *= self.scale
         return torch.add(parameter, samples.signed(noise), alpha=self.sigma)
+
+    def _drawn_at_once(
+        self, dtype: torch.dtype | None, samples: int, first: int = 0
+    ) -> Tensor | None:
+        parameter, share = self.parameter.detach(), self.samples.share
+        return self.noise.perturbed(
+            self.name, parameter, self.sigma, samples, share, self.norms, dtype, first
+        )
 
     def _completed(self, free: Tensor, known: Known, transposed: bool) -> Tensor:
         normals = known.normals

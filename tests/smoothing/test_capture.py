@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import pprs
-from pprs.smoothing import derive_seed
+from pprs.smoothing import _target, derive_seed
 
 
 def convolutions():
@@ -40,12 +40,17 @@ CASES = {
     "float64": (lambda: mlp(16, 24, 3).double(), FILTERS),
     "convolutions": (convolutions, FILTERS),
     "attention": (Attention, FILTERS),
+    "weights in parts": (lambda: mlp(16, 24, 3), FILTERS),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_call_gives_what_smooth_gives_at_its_step(case):
+def test_each_call_gives_what_smooth_gives_at_its_step(case, monkeypatch):
     make, perturbation = CASES[case]
+    if case == "weights in parts":
+        monkeypatch.setattr("pprs.smoothing.rules.linear.goes_implicit", lambda *_: False)
+        monkeypatch.setattr(_target, "_LARGE", 0)
+        monkeypatch.setattr(_target, "_PART", 1)
     model = make()
 
     def closure(x, y):

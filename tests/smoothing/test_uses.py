@@ -28,7 +28,15 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import pprs
-from pprs.smoothing import Noise, Perturbation, force_way, losses_at, repeat
+from pprs.smoothing import (
+    Noise,
+    Perturbation,
+    _target,
+    force_way,
+    has_native_kernels,
+    losses_at,
+    repeat,
+)
 
 
 def double(module):
@@ -83,6 +91,12 @@ USES = {
     "conv 3d": (lambda: nn.Conv3d(2, 4, 2, padding="valid"), images(2, 4, 4, 4)),
     "transposed conv": (lambda: nn.ConvTranspose2d(3, 4, 3, stride=2), images(3, 5, 5)),
     "group norm": (lambda: nn.Sequential(nn.Conv2d(4, 6, 1), nn.GroupNorm(2, 6)), images(4, 3, 3)),
+    "group norm of the inputs, then of rows, in place": (
+        lambda: nn.Sequential(
+            nn.GroupNorm(2, 6), nn.Linear(6, 4), nn.GroupNorm(2, 4), nn.ReLU(True)
+        ),
+        images(6),
+    ),
     "layer norm": (lambda: nn.LayerNorm((4, 5)), images(4, 5)),
     "rms norm": (lambda: nn.RMSNorm(5), images(4, 5)),
     "instance norm": (lambda: nn.InstanceNorm1d(4, affine=True), images(4, 5)),
@@ -154,6 +168,29 @@ def built(use):
 
 @pytest.mark.parametrize(("law", "use"), PAIRS)
 def test_gradients_are_those_of_the_literal_loop(use, law):
+    agrees_with_the_literal_loop(use, law)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("use", ["linear", "linear, more dimensions", "attention", "lora"])
+def test_so_are_those_of_large_weights_which_are_drawn_in_parts(use, law, monkeypatch):
+    sizes, draw = [], Noise.perturbed
+
+    def drawn(*args, **kwargs):
+        result = draw(*args, **kwargs)
+        sizes.append(len(result))
+        return result
+
+    monkeypatch.setattr(_target, "_LARGE", 0)
+    monkeypatch.setattr(_target, "_PART", 1)
+    monkeypatch.setattr(Noise, "perturbed", drawn)
+    agrees_with_the_literal_loop(use, law)
+    if has_native_kernels():
+        count = 4 * (3 if "example" in law else 1)
+        assert any(size < count for size in sizes)
+
+
+def agrees_with_the_literal_loop(use, law):
     model, batch = built(use)
     law = Perturbation(0.1, 4, **LAWS[law])
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
