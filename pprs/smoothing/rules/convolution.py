@@ -177,7 +177,9 @@ class _Conv(torch.autograd.Function):
         for_inputs = for_weight = None
         if ctx.needs_input_grad[0]:
             count, weights = use.target.samples.count, use.target.weights(inputs.dtype)
-            beside = (_beside(grad), _beside(inputs), weights.flatten(0, 1), count * use.groups)
+            # Of the inputs only the shape counts: their memory need not be laid out anew.
+            anyhow = inputs.reshape(inputs.shape[1], -1, *inputs.shape[3:])
+            beside = (_beside(grad), anyhow, weights.flatten(0, 1), count * use.groups)
             for_inputs = _apart(use.gradients(*beside, True, False)[0], count)
         if ctx.needs_input_grad[1]:
             merged = (grad.sum(0), inputs)

@@ -14,7 +14,7 @@ from pprs.smoothing.rules.registry import Call, rule
 _HALF = (torch.float16, torch.bfloat16)
 _NORMS = [
     getattr(place, f"{kind}_norm")
-    for kind in ("batch", "instance", "layer", "group", "rms")
+    for kind in ("batch", "instance", "layer", "rms")
     for place in (F, torch)
 ]
 
