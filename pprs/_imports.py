@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import pickle
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -29,9 +30,28 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def first_imports() -> AbstractContextManager[None]:
-    """As `uncollected` for a command, unless it is called where others have imported torch."""
-    return nullcontext() if "torch" in sys.modules else uncollected()
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside the block a Ctrl-C waits, and comes at its end.
+
+    Torch's compiled code, while it is imported, takes one for a failure of what it imports in turn,
+    and goes on without that.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def first_imports() -> Iterator[None]:
+    """Both of these for a command, unless it is called where others have imported torch."""
+    if "torch" in sys.modules:
+        yield
+        return
+    with uninterrupted(), uncollected():
+        yield
 
 
 class Call:

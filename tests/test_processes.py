@@ -15,7 +15,7 @@ import torch.distributed as dist
 import warm
 from waiting import wait
 
-from pprs._imports import Call, uncollected
+from pprs._imports import Call, uncollected, uninterrupted
 from pprs._processes import SIGNALS, early_processes
 from pprs.cli import early_train
 from pprs.pipeline import launch
@@ -162,6 +162,14 @@ def test_as_many_are_started_as_the_flags_or_the_default_say(monkeypatch, words,
     assert early_train._ranks(words.split()) == 0
 
 
+def test_an_interrupt_while_torch_is_imported_comes_after_it():
+    imported = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        imported.append("all")
+    assert imported == ["all"]
+
+
 def test_none_is_started_where_the_command_is_called_among_others():
     assert early_train._ranks(["--stages", "2"]) == 0  # torch is here
 
@@ -184,12 +192,12 @@ def waits():
 """
 
 
-def command(folder, *arguments):
+def command(folder, *arguments, through=()):
     """`pprs train` as a user starts it: a new interpreter, in a session of its own."""
     (folder / "user.py").write_text(USER)
     words = ["-m", "pprs", "train", "--model", "user.py:model", "--steps", "2", *arguments]
     return subprocess.Popen(
-        [sys.executable, *words],
+        [*through, sys.executable, *words],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -219,6 +227,15 @@ def test_the_command_trains_with_them_and_leaves_nothing(tmp_path, stages):
     said, wrong = process.communicate(timeout=600)
     assert (process.returncode, wrong) == (0, "")
     assert "step 2 of 2" in said
+    wait(lambda: not session(process.pid))
+
+
+@pytest.mark.slow
+def test_so_it_does_where_standard_output_is_closed(tmp_path):
+    closing = ("sh", "-c", 'exec "$@" >&-', "sh")
+    process = command(tmp_path, "--data", "user.py:data", through=closing)
+    _, wrong = process.communicate(timeout=600)
+    assert (process.returncode, wrong) == (0, "")
     wait(lambda: not session(process.pid))
 
 

@@ -29,7 +29,9 @@ def _ranks(arguments: Sequence[str]) -> int:
     no_run = not {"-h", "--help"}.isdisjoint(arguments)
     # A script that calls this without a guard, imported by a rank.
     is_rank = "RANK" in os.environ or getattr(current_process(), "_inheriting", False)
-    if no_run or is_rank or "torch" in sys.modules:
+    # A pipe to a rank would take the place of a closed one, and what is printed.
+    closed = None in (sys.stdin, sys.stdout, sys.stderr)
+    if no_run or is_rank or closed or "torch" in sys.modules:
         return 0
     stages = re.search(r" --stages[= ](\d+) ", f" {' '.join(arguments)} ")
     return min(int(stages[1]) if stages else STAGES, os.cpu_count() or 1)

@@ -44,5 +44,5 @@ class _End(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         raise RuntimeError(
             "second derivatives of a smoothed loss (create_graph=True, then differentiated again): "
-            "its linear maps and convolutions have first ones only"
+            "its linear maps, convolutions and group normalisations have first ones only"
         )
