@@ -86,8 +86,10 @@ def test_none_is_left_to_give_once_all_have_work_or_were_ended():
         assert early.given(Call(sys.exit, 0)) is None
 
 
-def test_signals_reach_it_only_once_its_work_lets_them(tmp_path):
-    with early_processes(1) as early:
+@pytest.mark.parametrize("how", [warm.Context(), warm.COLD], ids=["warm", "cold"])
+def test_signals_reach_it_only_once_its_work_lets_them(tmp_path, how):
+    warm.call(os.getpid)  # what warm ones are forked from is there, started where none was blocked
+    with warm.starting(how), early_processes(1) as early:
         ((process, _),) = early._waiting
         for each in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             os.kill(process.pid, each)

@@ -38,6 +38,8 @@ class Process(context.ForkServerProcess):
     """Like a spawned one."""
 
     def __init__(self, *, target, args=(), daemon=None):
+        with _processes.blocked():  # for the server, and so for each until it has what is given
+            forkserver._forkserver.ensure_running()
         given = _Streams(), dict(os.environ), target, args
         super().__init__(target=_begin, args=given, daemon=daemon)
 
@@ -121,7 +123,7 @@ class _Streams:
         copies, blocked = state
         for number, copy in enumerate(copies, 1):
             os.dup2(copy.detach(), number)
-        # Not those of the server, which the first of all started, blocking whatever it did.
+        # Not those of the server, which blocks them all: one sent at once must not come before this.
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
