@@ -74,8 +74,8 @@ class SplitBackwardStage(PipelineStage):
 
     def free_buffers(self) -> None:
         """Free the memory in which it receives, until `allocate_buffers`."""
+        self.clear_runtime_states()
         self._move_buffers(torch.device("meta"))
-        self.fwd_cache.clear()
 
     def allocate_buffers(self) -> None:
         """Allocate that memory again."""
