@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import pickle
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Inside the block no garbage is collected, and what is there at its end never will be.
+    """Inside the block no garbage is collected, and what is there at its end not until the exit.
 
     Python looks for garbage whenever it has a quarter more objects, which while torch is imported
     takes a quarter of the time and finds nothing. Only for a process that has nothing of a user's
@@ -28,6 +29,8 @@ def uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        # At the end it must go: compiled modules (Triton) print a list of all that is left then.
+        atexit.register(gc.unfreeze)
 
 
 @contextmanager

@@ -144,6 +144,24 @@ def test_what_is_imported_is_no_longer_searched_for_garbage():
     warm.call(frozen)
 
 
+LEFT = """
+from pprs._imports import uncollected
+
+class Left:
+    def __del__(self):
+        print("gone")
+
+with uncollected():
+    left = Left()
+    left.itself = left
+"""
+
+
+def test_but_goes_when_the_process_ends():
+    said = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, check=True)
+    assert said.stdout == "gone\n"
+
+
 @pytest.mark.parametrize(
     ("words", "count"),
     [
