@@ -123,7 +123,7 @@ class _Streams:
         copies, blocked = state
         for number, copy in enumerate(copies, 1):
             os.dup2(copy.detach(), number)
-        # Not those of the server, which blocks them all: one sent at once must not come before this.
+        # The server blocks them all, so that none that is sent at once comes before this.
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
