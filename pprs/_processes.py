@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -32,9 +33,18 @@ def blocked() -> Iterator[None]:
 
 def started(call: Call) -> BaseProcess:
     """A new process that runs a call."""
+    _remember_how_processes_end()
     process: BaseProcess = PROCESSES.Process(target=call)
     process.start()
     return process
+
+
+def _remember_how_processes_end() -> None:
+    # Where the one that started this process ignores SIGCHLD, so does this one, and the system
+    # forgets how its processes end: whoever waits for an exit code would wait for ever.
+    ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    if ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 class EarlyProcesses:

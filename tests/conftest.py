@@ -18,8 +18,10 @@ from on_device import OnDevice
 ROOT = Path(__file__).parent.parent
 
 torch.set_num_threads(1)
-# As a terminal has it, for the processes that tests start, too: background jobs ignore it.
+# As a terminal has them, for the processes that tests start, too: background jobs ignore some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for name in {"SIGHUP", "SIGQUIT", "SIGTERM", "SIGCHLD"} & {*dir(signal)}:
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 def pytest_addoption(parser):
@@ -27,7 +29,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if config.option.device != "cpu":  # from here on, for what test files make when imported too
+    if config.option.device == "cpu":
+        torch.set_warn_always(True)  # what it says once in a process, any test may be first to meet
+    else:  # from here on, for what test files make when imported too
         OnDevice(torch.device(config.option.device)).__enter__()
 
 

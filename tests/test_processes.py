@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 import warm
-from waiting import wait
+from waiting import session, wait
 
 from pprs._imports import Call, uncollected, uninterrupted
 from pprs._processes import SIGNALS, early_processes
@@ -104,6 +104,22 @@ def test_one_that_has_died_says_so_by_its_exit_code():
         process.kill()
         process.join()
         assert early.given(Call(sys.exit, 0)).exitcode == -signal.SIGKILL
+
+
+@pytest.fixture
+def ignoring_children():
+    """As a process is that one has started which ignores SIGCHLD."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("ignoring_children")
+def test_its_exit_code_is_known_where_children_were_ignored(cold):
+    with early_processes(1) as early:
+        given = early.given(Call(sys.exit, 7))
+        given.join()
+        assert given.exitcode == 7
 
 
 @pytest.mark.parametrize("dies", [dies_while_it_waits, dies_after_it_has_started_a_rank])
@@ -224,20 +240,6 @@ def command(folder, *arguments, through=()):
         text=True,
         start_new_session=True,
     )
-
-
-def session(leader):
-    """The processes of a session that still run."""
-    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    found = []
-    for pid in pids:
-        with suppress(ProcessLookupError, FileNotFoundError):
-            if (
-                os.getsid(pid) == leader
-                and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-            ):
-                found.append(pid)
-    return found
 
 
 @pytest.mark.slow

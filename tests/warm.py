@@ -13,7 +13,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import context, forkserver, reduction
+from multiprocessing import context, forkserver, reduction, util
 from pathlib import Path
 from unittest.mock import patch
 
@@ -32,6 +32,9 @@ IMPORTED = [
     "pprs_experiments.study.command",
 ]  # fmt: skip
 multiprocessing.set_forkserver_preload(IMPORTED)
+if len(tempfile.gettempdir()) > 60:  # a socket in it must have a path of less than 108 characters
+    with patch.object(tempfile, "tempdir", "/tmp"):
+        util.get_temp_dir()  # from here on that of multiprocessing
 
 
 class Process(context.ForkServerProcess):

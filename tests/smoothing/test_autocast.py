@@ -129,6 +129,10 @@ def test_what_a_gpu_computes_in_single_precision_is_cast_before_vmap_takes_it_ap
     assert F.binary_cross_entropy not in policies
 
 
+# Torch's own, of the plain model.
+OF_PLAIN = pytest.mark.filterwarnings("ignore:Mismatch dtype")
+
+
 def seeded(*layers):
     torch.manual_seed(0)
     return nn.Sequential(*[layer() for layer in layers])
@@ -161,7 +165,7 @@ MODELS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Mismatch dtype")  # torch's own, of the plain model
+@OF_PLAIN
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("case", MODELS)
 def test_small_perturbations_lose_what_autocast_loses(case, dtype):
@@ -181,6 +185,7 @@ def test_small_perturbations_lose_what_autocast_loses(case, dtype):
     assert (gradients(True, True) - exact).norm() < 2 * lost + 0.01 * exact.norm()
 
 
+@OF_PLAIN
 @pytest.mark.skipif(torch.get_default_device().type == "cuda", reason="torch has none there")
 def test_norms_of_another_type_than_their_inputs_run_without_autocast():
     model, x = MODELS["layer norm"]()

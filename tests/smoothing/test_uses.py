@@ -38,6 +38,8 @@ from pprs.smoothing import (
     repeat,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse CS. tensor support")  # torch's own
+
 
 def double(module):
     torch.manual_seed(0)

@@ -58,12 +58,12 @@ def test_the_folder_of_a_run_that_goes_on_stays(tmp_path):
 @pytest.mark.dist
 @pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
 def test_an_interrupt_while_processes_start_leaves_no_folder(tmp_path):
-    arguments = ["--model", "user.py:mlp", "--data", "user.py:data", "--steps", "100000"]
+    arguments = ["--model", "user.py:mlp", "--data", "user.py:data_that_never_come", "--steps", "9"]
     process = started(workplace(tmp_path), *arguments)
     try:
         lines = [process.stdout.readline() for _ in range(2)]
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=600)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -92,18 +93,19 @@ def test_after_a_kill_the_ranks_start_again_and_end_bit_for_bit(tmp_path, uninte
     assert without_time(run) == without_time(uninterrupted[0])
 
 
-def test_other_settings_win_and_more_steps_are_taken(terminated):
-    # After the tests above, which need the run as it was.
-    run = terminated[0]
+def test_other_settings_win_and_more_steps_are_taken(terminated, tmp_path):
+    folder = tmp_path / "more"  # other tests need the run as it was
+    shutil.copytree(terminated[0].parents[1], folder)
+    run = folder / "runs" / "train"
     changed = ["--steps", "14", "--lr", "0.04", "--schedule", "zb-v", "--microbatches", "4"]
     with patch.object(directory, "verify", wraps=directory.verify) as verify:
-        trained(run.parents[1], "--resume", "runs/train", *changed)
+        trained(folder, "--resume", "runs/train", *changed)
     assert verify.call_count == 1  # it reads all there is
     records = metrics(run)
     assert [record["step"] for record in records] == list(range(1, 15))
     # The course is that of 14 steps now, from the new step size.
     assert records[12]["lr"] == pytest.approx(0.04 * (1 + math.cos(math.pi * 10 / 12)) / 2)
-    said = trained(run.parents[1], "--resume", "runs/train", "--steps", "3", code=2)
+    said = trained(folder, "--resume", "runs/train", "--steps", "3", code=2)
     assert "has done 14 steps already, and 3 were asked for" in said
 
 

@@ -5,10 +5,11 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from waiting import wait
+from waiting import children, session, wait
 
 from experiments.study import tiny_study
 from experiments.study.small import SmallTask, small_cell
@@ -84,22 +85,10 @@ def test_a_failed_job_is_told_and_the_others_have_results(tmp_path, monkeypatch)
     assert len(names(tmp_path)) == 4
 
 
-def nobody(group):
-    """Whether no process of a group is left."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-def children(process):
-    tasks = Path(f"/proc/{process}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
 def imports_torch(process):
-    return "libtorch" in Path(f"/proc/{process}/maps").read_text()
+    with suppress(ProcessLookupError, FileNotFoundError):  # it has ended
+        return "libtorch" in Path(f"/proc/{process}/maps").read_text()
+    return False
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -122,7 +111,7 @@ def test_an_interrupted_study_leaves_no_process_and_goes_on(tmp_path, sent, code
         said = process.communicate(timeout=600)[1]
         assert process.returncode == code
         assert said == "pprs: interrupted; what is finished is kept: call it again to go on\n"
-        wait(lambda: nobody(process.pid))
+        wait(lambda: not session(process.pid))
 
 
 def test_a_missing_folder_of_data_is_refused(tmp_path):

@@ -192,10 +192,11 @@ def fails(folder, group):
     mine = {f"x{rank}": torch.full((1000,), float(rank))}
     save(1, mine, {})
     save(2, mine, {})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     if rank == 1:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     tried("disk", lambda: save(3, mine, {}))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     if rank == 0:
         said["files after disk"] = numbered(folder)
     dist.barrier(group)

@@ -2,12 +2,12 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from types import ModuleType
 
 import pytest
+from pipeline.launcher.ports import free_port
 
 from pprs.pipeline import LaunchError, check_world, launch
 from pprs.pipeline.launcher.progress import report_progress
@@ -33,7 +33,7 @@ def test_a_script_without_a_guard_is_told_about_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(UNGUARDED)
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1
@@ -105,8 +105,7 @@ def test_torchruns_own_processes_are_counted_without_talk_of_shells(shell):
 
 def test_a_rank_that_waits_for_nobody_says_so_at_once(shell, capfd):
     shell.setattr("pprs.pipeline.launcher.rank.MEETING_SECONDS", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
+    port = str(free_port())
     shell.setenv("MASTER_PORT", port)
     shell.setenv("LOCAL_WORLD_SIZE", str(os.cpu_count() or 1))  # one thread
     with pytest.raises(LaunchError, match=f"waited 0.5 s .* for all 2 ranks; {UNSET}"):

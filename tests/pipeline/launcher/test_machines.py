@@ -3,15 +3,15 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 import warm
+from pipeline.launcher.ports import free_port
 from safetensors.torch import load_file
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
@@ -51,14 +51,6 @@ def ip(command, *arguments):
     done = subprocess.run([*command, "ip", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"cannot join network namespaces: {done.stderr.strip()}")
-
-
-def free_port():
-    """A port that nobody has, and that the system gives to nobody who asks for any."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_768):
-        with suppress(OSError), socket.create_server(("", port)):
-            return port
-    raise AssertionError("no port is free")
 
 
 def both(hosts, address, folder, what):
