@@ -1,7 +1,6 @@
 """Ranks that start before it is known what they are to do: real processes, real signals."""
 
 import gc
-import multiprocessing
 import os
 import re
 import signal
@@ -16,11 +15,10 @@ import warm
 from waiting import wait
 
 from pprs._imports import Call, uncollected, uninterrupted
-from pprs._processes import SIGNALS, early_processes
+from pprs._processes import SIGNALS, early_processes, started
 from pprs.cli import early_train
 from pprs.pipeline import launch
-from pprs.pipeline.launcher import restarts
-from pprs.pipeline.launcher.rank import Work, start
+from pprs.pipeline.launcher import rank, restarts
 from pprs.training import TrainConfig
 
 pytestmark = pytest.mark.dist
@@ -48,16 +46,41 @@ def dies_while_it_waits(folder):
         os._exit(0)
 
 
-def starts_alone(folder):
-    """Become a rank where the launcher has died, and with it the store."""
-    Path(folder, "pid").write_text(str(os.getpid()))
-    multiprocessing.parent_process().join()
-    start(Work(print, (), 60.0, 5.0), {"RANK": "0", "MASTER_PORT": "1"}, set())
+def told(folder):
+    """The process whose number is written there."""
+    file = Path(folder, "pid")
+    wait(lambda: file.exists() and file.read_text())
+    return int(file.read_text())
 
 
-def dies_after_it_has_started_a_rank(folder):
-    warm.Process(target=starts_alone, args=(folder,)).start()
-    wait(lambda: Path(folder, "pid").exists())
+def dies_while_it_imports(folder):
+    Path(folder, "endless.py").write_text(ENDLESS)
+    os.environ["FOLDER"] = folder
+    sys.path.insert(0, folder)  # a new process has the same
+    with early_processes(1, ["endless"]):
+        told(folder)
+        os._exit(0)
+
+
+ENDLESS = """
+import os, time
+from pathlib import Path
+Path(os.environ["FOLDER"], "pid").write_text(str(os.getpid()))
+while True:
+    time.sleep(0.001)
+"""
+
+
+def meets_nobody(folder):
+    """Become a rank, and say so when it is about to look for the others."""
+    rank.choose_interface = lambda: Path(folder, "pid").write_text(str(os.getpid()))
+    nobody = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    rank.start(rank.Work(print, (), 60.0, 5.0), nobody, set())
+
+
+def dies_while_a_rank_looks_for_others(folder):
+    started(Call(meets_nobody, folder))
+    told(folder)
     os._exit(0)
 
 
@@ -106,11 +129,12 @@ def test_one_that_has_died_says_so_by_its_exit_code():
         assert early.given(Call(sys.exit, 0)).exitcode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("dies", [dies_while_it_waits, dies_after_it_has_started_a_rank])
+@pytest.mark.parametrize(
+    "dies", [dies_while_it_waits, dies_while_it_imports, dies_while_a_rank_looks_for_others]
+)
 def test_they_leave_by_themselves_when_the_process_that_started_them_dies(tmp_path, dies):
     warm.Process(target=dies, args=(str(tmp_path),)).start()
-    wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-    pid = int((tmp_path / "pid").read_text())
+    pid = told(tmp_path)
     wait(lambda: not lives(pid), 100)  # to meet would be tried for 300 seconds
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.distributed.rendezvous import rendezvous
 
+from pprs._parent import watch_parent
 from pprs.pipeline.launcher.allocator import keep_freed_memory
 from pprs.pipeline.launcher.environment import (
     UNSET,
@@ -78,10 +78,8 @@ class Work:
 
 def start(work: Work, environment: Mapping[str, str], blocked: set[signal.Signals]) -> None:
     """Be a rank in a process that the launcher has just made."""
+    watch_parent()  # the store dies with it: to look for that would take minutes
     os.environ.update(environment)
-    launcher = multiprocessing.parent_process()
-    if launcher is not None and not launcher.is_alive():
-        _leave(1)  # the store has died with it: to look for it would take minutes
     get_error_handler().initialize()
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
