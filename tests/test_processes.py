@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -176,8 +177,11 @@ def test_what_is_imported_is_no_longer_searched_for_garbage():
         ("--steps 1 --stages=1", 1),
         ("--stages 1000", 4),
         ("--stages x", 2),
+        ("--stages 3 --modle a:b", 0),
+        ("--no-check --config a.toml --save-every=3 --save_minutes 3", 2),
         ("--stages 3 --help", 0),
         ("-h", 0),
+        ("", 0),
     ],
 )
 def test_as_many_are_started_as_the_flags_or_the_default_say(monkeypatch, words, count):
@@ -186,6 +190,10 @@ def test_as_many_are_started_as_the_flags_or_the_default_say(monkeypatch, words,
     assert early_train._ranks(words.split()) == count
     monkeypatch.setenv("RANK", "0")
     assert early_train._ranks(words.split()) == 0
+
+
+def test_no_setting_counts_as_misspelt():
+    assert not early_train._misspelt([f"--{field.name}" for field in fields(TrainConfig)])
 
 
 def test_an_interrupt_while_torch_is_imported_comes_after_it():
