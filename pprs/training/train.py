@@ -12,6 +12,7 @@ from pprs.training.check import check
 from pprs.training.config import TrainConfig
 from pprs.training.ending import Interrupted, claimed, ended_by, how_to_resume
 from pprs.training.rank_log import with_log
+from pprs.training.refusal import tell
 from pprs.training.resume import run_folder
 from pprs.training.run import run_rank
 
@@ -37,7 +38,11 @@ def train(config: TrainConfig, early: EarlyProcesses | None = None) -> None:
     if joined():
         check_world(config.processes)
     progress("checking the model and the data…")
-    start = check(config)
+    try:
+        start = check(config)
+    except ValueError as error:
+        tell(str(error), config.processes, config.silence)
+        raise
     folder = run_folder(config.resume) if config.resume else None
     if joined():
         _join(config, folder, start)

@@ -49,12 +49,14 @@ class Work:
         args: its arguments.
         silence: seconds without a heartbeat after which another rank counts as failed.
         grace: seconds to leave by itself when all must end.
+        meeting: seconds in which the ranks must meet; by default those of machines of a cluster.
     """
 
     worker: Callable[..., None]
     args: tuple[Any, ...]
     silence: float
     grace: float
+    meeting: float | None = None
 
     def run(self) -> None:
         """Run the worker inside the process group.
@@ -70,7 +72,7 @@ class Work:
         else:
             torch.set_num_threads(threads())
             keep_freed_memory()
-        _meet("nccl" if here.type == "cuda" else "gloo")
+        _meet("nccl" if here.type == "cuda" else "gloo", self.meeting or MEETING_SECONDS)
         with Heartbeat(self.silence, self.grace):
             self.worker(*self.args)
         dist.destroy_process_group()
@@ -120,14 +122,14 @@ def join(work: Work) -> None:
         raise LaunchError(f"rank {rank}{where} failed with {why}", rank) from error
 
 
-def _meet(backend: str) -> None:
+def _meet(backend: str, seconds: float) -> None:
     choose_interface()
     _say_that_it_waits()
     try:
-        meeting = rendezvous("env://", timeout=timedelta(seconds=MEETING_SECONDS))
+        meeting = rendezvous("env://", timeout=timedelta(seconds=seconds))
         store, rank, world = next(meeting)
     except dist.DistError as error:
-        raise LaunchError(_missed(str(error))) from error
+        raise LaunchError(_missed(str(error), seconds)) from error
     # Torch's own store is the same after a restart, with the addresses of the attempt before.
     mine = PrefixStore(attempt(), store)
     dist.init_process_group(backend, store=mine, rank=rank, world_size=world)
@@ -148,7 +150,7 @@ def _say_that_it_waits() -> None:
         )
 
 
-def _missed(error: str) -> str:
+def _missed(error: str, seconds: float) -> str:
     """Why the ranks have not met."""
     rank, (host, port) = int(os.environ["RANK"]), store_address()
     if rank == 0 and "EADDRINUSE" in error:
@@ -158,12 +160,12 @@ def _missed(error: str) -> str:
         )
     if rank == 0 and not launcher_has_store():
         return (
-            f"rank 0 has waited {MEETING_SECONDS:g} s at MASTER_ADDR:MASTER_PORT ({host}:{port}) "
+            f"rank 0 has waited {seconds:g} s at MASTER_ADDR:MASTER_PORT ({host}:{port}) "
             f"for all {os.environ['WORLD_SIZE']} ranks; {UNSET}: {error}"
         )
     return (
         f"rank {rank} cannot reach MASTER_ADDR:MASTER_PORT ({host}:{port}) within "
-        f"{MEETING_SECONDS:g} s: rank 0 must be started, and its machine must be reachable there"
+        f"{seconds:g} s: rank 0 must be started, and its machine must be reachable there"
     )
 
 
