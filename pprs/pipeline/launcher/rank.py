@@ -36,6 +36,9 @@ from pprs.pipeline.launcher.progress import FOLDER, last_progress, report_progre
 # How long the ranks wait for each other to start; machines of a cluster differ by minutes.
 MEETING_SECONDS = 300.0
 
+# Exit code of a rank that has done its work: 0 could be anybody's who leaves before.
+DONE = 73
+
 # What gloo says where the process at the other end is gone.
 _LOST = ("Connection closed by peer", "Connection reset by peer")
 
@@ -86,6 +89,7 @@ def start(work: Work, environment: Mapping[str, str], blocked: set[signal.Signal
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
         work.run()
+        sys.exit(DONE)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)
