@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -154,9 +155,11 @@ class Journal:
         try:
             yield
         except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            first = "make room there, then" if full else "once it can be written,"
             raise RuntimeError(
-                f"cannot write {path}: {error.strerror or error}; make room there, then go on "
-                f"with: pprs train --resume {self.folder}"
+                f"cannot write {path}: {error.strerror or error}; {first} go on with: pprs train "
+                f"--resume {self.folder}"
             ) from error
 
 

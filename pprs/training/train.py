@@ -11,7 +11,7 @@ from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, l
 from pprs.training.check import check
 from pprs.training.config import TrainConfig
 from pprs.training.ending import Interrupted, claimed, ended_by, how_to_resume
-from pprs.training.rank_log import with_log
+from pprs.training.rank_log import log_sizes, with_log
 from pprs.training.refusal import tell
 from pprs.training.resume import run_folder
 from pprs.training.run import run_rank
@@ -55,6 +55,7 @@ def train(config: TrainConfig, early: EarlyProcesses | None = None) -> None:
 def _launch(
     config: TrainConfig, folder: Path, start: Path | None, early: EarlyProcesses | None
 ) -> None:
+    logs = log_sizes(folder)
     try:
         launch(
             run_rank,
@@ -70,7 +71,7 @@ def _launch(
     except LaunchInterrupted as error:
         raise Interrupted.in_folder(error.signal, folder) from None
     except LaunchError as error:
-        raise LaunchError(f"{with_log(error, folder)}{how_to_resume(folder)}") from None
+        raise LaunchError(f"{with_log(error, folder, logs)}{how_to_resume(folder)}") from None
     received = ended_by(folder)
     if received is not None:  # the ranks were signalled, not this process
         raise Interrupted.in_folder(received, folder)

@@ -142,3 +142,13 @@ def test_the_settings_stay_where_the_disk_is_full_when_a_run_goes_on(tmp_path, m
     with pytest.raises(RuntimeError, match="No space left on device; make room there"):
         Journal(config, tmp_path, 1, 2, {})
     assert file.read_text() == kept
+
+
+def test_room_is_not_asked_for_where_the_disk_may_not_be_written(tmp_path, monkeypatch):
+    def locked(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "touch", locked)
+    said = "Read-only file system; once it can be written, go on with: pprs train --resume"
+    with pytest.raises(RuntimeError, match=said):
+        Journal(TrainConfig(model="a:b", data="a:c", steps=2), tmp_path, 0, 2, {})
