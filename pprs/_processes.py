@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from pprs._imports import Call, uncollected
+from pprs._parent import watch_parent
 
 # A new interpreter for each rank: torch's threads do not survive a fork.
 PROCESSES = multiprocessing.get_context("spawn")
@@ -81,7 +82,7 @@ def early_processes(count: int, modules: Sequence[str] = ()) -> Iterator[EarlyPr
     """Start processes that import what they need, while it is not yet known what they do.
 
     They wait with signals blocked. Those that have no work at the end of the block are killed, and
-    if this process dies before they leave by themselves.
+    if this process dies before, they leave by themselves.
 
     Args:
         count: how many.
@@ -101,12 +102,13 @@ def early_processes(count: int, modules: Sequence[str] = ()) -> Iterator[EarlyPr
 
 
 def _wait(reader: Connection, modules: Sequence[str]) -> None:
+    watch_parent()  # to import takes seconds
     with uncollected():
         for name in modules:
             import_module(name)
     try:
         call: Call = reader.recv()
-    except EOFError:  # whoever has started it is gone
+    except EOFError:  # what it should have got cannot be sent
         return
     reader.close()
     call()

@@ -1,13 +1,13 @@
 """Ranks that start before it is known what they are to do: real processes, real signals."""
 
 import gc
-import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,10 @@ import warm
 from waiting import session, wait
 
 from pprs._imports import Call, uncollected, uninterrupted
-from pprs._processes import SIGNALS, early_processes
+from pprs._processes import SIGNALS, early_processes, started
 from pprs.cli import early_train
 from pprs.pipeline import launch
-from pprs.pipeline.launcher import restarts
-from pprs.pipeline.launcher.rank import Work, start
+from pprs.pipeline.launcher import rank, restarts
 from pprs.training import TrainConfig
 
 pytestmark = pytest.mark.dist
@@ -48,16 +47,41 @@ def dies_while_it_waits(folder):
         os._exit(0)
 
 
-def starts_alone(folder):
-    """Become a rank where the launcher has died, and with it the store."""
-    Path(folder, "pid").write_text(str(os.getpid()))
-    multiprocessing.parent_process().join()
-    start(Work(print, (), 60.0, 5.0), {"RANK": "0", "MASTER_PORT": "1"}, set())
+def told(folder):
+    """The process whose number is written there."""
+    file = Path(folder, "pid")
+    wait(lambda: file.exists() and file.read_text())
+    return int(file.read_text())
 
 
-def dies_after_it_has_started_a_rank(folder):
-    warm.Process(target=starts_alone, args=(folder,)).start()
-    wait(lambda: Path(folder, "pid").exists())
+def dies_while_it_imports(folder):
+    Path(folder, "endless.py").write_text(ENDLESS)
+    os.environ["FOLDER"] = folder
+    sys.path.insert(0, folder)  # a new process has the same
+    with early_processes(1, ["endless"]):
+        told(folder)
+        os._exit(0)
+
+
+ENDLESS = """
+import os, time
+from pathlib import Path
+Path(os.environ["FOLDER"], "pid").write_text(str(os.getpid()))
+while True:
+    time.sleep(0.001)
+"""
+
+
+def meets_nobody(folder):
+    """Become a rank, and say so when it is about to look for the others."""
+    rank.choose_interface = lambda: Path(folder, "pid").write_text(str(os.getpid()))
+    nobody = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    rank.start(rank.Work(print, (), 60.0, 5.0), nobody, set())
+
+
+def dies_while_a_rank_looks_for_others(folder):
+    started(Call(meets_nobody, folder))
+    told(folder)
     os._exit(0)
 
 
@@ -122,11 +146,12 @@ def test_its_exit_code_is_known_where_children_were_ignored(cold):
         assert given.exitcode == 7
 
 
-@pytest.mark.parametrize("dies", [dies_while_it_waits, dies_after_it_has_started_a_rank])
+@pytest.mark.parametrize(
+    "dies", [dies_while_it_waits, dies_while_it_imports, dies_while_a_rank_looks_for_others]
+)
 def test_they_leave_by_themselves_when_the_process_that_started_them_dies(tmp_path, dies):
     warm.Process(target=dies, args=(str(tmp_path),)).start()
-    wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-    pid = int((tmp_path / "pid").read_text())
+    pid = told(tmp_path)
     wait(lambda: not lives(pid), 100)  # to meet would be tried for 300 seconds
 
 
@@ -186,8 +211,11 @@ def test_but_goes_when_the_process_ends():
         ("--steps 1 --stages=1", 1),
         ("--stages 1000", 4),
         ("--stages x", 2),
+        ("--stages 3 --modle a:b", 0),
+        ("--no-check --config a.toml --save-every=3 --save_minutes 3", 2),
         ("--stages 3 --help", 0),
         ("-h", 0),
+        ("", 0),
     ],
 )
 def test_as_many_are_started_as_the_flags_or_the_default_say(monkeypatch, words, count):
@@ -196,6 +224,10 @@ def test_as_many_are_started_as_the_flags_or_the_default_say(monkeypatch, words,
     assert early_train._ranks(words.split()) == count
     monkeypatch.setenv("RANK", "0")
     assert early_train._ranks(words.split()) == 0
+
+
+def test_no_setting_counts_as_misspelt():
+    assert not early_train._misspelt([f"--{field.name}" for field in fields(TrainConfig)])
 
 
 def test_an_interrupt_while_torch_is_imported_comes_after_it():

@@ -31,7 +31,7 @@ from pprs.pipeline.launcher.signals import handled
 from pprs.training.check import check
 from pprs.training.ending import Interrupted
 from pprs.training.learning import loss_function
-from pprs.training.rank_log import RankLog, with_log
+from pprs.training.rank_log import RankLog, log_sizes, with_log
 from pprs.training.user_errors import in_one_line
 from pprs.training.user_functions import named
 
@@ -61,12 +61,13 @@ def compare(config: CompareConfig) -> None:
         return
     folder, new = opened(config)
     progress(f"{'writing to' if new else 'going on in'} {folder}")
+    logs = log_sizes(folder)
     try:
         start(config, folder, begun)
     except (LaunchInterrupted, _Signalled) as error:
         raise Interrupted(error.signal, _kept(folder, new)) from None
     except LaunchError as error:
-        raise LaunchError(f"{with_log(error, folder)}{_kept(folder, new=False)}") from None
+        raise LaunchError(f"{with_log(error, folder, logs)}{_kept(folder, new=False)}") from None
     except ValueError:
         _kept(folder, new)
         raise

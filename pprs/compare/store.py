@@ -21,6 +21,7 @@ from pprs.compare.config import CompareConfig
 from pprs.compare.costs import Cost
 from pprs.compare.methods import MethodName
 from pprs.compare.run import Point
+from pprs.io.files import replacing
 from pprs.io.folder import Log, claim, to_json
 from pprs.io.settings import USED, as_toml
 from pprs.training.losses import LOSSES
@@ -76,14 +77,16 @@ class Store:
 
     def keep(self, plan: Plan, spent: float = 0.0) -> None:
         """Write what is planned, and how long all has taken so far."""
-        (self.folder / PLAN).write_text(to_json({**asdict(plan), "spent": spent}, indent=1) + "\n")
+        with replacing(self.folder / PLAN) as partial:
+            partial.write_text(to_json({**asdict(plan), "spent": spent}, indent=1) + "\n")
 
     def add(self, points: Sequence[Point]) -> None:
         """Write what a finished run has measured."""
         if self._log is None:
             # Without what was written in part when it was interrupted.
             lines = "".join(to_json(point.as_record()) + "\n" for point in self.points)
-            (self.folder / METRICS).write_text(lines)
+            with replacing(self.folder / METRICS) as partial:
+                partial.write_text(lines)
             self._log = Log(self.folder / METRICS)
         self.points += points
         for point in points:
@@ -96,7 +99,8 @@ class Store:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, after which nothing more is run."""
-        (self.folder / SUMMARY).write_text(to_json(summary, indent=2) + "\n")
+        with replacing(self.folder / SUMMARY) as partial:
+            partial.write_text(to_json(summary, indent=2) + "\n")
 
 
 def opened(config: CompareConfig) -> tuple[Path, bool]:

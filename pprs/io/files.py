@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -15,6 +16,31 @@ def writing(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ValueError(f"cannot write {file}: {error.strerror}") from None
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A path to write to, which becomes the file at the end of the block: whole or not at all.
+
+    Its permissions are those that the user's umask gives a new file, whatever writes it.
+    """
+    partial = file.with_name(f".{file.name}.partial")
+    partial.unlink(missing_ok=True)  # of a process that was killed
+    partial.touch()
+    mode = _mode(partial)
+    try:
+        yield partial
+        if _mode(partial) != mode:  # not every file system can change it
+            partial.chmod(mode)
+        partial.replace(file)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def _mode(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
 
 
 def write_json(file: Path, value: object) -> None:

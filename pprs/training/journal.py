@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from rich.progress import (
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pprs.io.files import replacing
 from pprs.io.folder import Log, to_json
 from pprs.io.settings import RESUMED, USED
 from pprs.training.config import TrainConfig
@@ -54,7 +56,8 @@ class Journal:
             file = folder / "config.toml"
             if step:
                 used = {**used, RESUMED: [*resumptions(file, step), step]}
-            file.write_text(tomli_w.dumps({**kept_settings(config), USED: used}))
+            with replacing(file) as partial:
+                partial.write_text(tomli_w.dumps({**kept_settings(config), USED: used}))
             (folder / SUMMARY).unlink(missing_ok=True)
             self._log = Log(self._metrics)
         self.last: dict[str, Any] = records[-1] if records else {}
@@ -108,15 +111,12 @@ class Journal:
         """Write how the run ended and, if it has reached its end, its weights."""
         if weights is not None:
             path = self.folder / WEIGHTS
-            written = path.with_suffix(".partial")
-            with self._writing(path):
-                save_file(dict(weights), written)
-                written.chmod(0o644)
-                written.replace(path)
+            with self._writing(path), replacing(path) as partial:
+                save_file(dict(weights), partial)
         path = self.folder / SUMMARY
         text = to_json({"config": kept_settings(self._config), **summary}, indent=2)
-        with self._writing(path):
-            path.write_text(text + "\n")
+        with self._writing(path), replacing(path) as partial:
+            partial.write_text(text + "\n")
         report = self._report()
         if weights is not None:
             self._progress.stop()
@@ -155,9 +155,11 @@ class Journal:
         try:
             yield
         except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            first = "make room there, then" if full else "once it can be written,"
             raise RuntimeError(
-                f"cannot write {path}: {error.strerror or error}; make room there, then go on "
-                f"with: pprs train --resume {self.folder}"
+                f"cannot write {path}: {error.strerror or error}; {first} go on with: pprs train "
+                f"--resume {self.folder}"
             ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,10 +18,22 @@ def log_of(folder: Path, rank: int | None) -> Path:
     return folder / f"rank-{rank}.log"
 
 
-def with_log(error: LaunchError, folder: Path) -> str:
-    """What to say of a rank that failed: where its stack is, or the stack itself."""
+def log_sizes(folder: Path) -> dict[Path, int]:
+    """The bytes of the files that are there: for `with_log`, before the ranks start."""
+    return {log: log.stat().st_size for log in folder.glob("rank-*.log")}
+
+
+def with_log(error: LaunchError, folder: Path, before: Mapping[Path, int]) -> str:
+    """What to say of a rank that failed: where its stack is, or the stack itself.
+
+    Args:
+        error: about the rank.
+        folder: of the run.
+        before: the sizes of the logs before the ranks started, since runs append to them.
+    """
     log = log_of(folder, error.rank)
-    return f"{error.sentence}; its stack is in {log}" if log.exists() else str(error)
+    written = log_sizes(folder).get(log, 0) > before.get(log, 0)
+    return f"{error.sentence}; its stack is in {log}" if written else str(error)
 
 
 class RankLog:

@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 
+from pprs.io.files import replacing
 from pprs.io.settings import RESUMED, USED, as_toml
 from pprs.pipeline import CheckpointError
 from pprs.pipeline.checkpoint import newest, read_manifest
@@ -117,7 +118,6 @@ def cut_back(metrics: Path, step: int) -> list[dict[str, Any]]:
             continue
         if record["step"] <= step:
             kept.append((line, record))
-    written = metrics.with_suffix(".partial")
-    written.write_text("".join(f"{line}\n" for line, _ in kept))
-    written.replace(metrics)
+    with replacing(metrics) as partial:
+        partial.write_text("".join(f"{line}\n" for line, _ in kept))
     return [record for _, record in kept]

@@ -21,6 +21,7 @@ from pprs.training.journal import Journal
 from pprs.training.learning import Learning
 from pprs.training.rank_log import RankLog
 from pprs.training.record import as_used
+from pprs.training.refusal import share
 from pprs.training.resume import CHECKPOINTS, abandoned, numbers_of, saved_last
 from pprs.training.searching import StagedSteps
 from pprs.training.stages import Stages
@@ -46,6 +47,7 @@ def run_rank(
         interrupted: called with the signal that has ended the run, and its folder.
     """
     with RankLog(folder) as log:
+        share()
         check_same(vars(config))
         if restarts():
             folder = folder or _from_first(lambda: abandoned(config))

@@ -11,7 +11,8 @@ from pprs.pipeline import LaunchError, LaunchInterrupted, check_world, joined, l
 from pprs.training.check import check
 from pprs.training.config import TrainConfig
 from pprs.training.ending import Interrupted, claimed, ended_by, how_to_resume
-from pprs.training.rank_log import with_log
+from pprs.training.rank_log import log_sizes, with_log
+from pprs.training.refusal import tell
 from pprs.training.resume import run_folder
 from pprs.training.run import run_rank
 
@@ -37,7 +38,11 @@ def train(config: TrainConfig, early: EarlyProcesses | None = None) -> None:
     if joined():
         check_world(config.processes)
     progress("checking the model and the data…")
-    start = check(config)
+    try:
+        start = check(config)
+    except ValueError as error:
+        tell(str(error), config.processes, config.silence)
+        raise
     folder = run_folder(config.resume) if config.resume else None
     if joined():
         _join(config, folder, start)
@@ -50,6 +55,7 @@ def train(config: TrainConfig, early: EarlyProcesses | None = None) -> None:
 def _launch(
     config: TrainConfig, folder: Path, start: Path | None, early: EarlyProcesses | None
 ) -> None:
+    logs = log_sizes(folder)
     try:
         launch(
             run_rank,
@@ -65,7 +71,7 @@ def _launch(
     except LaunchInterrupted as error:
         raise Interrupted.in_folder(error.signal, folder) from None
     except LaunchError as error:
-        raise LaunchError(f"{with_log(error, folder)}{how_to_resume(folder)}") from None
+        raise LaunchError(f"{with_log(error, folder, logs)}{how_to_resume(folder)}") from None
     received = ended_by(folder)
     if received is not None:  # the ranks were signalled, not this process
         raise Interrupted.in_folder(received, folder)

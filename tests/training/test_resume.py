@@ -1,5 +1,6 @@
 """Runs that are interrupted, and go on as if they never had been."""
 
+import errno
 import math
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -26,6 +28,7 @@ from waiting import wait
 
 from pprs.pipeline.checkpoint import directory
 from pprs.training import TrainConfig
+from pprs.training.journal import Journal
 from pprs.training.resume import abandoned, cut_back, kept_settings
 
 pytestmark = [
@@ -124,3 +127,30 @@ def test_ranks_that_start_again_find_the_folder_that_they_have_written(tmp_path)
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.toml").write_text(tomli_w.dumps(settings))
     assert abandoned(config) == tmp_path / "train-2"
+
+
+def test_the_settings_stay_where_the_disk_is_full_when_a_run_goes_on(tmp_path, monkeypatch):
+    config, file = TrainConfig(model="a:b", data="a:c", steps=2), tmp_path / "config.toml"
+    with Journal(config, tmp_path, 0, 2, {}):
+        kept = file.read_text()
+    write = Path.write_text
+
+    def full(path, text, **how):
+        write(path, text[:9] if "config" in path.name else text, **how)
+        if "config" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(RuntimeError, match="No space left on device; make room there"):
+        Journal(config, tmp_path, 1, 2, {})
+    assert file.read_text() == kept
+
+
+def test_room_is_not_asked_for_where_the_disk_may_not_be_written(tmp_path, monkeypatch):
+    def locked(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "touch", locked)
+    said = "Read-only file system; once it can be written, go on with: pprs train --resume"
+    with pytest.raises(RuntimeError, match=said):
+        Journal(TrainConfig(model="a:b", data="a:c", steps=2), tmp_path, 0, 2, {})

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pprs.io.files import replacing
 from pprs.io.folder import to_json
 from pprs_experiments.study.cell import Goal, Spent
 from pprs_experiments.study.run import Outcome
@@ -169,9 +170,8 @@ def read_results(file: Path) -> list[Result]:
 def write_results(file: Path, results: Iterable[Result]) -> None:
     """Write results, sorted; a file that is there is replaced as a whole."""
     ordered = sorted(results, key=lambda each: (each.cell, each.spent, each.method))
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text("".join(result.to_line() + "\n" for result in ordered))
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.write_text("".join(result.to_line() + "\n" for result in ordered))
 
 
 def _run(held: Mapping[str, Any], worst: float) -> SeedRun:

@@ -12,8 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
-from threading import Thread
 
+from pprs._parent import watch_parent
 from pprs_experiments.study.job import Job
 from pprs_experiments.study.results import Result, read_results
 from pprs_experiments.study.store import alone, append, claimed
@@ -117,14 +117,7 @@ def begin() -> None:
     import torch
 
     torch.set_num_threads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    watch_parent()
 
 
 @contextmanager

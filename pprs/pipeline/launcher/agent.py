@@ -27,7 +27,7 @@ from pprs._processes import SIGNALS, EarlyProcesses, blocked, started
 from pprs.pipeline.launcher.check_script import pickling
 from pprs.pipeline.launcher.failure import Failure, first
 from pprs.pipeline.launcher.progress import FOLDER, read_progress
-from pprs.pipeline.launcher.rank import Work, start
+from pprs.pipeline.launcher.rank import DONE, Work, start
 
 # A killed process is seen later than those that lost their connection to it: its memory is freed
 # first. So long one waits for it before another is called the reason.
@@ -109,9 +109,9 @@ class Agent(SimpleElasticAgent):
         if self._received:  # while something ran that catches all exceptions
             raise SignalException(f"received {self._received[-1].name}", self._received[-1])
         codes = {rank: process.exitcode for rank, process in self._processes.items()}
-        if set(codes.values()) == {0}:
+        if set(codes.values()) == {DONE}:
             return RunResult(WorkerState.SUCCEEDED, return_values=dict.fromkeys(codes))
-        if not any(codes.values()):
+        if set(codes.values()) <= {DONE, None}:
             return RunResult(WorkerState.HEALTHY)
         self._wait(_SETTLE_SECONDS)
         self.failure = first(self._failures())
@@ -128,7 +128,7 @@ class Agent(SimpleElasticAgent):
                 ProcessFailure(rank, self._pid(rank), code, str(self._error_file(rank))),
             )
             for rank, process in self._processes.items()
-            if (code := process.exitcode)
+            if (code := process.exitcode) not in (DONE, None)
         ]
 
     def _restart_workers(self, worker_group: WorkerGroup) -> None:

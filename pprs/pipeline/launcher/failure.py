@@ -60,7 +60,8 @@ class Failure:
             return f"{who} was killed by {self.process.signal_name()}"
         said = self._said.get("message")
         if said is None:
-            return f"{who} left with exit code {self.process.exitcode}"
+            early = "" if self.process.exitcode else ", before it had done its work"
+            return f"{who} left with exit code {self.process.exitcode}{early}"
         kind, _, sentence = first_line(said).partition(": ")
         return sentence if kind == SilentRank.__name__ else f"{who} failed with {first_line(said)}"
 

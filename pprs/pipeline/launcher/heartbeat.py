@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
 from datetime import timedelta
-from multiprocessing import connection
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +15,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
+from pprs._parent import watch_parent
 from pprs.pipeline.launcher.environment import attempt, launcher_has_store, store_address
 from pprs.pipeline.launcher.progress import FOLDER, last_progress, read_progress
 from pprs.pipeline.launcher.stall_detector import StallDetector
@@ -33,7 +32,8 @@ class Heartbeat:
 
     A stopped process or a machine that is gone fails no call: the others would wait for it until
     the process group's timeout. One thread talks to the store. A second watches the first, which
-    itself waits if the store's machine is the one that is gone, and the launcher.
+    itself waits if the store's machine is the one that is gone. If the launcher dies, the process
+    leaves as after a signal.
 
     Args:
         silence: seconds without a heartbeat after which a rank counts as failed.
@@ -52,6 +52,7 @@ class Heartbeat:
         self._watching = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Heartbeat:
+        watch_parent(self._leave_alone)
         self._watching.start()
         self._talking.start()
         return self
@@ -104,14 +105,7 @@ class Heartbeat:
 
     def _watch(self) -> None:
         detector = StallDetector(self._silence, time.monotonic())
-        launcher = multiprocessing.parent_process()
-        while launcher or not self._closing.is_set():
-            if launcher is None:
-                self._closing.wait(self._period)
-            elif connection.wait([launcher.sentinel], self._period):
-                self._leave_alone()
-            if self._closing.is_set():
-                continue
+        while not self._closing.wait(self._period):
             if detector.stalled({0: self._rounds}, time.monotonic()):
                 self._give_up("the launcher" if launcher_has_store() else self._name(0))
 

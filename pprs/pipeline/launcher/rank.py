@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.distributed.rendezvous import rendezvous
 
+from pprs._parent import watch_parent
 from pprs.pipeline.launcher.allocator import keep_freed_memory
 from pprs.pipeline.launcher.environment import (
     UNSET,
@@ -36,6 +36,9 @@ from pprs.pipeline.launcher.progress import FOLDER, last_progress, report_progre
 # How long the ranks wait for each other to start; machines of a cluster differ by minutes.
 MEETING_SECONDS = 300.0
 
+# Exit code of a rank that has done its work: 0 could be anybody's who leaves before.
+DONE = 73
+
 # What gloo says where the process at the other end is gone.
 _LOST = ("Connection closed by peer", "Connection reset by peer")
 
@@ -49,12 +52,14 @@ class Work:
         args: its arguments.
         silence: seconds without a heartbeat after which another rank counts as failed.
         grace: seconds to leave by itself when all must end.
+        meeting: seconds in which the ranks must meet; by default those of machines of a cluster.
     """
 
     worker: Callable[..., None]
     args: tuple[Any, ...]
     silence: float
     grace: float
+    meeting: float | None = None
 
     def run(self) -> None:
         """Run the worker inside the process group.
@@ -70,7 +75,7 @@ class Work:
         else:
             torch.set_num_threads(threads())
             keep_freed_memory()
-        _meet("nccl" if here.type == "cuda" else "gloo")
+        _meet("nccl" if here.type == "cuda" else "gloo", self.meeting or MEETING_SECONDS)
         with Heartbeat(self.silence, self.grace):
             self.worker(*self.args)
         dist.destroy_process_group()
@@ -78,14 +83,13 @@ class Work:
 
 def start(work: Work, environment: Mapping[str, str], blocked: set[signal.Signals]) -> None:
     """Be a rank in a process that the launcher has just made."""
+    watch_parent()  # the store dies with it: to look for that would take minutes
     os.environ.update(environment)
-    launcher = multiprocessing.parent_process()
-    if launcher is not None and not launcher.is_alive():
-        _leave(1)  # the store has died with it: to look for it would take minutes
     get_error_handler().initialize()
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
         work.run()
+        sys.exit(DONE)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)
@@ -122,14 +126,14 @@ def join(work: Work) -> None:
         raise LaunchError(f"rank {rank}{where} failed with {why}", rank) from error
 
 
-def _meet(backend: str) -> None:
+def _meet(backend: str, seconds: float) -> None:
     choose_interface()
     _say_that_it_waits()
     try:
-        meeting = rendezvous("env://", timeout=timedelta(seconds=MEETING_SECONDS))
+        meeting = rendezvous("env://", timeout=timedelta(seconds=seconds))
         store, rank, world = next(meeting)
     except dist.DistError as error:
-        raise LaunchError(_missed(str(error))) from error
+        raise LaunchError(_missed(str(error), seconds)) from error
     # Torch's own store is the same after a restart, with the addresses of the attempt before.
     mine = PrefixStore(attempt(), store)
     dist.init_process_group(backend, store=mine, rank=rank, world_size=world)
@@ -150,7 +154,7 @@ def _say_that_it_waits() -> None:
         )
 
 
-def _missed(error: str) -> str:
+def _missed(error: str, seconds: float) -> str:
     """Why the ranks have not met."""
     rank, (host, port) = int(os.environ["RANK"]), store_address()
     if rank == 0 and "EADDRINUSE" in error:
@@ -160,12 +164,12 @@ def _missed(error: str) -> str:
         )
     if rank == 0 and not launcher_has_store():
         return (
-            f"rank 0 has waited {MEETING_SECONDS:g} s at MASTER_ADDR:MASTER_PORT ({host}:{port}) "
+            f"rank 0 has waited {seconds:g} s at MASTER_ADDR:MASTER_PORT ({host}:{port}) "
             f"for all {os.environ['WORLD_SIZE']} ranks; {UNSET}: {error}"
         )
     return (
         f"rank {rank} cannot reach MASTER_ADDR:MASTER_PORT ({host}:{port}) within "
-        f"{MEETING_SECONDS:g} s: rank 0 must be started, and its machine must be reachable there"
+        f"{seconds:g} s: rank 0 must be started, and its machine must be reachable there"
     )
 
 

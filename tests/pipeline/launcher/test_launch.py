@@ -167,6 +167,25 @@ if sys.platform != "linux":
     pytest.skip("reads /proc", allow_module_level=True)
 
 
+def leaves(how, leaver):
+    dist.barrier()
+    if dist.get_rank() == leaver:
+        how(0)
+    dist.all_reduce(torch.ones(1))
+
+
+@pytest.mark.parametrize("how", [os._exit, sys.exit], ids=["at once", "by an exception"])
+def test_a_rank_that_leaves_before_its_end_has_failed_whatever_its_exit_code(how):
+    why = r"^rank 0 \(of 1, process \d+\) left with exit code 0, before it had done its work; all"
+    with pytest.raises(LaunchError, match=why):
+        launch(leaves, 1, how, 0)
+
+
+def test_it_is_named_and_not_those_that_wait_for_it():
+    with pytest.raises(LaunchError, match=r"^rank 1 \(of 2, .* left with exit code 0, before"):
+        launch(leaves, 2, os._exit, 1)
+
+
 def idles(seconds):
     time.sleep(seconds)
 
