@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -55,6 +56,8 @@ Batch = Sequence[Tensor]
 # How often smooth was called on a model: the step that keys the next call's noise.
 _calls: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 _size_checks: WeakKeyDictionary[nn.Module, SizeCheck] = WeakKeyDictionary()
+one_by_one: ContextVar[bool] = ContextVar("one_by_one", default=False)
+"""Whether perturbations run one after the other: what a closure smooths then is smoothed twice."""
 
 
 def smooth(
@@ -275,8 +278,8 @@ def at_perturbed(
 
 
 def _check_not_inside() -> None:
-    if depth():
-        raise RuntimeError(
+    if depth() or one_by_one.get():
+        raise Refusal(
             "a smoothed loss was asked for inside another one's closure, or inside torch.func "
             "(vmap, grad, ...): compute it outside, and add the losses there"
         )
