@@ -130,6 +130,7 @@ def smooth(
         >>> model.weight.grad.shape
         torch.Size([1, 3])
     """
+    _check_not_inside()
     parameters = check_model(model)
     if is_first(model, closure):
         check_closure(closure, batch)
