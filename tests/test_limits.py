@@ -119,6 +119,10 @@ CASES = {
     "takes derivatives itself": lambda: smoothed(
         lambda net: torch.func.grad(lambda x: net(x).sum())(X).sum()
     ),
+    "the closure calls backward()": lambda: smoothed(lambda net: net(X).sum().backward()),
+    "inside another one's closure": lambda: smoothed(
+        lambda net: pprs.smooth(lambda: net(X).sum(), net)
+    ),
     "the network is wrapped in": lambda: chain(nn.DataParallel(Net()), X),
     "torch.export cannot trace": lambda: traced(lambda net, x: x if net.a(x).sum() > 0 else -x),
     "which its trace does not repeat in every step": lambda: traced(

@@ -70,7 +70,11 @@ def _show(found: list[RegimeBound], constants: dict[str, Any], console: Any) -> 
 
     given = (f"{k}={v}" for k, v in constants.items() if v is not None)
     console.print(", ".join(given), highlight=False)
-    table = Table(box=None, title="pipeline time", title_justify="left", pad_edge=False)
+    title = (
+        "pipeline time: ≥ for linear-span procedures on the hardest function, ≤ by a method's proof"
+    )
+    console.print(title, highlight=False)
+    table = Table(box=None, pad_edge=False)
     for column in ("", "time", "steps", "samples", "sigma", "lr"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     regime = ""
@@ -86,8 +90,8 @@ def _show(found: list[RegimeBound], constants: dict[str, Any], console: Any) -> 
     console.print(table)
     for regime in dict.fromkeys(row.regime for row in found):
         inside = [row for row in found if row.regime == regime]
-        sources = [f"{row.method}: {row.bound.equation}" for row in inside]
-        console.print(f"{regime}, by {'; '.join(sources)}", highlight=False)
+        sources = [f"{row.method} by {row.bound.equation}" for row in inside]
+        console.print(f"{regime}: {'; '.join(sources)}", highlight=False)
         least = min((r for r in inside if not r.bound.dimension), key=lambda row: row.bound.time)
         console.print(f"  the least is promised by {least.method}", highlight=False)
 

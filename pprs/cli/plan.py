@@ -231,7 +231,8 @@ def _profiled(config: PlanConfig) -> Profile:
         law = perturbation(config.sigma, config.samples)
         build = partial(built_in, config.width, config.depth, config.batch, law)
     devices = 1 if config.simulated else config.devices
-    progress(f"measuring layers in 1{f' and {devices}' if devices > 1 else ''} processes…")
+    several = f" and {devices}" if devices > 1 else ""
+    progress(f"measuring layers in 1{several} processes: some 20 s, or more…")
     return measured_profile(
         build, config.model or "a ReLU network", devices, repeats=config.repeats
     )

@@ -138,6 +138,20 @@ def _show(result: Simulation, console: Any) -> None:
     console.print(table)
     for s in result.sweeps:
         console.print(f"{s.method}: {describe(s.fit())}", highlight=False)
+    if said := _of_the_bound(result):
+        console.print(said, highlight=False)
+
+
+def _of_the_bound(result: Simulation) -> str:
+    """Why methods may be faster than the lower bound, where some are."""
+    below = [s.method for s in result.sweeps if any(np.array(s.median) < result.lower)]
+    if not below:
+        return ""
+    return (
+        f"{', '.join(below)}: below the lower bound at some depths, since that is about the "
+        f"hardest function for this precision, of about as many dimensions as it has units of "
+        f"time; this one has {result.problem.objective.dimension}"
+    )
 
 
 def draw(result: Simulation, file: Path) -> None:
@@ -151,7 +165,7 @@ def draw(result: Simulation, file: Path) -> None:
         low, high = np.min(s.times, axis=1), np.max(s.times, axis=1)
         axes.fill_between(s.depths, low, high, color=line.get_color(), alpha=0.2, lw=0)
     if min(result.lower) > 0:
-        axes.plot(result.depths, result.lower, "k--", lw=1, label="lower bound")
+        axes.plot(result.depths, result.lower, "k--", lw=1, label="lower bound, hardest function")
     axes.set(xscale="log", yscale="log", xlabel="depth Δ", ylabel="pipeline time to ε")
     axes.set_title(result.problem.name, fontsize=10)
     axes.grid(which="major", alpha=0.3)

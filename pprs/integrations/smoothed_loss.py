@@ -84,3 +84,9 @@ def _check_one_process(args: Any) -> None:
             "torch_compile=True hides the functions that receive parameters, which smoothing must "
             "see: leave it out"
         )
+    for name in ("gradient_checkpointing", "activation_checkpointing"):
+        if getattr(args, name, False):
+            raise ValueError(
+                f"{name}=True would run layers again at unperturbed parameters: leave it out, or "
+                f"take PipelinedTrainer with pipeline={{'recompute': True}}"
+            )

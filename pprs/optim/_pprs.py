@@ -28,8 +28,8 @@ from pprs.smoothing import (
     check_closure,
     check_model,
     check_unused,
+    checked_seed,
     default,
-    fresh_seed,
     is_default,
     is_first,
     warn_of_zeros,
@@ -108,6 +108,11 @@ class PPRS(AGD):
         if lr == "search" and is_default(samples):
             samples = default(SEARCHED_SAMPLES)
             antithetic = default(True) if is_default(antithetic) else antithetic
+        if perturbation is None and sigma is None:
+            raise ValueError(
+                "PPRS needs a sigma, since no single value did well in most of the study's tasks: "
+                'sigma=0.01, scale="filter", 0.01 of each filter\'s norm, is a place to start from'
+            )
         perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
         parameters = check_model(model)
         check_unused(unused)
@@ -117,7 +122,7 @@ class PPRS(AGD):
             perturbation.among(len(FACTORS))
             defaults |= {"lr": 1e-3, "searched_lr": 1e-3}  # where all parameters are zero
         defaults |= {name: getattr(perturbation, name) for name in _COMMON}
-        defaults |= {"sigma": 0.0, "seed": fresh_seed() if seed is None else seed}
+        defaults |= {"sigma": 0.0, "seed": checked_seed(seed)}
         self._given = perturbation
         self._smoothed = SmoothedGradient(model, unused, check)
         # Functions stay out of the param groups, which state_dict() must be able to save.

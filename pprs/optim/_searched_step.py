@@ -29,7 +29,7 @@ from pprs.smoothing import (
     check_closure,
     check_model,
     check_unused,
-    fresh_seed,
+    checked_seed,
     is_first,
     warn_of_zeros,
 )
@@ -273,7 +273,7 @@ class _Model:
             perturbation = Perturbation(perturbation, SEARCHED_SAMPLES, antithetic=True)
         self.perturbation = perturbation
         self.steps = 0
-        self.seed = fresh_seed() if seed is None else seed
+        self.seed = checked_seed(seed)
         self._smoothed = SmoothedGradient(model, unused)
         parameters = check_model(model)
         warn_of_zeros(model, parameters, perturbation.sigmas(parameters, 0), perturbation.scale)
@@ -282,8 +282,17 @@ class _Model:
         return check_model(self._smoothed.model)
 
     def step(
-        self, closure: Closure, batch: Batch | None = None, *, centres: Sequence[Centre]
+        self,
+        closure: Closure | None = None,
+        batch: Batch | None = None,
+        *,
+        centres: Sequence[Centre],
     ) -> Tensor:
+        if closure is None:
+            raise ValueError(
+                "SearchedStep.step needs a closure, since it takes K gradients per step: "
+                "searched.step(lambda: loss_function(model(x), y))"
+            )
         model = self._smoothed.model
         if is_first(model, closure):
             check_closure(closure, batch)

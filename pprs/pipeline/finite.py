@@ -23,7 +23,7 @@ def check_finite(losses: Tensor, y: Tensor, divided: Microbatches, replica: int,
     if losses.isfinite().all():
         return
     bad = replica * len(losses) + int(losses.isfinite().logical_not().nonzero()[0])
-    why = "a smaller lr or sigma may help"
+    why = "a smaller lr or sigma may help, if all numbers of the data are finite"
     if divided.split == "examples":
         parts = divided.mesh.replicas * len(losses)
         part = y.reshape(parts, -1, *y.shape[1:])[bad]

@@ -20,8 +20,8 @@ from pprs.smoothing import (
     Samples,
     Target,
     at_perturbed,
+    checked_seed,
     derive_seed,
-    fresh_seed,
     has_run,
     is_first,
     not_a_view,
@@ -236,7 +236,7 @@ def stages_of(
         recompute: as for `PerturbedStage`.
     """
     draws = derive_seed(torch_state_hash(), "no seed" if seed is None else seed)
-    seed = fresh_seed() if seed is None else seed
+    seed = checked_seed(seed)
     several = reused(whole)
     stages = {}
     for number in own:

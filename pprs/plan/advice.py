@@ -79,10 +79,11 @@ def size(count: float) -> str:
     """A number of bytes in words.
 
     Example:
-        >>> size(3_500_000), size(2**31)
-        ('3.3 MiB', '2.0 GiB')
+        >>> size(3_500_000), size(2**31), size(20_000)
+        ('3.3 MiB', '2.0 GiB', '19.5 KiB')
     """
-    unit, name = (2**30, "GiB") if count >= 2**30 else (2**20, "MiB")
+    units = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+    unit, name = next((pair for pair in units if count >= pair[0]), units[-1])
     return f"{count / unit:.1f} {name}"
 
 
@@ -141,16 +142,17 @@ def _how(plan: Plan) -> str:
 def _free(plan: Plan) -> str:
     def largest(number: int) -> str:
         if not number:
-            return "no perturbation at all"
+            return "none"
         return f"K = {number}" + (" or more" if number == plan.samples else "")
 
     devices = len(plan.machine.speeds)
-    clock = f"by the clock {largest(plan.free_one)} on one device"
+    clock = f"on one device {largest(plan.free_one)}"
     if devices > 1:
-        clock += f" and {largest(plan.free)} on {devices}"
+        clock += f", on {devices} {largest(plan.free)}"
     return (
-        f"Free, in no more than {plan.tolerance:.0%} above a plain step on the same devices, is "
-        f"K = {plan.free_unit} by the theory's unit time, {clock}."
+        f"The most perturbations that are free, no more than {plan.tolerance:.0%} above a plain "
+        f"step on the same devices: by the clock {clock}; by the theory's unit time "
+        f"K = {plan.free_unit}."
     )
 
 

@@ -26,7 +26,7 @@ from pprs.smoothing._generators import Generators
 from pprs.smoothing._graph import leaves, nodes
 from pprs.smoothing._holding import holding
 from pprs.smoothing._hooks import StepGradients, hooks_held
-from pprs.smoothing._noise import Noise, Role, derive_seed, fresh_seed
+from pprs.smoothing._noise import Noise, Role, checked_seed, derive_seed, fresh_seed
 from pprs.smoothing._perturbation import (
     DEFAULT_SAMPLES,
     DEFAULT_SIGMA,
@@ -91,6 +91,7 @@ __all__ = [
     "check_scalar",
     "check_shaped",
     "check_unused",
+    "checked_seed",
     "default",
     "derive_seed",
     "force_way",

@@ -15,10 +15,9 @@ from pprs.smoothing._checks import (
     check_model,
     check_unused,
 )
-from pprs.smoothing._noise import Noise, fresh_seed
+from pprs.smoothing._noise import Noise, checked_seed
 from pprs.smoothing._perturbation import (
     DEFAULT_SAMPLES,
-    DEFAULT_SIGMA,
     NoiseKind,
     Perturbation,
     Scale,
@@ -91,12 +90,9 @@ def capture(
     if not callable(closure):
         check_closure(closure, None)
     check_unused(unused)
-    if perturbation is None and sigma is None:
-        sigma, scale = DEFAULT_SIGMA, "filter"
-    perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
+    perturbation = Perturbation.or_default(perturbation, sigma, samples, noise, antithetic, scale)
     perturbation.sigmas(check_model(model), 0)
-    seed = fresh_seed() if seed is None else seed
-    return Captured(closure, model, perturbation, seed, unused, check)
+    return Captured(closure, model, perturbation, checked_seed(seed), unused, check)
 
 
 class Captured(Recordings):

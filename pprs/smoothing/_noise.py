@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import numbers
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,15 @@ class Role(IntEnum):
 def fresh_seed() -> int:
     """A seed from the operating system's entropy; no generator of torch or Python is touched."""
     return secrets.randbits(63)
+
+
+def checked_seed(seed: int | None) -> int:
+    """The seed that was given, or a fresh one; `ValueError` for anything but an integer."""
+    if seed is None:
+        return fresh_seed()
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool):
+        raise ValueError(f"seed must be an integer, got {seed!r}")
+    return int(seed)
 
 
 def derive_seed(*words: int | str) -> int:

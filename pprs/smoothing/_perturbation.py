@@ -140,6 +140,23 @@ class Perturbation:
         values = {name: v.value if isinstance(v, _Default) else v for name, v in values.items()}
         return cls(**values if given is None else values | {"sigma": given})
 
+    @classmethod
+    def or_default(cls, given: Perturbation | Sigma | None, *parts: Any) -> Perturbation:
+        """What a caller has given, as for `of`; without a sigma that of `DEFAULT_SIGMA`.
+
+        Raises:
+            ValueError: as for `of`; or if sigma is not given, and `scale` would make another of it.
+        """
+        sigma, *others, scale = parts
+        if given is not None or sigma is not None:
+            return cls.of(given, *parts)
+        if scale is None:
+            raise ValueError(
+                f"scale=None needs a sigma, in the parameters' own units: without one it is "
+                f"{DEFAULT_SIGMA} of each filter's norm"
+            )
+        return cls.of(None, DEFAULT_SIGMA, *others, "filter" if is_default(scale) else scale)
+
     def __repr__(self) -> str:
         """As it is written, in one of the two ways that say what sigma is relative to."""
         said = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scale"}

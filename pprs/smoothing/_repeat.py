@@ -14,7 +14,7 @@ from pprs.smoothing._graph import leaves
 from pprs.smoothing._holding import holding
 from pprs.smoothing._noise import Noise
 from pprs.smoothing._perturbation import Perturbation
-from pprs.smoothing._smooth import Batch, Closure, laid_out
+from pprs.smoothing._smooth import Batch, Closure, laid_out, one_by_one
 from pprs.smoothing._target import Target
 
 
@@ -67,8 +67,12 @@ def _perturbed(targets: Sequence[Target], sample: int) -> AbstractContextManager
 def _run(closure: Closure, row: Sequence[Tensor], parameters: Mapping[str, nn.Parameter]) -> Tensor:
     for parameter in parameters.values():
         parameter.grad = None
-    with loose_weights():
-        loss = check_scalar(closure(*row))
+    inside = one_by_one.set(True)
+    try:
+        with loose_weights():
+            loss = check_scalar(closure(*row))
+    finally:
+        one_by_one.reset(inside)
     if all(parameter.grad is None for parameter in parameters.values()):
         try:
             loss.backward()  # type: ignore[no-untyped-call]

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from pprs.smoothing._caches import fresh_caches
 from pprs.smoothing._closure_variables import places
 from pprs.smoothing._generators import Generators
+from pprs.smoothing._hooks import StepGradients
 from pprs.smoothing._perturbation import Perturbation
 from pprs.smoothing._side_effects import SideEffects
+from pprs.smoothing._vmap import depth
 
 _FAR = 0.2  # of the largest loss without noise so far: in trials 0.14 did no harm, 0.2 often did
 _AIM = 0.05  # of it, at what is suggested instead
@@ -160,6 +162,38 @@ def plain_loss(
         return None
     finally:
         effects.restore(everything=True)
+
+
+def plain_failure(
+    closure: Callable[..., Tensor],
+    batch: Sequence[Tensor],
+    model: nn.Module,
+    parameters: Collection[nn.Parameter],
+) -> Exception | None:
+    """What a closure raises without noise, too: torch says it more plainly there than under vmap.
+
+    Args:
+        closure: that has failed with noise.
+        batch: that it is called with.
+        model: that it runs; it stays as it was, as for `plain_loss`.
+        parameters: of the model.
+    """
+    if depth() or goes_on(closure):  # inside another pass it would be seen by that one
+        return None
+    gradients = StepGradients(dict.fromkeys(parameters))
+    try:
+        effects = SideEffects(model, 1, True, closure)
+    except RuntimeError:
+        return None
+    try:
+        with gradients.alone(), generators_kept(parameters), _quiet(), fresh_caches(), uncompiled():
+            closure(*batch)
+    except Exception as error:
+        return error
+    finally:
+        effects.restore(everything=True)
+        gradients.put_back()
+    return None
 
 
 def uncompiled() -> AbstractContextManager[Any]:

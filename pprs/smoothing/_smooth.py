@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from pprs.smoothing._caches import fresh_caches
 from pprs.smoothing._checks import (
+    Refusal,
     Unused,
     check_batch,
     check_closure,
@@ -23,11 +25,10 @@ from pprs.smoothing._checks import (
     warn_of_zeros,
 )
 from pprs.smoothing._function_mode import Smoothed
-from pprs.smoothing._noise import Noise, fresh_seed
+from pprs.smoothing._noise import Noise, checked_seed
 from pprs.smoothing._pass import Pass
 from pprs.smoothing._perturbation import (
     DEFAULT_SAMPLES,
-    DEFAULT_SIGMA,
     NoiseKind,
     Perturbation,
     Scale,
@@ -36,7 +37,13 @@ from pprs.smoothing._perturbation import (
 )
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._side_effects import SideEffects
-from pprs.smoothing._size_check import SizeCheck, plain_loss, uncompiled, warn_of_size
+from pprs.smoothing._size_check import (
+    SizeCheck,
+    plain_failure,
+    plain_loss,
+    uncompiled,
+    warn_of_size,
+)
 from pprs.smoothing._target import Drawn, Target
 from pprs.smoothing._together import gather, remember
 from pprs.smoothing._vmap import Operand, Periodic, depth, over_samples
@@ -49,6 +56,8 @@ Batch = Sequence[Tensor]
 # How often smooth was called on a model: the step that keys the next call's noise.
 _calls: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 _size_checks: WeakKeyDictionary[nn.Module, SizeCheck] = WeakKeyDictionary()
+one_by_one: ContextVar[bool] = ContextVar("one_by_one", default=False)
+"""Whether perturbations run one after the other: what a closure smooths then is smoothed twice."""
 
 
 def smooth(
@@ -121,6 +130,7 @@ def smooth(
         >>> model.weight.grad.shape
         torch.Size([1, 3])
     """
+    _check_not_inside()
     parameters = check_model(model)
     if is_first(model, closure):
         check_closure(closure, batch)
@@ -128,13 +138,22 @@ def smooth(
     if step is None:
         step = _calls.get(model, 0)
         _calls[model] = step + 1
-    if perturbation is None and sigma is None:
-        sigma, scale = DEFAULT_SIGMA, "filter"
-    perturbation = Perturbation.of(perturbation, sigma, samples, noise, antithetic, scale)
+    perturbation = Perturbation.or_default(perturbation, sigma, samples, noise, antithetic, scale)
     sigmas = perturbation.sigmas(parameters, step)
     warn_of_zeros(model, parameters, sigmas, perturbation.scale)
-    keyed = Noise(fresh_seed() if seed is None else seed, step)
-    losses = losses_at(closure, parameters, perturbation, sigmas, keyed, batch, model, unused)
+    keyed = Noise(checked_seed(seed), step)
+    rows = check_batch(batch, perturbation.noise)
+    try:
+        losses = losses_at(closure, parameters, perturbation, sigmas, keyed, batch, model, unused)
+    except Refusal:
+        raise
+    except Exception as error:
+        row = [x[:1] for x in rows] if perturbation.noise == "example" else rows
+        plainly = plain_failure(closure, row, model, parameters.values())
+        if plainly is not None:
+            said = f"{type(plainly).__name__}: {plainly}"
+            error.add_note(f"The closure fails without noise, too, with {said}")
+        raise
     check_finite(losses, perturbation)
     sized = _size_checks.setdefault(model, SizeCheck())
     if check and any(sigmas.values()) and sized.due():
@@ -260,8 +279,8 @@ def at_perturbed(
 
 
 def _check_not_inside() -> None:
-    if depth():
-        raise RuntimeError(
+    if depth() or one_by_one.get():
+        raise Refusal(
             "a smoothed loss was asked for inside another one's closure, or inside torch.func "
             "(vmap, grad, ...): compute it outside, and add the losses there"
         )
@@ -270,6 +289,11 @@ def _check_not_inside() -> None:
 def _explain(error: BaseException) -> None:
     if "_NoopSaveInputs" in str(error):  # torch's checkpointing before 2.13
         raise CHECKPOINT from None
+    if "backward() called inside" in str(error):
+        raise RuntimeError(
+            "the closure calls backward(): let it return the loss only, and call backward() on the "
+            "smoothed loss"
+        ) from error
     if "setup_context" in str(error):
         raise RuntimeError(
             "the closure runs a torch.autograd.Function that torch.func.vmap cannot: one without "

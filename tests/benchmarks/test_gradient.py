@@ -35,6 +35,25 @@ def test_it_shows_a_table_and_writes_its_figures(tmp_path):
     assert all(ratio > 0 for ratio in result["memory"].values())
 
 
+def test_small_steps_are_shown_in_the_tables_of_the_page(tmp_path):
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gradient.small", "--repeats", "3", "--json", figures],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (ROOT / "docs" / "capture.md").read_text()
+    rows = [line.split("|")[1] for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) == 3 + 6 + 4 + 3
+    assert all(f"|{row}|" in page for row in rows)
+    found = json.loads(figures.read_text())
+    times = [*found["rows"], *found["steps"].values(), *found["pipeline"].values()]
+    assert all(t > 0 for row in times for way, t in row.items() if way != "label")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -130,7 +130,7 @@ def test_methods_that_promise_more_than_published_pprs_are_named(depth, times, b
     for method, time in zip(("subgradient", "PPRS"), times, strict=True):
         assert f"  {method} " in lipschitz
         assert time in lipschitz
-    summary = shown[shown.index("convex, Lipschitz, by") :]
+    summary = shown[shown.index("convex, Lipschitz: ") :]
     assert summary.split("the least is promised by ")[1].startswith(f"{best}\n")
 
 

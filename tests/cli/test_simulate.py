@@ -74,6 +74,15 @@ def test_all_methods_run_and_files_are_written(tmp_path, capsys):
     assert "no line fitted" in shown  # two depths make no line
 
 
+def test_methods_that_are_faster_than_the_lower_bound_are_explained(capsys):
+    assert main(["simulate", "--depths", "1", "--methods", "agd", "subgradient", "pprs"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "subgradient, agd: below the lower bound" in shown or "agd, subgradient: below" in shown
+    assert "of about as many dimensions as it has units of time; this one has 97" in shown
+    assert main(["simulate", "--function", "smooth", "--depths", "5", "--methods", "agd"]) == 0
+    assert "below the lower bound" not in capsys.readouterr().out
+
+
 def test_standard_errors_are_shown_unless_they_are_rounding():
     fit = Fit(1.0, 0.1, 2.0, 0.2, 0.9, 0.05)
     assert (

@@ -32,3 +32,13 @@ def test_links_and_pictures_lead_to_files_and_to_headings(page):
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), target
+
+
+def test_every_page_is_linked_to_from_another():
+    linked = {
+        (page.parent / target).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#\s]+)", prose(page))
+        if not re.match(r"\w+:", target)
+    }
+    assert [name(page) for page in PAGES if page.resolve() not in linked] == ["README.md"]

@@ -148,3 +148,5 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path):
         trainer.compute_loss(trainer.model, {}, return_outputs=True)
     with pytest.raises(ValueError, match="torch_compile=True hides the functions"):
         trainer_of(bert(), tmp_path, torch_compile=True)
+    with pytest.raises(ValueError, match="checkpointing=True would run layers again"):
+        trainer_of(bert(), tmp_path, activation_checkpointing=True)

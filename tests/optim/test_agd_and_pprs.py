@@ -302,5 +302,5 @@ def test_pprs_takes_a_perturbation_whole_or_in_parts():
 
 
 def test_pprs_asks_for_a_sigma():
-    with pytest.raises(ValueError, match="sigma.*got None"):
+    with pytest.raises(ValueError, match='needs a sigma.*sigma=0.01, scale="filter"'):
         pprs.PPRS(net(), 0.1)

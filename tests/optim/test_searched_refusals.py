@@ -71,6 +71,9 @@ def test_what_is_wrong_with_an_argument_is_said():
     searched = pprs.SearchedStep(torch.optim.Adam(small().parameters()), model)
     with pytest.raises(ValueError, match=r"shape \(6, 4\) that is not one of the model's"):
         searched.step(loss_of(model))
+    searched = pprs.SearchedStep(adam, model)
+    with pytest.raises(ValueError, match=r"SearchedStep.step needs a closure.*lambda: loss_f"):
+        searched.step()
 
 
 def test_sparse_gradients_are_refused():

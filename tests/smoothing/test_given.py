@@ -66,3 +66,25 @@ def test_a_loss_that_is_not_finite_is_reported_with_the_unit_of_sigma():
     groups = {"weight": 0.1, "bias": 0.2}
     with pytest.raises(RuntimeError, match=r"inf, sigma 0\.1 or 0\.2\)"):
         pprs.PPRS(model, 0.1, sigma=groups).step(closure)
+
+
+@pytest.mark.parametrize("way", [pprs.smooth, pprs.capture])
+@pytest.mark.parametrize(("scale", "said"), [("filters", "one of"), (None, "needs a sigma")])
+def test_a_scale_that_the_default_of_sigma_has_not_is_refused(way, scale, said):
+    model = nn.Linear(2, 1)
+    with pytest.raises(ValueError, match=f"scale.*{said}"):
+        way(model.weight.sum, model, unused="allow", scale=scale)
+
+
+@pytest.mark.parametrize("seed", [1.0, "1", True])
+def test_a_seed_that_is_no_integer_is_refused(seed):
+    model = nn.Linear(2, 1)
+    makers = [
+        lambda: pprs.smooth(model.weight.sum, model, unused="allow", seed=seed),
+        lambda: pprs.capture(model.weight.sum, model, seed=seed),
+        lambda: pprs.PPRS(model, 0.1, sigma=0.1, seed=seed),
+        lambda: pprs.SearchedStep(torch.optim.SGD(model.parameters(), 0.1), model, seed=seed),
+    ]
+    for make in makers:
+        with pytest.raises(ValueError, match=f"seed must be an integer, got {seed!r}"):
+            make()

@@ -266,6 +266,23 @@ def test_a_smoothed_loss_inside_another_is_refused():
     refused(loss, model, "inside another one's closure")
 
 
+@pytest.mark.parametrize("way", ["together", "with backward", "one by one"])
+def test_a_smoothed_loss_is_not_smoothed_again_by_an_optimizer(way):
+    model = net()
+
+    def closure():
+        if way == "one by one":
+            model(X).sum().item()  # which vmap cannot run
+        loss = pprs.smooth(lambda: model(X).mean(), model, 0.1, 2)
+        if way == "with backward":
+            loss.backward()
+        return loss
+
+    with pytest.raises(RuntimeError, match="inside another one's closure"):
+        pprs.PPRS(model, 0.1, sigma=0.1, samples=2).step(closure)
+    assert pprs.smooth(lambda: model(X).mean(), model, 0.1, 2).isfinite()
+
+
 class Turned(torch.autograd.Function):
     """Turns gradients around, as it is often written."""
 
