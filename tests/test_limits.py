@@ -71,6 +71,9 @@ CASES = {
     "the closure did not use": lambda: smoothed(lambda net: net.a(X).sum()),
     "the closure used none of": lambda: smoothed(lambda _: OTHER(X).sum()),
     "changes parameter": lambda: smoothed(changing),
+    "and then changes one of the two": lambda: smoothed(
+        lambda net: net(X[:, :, None]).flatten().add_(1).sum(), nn.Conv1d(6, 4, 1)
+    ),
     "sets the gradient of parameter": lambda: smoothed(clearing),
     "needs a real floating-point type": lambda: smoothed(
         lambda net: net(X).sum(), nn.Linear(6, 6, dtype=torch.cfloat)

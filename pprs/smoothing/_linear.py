@@ -154,6 +154,8 @@ class MaterialisedLinear(torch.autograd.Function):
         ctx.use = use
         ctx.save_for_backward(inputs, weight)
         offset = _offset(use, inputs)
+        if not use.shared and not use.target.is_in_parts:
+            return _products(inputs, use.weights(inputs.dtype), offset)
         shape = use.target.samples.count, inputs.shape[-2], weight.shape[0]
         outputs = inputs.new_empty(shape)
         for part, weights in use.parts(inputs.dtype):
@@ -164,10 +166,9 @@ class MaterialisedLinear(torch.autograd.Function):
                 of_part.copy_(apart) if offset is None else torch.add(
                     apart, offset[part], out=of_part
                 )
-            elif offset is None:
-                torch.bmm(inputs[part], weights.mT, out=of_part)
             else:
-                torch.baddbmm(offset[part], inputs[part], weights.mT, out=of_part)
+                added = None if offset is None else offset[part]
+                _products(inputs[part], weights, added, of_part)
         return outputs
 
     @staticmethod
@@ -177,11 +178,23 @@ class MaterialisedLinear(torch.autograd.Function):
         use, gradient = ctx.use, None
         with without_autocast(grad.device):
             if ctx.needs_input_grad[0]:
-                gradient = grad.new_empty((*grad.shape[:-1], weight.shape[1]))
-                for part, weights in use.parts(grad.dtype):
-                    torch.bmm(grad[part], weights, out=gradient[part])
+                if use.target.is_in_parts:
+                    gradient = grad.new_empty((*grad.shape[:-1], weight.shape[1]))
+                    for part, weights in use.parts(grad.dtype):
+                        torch.bmm(grad[part], weights, out=gradient[part])
+                else:
+                    gradient = torch.bmm(grad, use.weights(grad.dtype))
                 gradient = gradient.sum(0) if use.shared else gradient
             return gradient, *_parameter_gradients(ctx, grad, inputs, weight), None
+
+
+def _products(
+    inputs: Tensor, weights: Tensor, offset: Tensor | None, out: Tensor | None = None
+) -> Tensor:
+    """Each sample's inputs at its weights, and what is added to them."""
+    if offset is None:
+        return torch.bmm(inputs, weights.mT, out=out)
+    return torch.baddbmm(offset, inputs, weights.mT, out=out)
 
 
 def _noise(inputs: Tensor, use: LinearUse, out: int) -> tuple[Known, Tensor]:

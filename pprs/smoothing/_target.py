@@ -173,8 +173,7 @@ class Target:
         Yields:
             Which samples, and their weights, shape `(samples of the part, *parameter.shape)`.
         """
-        at_once = self.parameter.dtype in {torch.float32, torch.float64} and has_native_kernels()
-        if self.parameter.is_cuda or not self._is_large or not at_once:
+        if not self.is_in_parts:
             yield slice(None), self.weights(dtype)
             return
         self._advance(Drawn.WHOLE)
@@ -185,6 +184,12 @@ class Target:
             drawn = self._drawn_at_once(None, part.stop - first, first // share)
             assert drawn is not None
             yield part, drawn.to(dtype)
+
+    @property
+    def is_in_parts(self) -> bool:
+        """Whether `parts` gives more than one."""
+        at_once = self.parameter.dtype in {torch.float32, torch.float64} and has_native_kernels()
+        return self._is_large and at_once and not self.parameter.is_cuda
 
     def drawn_inside(self, dtype: torch.dtype) -> Bias | None:
         """For a kernel that perturbs it where it is added: draws what `stacked` does.

@@ -45,6 +45,16 @@ class Operand(NamedTuple):
     shared: bool
 
 
+class Beside(NamedTuple):
+    """A result in which the samples of each image lie beside one another, not in a piece for each.
+
+    Args:
+        value: shape `(images, samples, ...)`.
+    """
+
+    value: Tensor
+
+
 class Periodic:
     """Rows, a piece for each sample, that repeat; and whatever is a view of all of them.
 
@@ -123,8 +133,8 @@ def on_all_samples(
 
     Args:
         body: takes an `Operand` (or `None`) for each operand; returns a tensor, or a tuple
-            of tensors, whose first dimension are the samples. Unless `apart`, its first operand
-            may have more leading dimensions: those of vmaps inside this one.
+            of tensors, whose first dimension are the samples; or `Beside`. Unless `apart`, its
+            first operand may have more leading dimensions: those of vmaps inside this one.
         sample: the sample's number, a scalar tensor that vmap maps over.
         operands: tensors as the samples see them.
         apart: call it for every element of vmaps inside this one, over which any operand may vary.
@@ -175,6 +185,23 @@ def underlying(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def lie_beside(tensor: Tensor, count: int) -> bool:
+    """Whether each sample has a piece of its own of each image only, where torch has one of all.
+
+    Args:
+        tensor: as the samples see it.
+        count: how many samples there are.
+    """
+    if not varies(tensor) or tensor.is_contiguous():
+        return False
+    piece = 1
+    for size, step in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        if size > 1 and step not in (piece, piece * count):
+            return False
+        piece *= size
+    return True
+
+
 def last_sample(tensor: Tensor) -> Tensor:
     """The last sample's value of a tensor that a vmap left behind; another tensor as it is."""
     while varies(tensor):
@@ -194,6 +221,8 @@ def _directly(body: Body, sample: Tensor, operands: tuple[Tensor | None, ...]) -
     finally:
         _vmap.push_dynamic_layer_stack(layer)
     level = _vmap.maybe_get_level(sample)
+    if isinstance(result, Beside):
+        return _vmap._add_batch_dim(result.value, 1, level)
     if isinstance(result, tuple):
         return tuple(_vmap._add_batch_dim(part, 0, level) for part in result)
     return _vmap._add_batch_dim(result, 0, level)
@@ -240,7 +269,8 @@ class _AllSamples(torch.autograd.Function):
                 None if tensor is None else Operand(tensor, dim is None)
                 for tensor, dim in zip(fronted, dims, strict=True)
             ]
-            return body(*seen), 0
+            result = body(*seen)
+            return (result.value, 1) if isinstance(result, Beside) else (result, 0)
         # A vmap of the closure's own, inside the samples.
         call = functools.partial(_AllSamples.apply, body, sample, apart)
         if apart:

@@ -14,7 +14,7 @@ from pprs.smoothing._linear import ImplicitLinear, LinearUse, goes_implicit
 from pprs.smoothing._once_differentiable import once_differentiable
 from pprs.smoothing._pass import Pass
 from pprs.smoothing._target import Target
-from pprs.smoothing._vmap import Operand, not_a_view, on_all_samples
+from pprs.smoothing._vmap import Beside, Operand, innermost, not_a_view, on_all_samples
 from pprs.smoothing.rules.linear import computed_in, plus
 from pprs.smoothing.rules.registry import Call, rule
 
@@ -57,12 +57,14 @@ def conv(
         )
     inputs = inputs.to(dtype)
     strides, paddings = _per_dimension(stride, space), _per_dimension(padding, space)
-    dilations = _per_dimension(dilation, space)
+    dilations, beside = _per_dimension(dilation, space), innermost()
 
-    def body(inputs: Operand, parameter: Operand) -> Tensor:
+    def body(inputs: Operand, parameter: Operand) -> Tensor | Beside:
         value, shared = inputs.value, inputs.shared
         lead = value.shape[: -space - 1] if shared else value.shape[1 : -space - 1]
-        value = value.reshape(*(() if shared else value.shape[:1]), -1, *value.shape[-space - 1 :])
+        if len(lead) != 1:  # else a view would be one more step on the way back
+            each = () if shared else value.shape[:1]
+            value = value.reshape(*each, -1, *value.shape[-space - 1 :])
         use = _ConvUse(target, shared, strides, paddings, dilations, groups)
         positions = value.shape[-space - 2] * math.prod(use.output_space(value))
         weight = parameter.value
@@ -72,8 +74,11 @@ def conv(
             if shared and value.requires_grad:
                 value = value.expand(target.samples.count, *value.shape)
                 use = replace(use, shared=False)
+            value = value if use.shared else value.transpose(0, 1)
             result = call.current.enter(_Conv.apply(value, weight, use))  # type: ignore[no-untyped-call]
-        return result.reshape(len(result), *lead, *result.shape[2:])
+        if beside and len(lead) == 1:
+            return Beside(result)
+        return result.transpose(0, 1).reshape(result.shape[1], *lead, *result.shape[2:])
 
     with torch.autocast(device, enabled=False):
         result = on_all_samples(body, call.current.sample, inputs, target.parameter)
@@ -81,13 +86,16 @@ def conv(
 
 
 def _unfolded(current: Pass, use: _ConvUse, inputs: Tensor, weight: Tensor) -> Tensor:
-    """A convolution as a linear map of patches, which few positions make cheaper."""
+    """A convolution as a linear map of patches, which few positions make cheaper.
+
+    The outputs have the shape `(n, samples, out, *space)`.
+    """
     rows = use.unfold(inputs)
     flat = current.enter(weight.flatten(1))
     linear_use = LinearUse(use.target, False, use.shared)
     outputs: Tensor = ImplicitLinear.apply(rows, flat, None, linear_use)  # type: ignore[no-untyped-call]
     shape = (len(outputs), -1, *use.output_space(inputs), len(flat))
-    return current.enter(outputs).reshape(shape).movedim(-1, 2).contiguous()
+    return current.enter(outputs).reshape(shape).movedim(-1, 2).transpose(0, 1).contiguous()
 
 
 def _per_dimension(setting: Any, space: int) -> tuple[int, ...]:
@@ -151,9 +159,10 @@ class _ConvUse:
 
 
 class _Conv(torch.autograd.Function):
-    """`forward(inputs, weight, use)`: the output has the shape `(samples, n, out, *space)`.
+    """`forward(inputs, weight, use)`: of inputs `(n, samples, in, *space)`, or as `use` says.
 
-    The gradient of the filters is one ordinary convolution over the examples of all samples.
+    The output has the shape `(n, samples, out, *space)`. The gradient of the filters is one
+    ordinary convolution over the examples of all samples.
     """
 
     @staticmethod
@@ -161,12 +170,13 @@ class _Conv(torch.autograd.Function):
         weights = use.target.weights(inputs.dtype)
         ctx.use = use
         ctx.save_for_backward(inputs, weight)
-        count = use.target.samples.count
-        if use.shared:
-            if use.groups == 1:  # one convolution with the filters of all samples
-                return _apart(use.convolve(inputs, weights.flatten(0, 1), 1), count)
-            inputs = inputs.expand(count, *inputs.shape)
-        outputs = use.convolve(_beside(inputs), weights.flatten(0, 1), count * use.groups)
+        count, groups = use.target.samples.count, use.groups
+        if use.shared and groups > 1:
+            inputs = inputs.unsqueeze(1).expand(-1, count, *inputs.shape[1:])
+        if not use.shared or groups > 1:
+            inputs, groups = inputs.flatten(1, 2), count * groups
+        # Else it is one convolution with the filters of all samples.
+        outputs = use.convolve(inputs, weights.flatten(0, 1), groups)
         return _apart(outputs, count)
 
     @staticmethod
@@ -178,11 +188,11 @@ class _Conv(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             count, weights = use.target.samples.count, use.target.weights(inputs.dtype)
             # Of the inputs only the shape counts: their memory need not be laid out anew.
-            anyhow = inputs.reshape(inputs.shape[1], -1, *inputs.shape[3:])
-            beside = (_beside(grad), anyhow, weights.flatten(0, 1), count * use.groups)
+            anyhow = inputs.reshape(inputs.shape[0], -1, *inputs.shape[3:])
+            beside = (grad.flatten(1, 2), anyhow, weights.flatten(0, 1), count * use.groups)
             for_inputs = _apart(use.gradients(*beside, True, False)[0], count)
         if ctx.needs_input_grad[1]:
-            merged = (grad.sum(0), inputs)
+            merged = (grad.sum(1), inputs)
             if not use.shared:
                 merged = (grad.flatten(0, 1), inputs.flatten(0, 1))
             narrow = weight.to(grad.dtype)
@@ -191,12 +201,7 @@ class _Conv(torch.autograd.Function):
         return for_inputs, for_weight, None
 
 
-def _beside(samples: Tensor) -> Tensor:
-    """`(samples, n, channels, ...)` to `(n, samples * channels, ...)`."""
-    return samples.transpose(0, 1).flatten(1, 2)
-
-
 def _apart(beside: Tensor, count: int) -> Tensor:
-    shape = (len(beside), count, -1, *beside.shape[2:])
-    apart = beside.reshape(shape).transpose(0, 1).contiguous()
-    return not_a_view(apart, *apart.shape)
+    """`(n, samples * channels, ...)` to `(n, samples, channels, ...)`."""
+    shape = (len(beside), count, beside.shape[1] // count, *beside.shape[2:])
+    return not_a_view(beside.contiguous(), *shape)

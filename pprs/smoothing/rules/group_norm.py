@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pprs.smoothing._once_differentiable import once_differentiable
 from pprs.smoothing._target import Target
-from pprs.smoothing._vmap import Operand, innermost, not_a_view, on_all_samples, varies
+from pprs.smoothing._vmap import Beside, Operand, innermost, not_a_view, on_all_samples, varies
 from pprs.smoothing.rules.normalisation import normalise
 from pprs.smoothing.rules.registry import Call, rule
 
@@ -39,11 +39,11 @@ def group_norm(
     if not fitting or input.shape[1] % num_groups:
         return normalise(call, input, num_groups, weight, bias, eps)
 
-    def body(maps: Operand, weight: Operand, bias: Operand) -> Tensor:
+    def body(maps: Operand, weight: Operand, bias: Operand) -> Beside:
         use = _Use(scale.target, offset.target, num_groups, eps)
         applied: Any = _GroupNorm.apply
-        result: Tensor = applied(maps.value.contiguous(), weight.value, bias.value, use)
-        return call.current.enter(result)
+        result: Tensor = applied(maps.value.transpose(0, 1), weight.value, bias.value, use)
+        return Beside(call.current.enter(result))
 
     parameters = scale.target.parameter, offset.target.parameter
     return on_all_samples(body, call.current.sample, input, *parameters)
@@ -58,50 +58,39 @@ class _Use:
     groups: int
     eps: float
 
-    def spread(self, target: Target, maps: Tensor) -> Tensor:
-        """The perturbed parameter, as it meets maps `(samples, n, channels, *space)`."""
-        stacked = target.stacked()
-        return stacked.view(len(stacked), 1, -1, *[1] * (maps.dim() - 3))
-
-    def sizes(self, maps: Tensor) -> tuple[int, int, int, int]:
-        """Images, channels, places in each, and groups."""
-        images, channels = maps.shape[0] * maps.shape[1], maps.shape[2]
-        return images, channels, maps.numel() // (images * channels), self.groups
-
 
 class _GroupNorm(torch.autograd.Function):
-    """`forward(maps, weight, bias, use)`: maps `(samples, n, channels, *space)`."""
+    """`forward(maps, weight, bias, use)`: maps and result `(n, samples, channels, *space)`.
+
+    The samples are groups of channels: so each has a weight and a bias of its own.
+    """
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, use: _Use) -> Tensor:
-        normalised, mean, rstd = torch.native_group_norm(
-            maps.flatten(0, 1), None, None, *use.sizes(maps), use.eps
-        )
-        ctx.use = use
-        ctx.save_for_backward(maps, mean, rstd)
-        result = not_a_view(normalised, *maps.shape)
-        scale, offset = use.spread(use.scale, maps), use.spread(use.offset, maps)
-        return torch.addcmul(offset, result, scale, out=result)
+        flat = _beside(maps)
+        scale, offset = use.scale.stacked().flatten(), use.offset.stacked().flatten()
+        ctx.sizes = *flat.shape, maps.shape[1] * use.groups
+        normalise: Any = torch.native_group_norm
+        normalised, mean, rstd = normalise(flat, scale, offset, *ctx.sizes, use.eps)
+        ctx.save_for_backward(flat, mean, rstd, scale)
+        return not_a_view(normalised, *maps.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        maps, mean, rstd = ctx.saved_tensors
-        use: _Use = ctx.use
+        flat, mean, rstd, scale = ctx.saved_tensors
+        backward: Any = torch.ops.aten.native_group_norm_backward
+        wanted = ctx.needs_input_grad[:3]
+        found = backward(_beside(grad), flat, mean, rstd, scale, *ctx.sizes, wanted)
+        for_maps, *of_samples = found
+        of_parameters = [None if g is None else g.view(*grad.shape[1:3]).sum(0) for g in of_samples]
+        return None if for_maps is None else for_maps.view(grad.shape), *of_parameters, None
 
-        def gradients(of: Tensor, *wanted: bool) -> tuple[Tensor | None, ...]:
-            images = of.contiguous().flatten(0, 1), maps.flatten(0, 1)
-            ones = maps.new_ones(maps.shape[2])  # or torch has no gradient of it
-            backward: Any = torch.ops.aten.native_group_norm_backward
-            known = *images, mean, rstd, ones, *use.sizes(maps)
-            found: tuple[Tensor | None, ...] = backward(*known, wanted)
-            return found
 
-        of_maps, *of_parameters, _ = ctx.needs_input_grad
-        for_maps = for_weight = for_bias = None
-        if of_maps:
-            for_maps, *_ = gradients(grad * use.spread(use.scale, maps), True, False, False)
-            for_maps = None if for_maps is None else for_maps.view(maps.shape)
-        if any(of_parameters):  # of all samples: their parameter is one
-            _, for_weight, for_bias = gradients(grad, False, *of_parameters)
-        return for_maps, for_weight, for_bias, None
+def _beside(maps: Tensor) -> Tensor:
+    """All samples' channels of each image: `(n, samples * channels, places)`.
+
+    Space is one dimension, or torch may take maps of one place for such as have channels last, and
+    then write to a gradient that it was not asked for.
+    """
+    return maps.contiguous().view(maps.shape[0], maps.shape[1] * maps.shape[2], -1)
