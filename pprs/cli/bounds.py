@@ -70,9 +70,7 @@ def _show(found: list[RegimeBound], constants: dict[str, Any], console: Any) -> 
 
     given = (f"{k}={v}" for k, v in constants.items() if v is not None)
     console.print(", ".join(given), highlight=False)
-    title = (
-        "pipeline time: ≥ for linear-span procedures on the hardest function, ≤ by a method's proof"
-    )
+    title = "pipeline time: of any linear-span procedure at least, of each method at most"
     console.print(title, highlight=False)
     table = Table(box=None, pad_edge=False)
     for column in ("", "time", "steps", "samples", "sigma", "lr"):
