@@ -18,6 +18,9 @@ from on_device import OnDevice
 ROOT = Path(__file__).parent.parent
 
 torch.set_num_threads(1)
+# Tables are as wide, and as plain, as in a file.
+for name in ("COLUMNS", "LINES", "FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"):
+    os.environ.pop(name, None)
 # As a terminal has them, for the processes that tests start, too: background jobs ignore some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in {"SIGHUP", "SIGQUIT", "SIGTERM", "SIGCHLD"} & {*dir(signal)}:

@@ -22,6 +22,8 @@ def places(tmp_path, monkeypatch):
     source.write_text("int works(void) { return 7; }")
     source.with_name("rows.h").touch()
     monkeypatch.setattr(build, "_SOURCE", source)
+    above, guarded = tmp_path.resolve().parents, build._guarded  # wherever tests have their folders
+    monkeypatch.setattr(build, "_guarded", lambda folder: folder in above or guarded(folder))
     (tmp_path / "tmp").mkdir(mode=0o700)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
