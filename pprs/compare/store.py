@@ -180,14 +180,16 @@ def _sources(config: CompareConfig) -> dict[str, str]:
 def _read(file: Path) -> list[Point]:
     """The points of all runs that were written to their end."""
     try:
-        lines = file.read_text().splitlines()
-    except OSError:
+        lines = file.read_bytes().splitlines()
+    except FileNotFoundError:
         return []
+    except OSError as error:  # what is there must not be written over
+        raise ValueError(f"cannot read {file}: {error.strerror}") from None
     points = []
     for line in lines:
         try:
             points.append(Point.of_record(json.loads(line)))
-        except (ValueError, KeyError, TypeError):  # the last one, in part
-            break
+        except (ValueError, KeyError, TypeError):  # the last one, in part, or damaged
+            continue
     ended = {point.run for point in points if point.step == point.of}
     return [point for point in points if point.run in ended]

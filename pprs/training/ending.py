@@ -13,7 +13,7 @@ from pprs.io.folder import claim
 from pprs.pipeline import CheckpointError
 from pprs.pipeline.checkpoint import read_manifest
 from pprs.training.config import TrainConfig
-from pprs.training.resume import saved_last
+from pprs.training.resume import records, saved_last
 
 SUMMARY = "summary.json"
 
@@ -76,9 +76,8 @@ def claimed(config: TrainConfig, folder: Path | None) -> Iterator[Path]:
 def steps_of(folder: Path) -> int:
     """The last step in the log of a run, 0 before the first one."""
     try:
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
-        return int(json.loads(lines[-1])["step"])
-    except (OSError, ValueError, IndexError):
+        return max((record["step"] for _, record in records(folder / "metrics.jsonl")), default=0)
+    except OSError:
         return 0
 
 

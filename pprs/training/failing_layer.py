@@ -70,7 +70,10 @@ def _reason(layer: nn.Module, x: Tensor) -> str | None:
     weight = next((p for p in layer.parameters(recurse=False) if p.is_floating_point()), None)
     if weight is not None and x.dtype != weight.dtype and not torch.is_autocast_enabled("cpu"):
         wanted, got = (str(t.dtype).removeprefix("torch.") for t in (weight, x))
-        return f"has {wanted} parameters, got {got}: give it inputs of its type, as .float() does"
+        method = {"float32": "float", "float64": "double", "float16": "half"}.get(wanted, wanted)
+        return (
+            f"has {wanted} parameters, got {got}: give it inputs of its type, as .{method}() does"
+        )
     if isinstance(layer, nn.Linear) and x.shape[-1:] != (layer.in_features,):
         return f"expects {layer.in_features} features, got {x.shape[-1] if x.dim() else 'none'}"
     if isinstance(layer, nn.LayerNorm):

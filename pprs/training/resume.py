@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +77,10 @@ def abandoned(config: TrainConfig) -> Path | None:
         match = of_name.fullmatch(file.parent.name)
         if not match:
             continue
-        settings = tomllib.loads(file.read_text())
+        try:
+            settings = tomllib.loads(file.read_text())
+        except (OSError, ValueError):  # another run's
+            continue
         settings.pop(USED, None)
         if settings == wanted:
             found.append((int(match[1] or 1), file.parent))
@@ -106,18 +110,23 @@ def numbers_of(checkpoint: Path) -> dict[str, Any]:
 def cut_back(metrics: Path, step: int) -> list[dict[str, Any]]:
     """Keep the records of a log up to a step, and return them.
 
-    A kill may have left half a line, and lines of steps that are about to be taken again.
+    Lines of later steps are about to be written again.
     """
     if not metrics.exists():
         return []
-    kept = []
-    for line in metrics.read_text().splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if record["step"] <= step:
-            kept.append((line, record))
+    kept = [(line, record) for line, record in records(metrics) if record["step"] <= step]
     with replacing(metrics) as partial:
-        partial.write_text("".join(f"{line}\n" for line, _ in kept))
+        partial.write_bytes(b"".join(line + b"\n" for line, _ in kept))
     return [record for _, record in kept]
+
+
+def records(metrics: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The lines of a log that are whole, and what they say.
+
+    A kill may have left half a line, and a machine that lost its power lines that are none.
+    """
+    for line in metrics.read_bytes().splitlines():
+        with suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and isinstance(record.get("step"), int):
+                yield line, record

@@ -193,9 +193,17 @@ def test_runs_that_were_not_written_to_their_end_do_not_count(tmp_path):
         "pipeline_time": 8, "seconds": 1.0, "evaluations": 2, "train_loss": None,
         "metric": {"loss": None}, "budgets": [],
     }  # fmt: skip
-    lines = [run | {"seed": seed, "step": step} for seed, step in ((0, 2), (0, 4), (1, 2))]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert {point.seed for point in Store(tmp_path).points} == {0}
+    done = ((0, 2), (0, 4), (1, 2), (2, 4))
+    lines = [json.dumps(run | {"seed": s, "step": step}).encode() + b"\n" for s, step in done]
+    damaged = [*lines[:2], b"[1]\n\xff\0\n", *lines[2:], lines[0][:9]]
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(damaged))
+    assert {point.seed for point in Store(tmp_path).points} == {0, 2}
+
+
+def test_results_that_cannot_be_read_are_not_written_over(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(ValueError, match=r"^cannot read .*metrics.jsonl: Is a directory$"):
+        Store(tmp_path)
 
 
 def test_the_test_examples_are_never_searched_on(place):

@@ -28,6 +28,7 @@ from waiting import wait
 
 from pprs.pipeline.checkpoint import directory
 from pprs.training import TrainConfig
+from pprs.training.ending import steps_of
 from pprs.training.journal import Journal
 from pprs.training.resume import abandoned, cut_back, kept_settings
 
@@ -112,9 +113,11 @@ def test_other_settings_win_and_more_steps_are_taken(terminated, tmp_path):
     assert "has done 14 steps already, and 3 were asked for" in said
 
 
-def test_a_log_is_cut_back_to_a_step_without_half_a_line(tmp_path):
+@pytest.mark.parametrize("line", [b"", b"[1]\n\xff\xfe\0\n7\n{}\n", b'{"step": "x"}\n'])
+def test_a_log_is_cut_back_to_a_step_without_lines_that_are_none(tmp_path, line):
     file = tmp_path / "metrics.jsonl"
-    file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    file.write_bytes(b'{"step": 1}\n' + line + b'{"step": 2}\n{"step": 3}\n{"ste')
+    assert steps_of(tmp_path) == 3
     assert cut_back(file, 2) == [{"step": 1}, {"step": 2}]
     assert file.read_text() == '{"step": 1}\n{"step": 2}\n'
     assert cut_back(tmp_path / "none", 2) == []
@@ -126,6 +129,8 @@ def test_ranks_that_start_again_find_the_folder_that_they_have_written(tmp_path)
         settings = kept_settings(replace(config, seed=seed)) | {"used": {"torch": "2", "batch": 32}}
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.toml").write_text(tomli_w.dumps(settings))
+    (tmp_path / "train-4").mkdir()
+    (tmp_path / "train-4" / "config.toml").write_bytes(b"mod\xff")  # of a full disk
     assert abandoned(config) == tmp_path / "train-2"
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import PrefixStore
+from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.distributed.rendezvous import rendezvous
 
@@ -136,7 +136,22 @@ def _meet(backend: str, seconds: float) -> None:
         raise LaunchError(_missed(str(error), seconds)) from error
     # Torch's own store is the same after a restart, with the addresses of the attempt before.
     mine = PrefixStore(attempt(), store)
+    _wait_for_all(mine, rank, world, seconds)
     dist.init_process_group(backend, store=mine, rank=rank, world_size=world)
+
+
+def _wait_for_all(store: Store, rank: int, world: int, seconds: float) -> None:
+    """Wait for ranks that are stopped, or still to start, not as long as torch does: 30 minutes."""
+    keys = [f"here-{other}" for other in range(world)]
+    store.set(keys[rank], "")
+    try:
+        store.wait(keys, timedelta(seconds=seconds))
+    except dist.DistError:
+        absent = [str(other) for other, key in enumerate(keys) if not store.check([key])]
+        who = f"rank{'s' if len(absent) > 1 else ''} {', '.join(absent)}"
+        raise LaunchError(
+            f"rank {rank} has waited {seconds:g} s for {who}: each must be started, and run"
+        ) from None
 
 
 def _say_that_it_waits() -> None:

@@ -150,6 +150,15 @@ def test_a_rank_that_cannot_reach_the_first_says_so(joined):
         launch(fails, 3, [], "")
 
 
+def test_ranks_that_never_come_to_the_meeting_are_named(joined):
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    joined.setattr("pprs.pipeline.launcher.rank.MEETING_SECONDS", 0.5)
+    joined.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    joined.setenv("MASTER_PORT", str(store.port))
+    with pytest.raises(LaunchError, match=r"^rank 0 has waited 0.5 s for ranks 1, 2: each must"):
+        launch(fails, 3, [], "")
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
