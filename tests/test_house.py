@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"cli"}, {"explore"}, {"compare", "integrations", "plan"}, {"training"}, {"report"},
     {"pipeline"}, {"optim"}, {"smoothing"}, {"theory", "io"},
-    {"_processes"}, {"_arguments", "_imports", "_renamed", "_user_line"},
+    {"_processes"}, {"_arguments", "_imports", "_parent", "_renamed", "_user_line"},
 ]  # fmt: skip
 ENTRANCES = {"pprs", "pprs.__main__"}  # they show what lies below, or open the top
 
