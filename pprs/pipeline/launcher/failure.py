@@ -13,7 +13,13 @@ from pprs.pipeline.launcher.check_script import CAME_BACK, GUARD
 from pprs.pipeline.launcher.heartbeat import SilentRank
 
 # Errors that are about the run, not about the code.
-_CLEAR = {SilentRank.__name__, "CheckpointError", "NotFiniteError", "UnlikeError"}
+_CLEAR = {
+    SilentRank.__name__,
+    "CheckpointError",
+    "LaunchError",
+    "NotFiniteError",
+    "UnlikeError",
+}
 
 
 class LaunchError(RuntimeError):

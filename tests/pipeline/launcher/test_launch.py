@@ -195,6 +195,17 @@ def test_it_is_named_and_not_those_that_wait_for_it():
         launch(leaves, 2, os._exit, 1)
 
 
+def misses():
+    raise LaunchError("rank 0 has waited")
+
+
+def test_what_the_launcher_says_itself_has_no_stack():
+    with pytest.raises(
+        LaunchError, match="LaunchError: rank 0 has waited; all ranks were stopped$"
+    ):
+        launch(misses, 1)
+
+
 def idles(seconds):
     time.sleep(seconds)
 
