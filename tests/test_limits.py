@@ -58,6 +58,11 @@ from pprs.pipeline import chain, launch
 PAGE = Path(__file__).parent.parent / "docs" / "limits.md"
 
 
+def copy_changed(maps):
+    maps.flatten().add_(1)
+    return maps.sum()
+
+
 OTHER, SCALE = Net(), torch.ones((), requires_grad=True)
 # By what the page says that is said.
 CASES = {
@@ -71,8 +76,11 @@ CASES = {
     "the closure did not use": lambda: smoothed(lambda net: net.a(X).sum()),
     "the closure used none of": lambda: smoothed(lambda _: OTHER(X).sum()),
     "changes parameter": lambda: smoothed(changing),
-    "and then changes one of the two": lambda: smoothed(
-        lambda net: net(X[:, :, None]).flatten().add_(1).sum(), nn.Conv1d(6, 4, 1)
+    "then changes one of the two": lambda: smoothed(
+        lambda net: copy_changed(net(X[:, :, None])), nn.Conv1d(6, 4, 1)
+    ),
+    "as_strided of a part": lambda: smoothed(
+        lambda net: net(X[:, :, None])[:, 1:].as_strided((2,), (1,)).sum(), nn.Conv1d(6, 4, 1)
     ),
     "sets the gradient of parameter": lambda: smoothed(clearing),
     "needs a real floating-point type": lambda: smoothed(

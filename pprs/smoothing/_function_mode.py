@@ -7,6 +7,7 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 from pprs.smoothing._pass import Func, Pass, changes, is_in_place, name_of
+from pprs.smoothing._vmap import internally
 from pprs.smoothing.rules import OF_ANY_CALL, RULES, Call
 
 
@@ -29,6 +30,8 @@ class Smoothed(TorchFunctionMode):
         received = current.received(args)
         if kwargs:
             received = current.received(kwargs.values()) or received
+        if current.copies:
+            internally(current.copies.check, (*args, *kwargs.values()))
         rule = (RULES if received else OF_ANY_CALL).get(func)
         if rule is not None:
             result = rule(Call(func, current, self), *args, **kwargs)

@@ -15,12 +15,13 @@ from torch.overrides import resolve_name
 
 from pprs.smoothing import _autocast
 from pprs.smoothing._checks import Refusal
+from pprs.smoothing._copies import Copies
 from pprs.smoothing._graph import nodes
 from pprs.smoothing._one_by_one import has_no_rule, one_by_one
 from pprs.smoothing._reading import reading
 from pprs.smoothing._sharing import Samples
 from pprs.smoothing._target import Target
-from pprs.smoothing._vmap import Operand, Periodic, on_all_samples, underlying, varies
+from pprs.smoothing._vmap import Operand, Periodic, on_all_samples, varies
 from pprs.smoothing._watch import unperturbed
 
 Func: TypeAlias = Callable[..., Any]
@@ -78,7 +79,7 @@ class Pass:
         self._periodic = periodic
         self._views: list[Tensor] = []  # kept alive: their ids are keys
         self._entries: list[Node] = []  # where the graph may reach the parameters
-        self._copies: list[tuple[Tensor, int]] = []  # and originals, with the version of each
+        self.copies = Copies()
 
     def received(self, arguments: Iterable[Any]) -> bool:
         """Whether a parameter is among the arguments of a function, in lists or by itself."""
@@ -141,28 +142,17 @@ class Pass:
             self._entries.append(tensor.grad_fn)
         return tensor
 
-    def copied(self, original: Tensor, copy: Tensor) -> None:
-        """Say that the closure takes these for one: neither may be changed in place."""
-        tensors = underlying(original), underlying(copy)
-        self._copies += [(t, t._version) for t in tensors if not t.is_inference()]
-
     def close(self, *results: Tensor) -> None:
         """End the forward pass that gave `results`, seen from outside vmap.
 
         Raises:
             RuntimeError: if a result depends on an unperturbed parameter, or a perturbed copy of
-                one was changed, or one of two tensors that should have changed together.
+                one was changed.
         """
         for target in self.targets:
             target.close()
             if target.name in self._values and self._values[target.name][1] != target.version:
                 raise changes("an operation in place", target.name)
-        if any(tensor._version != version for tensor, version in self._copies):
-            raise Refusal(
-                "the closure reshapes the result of a convolution or group normalisation, which "
-                "copies it where the perturbations run together, and then changes one of the two "
-                "in place: write `x = x + y` for `x += y`, and leave out inplace=True"
-            )
         names = {id(t.parameter): t.name for t in self.targets if t.parameter.requires_grad}
         entries = set(self._entries)
         for node in nodes(results):

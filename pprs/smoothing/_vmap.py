@@ -185,21 +185,52 @@ def underlying(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def lie_beside(tensor: Tensor, count: int) -> bool:
-    """Whether each sample has a piece of its own of each image only, where torch has one of all.
+def strides(tensor: Tensor, sample: Tensor) -> tuple[int, ...]:
+    """Those that a tensor has in a plain pass, where no other samples lie between its images.
 
     Args:
         tensor: as the samples see it.
-        count: how many samples there are.
+        sample: the sample's number.
     """
+    own = tensor.stride()
     if not varies(tensor) or tensor.is_contiguous():
-        return False
+        return own
+    step = _step(tensor, sample)
+    return tuple(_without_gaps(n, step, sample) for n in own) if step else own
+
+
+def offset(tensor: Tensor, sample: Tensor) -> int:
+    """Where in its memory a tensor begins in a plain pass, see `strides`."""
+    own, step = int(underlying(tensor).storage_offset()), _step(tensor, sample)
+    return _without_gaps(own, step, sample) if step else own
+
+
+def lies_in_one_piece(shape: Sequence[int], steps: Sequence[int]) -> bool:
+    """Whether a tensor of these strides is contiguous."""
     piece = 1
-    for size, step in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
-        if size > 1 and step not in (piece, piece * count):
+    for size, step in zip(reversed(shape), reversed(steps), strict=True):
+        if size > 1 and step != piece:
             return False
         piece *= size
     return True
+
+
+def _step(tensor: Tensor, sample: Tensor) -> int:
+    """How far apart two samples of a tensor lie; 0 if they share it."""
+    inner = tensor
+    while varies(inner):
+        dim, level, inner = _layer(inner)
+    return int(inner.stride(dim)) if level == _vmap.maybe_get_level(sample) else 0
+
+
+def _layer(tensor: Tensor) -> tuple[int, int, Tensor]:
+    """The dimension that the last vmap hides, that vmap's level, and the tensor without it."""
+    return _vmap.maybe_get_bdim(tensor), _vmap.maybe_get_level(tensor), _vmap.get_unwrapped(tensor)
+
+
+def _without_gaps(distance: int, step: int, sample: Tensor) -> int:
+    images, within = divmod(distance, step * len(underlying(sample)))
+    return images * step + within if within < step else distance
 
 
 def last_sample(tensor: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ _ATTRIBUTES = (
 )
 _OF_AUTOGRAD = "requires_grad grad_fn is_leaf"
 _METHODS = (
-    "size dim stride numel nelement element_size is_floating_point is_complex "
+    "size dim numel nelement element_size is_floating_point is_complex "
     "is_signed get_device ndimension storage_offset data_ptr dim_order has_names __len__ __hash__ "
     "is_pinned"
 )

@@ -1,36 +1,64 @@
-"""Other shapes of what convolutions give, of which each sample is in several pieces."""
+"""Other shapes of what convolutions give, of which each sample is in several pieces.
+
+What a closure sees of it is as in a plain pass, where a sample has its memory for itself.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pprs.smoothing._vmap import internally, lie_beside, underlying
+from pprs.smoothing._copies import memory
+from pprs.smoothing._vmap import internally, lies_in_one_piece, offset, strides, varies
 from pprs.smoothing.rules.registry import Call, rule
-
-_STRIDED = (Tensor.as_strided, torch.as_strided)
 
 
 @rule(
     *(Tensor.view, Tensor.view_as, Tensor.reshape, Tensor.reshape_as, torch.reshape),
-    *(Tensor.flatten, torch.flatten, Tensor.ravel, torch.ravel, *_STRIDED),
+    *(Tensor.flatten, torch.flatten, Tensor.ravel, torch.ravel),
     any_call=True,
 )
 def reshaped(call: Call, *args: Any, **kwargs: Any) -> Any:
     """A view, or a copy where only torch could give one: that must not be changed in place."""
-    if not (args and _lies_beside(call, args[0])):
+    plain = _plain_strides(call, args)
+    if plain is None:
         return NotImplemented
     tensor, *others = args
     try:
-        result = None if call.function in _STRIDED else call.default(*args, **kwargs)
+        result = call.default(*args, **kwargs)
     except RuntimeError:  # of `view`; what else is wrong is said again
-        result = None
-    if result is None:
-        result = call.default(tensor.contiguous(), *others, **kwargs)
-    if _memory(result) != _memory(tensor):
-        call.current.copied(tensor, result)
+        result = call.default(_in_one_piece(tensor, plain), *others, **kwargs)
+    if memory(result) != memory(tensor) and _is_a_view(tensor, plain, result):
+        call.current.copies.add(tensor, result)
+    return result
+
+
+@rule(Tensor.as_strided, torch.as_strided, any_call=True)
+def strided(
+    call: Call,
+    input: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    storage_offset: int | None = None,
+) -> Any:
+    """Of strides as in a plain pass."""
+    plain = _plain_strides(call, (input,))
+    if plain is None:
+        return NotImplemented
+    piece = _in_one_piece(input, plain)
+    pairs = zip(input.shape, piece.stride(), plain, strict=True)
+    if any(size > 1 and one != other for size, one, other in pairs):
+        raise RuntimeError(
+            "as_strided of a part of what a convolution or group normalisation gives: its memory "
+            "is not as without perturbations. Take the part by indices, or .clone() it first"
+        )
+    if storage_offset is not None:
+        storage_offset -= offset(input, call.current.sample)
+    result = call.default(piece, size, stride, storage_offset)
+    call.current.copies.add(input, result)
     return result
 
 
@@ -47,9 +75,37 @@ def is_contiguous(call: Call, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
     return plain or internally(call.function, tensor, *args, **kwargs)
 
 
-def _lies_beside(call: Call, tensor: object) -> bool:
-    return isinstance(tensor, Tensor) and lie_beside(tensor, call.current.samples.count)
+@rule(Tensor.stride, any_call=True)
+def stride(call: Call, tensor: Tensor, dim: int | None = None) -> Any:
+    """As torch says; of a parameter, its own answer."""
+    plain = internally(strides, tensor, call.current.sample)
+    return plain if dim is None else plain[dim]
 
 
-def _memory(tensor: Tensor) -> int:
-    return int(underlying(tensor).untyped_storage()._cdata)
+def _plain_strides(call: Call, args: Sequence[Any]) -> tuple[int, ...] | None:
+    """The strides that torch would give the first argument, if it has others here."""
+    if not args or not isinstance(args[0], Tensor) or not varies(args[0]):
+        return None
+    plain = strides(args[0], call.current.sample)
+    return None if plain == args[0].stride() else plain
+
+
+def _lies_beside(call: Call, tensor: Tensor) -> bool:
+    plain = _plain_strides(call, (tensor,))
+    return plain is not None and lies_in_one_piece(tensor.shape, plain)
+
+
+def _in_one_piece(tensor: Tensor, plain: Sequence[int]) -> Tensor:
+    """A copy, its dimensions in memory as torch has them."""
+    order = sorted(range(tensor.dim()), key=lambda dim: -plain[dim])
+    back = sorted(range(tensor.dim()), key=order.__getitem__)
+    return tensor.permute(order).contiguous().permute(back)
+
+
+def _is_a_view(tensor: Tensor, plain: Sequence[int], result: Tensor) -> bool:
+    """Whether torch would give the result without a copy."""
+    try:
+        torch.empty_strided(tensor.shape, plain, device="meta").view(result.shape)
+    except RuntimeError:
+        return False
+    return True
