@@ -19,6 +19,10 @@ def resized(maps):
     return maps.view(6, 4, -1)
 
 
+def permuted(maps):
+    return maps.permute(2, 3, 0, 1).reshape(9, -1)
+
+
 RESHAPED = {
     "view": resized,
     "view of a sum": lambda maps: resized(maps + 1),
@@ -38,6 +42,7 @@ RESHAPED = {
     "a part, strided": lambda maps: maps[1:].as_strided((2, 3), (9, 1)),
     "a part, strided from a place": lambda maps: maps[1:].as_strided((2, 3), (9, 1), 75),
     "strided after permute": lambda maps: maps.permute(2, 3, 0, 1).as_strided((9, 3), (1, 72)),
+    "strides of a view": lambda maps: maps * permuted(maps).stride(0),
     "view after permute": lambda maps: maps.permute(2, 3, 0, 1).view(3, 3, -1),
     "a copy, in place": lambda maps: maps.flatten().mul_(2),
     "the original, in place": lambda maps: (maps.flatten().sin(), maps.mul_(2))[1],
@@ -103,10 +108,6 @@ def test_they_do_lie_so():
 
     pprs.smooth(closure, model, 0.1, SAMPLES, check=False)
     assert (72 * SAMPLES in seen[0]) is _vmap._direct
-
-
-def permuted(maps):
-    return maps.permute(2, 3, 0, 1).reshape(9, -1)
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -22,17 +22,23 @@ from pprs.smoothing.rules.registry import Call, rule
     any_call=True,
 )
 def reshaped(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """A view, or a copy where only torch could give one: that must not be changed in place."""
+    """Where torch gives a view: one, or a copy of the same strides, for which it is taken."""
     plain = _plain_strides(call, args)
     if plain is None:
         return NotImplemented
     tensor, *others = args
+    probe = torch.empty_strided(tensor.shape, plain, dtype=tensor.dtype, device="meta")
     try:
-        result = call.default(*args, **kwargs)
-    except RuntimeError:  # of `view`; what else is wrong is said again
-        result = call.default(_in_one_piece(tensor, plain), *others, **kwargs)
-    if memory(result) != memory(tensor) and _is_a_view(tensor, plain, result):
-        call.current.copies.add(tensor, result)
+        shaped = internally(call.function, probe, *others, **kwargs)
+    except RuntimeError:  # torch says it best, at the tensor itself
+        return NotImplemented
+    if memory(shaped) != memory(probe) or shaped.dtype != probe.dtype:
+        return NotImplemented
+    try:
+        return tensor.view(shaped.shape)
+    except RuntimeError:
+        result = _in_one_piece(tensor, plain).view(shaped.shape)
+    call.current.copies.add(tensor, result)
     return result
 
 
@@ -100,12 +106,3 @@ def _in_one_piece(tensor: Tensor, plain: Sequence[int]) -> Tensor:
     order = sorted(range(tensor.dim()), key=lambda dim: -plain[dim])
     back = sorted(range(tensor.dim()), key=order.__getitem__)
     return tensor.permute(order).contiguous().permute(back)
-
-
-def _is_a_view(tensor: Tensor, plain: Sequence[int], result: Tensor) -> bool:
-    """Whether torch would give the result without a copy."""
-    try:
-        torch.empty_strided(tensor.shape, plain, device="meta").view(result.shape)
-    except RuntimeError:
-        return False
-    return True
